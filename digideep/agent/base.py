@@ -1,0 +1,126 @@
+"""The contract of agents."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from digideep.utility.component import Component
+from digideep.utility.errors import NonFiniteError, UsageError
+from digideep.utility.profiler import Profiler
+from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
+from digideep.utility.suggest import did_you_mean
+
+
+@dataclass(frozen=True)
+class AgentContext:
+    """What an agent is given at run time.
+
+    Attributes:
+        name: the agent's, unique in the run.
+        memory: where the explorer's chunks are stored.
+        observation_spaces: by path.
+        action_space: Discrete, or a Box of [-1, 1] (see `environment.spaces`).
+        device: where its tensors live.
+        seed: of the run.
+        profiler: times the phases of its update.
+    """
+
+    name: str
+    memory: Any
+    observation_spaces: dict[str, gym.spaces.Box]
+    action_space: gym.Space
+    device: torch.device
+    seed: int
+    profiler: Profiler
+
+
+class AgentBase(Component):
+    """Owns policy, optimizer and sampler; chooses actions and learns. Writes no logs: `update` returns its metrics.
+
+    A subclass sets `self.policy`, implements `action_generator` and `update`, and extends `state_dict` and
+    `load_state_dict` by whatever it adds. docs/extending.md shows one from start to end.
+    """
+
+    is_off_policy = False
+
+    def __init__(self, context: AgentContext, observation_path: str):
+        spaces = context.observation_spaces
+        if observation_path not in spaces:
+            raise UsageError(
+                f"observation_path '{observation_path}' is no observation. {did_you_mean(observation_path, spaces)}"
+            )
+        self.name, self.memory, self.device, self.profiler = (
+            context.name, context.memory, context.device, context.profiler,
+        )  # fmt: skip
+        self.observation_path, self.observation_space = observation_path, spaces[observation_path]
+        self.action_space = context.action_space
+        self.policy: torch.nn.Module
+        self.n_updates = 0
+        # The weights are drawn on the CPU, so that they are the same on every device.
+        self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
+        self.generator = torch.Generator(self.device).manual_seed(derive_seed(context.seed, "agent", self.name, "act"))
+        self.numpy_generator = make_generator(context.seed, "agent", self.name, "sample")
+
+    def action_generator(
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+    ) -> dict[str, Any]:
+        """Choose an action for each worker.
+
+        Args:
+            observations: path -> (N, ...).
+            hidden_state: float32 (N, H), the state before this row; None if the policy has none.
+            masks: bool (N,), False where the episode is over and the action will be ignored.
+            deterministic: take the mode of the policy; draws nothing from a generator.
+
+        Returns:
+            "actions": int64 (N,) or float32 (N, A), in [-1, 1] where bounded (the environment's edge clips);
+            "hidden_state" (N, H), if there is one, after this row; "artifacts": name -> float32 (N, ...), what `update`
+            needs to know of this moment.
+        """
+        raise NotImplementedError
+
+    def update(self) -> dict[str, float]:
+        """Learn from the memory. Returns: metrics by name, finite."""
+        raise NotImplementedError
+
+    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
+        """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
+        return None
+
+    def to_tensor(self, array: np.ndarray) -> Tensor:
+        """A copy on the agent's device, in memory that torch allocated: its alignment never changes a result."""
+        return torch.tensor(array, device=self.device)
+
+    def check_finite(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Pass metrics on.
+
+        Raises:
+            NonFiniteError: naming the agent, the metric and the update.
+        """
+        for key, value in metrics.items():
+            if not np.isfinite(value):
+                raise NonFiniteError(
+                    f"{key} of agent '{self.name}' is {value} in update {self.n_updates}. Lower the learning rate, or "
+                    "look at the rewards; the last checkpoint is unharmed."
+                )
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Policy, generators and counters."""
+        return {
+            "policy": dict(self.policy.state_dict()),
+            "generator": self.generator.get_state(),
+            "numpy_generator": generator_state(self.numpy_generator),
+            "n_updates": self.n_updates,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self.policy.load_state_dict(state["policy"])
+        self.generator.set_state(state["generator"])
+        set_generator_state(self.numpy_generator, state["numpy_generator"])
+        self.n_updates = state["n_updates"]

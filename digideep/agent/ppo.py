@@ -1,0 +1,272 @@
+"""Proximal Policy Optimisation. Source: Schulman et al. 2017, arXiv:1707.06347.
+
+Top to bottom: the minibatch, the loss (Eq. 7, 9), the agent: acting, advantages, the update.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digideep.agent.advantages import generalized_advantages
+from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
+from digideep.memory.sampler import Compose, add_transition_rows, get_last_chunk, select_keys, shuffled_minibatches
+from digideep.policy.base import PolicyBase
+from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import as_schedule
+
+METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
+
+
+class Trajectories(NamedTuple):
+    """A chunk as tensors, its rows flattened to B = N * (T + 1)."""
+
+    observations: Tensor  # float32 (B, D)
+    actions: Tensor  # int64 (B,) or float32 (B, A)
+    log_p: Tensor  # float32 (B,), of the action when it was chosen
+    values: Tensor  # float32 (B,), before the update
+    advantages: Tensor  # float32 (B,)
+    returns: Tensor  # float32 (B,), targets of the value function
+
+
+def ppo_loss(
+    policy: Any,
+    data: Trajectories,
+    rows: Tensor,
+    clip_param: Tensor,
+    *,
+    value_loss_coef: float,
+    entropy_coef: float,
+    use_clipped_value_loss: bool,
+    normalize_advantages: bool,
+) -> tuple[Tensor, Tensor]:
+    """Clipped surrogate objective, value loss and entropy bonus of one minibatch.
+
+    Source: Schulman et al. 2017, Eq. 7 and 9; value clipping: "The 37 implementation details of PPO", detail 9;
+    approximate KL divergence: Schulman 2020, "Approximating KL divergence", estimator k3.
+
+    Args:
+        policy: maps observations and actions to log-probabilities, entropies and values.
+        data: the whole chunk.
+        rows: int64 (M,), the rows of this minibatch.
+        clip_param: 0-dimensional, in (0, 1).
+        value_loss_coef: weight of the value loss, at least 0.
+        entropy_coef: weight of the entropy bonus, at least 0.
+        use_clipped_value_loss: keep new values within `clip_param` of the old ones.
+        normalize_advantages: to mean 0 and standard deviation 1 within the minibatch.
+
+    Returns:
+        The loss, 0-dimensional, and what `METRICS` names, (5,).
+    """
+    batch = Trajectories(*(tensor[rows] for tensor in data))
+    log_p, entropies, values = policy(batch.observations, batch.actions)
+    advantages = batch.advantages
+    if normalize_advantages:
+        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+    log_ratio = log_p - batch.log_p
+    ratio = log_ratio.exp()
+    clipped = torch.clamp(ratio, 1 - clip_param, 1 + clip_param)
+    policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+
+    value_errors = (values - batch.returns).square()
+    if use_clipped_value_loss:
+        near = batch.values + torch.clamp(values - batch.values, -clip_param, clip_param)
+        value_errors = torch.maximum(value_errors, (near - batch.returns).square())
+    value_loss = 0.5 * value_errors.mean()
+
+    entropy = entropies.mean()
+    loss = policy_loss + value_loss_coef * value_loss - entropy_coef * entropy
+    approx_kl = (ratio - 1 - log_ratio).mean()
+    clip_fraction = ((ratio - 1).abs() > clip_param).float().mean()
+    return loss, torch.stack([policy_loss, value_loss, entropy, approx_kl, clip_fraction]).detach()
+
+
+class PPO(AgentBase):
+    """Learns from the newest chunk: `n_update` epochs over its transitions, in shuffled minibatches.
+
+    Args:
+        context: what exists at run time.
+        observation_path: which observation the policy sees.
+        policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`.
+        gamma: discount per step, in [0, 1].
+        gae_lambda: in [0, 1]; 1 sums rewards to the end of the chunk.
+        n_update: epochs over a chunk, at least 1. Usual: 3 to 20.
+        num_mini_batches: minibatches of an epoch over a full chunk, at least 1.
+        lr: learning rate, a number or a schedule over updates.
+        clip_param: range of the probability ratio, a number or a schedule over updates. Usual: 0.1 to 0.3.
+        value_loss_coef: weight of the value loss. Usual: 0.25 to 1.
+        entropy_coef: weight of the entropy bonus. Usual: 0 to 0.02.
+        max_grad_norm: limit of the gradient's norm; None for no limit.
+        use_clipped_value_loss: see `ppo_loss`.
+        normalize_advantages: see `ppo_loss`.
+        recompute_advantages: estimate them anew with the current values before every epoch. Source: the Tianshou
+            MuJoCo benchmark, whose authors found that it "contributes a lot".
+        target_kl: stop an update after the epoch whose mean approximate KL exceeds 1.5 times this; None never stops.
+        optimizer: description of an optimizer.
+        compile: "auto", "on" or "off", see `GradientStep`.
+        planned_updates: updates of the whole run, for `compile="auto"`.
+    """
+
+    def __init__(
+        self,
+        context: AgentContext,
+        *,
+        observation_path: str = "/agent",
+        policy: Description,
+        gamma: float,
+        gae_lambda: float,
+        n_update: int,
+        num_mini_batches: int,
+        lr: float | Description,
+        clip_param: float | Description,
+        value_loss_coef: float = 0.5,
+        entropy_coef: float = 0.0,
+        max_grad_norm: float | None = 0.5,
+        use_clipped_value_loss: bool = False,
+        normalize_advantages: bool = True,
+        recompute_advantages: bool = True,
+        target_kl: float | None = None,
+        optimizer: Description | None = None,
+        compile: str = "auto",
+        planned_updates: int = 0,
+    ):
+        super().__init__(context, observation_path)
+        require_between("gamma", gamma, 0, 1)
+        require_between("gae_lambda", gae_lambda, 0, 1)
+        require_int("n_update", n_update, 1)
+        require_int("num_mini_batches", num_mini_batches, 1)
+        require_between("value_loss_coef", value_loss_coef)
+        require_between("entropy_coef", entropy_coef)
+        if target_kl is not None:
+            require_between("target_kl", target_kl)
+        self.gamma, self.gae_lambda, self.n_update = gamma, gae_lambda, n_update
+        self.num_mini_batches, self.target_kl, self.recompute_advantages = num_mini_batches, target_kl, recompute_advantages
+        self.lr, self.clip_param = as_schedule(lr), as_schedule(clip_param)
+        require(0 < self.clip_param(0) < 1, "clip_param", self.clip_param(0), "in (0, 1) at the start")
+
+        self.policy = build(
+            policy,
+            PolicyBase,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            generator=self.init_generator,
+        ).to(self.device)
+
+        def loss(policy: Any, data: Trajectories, rows: Tensor, clip_param: Tensor) -> tuple[Tensor, Tensor]:
+            return ppo_loss(
+                policy,
+                data,
+                rows,
+                clip_param,
+                value_loss_coef=value_loss_coef,
+                entropy_coef=entropy_coef,
+                use_clipped_value_loss=use_clipped_value_loss,
+                normalize_advantages=normalize_advantages,
+            )
+
+        self.step = GradientStep(
+            self.policy,
+            loss,
+            build(optimizer or describe(Adam, eps=1e-5), Optimizer),
+            max_grad_norm=max_grad_norm,
+            compile=compile,
+            planned_steps=planned_updates * n_update * num_mini_batches,
+        )
+        agent = f"/agents/{self.name}"
+        self.keys = {
+            "observations": f"/observations{observation_path}",
+            "actions": f"{agent}/actions",
+            "log_p": f"{agent}/artifacts/action_log_p",
+        }
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *self.keys.values()]}
+        self.sampler = Compose([get_last_chunk, select_keys, add_transition_rows])
+
+    @torch.inference_mode()
+    def action_generator(
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+    ) -> dict[str, Any]:
+        """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
+        actions, log_p = self.policy.act(
+            self.to_tensor(observations[self.observation_path]), self.generator, deterministic
+        )
+        return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
+
+    def update(self) -> dict[str, float]:
+        """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""
+        with self.profiler(f"update/{self.name}"):
+            chunk = self.sampler(self.memory, self.sampler_info)
+            rows, (num_workers, length) = chunk["/rows"], chunk["/masks"].shape[:2]
+            size = max(num_workers * (length - 1) // self.num_mini_batches, 1)
+            lr = self.lr(self.n_updates)
+            clip_param = torch.tensor(self.clip_param(self.n_updates), device=self.device)
+
+            with self.profiler("advantages"):
+                data = self.estimate(chunk, self._tensors(chunk))
+                explained = self._explained_variance(data, rows)
+            totals, num_steps = torch.zeros(len(METRICS), device=self.device), 0
+            for epoch in range(self.n_update):
+                if epoch and self.recompute_advantages:
+                    with self.profiler("advantages"):
+                        data = self.estimate(chunk, data)
+                with self.profiler("step"):
+                    order = torch.from_numpy(shuffled_minibatches(rows, size, self.numpy_generator)).to(self.device)
+                    before = totals.clone()
+                    for minibatch in order:
+                        totals += self.step(lr, data, minibatch, clip_param)
+                    num_steps += len(order)
+                if self.target_kl is not None:
+                    mean_kl = float((totals - before)[METRICS.index("approx_kl")]) / len(order)
+                    if mean_kl > 1.5 * self.target_kl:
+                        break
+            self.n_updates += 1
+            metrics = dict(zip(METRICS, (totals / num_steps).tolist(), strict=True))
+            return self.check_finite({**metrics, "explained_variance": explained, "lr": lr, "epochs": epoch + 1.0})
+
+    def _tensors(self, chunk: dict[str, np.ndarray]) -> Trajectories:
+        """What does not change during an update; the values are those before it."""
+        observations, actions, log_p = (
+            self.to_tensor(chunk[key].reshape(-1, *chunk[key].shape[2:])) for key in self.keys.values()
+        )
+        with torch.inference_mode():
+            values = self.policy.value(observations)
+        nothing = torch.zeros(len(log_p), device=self.device)
+        return Trajectories(observations, actions, log_p, values.clone(), nothing, nothing)
+
+    def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories) -> Trajectories:
+        """Advantages and returns under the current value function; all rows in one forward pass."""
+        shape = chunk["/masks"].shape[:2]
+        with torch.inference_mode():
+            values = self.policy.value(data.observations).numpy(force=True).reshape(shape)
+        advantages = np.zeros(shape, np.float32)
+        advantages[:, :-1] = generalized_advantages(
+            chunk["/rewards"][:, :-1, 0],
+            values,
+            chunk["/terminations"][:, :-1, 0],
+            chunk["/masks"][..., 0],
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+        )
+        returns = advantages + values
+        return data._replace(
+            advantages=self.to_tensor(advantages.reshape(-1)), returns=self.to_tensor(returns.reshape(-1))
+        )
+
+    @staticmethod
+    def _explained_variance(data: Trajectories, rows: np.ndarray) -> float:
+        """1 - Var(returns - values) / Var(returns): 1 is a perfect value function, 0 none; 0 for constant returns."""
+        returns, values = data.returns.numpy(force=True)[rows], data.values.numpy(force=True)[rows]
+        spread = float(returns.var())
+        return 1.0 - float((returns - values).var()) / spread if spread > 0 else 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of `AgentBase`, and the optimizer."""
+        return {**super().state_dict(), "optimizer": self.step.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        super().load_state_dict(state)
+        self.step.load_state_dict(state["optimizer"])

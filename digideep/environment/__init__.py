@@ -1,0 +1,1 @@
+"""Environments, their workers and the Explorer. numpy only: no torch, no learning."""

@@ -1,0 +1,339 @@
+"""The Explorer: simulates workers with the agents' actions and delivers what happened as a chunk."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.spaces import ActionEdge, sample_actions
+from digideep.environment.workers import VectorEnvironment, WorkerPlan
+from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.component import Component, build
+from digideep.utility.errors import NonFiniteError, UsageError
+from digideep.utility.profiler import Profiler
+from digideep.utility.seeding import generator_state, make_generator, set_generator_state
+
+Chunk = dict[str, np.ndarray]
+
+
+class Actor(Protocol):
+    """What an Explorer needs of an agent."""
+
+    is_off_policy: bool
+
+    def action_generator(
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+    ) -> dict[str, Any]:
+        """Choose an action for each worker; see `AgentBase.action_generator`."""
+
+    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
+        """The state before a first observation; see `AgentBase.reset_hidden_state`."""
+
+
+class Episode(NamedTuple):
+    """A finished episode, before any wrapper changed its rewards."""
+
+    worker: int
+    episode_return: float
+    length: int
+
+
+class Explorer(Component):
+    """Turns environments and agents into trajectories.
+
+    Owns the worker environments, the wrappers around them and the current observations. Does not learn, and keeps no
+    trajectory after it has delivered it.
+
+    Args:
+        mode: "train", "test" or "eval". Normalisers learn in "train" only.
+        agents: by name; one agent steers the whole action space.
+        environment: what each worker runs.
+        info: the environment's spaces.
+        seed: of the run; worker seeds derive from it, the mode and the worker's rank.
+        profiler: times the phases of a step.
+        num_workers: environments stepped together.
+        num_processes: processes to spread them over; 0 runs them in this process.
+        n_steps: steps per `update`; None for no fixed number.
+        n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
+            for none. With both limits, both must be met.
+        deterministic: take the policy's mode instead of a sample.
+        warm_start: frames at the start of a run that take uniformly random actions (off-policy agents only).
+        do_reset: begin new episodes with each `update`.
+        keep_trajectory: deliver the trajectory; False where only the episodes' returns matter.
+        render_mode: as in gymnasium; None draws nothing.
+        render_delay: seconds to wait after each step.
+        worker_timeout_s: how long worker processes may take for one step before they count as hanging.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        agents: Mapping[str, Actor],
+        environment: EnvironmentSpec,
+        info: EnvironmentInfo,
+        seed: int,
+        profiler: Profiler,
+        video_dir: Any = None,
+        *,
+        num_workers: int,
+        num_processes: int = 0,
+        n_steps: int | None = None,
+        n_episodes: int | None = None,
+        deterministic: bool = False,
+        warm_start: int = 0,
+        do_reset: bool = False,
+        keep_trajectory: bool = True,
+        render_mode: str | None = None,
+        render_delay: float = 0.0,
+        worker_timeout_s: float = 300.0,
+    ):
+        require_int("num_workers", num_workers, 1)
+        require_int("num_processes", num_processes, 0)
+        require(num_processes <= num_workers, "num_processes", num_processes, f"at most num_workers={num_workers}")
+        for name, value in (("n_steps", n_steps), ("n_episodes", n_episodes)):
+            require(value is None or (isinstance(value, int) and value > 0), name, value, "a positive integer or null")
+        require(n_steps is not None or n_episodes is not None, "n_steps", n_steps, "given where n_episodes is not")
+        require_int("warm_start", warm_start, 0)
+        require_between("render_delay", render_delay)
+        require_between("worker_timeout_s", worker_timeout_s, 0.1)
+        if len(agents) != 1:
+            raise UsageError(f"{len(agents)} agents for one action space: expected exactly one. Got {sorted(agents)}.")
+        if warm_start and not all(agent.is_off_policy for agent in agents.values()):
+            raise UsageError(f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions.")
+
+        self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
+        self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
+        self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
+        self.keep_trajectory, self.render_delay = keep_trajectory, render_delay
+
+        self.steps, self.n_episode = 0, 0
+        self.observations: dict[str, np.ndarray] = {}
+        self.masks = np.zeros(num_workers, np.bool_)
+        self.hidden_state: dict[str, np.ndarray | None] = {}
+        self._was_reset = False
+        self._finished: list[Episode] = []
+        self._edge = ActionEdge(info.action_space)
+        self._generator = make_generator(seed, "explorer", mode)
+        self.wrappers = [
+            build(
+                description,
+                VectorWrapper,
+                mode=mode,
+                num_workers=num_workers,
+                observation_spaces=info.observation_spaces,
+            )
+            for description in environment.vect_wrappers
+        ]
+        plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
+        self.envs = VectorEnvironment(plan, info, num_workers, num_processes, worker_timeout_s)
+
+    @property
+    def frames(self) -> int:
+        """Steps of single environments so far."""
+        return self.steps * self.num_workers
+
+    def reseed(self, *purpose: str | int) -> None:
+        """Let all that follows depend on the run's seed and `purpose` alone; begins new episodes."""
+        self.envs.reseed(self.seed, self.mode, *purpose)
+        self._generator = make_generator(self.seed, "explorer", self.mode, *purpose)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new episode in every worker."""
+        self.envs.reset()
+        observations = self._read()
+        for wrapper in self.wrappers:
+            observations = wrapper.reset(self.envs.rows, observations)
+        self.observations = observations
+        self.masks = np.ones(self.num_workers, np.bool_)
+        self.hidden_state = {name: agent.reset_hidden_state(self.num_workers) for name, agent in self.agents.items()}
+        self._was_reset = True
+
+    def update(self) -> Chunk:
+        """Simulate until the limits are met.
+
+        Returns:
+            The chunk: flat path -> array (num_workers, steps + 1, ...), the last row being a half-step; empty unless
+            `keep_trajectory`. Keys and meanings stand in docs/data.md.
+
+        Raises:
+            NonFiniteError: if an environment delivers NaN or infinity.
+            WorkerError: if a worker raises, dies or hangs.
+        """
+        with self.profiler(self.mode):
+            if not self.observations or (self.do_reset and not self._was_reset):
+                self.reset()
+            self._was_reset = False
+            rows = _Rows(self.num_workers, (self.n_steps or 64) + 1) if self.keep_trajectory else None
+            quota = self._quota()
+            step = 0
+            while (self.n_steps is not None and step < self.n_steps) or (quota > 0).any():
+                self.step(rows, step, quota)
+                step += 1
+            if rows is None:
+                return {}
+            rows.write(step, self._before())
+            return rows.chunk(step + 1)
+
+    def _quota(self) -> np.ndarray:
+        """Episodes that each worker has to end: int (N,)."""
+        share, rest = divmod(self.n_episodes or 0, self.num_workers)
+        return share + (np.arange(self.num_workers) < rest)
+
+    def _before(self) -> Chunk:
+        """What is known before an action is chosen."""
+        row = {f"/observations{path}": array for path, array in self.observations.items()}
+        row["/masks"] = self.masks[:, None]
+        return row
+
+    def step(self, rows: "_Rows | None", index: int, quota: np.ndarray) -> None:
+        """Act, step the environments, note what happened in row `index`."""
+        before, moved = self._before(), self.masks
+        with self.profiler("act"):
+            chosen, actions = self._act()
+        with self.profiler("simulate"):
+            self.envs.step(self._edge(actions))
+        workers = self.envs.rows
+        with self.profiler("wrap"):
+            observations, rewards = self._read(), workers.rewards.copy()
+            if not np.isfinite(rewards).all():
+                self._refuse("reward", rewards)
+            for wrapper in self.wrappers:
+                observations, rewards = wrapper.step(workers, observations, rewards, moved)
+        self.observations, self.masks = observations, ~workers.ended
+        if not moved.all():
+            for hidden_state in self.hidden_state.values():
+                if hidden_state is not None:
+                    hidden_state[~moved] = 0
+        self.steps += 1
+        if workers.ended.any():
+            self._finish(quota)
+        if rows is not None:
+            before |= chosen
+            before["/rewards"], before["/terminations"] = rewards[:, None], workers.terminations[:, None]
+            rows.write(index, before)
+        if self.render_delay:
+            time.sleep(self.render_delay)
+
+    def _act(self) -> tuple[Chunk, np.ndarray]:
+        """What the agents choose: the entries of the chunk's row, and the actions (N, ...)."""
+        (name, agent), *_ = self.agents.items()
+        hidden_state = self.hidden_state[name]
+        if self.frames < self.warm_start:
+            actions = sample_actions(self.info.agent_action_space, self._generator, self.num_workers)
+            return {f"/agents/{name}/actions": actions}, actions
+        choice = agent.action_generator(self.observations, hidden_state, self.masks, self.deterministic)
+        row = {f"/agents/{name}/actions": choice["actions"]}
+        if hidden_state is not None:
+            row[f"/agents/{name}/hidden_state"] = hidden_state
+            self.hidden_state[name] = choice["hidden_state"]
+        for key, value in choice.get("artifacts", {}).items():
+            row[f"/agents/{name}/artifacts/{key}"] = value
+        return row, choice["actions"]
+
+    def _read(self) -> dict[str, np.ndarray]:
+        """The workers' observations, checked and copied: their arrays change with the next step."""
+        observations = {path: array.copy() for path, array in self.envs.rows.observations.items()}
+        for path, array in observations.items():
+            # The sum is a quick first look: it is finite unless a value is not, or huge.
+            if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+                self._refuse(f"observation {path}", array)
+        return observations
+
+    def _refuse(self, what: str, array: np.ndarray) -> None:
+        worker = int(np.flatnonzero(~np.isfinite(array.reshape(self.num_workers, -1)).all(axis=1))[0])
+        raise NonFiniteError(
+            f"{what} of worker {worker} in explorer '{self.mode}' is not finite at frame {self.frames}: "
+            f"{array[worker].tolist()}. Check the environment '{self.mode}' simulates, or its actions."
+        )
+
+    def _finish(self, quota: np.ndarray) -> None:
+        """Note the episodes that have just ended, as far as they count."""
+        rows = self.envs.rows
+        for worker in np.flatnonzero(rows.ended).tolist():
+            if self.n_episodes is None or quota[worker] > 0:
+                self.n_episode += 1
+                self._finished.append(Episode(worker, float(rows.returns[worker]), int(rows.lengths[worker])))
+            quota[worker] -= 1
+
+    def take_episodes(self) -> list[Episode]:
+        """The episodes that ended since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def statistics(self) -> dict[str, Any]:
+        """What the normalisers have learned, by position."""
+        return {str(index): wrapper.statistics() for index, wrapper in enumerate(self.wrappers)}
+
+    def load_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over what another explorer's normalisers have learned."""
+        for index, wrapper in enumerate(self.wrappers):
+            wrapper.load_statistics(statistics[str(index)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Episodes to re-live, normalisers, current observations, counters and generator."""
+        return {
+            "steps": self.steps,
+            "n_episode": self.n_episode,
+            "was_reset": self._was_reset,
+            "generator": generator_state(self._generator),
+            "observations": dict(self.observations),
+            "masks": self.masks,
+            "hidden_state": dict(self.hidden_state),
+            "wrappers": {str(index): wrapper.state_dict() for index, wrapper in enumerate(self.wrappers)},
+            "workers": self.envs.state_dict() if self.observations else {},
+            "finished": [list(episode) for episode in self._finished],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[int]:
+        """Continue where `state_dict` left off.
+
+        Returns:
+            Ranks of workers whose environment did not come back to the observation that it had: their simulator is
+            not deterministic, so the resumed run will differ from the one that was stopped.
+        """
+        self.steps, self.n_episode, self._was_reset = state["steps"], state["n_episode"], state["was_reset"]
+        set_generator_state(self._generator, state["generator"])
+        self.observations = {path: np.array(array) for path, array in state["observations"].items()}
+        self.masks = np.array(state["masks"])
+        self.hidden_state = {n: None if h is None else np.array(h) for n, h in state["hidden_state"].items()}
+        self._finished = [Episode(*episode) for episode in state["finished"]]
+        for index, wrapper in enumerate(self.wrappers):
+            wrapper.load_state_dict(state["wrappers"][str(index)])
+        return self.envs.load_state_dict(state["workers"]) if self.observations else []
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.envs.close()
+
+
+class _Rows:
+    """A chunk being written, row by row."""
+
+    def __init__(self, num_workers: int, capacity: int):
+        self._num_workers, self._capacity = num_workers, capacity
+        self._arrays: Chunk = {}
+
+    def write(self, index: int, row: Chunk) -> None:
+        """Write what each worker has at row `index`: path -> (N, ...)."""
+        if index >= self._capacity:
+            self._grow()
+        for key, values in row.items():
+            array = self._arrays.get(key)
+            if array is None:
+                shape = (self._num_workers, self._capacity, *values.shape[1:])
+                array = self._arrays[key] = np.zeros(shape, values.dtype)
+            array[:, index] = values
+
+    def _grow(self) -> None:
+        self._capacity *= 2
+        for key, old in self._arrays.items():
+            self._arrays[key] = np.zeros((old.shape[0], self._capacity, *old.shape[2:]), old.dtype)
+            self._arrays[key][:, : old.shape[1]] = old
+
+    def chunk(self, length: int) -> Chunk:
+        """The first `length` rows."""
+        return {key: array[:, :length] for key, array in self._arrays.items()}

@@ -1,0 +1,132 @@
+"""The one place that makes environments."""
+
+import importlib
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
+from digideep.utility.component import Component, Description
+from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec(Component):
+    """What it takes to make an environment, in any process.
+
+    Attributes:
+        name: the id that gymnasium knows, such as "HalfCheetah-v5".
+        kwargs: keyword arguments of its constructor.
+        max_episode_steps: time limit in steps; None keeps the registered one.
+        from_module: a module that registers the environment when it is imported.
+        observation_key: path of an observation that is no Dict.
+        vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    from_module: str | None = None
+    observation_key: str = "/agent"
+    vect_wrappers: list[Description] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class EnvironmentInfo:
+    """What an environment tells of itself before the first step."""
+
+    observation_spaces: ObservationSpaces
+    action_space: gym.Space
+    agent_action_space: gym.Space
+    max_episode_steps: int | None
+    render_modes: tuple[str, ...]
+
+
+def make_environment(
+    spec: EnvironmentSpec, *, render_mode: str | None = None, video_dir: Path | None = None
+) -> gym.Env:
+    """Make one environment.
+
+    Args:
+        spec: which one.
+        render_mode: "human" for a window, "rgb_array" for images, None for neither.
+        video_dir: where to record every episode; needs `render_mode="rgb_array"`.
+
+    Raises:
+        UsageError: if there is no such environment, or it refuses to be made.
+    """
+    if spec.from_module is not None:
+        try:
+            importlib.import_module(spec.from_module)
+        except ImportError as err:
+            raise UsageError(
+                f"from_module '{spec.from_module}' cannot be imported ({err}). Put it on PYTHONPATH or correct its name."
+            ) from err
+    kwargs = dict(spec.kwargs)
+    if spec.max_episode_steps is not None:
+        kwargs["max_episode_steps"] = spec.max_episode_steps
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    if spec.name.rpartition(":")[2] not in gym.registry and ":" not in spec.name:
+        raise UsageError(f"Unknown environment '{spec.name}'. {_suggestion(spec.name)}")
+    _quieten_mujoco(spec.name)
+    try:
+        environment = gym.make(spec.name, disable_env_checker=True, **kwargs)
+    except (gym.error.Error, ImportError, TypeError, ValueError) as err:
+        reason = " ".join(str(err).split())
+        raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
+    if video_dir is not None:
+        environment = gym.wrappers.RecordVideo(
+            environment, str(video_dir), episode_trigger=lambda episode: True, name_prefix="episode", disable_logger=True
+        )
+    return environment
+
+
+def _quieten_mujoco(name: str) -> None:
+    """Send MuJoCo's warnings to the log: left alone, it writes MUJOCO_LOG.TXT into the current directory."""
+    known = gym.registry.get(name)
+    if known is None or "mujoco" not in str(known.entry_point):
+        return
+    try:
+        import mujoco
+    except ImportError:
+        return  # gymnasium says what to install
+
+    def warn(message: str) -> None:
+        level = logging.DEBUG if "deprecated" in message else logging.WARNING
+        logging.getLogger("digideep").log(level, "MuJoCo: %s", message)
+
+    mujoco.set_mju_user_warning(warn)
+
+
+def _suggestion(name: str) -> str:
+    """The nearest id; the same environment in another version comes first."""
+    stem = name.partition("-v")[0]
+    versions = sorted(known for known in gym.registry if known.partition("-v")[0] == stem)
+    if versions:
+        return f"Did you mean '{versions[-1]}'?"
+    nearest = did_you_mean(name, gym.registry)
+    return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
+
+
+def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
+    """Make an environment, ask for its spaces, close it.
+
+    Raises:
+        UsageError: if it cannot be made or its spaces are not supported.
+    """
+    environment = make_environment(spec)
+    try:
+        return EnvironmentInfo(
+            observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
+            action_space=environment.action_space,
+            agent_action_space=agent_action_space(environment.action_space),
+            max_episode_steps=environment.spec.max_episode_steps if environment.spec else None,
+            render_modes=tuple(environment.metadata.get("render_modes", ())),
+        )
+    finally:
+        environment.close()

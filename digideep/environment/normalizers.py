@@ -1,0 +1,188 @@
+"""Running normalisation of observations and rewards: wrappers around what a vector of workers returns.
+
+Statistics learn in mode "train" only; other modes use what was synchronised from there.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from digideep.environment.workers import Rows
+from digideep.utility.checks import require, require_between
+from digideep.utility.component import Component
+
+Arrays = dict[str, np.ndarray]
+
+
+class RunningMeanStd:
+    """Mean and variance of a stream of rows, merged batch by batch.
+
+    Source: Chan, Golub, LeVeque 1979, the pairwise update of mean and sum of squares. Kept in float64; starts as if
+    `1e-4` rows of mean 0 and variance 1 had been seen, so that the first division is defined.
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        self.mean, self.var, self.count = np.zeros(shape), np.ones(shape), 1e-4
+
+    def update(self, batch: np.ndarray) -> None:
+        """Take in rows. Args: batch: (B, *shape), B at least 1."""
+        n = len(batch)
+        # Plain sums: np.mean and np.var cost several times as much on arrays of this size.
+        batch_mean = np.add.reduce(batch, 0, dtype=np.float64) / n
+        centred = batch - batch_mean
+        batch_m2 = np.add.reduce(centred * centred, 0)
+        total = self.count + n
+        delta = batch_mean - self.mean
+        self.var = (self.var * self.count + batch_m2 + delta * delta * (self.count * n / total)) / total
+        self.mean = self.mean + delta * (n / total)
+        self.count = total
+
+    def state_dict(self) -> dict[str, Any]:
+        """Mean, variance and count: without the count, a restored normaliser would forget at once."""
+        return {"mean": self.mean, "var": self.var, "count": self.count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self.mean, self.var, self.count = np.array(state["mean"]), np.array(state["var"]), float(state["count"])
+
+
+class VectorWrapper(Component):
+    """Changes what the workers of an Explorer return. A subclass with statistics keeps them in its `state_dict`."""
+
+    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+        """Observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
+        return self.observe(observations)
+
+    def step(self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        """What a step brought.
+
+        Args:
+            rows: the workers' own arrays.
+            observations: path -> (N, ...).
+            rewards: float32 (N,).
+            moved: bool (N,), False where the worker began an episode instead of taking a step.
+
+        Returns:
+            The changed observations and rewards.
+        """
+        return self.observe(observations), rewards
+
+    def observe(self, observations: Arrays) -> Arrays:
+        """Change observations only. Never in place: they may be another wrapper's."""
+        return observations
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+
+    def statistics(self) -> dict[str, Any]:
+        """The part of the state that other explorers synchronise with."""
+        return {}
+
+    def load_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over another explorer's statistics."""
+
+
+class VecNormalizeObs(VectorWrapper):
+    """Standardises observations by their running mean and variance and clips them.
+
+    Args:
+        mode: the explorer's; statistics change in "train" only.
+        observation_spaces: of the environment, by path.
+        clip: limit of the result, in standard deviations.
+        epsilon: added to the variance.
+        paths: which observations; None for all floating ones.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        observation_spaces: dict[str, Any],
+        *,
+        clip: float = 10.0,
+        epsilon: float = 1e-8,
+        paths: list[str] | None = None,
+    ):
+        require_between("clip", clip)
+        require_between("epsilon", epsilon)
+        floating = [path for path, space in observation_spaces.items() if np.issubdtype(space.dtype, np.floating)]
+        for path in paths or ():
+            require(path in floating, "paths", path, f"one of the floating observations {floating}")
+        self._is_learning = mode == "train"
+        self._clip, self._epsilon = clip, epsilon
+        self._running = {path: RunningMeanStd(observation_spaces[path].shape) for path in paths or floating}
+
+    def observe(self, observations: Arrays) -> Arrays:
+        """Standardise, having learned from the rows first. Every observation counts once, the last of an episode too."""
+        changed = dict(observations)
+        for path, running in self._running.items():
+            rows = observations[path]
+            if self._is_learning:
+                running.update(rows)
+            scaled = (rows - running.mean) / np.sqrt(running.var + self._epsilon)
+            changed[path] = np.minimum(np.maximum(scaled, -self._clip), self._clip).astype(np.float32)
+        return changed
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics by path."""
+        return {path: running.state_dict() for path, running in self._running.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        for path, running in self._running.items():
+            running.load_state_dict(state[path])
+
+    statistics, load_statistics = state_dict, load_state_dict
+
+
+class VecNormalizeReward(VectorWrapper):
+    """Divides rewards by the standard deviation of the running discounted return, then clips; the mean stays.
+
+    Only in mode "train": elsewhere rewards pass as they are. Source: Engstrom et al. 2020, arXiv:2005.12729,
+    Section 3, "reward scaling".
+
+    Args:
+        mode: the explorer's.
+        num_workers: of the explorer.
+        gamma: discount of the agent that learns from these rewards, in [0, 1].
+        clip: limit of the result.
+        epsilon: added to the variance.
+    """
+
+    def __init__(self, mode: str, num_workers: int, *, gamma: float, clip: float = 10.0, epsilon: float = 1e-8):
+        require_between("gamma", gamma, 0, 1)
+        require_between("clip", clip)
+        require_between("epsilon", epsilon)
+        self._is_learning = mode == "train"
+        self._gamma, self._clip, self._epsilon = gamma, clip, epsilon
+        self._running = RunningMeanStd(())
+        self._returns = np.zeros(num_workers)
+
+    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+        """Forget the returns of the episodes that were cut off."""
+        self._returns[:] = 0
+        return observations
+
+    def step(self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray) -> tuple[Arrays, np.ndarray]:
+        """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
+        if not self._is_learning:
+            return observations, rewards
+        self._returns = self._returns * self._gamma + rewards
+        learned = self._returns if moved.all() else self._returns[moved]
+        if learned.size:
+            self._running.update(learned)
+        self._returns[rows.ended] = 0
+        scale = 1 / np.sqrt(self._running.var + self._epsilon)
+        return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The statistics and each worker's return so far."""
+        return {"running": self._running.state_dict(), "returns": self._returns}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self._running.load_state_dict(state["running"])
+        self._returns = np.array(state["returns"])

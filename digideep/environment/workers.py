@@ -1,0 +1,374 @@
+"""Worker environments: batches of them in this process or in others, over shared arrays.
+
+Autoreset follows gymnasium's NEXT_STEP mode: the step after an end ignores its action and brings the first observation
+of the next episode. So the row after t is always the true successor of row t.
+
+Exact resume needs nothing from a simulator: each worker draws a fresh seed for each episode and remembers the actions,
+so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved.
+"""
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.spaces import observation_reader
+from digideep.utility.errors import WorkerError
+from digideep.utility.seeding import generator_state, make_generator, set_generator_state
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """What a process needs to know to run its workers."""
+
+    spec: EnvironmentSpec
+    seed: int
+    purpose: str
+    render_mode: str | None = None
+    video_dir: Path | None = None
+
+
+class Worker:
+    """One environment: steps it, restarts it, and can re-live its current episode."""
+
+    def __init__(self, plan: WorkerPlan, rank: int):
+        self.rank = rank
+        self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
+        self.reseed(plan.seed, plan.purpose)
+        self.episode_seed: int | None = None
+        self.actions: list[np.ndarray] = []
+        self.is_ended = False
+        self.episode_return, self.episode_length = 0.0, 0
+
+    def reseed(self, seed: int, *purpose: str | int) -> None:
+        """Let the seeds of the episodes to come depend on `seed` and `purpose` alone."""
+        self.generator = make_generator(seed, "environment", *purpose, self.rank)
+
+    def reset(self) -> Any:
+        """Begin a new episode under a fresh seed. Returns: its first observation."""
+        self.episode_seed = int(self.generator.integers(2**31))
+        return self._begin()
+
+    def _begin(self) -> Any:
+        self.actions, self.is_ended = [], False
+        self.episode_return, self.episode_length = 0.0, 0
+        return self.environment.reset(seed=self.episode_seed)[0]
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
+        """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
+        self.actions.append(action)
+        # Some environments write into the action they are given; what is remembered must stay what was chosen.
+        observation, reward, terminated, truncated, _ = self.environment.step(action.copy())
+        self.is_ended = bool(terminated or truncated)
+        self.episode_return += float(reward)
+        self.episode_length += 1
+        return observation, float(reward), bool(terminated)
+
+    def describe(self) -> str:
+        """Who this is and what it was doing, for an error message."""
+        last = self.actions[-1].tolist() if self.actions else None
+        return f"worker {self.rank} (episode seed {self.episode_seed}, step {len(self.actions)}, last action {last})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episode so far, as its seed and its actions."""
+        return {
+            "generator": generator_state(self.generator),
+            "episode_seed": self.episode_seed,
+            "actions": np.stack(self.actions) if self.actions else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Re-live the episode. Returns: the observation that it leads to, None if no episode had begun."""
+        set_generator_state(self.generator, state["generator"])
+        self.episode_seed = state["episode_seed"]
+        if self.episode_seed is None:
+            return None
+        observation = self._begin()
+        for action in () if state["actions"] is None else state["actions"]:
+            observation, _, _ = self.step(action)
+        return observation
+
+
+class Rows:
+    """The arrays that workers write to and the Explorer reads from, one row a worker.
+
+    Attributes:
+        observations: path -> array (N, ...), what follows the last step.
+        actions: (N, ...) environment actions of the step to take.
+        rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
+        returns: float64 (N,) and lengths: int64 (N,), sums over the episode so far.
+    """
+
+    def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
+        spaces, action_space = info.observation_spaces, info.action_space
+        self.observations = {path: allocate((num_workers, *s.shape), s.dtype) for path, s in spaces.items()}
+        self.actions = allocate((num_workers, *action_space.shape), action_space.dtype)
+        self.rewards = allocate((num_workers,), np.float32)
+        self.terminations = allocate((num_workers,), np.bool_)
+        self.ended = allocate((num_workers,), np.bool_)
+        self.returns = allocate((num_workers,), np.float64)
+        self.lengths = allocate((num_workers,), np.int64)
+
+
+class Batch:
+    """The workers of one process."""
+
+    def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows):
+        self.rows = rows
+        self.workers = [Worker(plan, rank) for rank in ranks]
+        space = self.workers[0].environment.observation_space
+        self._readers = [(array, observation_reader(space, path)) for path, array in rows.observations.items()]
+        self._is_discrete = not rows.actions.shape[1:]
+
+    def _write(self, rank: int, observation: Any) -> None:
+        for array, read in self._readers:
+            array[rank] = read(observation)
+
+    def reset(self) -> None:
+        """Begin a new episode in every worker."""
+        rows = self.rows
+        for worker in self.workers:
+            self._write(worker.rank, self._guarded(worker, worker.reset))
+            rows.ended[worker.rank] = rows.terminations[worker.rank] = False
+            rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
+
+    def step(self) -> None:
+        """One step of every worker; one whose episode is over begins the next instead."""
+        rows = self.rows
+        for worker in self.workers:
+            rank = worker.rank
+            if worker.is_ended:
+                observation = self._guarded(worker, worker.reset)
+                reward, terminated = 0.0, False
+            else:
+                action = rows.actions[rank]
+                # Discrete environments look their action up: give them a number that is their own, not a view.
+                action = action[()] if self._is_discrete else action.copy()
+                observation, reward, terminated = self._guarded(worker, worker.step, action)
+            self._write(rank, observation)
+            rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
+            rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
+
+    @staticmethod
+    def _guarded(worker: Worker, function: Any, *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception as err:
+            raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
+
+    def reseed(self, seed: int, *purpose: str | int) -> None:
+        """See `Worker.reseed`."""
+        for worker in self.workers:
+            worker.reseed(seed, *purpose)
+
+    def state_dict(self) -> dict[str, Any]:
+        """By rank: the worker's episode and the observation it has led to."""
+        return {
+            str(worker.rank): {
+                **worker.state_dict(),
+                "observation": {path: array[worker.rank].copy() for path, array in self.rows.observations.items()},
+            }
+            for worker in self.workers
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[int]:
+        """Re-live the episodes. Returns: ranks whose environment did not come back to the same observation."""
+        strayed = []
+        for worker in self.workers:
+            saved = state[str(worker.rank)]
+            observation = self._guarded(worker, worker.load_state_dict, saved)
+            if observation is None:
+                continue
+            self._write(worker.rank, observation)
+            rows, rank = self.rows, worker.rank
+            rows.ended[rank], rows.returns[rank] = worker.is_ended, worker.episode_return
+            rows.lengths[rank] = worker.episode_length
+            if any(not np.array_equal(rows.observations[p][rank], o, equal_nan=True) for p, o in saved["observation"].items()):
+                strayed.append(rank)
+        return strayed
+
+    def close(self) -> None:
+        """Close every environment."""
+        for worker in self.workers:
+            worker.environment.close()
+
+
+class RemoteBatch:
+    """A `Batch` in a process of its own. A step costs one short message each way; the data lies in shared memory."""
+
+    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: "SharedMemory"):
+        self.ranks = ranks
+        self._connection, theirs = multiprocessing.Pipe()
+        self._process = memory.context.Process(
+            target=_serve,
+            args=(theirs, plan, ranks, info, num_workers, memory.blocks),
+            name=f"digideep-workers-{ranks.start}",
+            daemon=True,
+        )
+        self._process.start()
+        theirs.close()
+        self._request = "start"
+
+    def send(self, request: str, *args: Any) -> None:
+        """Ask for something without waiting for it; `receive` gets the answer."""
+        self._request = request
+        try:
+            self._connection.send_bytes(request.encode())
+            if request != "step":
+                self._connection.send(args)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._death() from None
+
+    def receive(self, timeout_s: float) -> Any:
+        """Wait for the answer.
+
+        Raises:
+            WorkerError: if a worker raised, the process died, or no answer came in time.
+        """
+        try:
+            if not self._connection.poll(timeout_s):
+                self._process.kill()
+                raise WorkerError(
+                    f"workers {self._names()} gave no answer to '{self._request}' for {timeout_s:g} s and were stopped. "
+                    "Raise worker_timeout_s if their environment is that slow."
+                )
+            kind = self._connection.recv_bytes()
+            answer = self._connection.recv() if kind else None
+        except (EOFError, ConnectionResetError):
+            raise self._death() from None
+        if kind == b"error":
+            raise WorkerError(answer)
+        return answer
+
+    def _death(self) -> WorkerError:
+        self._process.join(5)
+        code = self._process.exitcode
+        return WorkerError(f"the process of workers {self._names()} died with exit code {code} in '{self._request}'.")
+
+    def _names(self) -> str:
+        return f"{self.ranks.start} to {self.ranks.stop - 1}"
+
+    def close(self) -> None:
+        """End the process: the end of the pipe is the end of the process, or else it is killed."""
+        self._connection.close()
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+class SharedMemory:
+    """Allocates arrays that the processes of one context share."""
+
+    def __init__(self) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        # Never fork: a child of this process would inherit the locks of its threads and its open files.
+        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self.blocks: list[Any] = []
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A zeroed shared array; `blocks` remembers it for the other processes."""
+        self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
+        return _map(iter(self.blocks[-1:]))(shape, dtype)
+
+
+def _map(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
+    """An `allocate` that takes the next of some blocks that are there already."""
+    return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
+
+
+def _serve(connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list) -> None:
+    """Main function of a worker process: runs a `Batch` until the pipe is closed from the other end."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent decides when a run ends
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    try:
+        batch = Batch(plan, ranks, Rows(info, num_workers, _map(iter(blocks))))
+        connection.send_bytes(b"")
+        while True:
+            request = connection.recv_bytes().decode()
+            answer = getattr(batch, request)(*(() if request == "step" else connection.recv()))
+            connection.send_bytes(b"" if answer is None else b"value")
+            if answer is not None:
+                connection.send(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except Exception as err:
+        connection.send_bytes(b"error")
+        connection.send(f"{err}\n{traceback.format_exc()}")
+
+
+class VectorEnvironment:
+    """All the workers of one Explorer, in this process (`num_processes=0`) or spread over several.
+
+    Args:
+        plan: what each worker runs.
+        info: the environment's spaces.
+        num_workers: environments in all.
+        num_processes: processes to spread them over, at most `num_workers`.
+        timeout_s: how long an answer of a worker process may take.
+    """
+
+    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_processes: int, timeout_s: float):
+        self.num_workers, self.timeout_s = num_workers, timeout_s
+        self._remote: list[RemoteBatch] = []
+        if num_processes == 0:
+            self.rows = Rows(info, num_workers, np.zeros)
+            self._local = Batch(plan, range(num_workers), self.rows)
+            return
+        memory = SharedMemory()
+        self.rows = Rows(info, num_workers, memory.allocate)
+        bounds = np.linspace(0, num_workers, num_processes + 1).astype(int).tolist()
+        try:
+            for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+                self._remote.append(RemoteBatch(plan, range(first, last), info, num_workers, memory))
+            for batch in self._remote:
+                batch.receive(timeout_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _ask(self, request: str, *args: Any) -> list[Any]:
+        if not self._remote:
+            return [getattr(self._local, request)(*args)]
+        for batch in self._remote:
+            batch.send(request, *args)
+        return [batch.receive(self.timeout_s) for batch in self._remote]
+
+    def reset(self) -> None:
+        """Begin a new episode everywhere; `rows` holds the first observations."""
+        self._ask("reset")
+
+    def step(self, actions: np.ndarray) -> None:
+        """Take one step everywhere; `rows` holds what came of it.
+
+        Args:
+            actions: (N, ...) environment actions.
+        """
+        self.rows.actions[...] = actions
+        self._ask("step")
+
+    def reseed(self, seed: int, *purpose: str | int) -> None:
+        """Let all episodes to come depend on `seed` and `purpose` alone."""
+        self._ask("reseed", seed, *purpose)
+
+    def state_dict(self) -> dict[str, Any]:
+        """By rank, all it takes to re-live the episodes."""
+        return {rank: worker for part in self._ask("state_dict") for rank, worker in part.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[int]:
+        """Re-live the episodes. Returns: ranks whose environment did not come back to the same observation."""
+        return [rank for part in self._ask("load_state_dict", state) for rank in part]
+
+    def close(self) -> None:
+        """Close every environment and end every process."""
+        if not self._remote:
+            self._local.close()
+        for batch in self._remote:
+            batch.close()

@@ -1,0 +1,1 @@
+"""What was experienced, and how batches are drawn from it."""

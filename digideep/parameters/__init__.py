@@ -1,0 +1,1 @@
+"""The parameter tree: sharing, checking, overriding, writing and reading it."""

@@ -1,0 +1,119 @@
+"""The control panel: finding a parameter file, and overriding the values that people change."""
+
+import copy
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from digideep.utility.component import Description
+from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
+
+Panel = dict[str, Any]
+
+
+def load_params(name: str) -> ModuleType:
+    """Import a parameter file.
+
+    Args:
+        name: a path that ends in .py, or a dotted module name.
+
+    Returns:
+        A module with the dictionary `cpanel` and the function `gen_params(cpanel)`.
+
+    Raises:
+        UsageError: if it is not there, does not import, or lacks one of the two.
+    """
+    module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name)
+    if not isinstance(getattr(module, "cpanel", None), dict) or not callable(getattr(module, "gen_params", None)):
+        raise UsageError(f"--params {name} must define a dictionary 'cpanel' and a function 'gen_params(cpanel)'.")
+    return module
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under the name that it has seen from here, so that its classes can be found again."""
+    if not path.is_file():
+        raise UsageError(f"--params {path} is not there. Give the path of a parameter file or a dotted module name.")
+    try:
+        parts = path.resolve().relative_to(Path.cwd()).with_suffix("").parts
+    except ValueError:
+        parts = (path.stem,)
+        sys.path.insert(0, str(path.resolve().parent))
+    if not all(part.isidentifier() for part in parts):
+        raise UsageError(f"--params {path} is no importable name. Use letters, digits and underscores only.")
+    module = _import_module(".".join(parts))
+    found = Path(module.__file__ or "").resolve()
+    if found != path.resolve():
+        raise UsageError(f"--params {path} has the name of another module, {found}. Rename the file.")
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except UsageError as err:
+        raise UsageError(f"--params {name}: {err}") from err
+    except ModuleNotFoundError as err:
+        raise UsageError(
+            f"--params {name} cannot be imported: {err}. Give a path ending in .py, or a module that is on PYTHONPATH."
+        ) from err
+    except Exception as err:
+        raise UsageError(f"--params {name} fails when it is imported: {type(err).__name__}: {err}") from err
+
+
+def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
+    """A copy of a control panel with some values replaced.
+
+    Args:
+        cpanel: the parameter file's.
+        overrides: from `--cpanel`.
+
+    Raises:
+        UsageError: for an unknown key, or a value of another type than the one it replaces.
+    """
+    changed = copy.deepcopy(cpanel)
+    for key, value in overrides.items():
+        if key not in cpanel:
+            raise UsageError(f"--cpanel has the unknown key '{key}'. {did_you_mean(key, cpanel)}")
+        changed[key] = checked_value(f"--cpanel '{key}'", value, cpanel[key])
+    return changed
+
+
+def checked_value(name: str, value: Any, current: Any) -> Any:
+    """A value that takes the place of another one of the same type.
+
+    An integer may stand for a float; anything may replace None, and None anything (the component decides).
+
+    Raises:
+        UsageError: if the types differ.
+    """
+    if current is None or value is None:
+        return value
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = list if isinstance(current, (list, tuple)) else type(current)
+    if isinstance(current, type):
+        expected = str
+    if type(value) is not expected:
+        raise UsageError(f"{name} must be of type {_NAMES.get(expected, expected.__name__)}, got {value!r}.")
+    return value
+
+
+_NAMES = {int: "integer", float: "number", str: "string", bool: "true or false", list: "list", dict: "object"}
+
+
+def generate(module: ModuleType, cpanel: Panel) -> Description:
+    """Call `gen_params`.
+
+    Raises:
+        UsageError: if it fails; its own UsageErrors pass.
+    """
+    try:
+        return module.gen_params(cpanel)
+    except UsageError:
+        raise
+    except Exception as err:
+        raise UsageError(f"gen_params of {module.__name__} fails: {type(err).__name__}: {err}") from err

@@ -1,0 +1,74 @@
+"""What parameter files share: the trees of environment, explorers, memory and runner, written once.
+
+Each function reads the values that it needs from the control panel, under digideep's own key names.
+"""
+
+from typing import Any
+
+from digideep.environment.explorer import Explorer
+from digideep.environment.make_environment import EnvironmentSpec
+from digideep.memory.generic import Memory
+from digideep.utility.checks import require_int
+from digideep.utility.component import Description, describe
+
+Panel = dict[str, Any]
+
+
+def session_panel() -> Panel:
+    """Keys of every control panel that say how a run goes, not what it learns."""
+    return {
+        "seed": 0,
+        "test_activate": True,
+        "test_interval": 10,  # epochs
+        "test_win_size": 10,  # episodes of a test
+        "save_interval": 5,  # epochs
+        "keep_checkpoints": 5,  # newest ones to keep; null keeps all
+        "max_exec_time": None,  # hours; null sets no limit
+        "max_exec_iter": None,  # epochs of one process; null sets no limit
+        "num_threads": 1,  # of torch: one is fastest for small networks
+        "num_processes": 0,  # of worker environments; 0 steps them in the main process, best for cheap ones
+        "compile": "auto",  # of gradient steps: auto, on or off
+    }
+
+
+def runner_parameters(cpanel: Panel) -> dict[str, Any]:
+    """Parameters of a Runner."""
+    return {
+        "n_epochs": cpanel["number_epochs"],
+        "n_cycles": cpanel["epoch_size"],
+        "seed": cpanel["seed"],
+        "test_act": cpanel["test_activate"],
+        "test_int": cpanel["test_interval"],
+        "save_int": cpanel["save_interval"],
+        "keep_checkpoints": cpanel["keep_checkpoints"],
+        "max_time": cpanel["max_exec_time"],
+        "max_iter": cpanel["max_exec_iter"],
+        "num_threads": cpanel["num_threads"],
+    }
+
+
+def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
+    """The environment that all explorers run."""
+    return describe(EnvironmentSpec, name=cpanel["model_name"], vect_wrappers=vect_wrappers)
+
+
+def explorer_tree(cpanel: Panel) -> dict[str, Description]:
+    """The explorers: "train" with the panel's steps, "test" and "eval" with whole episodes and without exploration."""
+    for key in ("num_workers", "test_win_size"):
+        require_int(key, cpanel[key], 1)
+    workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
+    processes = cpanel["num_processes"]
+    whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
+    return {
+        "train": describe(Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"]),
+        "test": describe(
+            Explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
+            n_episodes=episodes, **whole,
+        ),
+        "eval": describe(Explorer, num_workers=1, n_episodes=1, **whole),
+    }  # fmt: skip
+
+
+def memory_tree(cpanel: Panel) -> Description:
+    """The memory, which takes the train explorer's chunks."""
+    return describe(Memory, chunk_sample_len=cpanel["n_steps"], buffer_chunk_len=cpanel["memory_size_in_chunks"])

@@ -1,0 +1,1 @@
+"""The session, the runner and what carries a run from start to end."""

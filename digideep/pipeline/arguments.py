@@ -1,0 +1,159 @@
+"""The command line."""
+
+import argparse
+import json
+from typing import Any, NoReturn
+
+from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
+
+_EXAMPLES = """examples:
+  train          python main.py --params params/ppo_mujoco.py
+  change values  python main.py --params params/ppo_classic.py --cpanel '{"model_name": "Acrobot-v1", "seed": 3}'
+  resume         python main.py --resume digideep_sessions/NAME
+  play           python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 5
+  prove resume   python main.py --params params/ppo_classic.py --verify-resume
+
+exit codes: 0 finished, 1 failed (see report.log), 2 refused to start, 3 already finished, 75 stopped early with a
+checkpoint written: run again with --resume.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            flag = message.split(": ", 1)[1].split()[0]
+            message = f"unknown argument '{flag}'. {did_you_mean(flag, self._option_string_actions)}"
+        raise UsageError(f"{message} See --help." if not message.endswith(".") else message)
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read and check the command line.
+
+    Args:
+        argv: without the program's name; None takes the process's own.
+
+    Raises:
+        UsageError: for unknown or malformed arguments, and for flags that do not go together.
+    """
+    args = _make_parser().parse_args(argv)
+    if isinstance(args.resume, str):
+        if args.load_checkpoint is not None:
+            raise UsageError("--resume DIR and --load-checkpoint DIR name two directories: give one of them.")
+        args.resume, args.load_checkpoint = True, args.resume
+    _check_combination(args)
+    return args
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="digideep",
+        description="Train deep reinforcement-learning agents from parameter files, and resume them exactly.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_EXAMPLES,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--params", metavar="FILE", help="parameter file: a path ending in .py, or a dotted module")
+    what.add_argument("--cpanel", metavar="JSON", type=_json_object, default={}, help="override values of its control panel")
+    what.add_argument(
+        "--repeal", metavar="JSON", type=_json_object, default={},
+        help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
+    )  # fmt: skip
+    what.add_argument("--load-checkpoint", metavar="DIR", help="a checkpoint, or a session (its newest valid checkpoint)")
+
+    how = parser.add_argument_group("instead of training anew")
+    how.add_argument("--resume", metavar="DIR", nargs="?", const=True, default=False, help="go on with a session in place")
+    how.add_argument("--play", action="store_true", help="run the policy without exploration, record videos, print returns")
+    how.add_argument("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
+    how.add_argument("--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop")
+    how.add_argument(
+        "--verify-resume", metavar="EPOCHS", type=_positive, nargs="?", const=4,
+        help="prove exact resume on these parameters: train EPOCHS (4) once straight and once stopped, killed and resumed",
+    )  # fmt: skip
+
+    play = parser.add_argument_group("with --play")
+    play.add_argument("--episodes", metavar="N", type=_positive, help="episodes to play (10)")
+    play.add_argument("--render", choices=("video", "human", "none"), help="videos (default), a window, or nothing")
+
+    session = parser.add_argument_group("the session")
+    session.add_argument("--session-path", metavar="DIR", help="where sessions are made (./digideep_sessions)")
+    session.add_argument("--session-name", metavar="NAME", help="name of the new session's directory")
+    session.add_argument("--save-modules", metavar="MODULE", nargs="+", default=[], help="packages to copy into modules/ too")
+    session.add_argument("--msg", metavar="TEXT", default="", help="a note to keep with the session")
+    session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
+
+    watch = parser.add_argument_group("watching")
+    watch.add_argument(
+        "--log-level", metavar="0-4", type=int, choices=range(5), default=1, help="least level shown: 0 debug, 1 info, "
+        "2 warn, 3 error, 4 fatal",
+    )  # fmt: skip
+    watch.add_argument("--profiler-level", metavar="N", type=int, default=-1, help="deepest level timed; -1 times all")
+    watch.add_argument("--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine")
+    watch.add_argument("--visdom", action="store_true", help="plot to a visdom server on this machine")
+    watch.add_argument("--visdom-port", metavar="PORT", type=_port, default=8097, help="its port (8097)")
+    watch.add_argument("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
+    watch.add_argument("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
+
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where agents compute (auto)")
+    return parser
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no JSON ({err}). Expected an object such as '{{\"seed\": 1}}', with true, false and null"
+        ) from err
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive integer")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port. Expected an integer from 1 to 65535")
+    return int(text)
+
+
+# Flags that do not go together, as pairs: (flag, the flags it excludes).
+_EXCLUSIONS = {
+    "resume": ("play", "custom", "create_session_only", "dry_run", "params", "cpanel", "session_name", "session_path"),
+    "play": ("custom", "create_session_only"),
+    "custom": ("create_session_only",),
+    "create_session_only": ("load_checkpoint", "dry_run"),
+    "load_checkpoint": ("params", "cpanel"),
+    "verify_resume": (
+        "resume", "play", "custom", "create_session_only", "load_checkpoint", "dry_run", "session_name", "session_path",
+    ),
+}  # fmt: skip
+
+
+def _check_combination(args: argparse.Namespace) -> None:
+    given = {name for name, value in vars(args).items() if value not in (None, False, {}, [], "")}
+    for name, others in _EXCLUSIONS.items():
+        for other in others:
+            if name in given and other in given:
+                raise UsageError(f"{_flag(name)} and {_flag(other)} do not go together: leave one of them out.")
+    if "resume" in given and "load_checkpoint" not in given:
+        raise UsageError("--resume needs a session: give --resume DIR.")
+    if "load_checkpoint" in given and not given & {"resume", "play", "custom"}:
+        raise UsageError("--load-checkpoint alone does nothing: add --resume, --play or --custom.")
+    if not given & {"params", "load_checkpoint"}:
+        raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
+    for name in ("episodes", "render"):
+        if name in given and "play" not in given:
+            raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
+    if args.profiler_level < -1:
+        raise UsageError(f"--profiler-level must be -1 or more, got {args.profiler_level}.")
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

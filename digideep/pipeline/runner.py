@@ -1,0 +1,372 @@
+"""The Runner: builds explorer, memory and agents, and turns the loop."""
+
+import logging
+from collections import deque
+from statistics import fmean, pstdev
+from typing import Any
+
+import torch
+
+from digideep.agent.base import AgentBase, AgentContext
+from digideep.environment.explorer import Explorer
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.memory.generic import Memory
+from digideep.parameters.tree import Tree, from_plain
+from digideep.pipeline.checkpoint import checkpoint_name
+from digideep.pipeline.display import Display
+from digideep.pipeline.session import Session
+from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.component import Component, build
+from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+
+_log = logging.getLogger("digideep")
+
+FINISHED, STOPPED = 0, 75  # exit codes
+_RECENT_EPISODES = 100
+
+
+def make_runner(session: Session) -> "Runner":
+    """Build the Runner that the session's parameter tree describes, and restore the checkpoint it loads, if any.
+
+    Raises:
+        UsageError: if the tree or the checkpoint does not fit.
+    """
+    tree = from_plain(session.tree)
+    for key in ("runner", "env", "explorer", "memory", "agents"):
+        if key not in tree:
+            raise UsageError(f"The parameter tree has no '{key}'. gen_params must return it.")
+    runner = build(tree["runner"], Runner, session=session, tree=tree)
+    if session.state is not None:
+        try:
+            runner.load_state_dict(session.state)
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
+            if isinstance(err, UsageError):
+                raise
+            raise CheckpointError(
+                f"{session.loaded_from} does not fit the parameters: {type(err).__name__}: {' '.join(str(err).split())}"
+            ) from err
+    return runner
+
+
+class Runner(Component):
+    """Introduces explorers, memory and agents to each other, and runs the loop.
+
+    Owns the cadence of tests, logs and checkpoints, and the state of the whole. A subclass may replace `train_cycle`,
+    `override` or `custom`; name it in the parameter tree under "runner".
+
+    Args:
+        session: everything around the run.
+        tree: the parameter tree.
+        n_epochs: epochs of the run.
+        n_cycles: cycles of an epoch.
+        seed: of everything random, at least 0.
+        test_act: test during training.
+        test_int: epochs from test to test.
+        save_int: epochs from checkpoint to checkpoint; the last epoch is always saved.
+        keep_checkpoints: newest checkpoints to keep; None keeps all.
+        max_time: hours after which this process stops; None for no limit.
+        max_iter: epochs after which this process stops; None for no limit.
+        num_threads: of torch. Results can depend on it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tree: Tree,
+        *,
+        n_epochs: int,
+        n_cycles: int,
+        seed: int = 0,
+        test_act: bool = True,
+        test_int: int = 10,
+        save_int: int = 1,
+        keep_checkpoints: int | None = None,
+        max_time: float | None = None,
+        max_iter: int | None = None,
+        num_threads: int = 1,
+    ):
+        for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
+                            ("save_int", save_int), ("num_threads", num_threads)):  # fmt: skip
+            require_int(name, value, 1)
+        require_int("seed", seed, 0)
+        for name, limit in (("keep_checkpoints", keep_checkpoints), ("max_iter", max_iter)):
+            if limit is not None:
+                require_int(name, limit, 1)
+        if max_time is not None:
+            require_between("max_time", max_time)
+        require(isinstance(test_act, bool), "test_act", test_act, "true or false")
+        self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
+        self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
+        self.test_act, self.test_int, self.save_int = test_act, test_int, save_int
+        self.keep_checkpoints, self.max_time, self.max_iter = keep_checkpoints, max_time, max_iter
+        self.i_epoch, self.i_cycle = 0, 0
+        self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
+        self.test_return: float | None = None
+        self._saved: str | None = None
+        torch.set_num_threads(num_threads)
+        torch.use_deterministic_algorithms(session.device.type == "cpu")
+        self.instantiate()
+
+    # ------------------------------------------------------------------ building
+
+    def instantiate(self) -> None:
+        """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
+        for name in ("train", "test", "eval"):
+            if name not in self.tree["explorer"]:
+                raise UsageError(f"The parameter tree has no explorer '{name}'. gen_params must describe it.")
+        self.environment = build(self.tree["env"], EnvironmentSpec)
+        self.info = inspect_environment(self.environment)
+        self.memory = build(self.tree["memory"], Memory)
+        self.agents: dict[str, AgentBase] = {}
+        for name, description in self.tree["agents"].items():
+            context = AgentContext(
+                name, self.memory, self.info.observation_spaces, self.info.agent_action_space,
+                self.session.device, self.seed, self.profiler,
+            )  # fmt: skip
+            self.agents[name] = build(description, AgentBase, context=context)
+        self.explorer: dict[str, Explorer] = {}
+        if self.session.mode != "play":
+            try:
+                for name in ("train", "test"):
+                    self.explorer[name] = self._make_explorer(name)
+            except BaseException:
+                self.close()
+                raise
+        self.override()
+
+    def _make_explorer(self, mode: str, **changes: Any) -> Explorer:
+        video_dir = changes.pop("video_dir", None)
+        return build(
+            {**self.tree["explorer"][mode], **changes},
+            Explorer,
+            mode=mode,
+            agents=self.agents,
+            environment=self.environment,
+            info=self.info,
+            seed=self.seed,
+            profiler=self.profiler,
+            video_dir=video_dir,
+        )
+
+    def override(self) -> None:
+        """A hook for subclasses: called once everything is built and before a checkpoint is restored."""
+
+    # ------------------------------------------------------------------ the loop
+
+    @property
+    def frames(self) -> int:
+        """Frames of the train explorer so far."""
+        return self.explorer["train"].frames
+
+    def start(self) -> int:
+        """Do what the session was started for. Returns: the exit code."""
+        try:
+            if self.session.mode == "play":
+                return self.enjoy()
+            if self.session.mode == "custom":
+                return self.custom()
+            if not self.session.is_resuming:
+                self.save()
+            if self.session.mode == "create":
+                print(f"Created {self.session.path}. Train it with: python main.py --resume {self.session.path}")
+                return FINISHED
+            return self.train()
+        finally:
+            self.close()
+
+    def train_cycle(self) -> None:
+        """One turn of the loop: explore, store, learn."""
+        chunk = self.explorer["train"].update()
+        self.memory.store(chunk)
+        for agent_name in self.agents:
+            self.monitor.record(f"/update/{agent_name}", self.agents[agent_name].update())
+
+    def train(self) -> int:
+        """Run until the last epoch, or until something asks to stop.
+
+        Returns:
+            `FINISHED`, or `STOPPED` with a checkpoint written.
+        """
+        if self.i_epoch >= self.n_epochs:
+            raise FinishedError(f"All {self.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
+        self.session.mark_undone()
+        self.session.watch_signals()
+        self.display = Display(self.session.console)
+        total = self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
+        self.display.start(total, self.frames)
+        first_epoch = self.i_epoch
+        try:
+            while self.i_epoch < self.n_epochs:
+                if self._must_stop(first_epoch):
+                    return self._stop()
+                self.train_cycle()
+                self.note_episodes()
+                self.i_cycle += 1
+                if self.i_cycle == self.n_cycles:
+                    self._end_epoch()
+        finally:
+            self.display.stop()
+        self.session.mark_done()
+        _log.info("Finished after %s frames. %s", f"{self.frames:,}", self._how_to_go_on())
+        return FINISHED
+
+    def _end_epoch(self) -> None:
+        self.i_epoch, self.i_cycle = self.i_epoch + 1, 0
+        if self.test_act and self.i_epoch % self.test_int == 0:
+            self.test()
+        self.log()
+        if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
+            self.save()
+
+    def _must_stop(self, first_epoch: int) -> bool:
+        if self.max_time is not None and self.session.process_s >= self.max_time * 3600:
+            self.session.stop_reason = f"max_exec_time of {self.max_time:g} h is over"
+        if self.max_iter is not None and self.i_epoch - first_epoch >= self.max_iter:
+            self.session.stop_reason = f"max_exec_iter of {self.max_iter} epochs is over"
+        return self.session.stop_reason is not None
+
+    def _stop(self) -> int:
+        self.save()
+        _log.info("Stopped at %s frames (%s). %s", f"{self.frames:,}", self.session.stop_reason, self._how_to_go_on())
+        return STOPPED
+
+    def _how_to_go_on(self) -> str:
+        path = self.session.path
+        return "" if path is None else f"Play: --play --load-checkpoint {path}   Resume: --resume {path}"
+
+    def note_episodes(self) -> None:
+        """Take the episodes that ended in this cycle into the statistics."""
+        episodes = self.explorer["train"].take_episodes()
+        for episode in episodes:
+            self.recent_returns.append(episode.episode_return)
+            self.monitor("/return/train", episode.episode_return)
+            self.monitor("/length/train", episode.length)
+        self.session.write_episodes("train", episodes)
+        self.display.cycle(self.frames, self._recent())
+
+    def _recent(self) -> float | None:
+        return fmean(self.recent_returns) if self.recent_returns else None
+
+    def test(self) -> None:
+        """Run whole episodes without exploration, with seeds of this epoch alone and the train explorer's normalisers."""
+        explorer = self.explorer["test"]
+        explorer.load_statistics(self.explorer["train"].statistics())
+        explorer.reseed(self.i_epoch)
+        explorer.update()
+        episodes = explorer.take_episodes()
+        for episode in episodes:
+            self.monitor("/return/test", episode.episode_return)
+            self.monitor("/length/test", episode.length)
+        self.test_return = fmean(episode.episode_return for episode in episodes)
+        self.session.write_episodes("test", episodes)
+
+    def log(self) -> None:
+        """Show and write the figures of the epoch."""
+        episodes = self.explorer["train"].n_episode
+        figures = {"return": self._recent(), "test": self.test_return if self.test_act else None}
+        speed = self.display.epoch(self.i_epoch, self.frames, episodes, figures)
+        meta = {"epoch": self.i_epoch, "frame": self.frames, "episode": episodes}
+        self.session.log_epoch(meta, {"/speed/frames_per_s": speed})
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment, unless it is there."""
+        name = checkpoint_name(self.i_epoch, self.i_cycle)
+        if name != self._saved:
+            self.session.save(name, self.state_dict(), self.keep_checkpoints)
+            self._saved = name
+
+    # ------------------------------------------------------------------ other jobs
+
+    def enjoy(self) -> int:
+        """Play whole episodes without exploration; print returns, record videos."""
+        args, path = self.session.args, self.session.path
+        render = args.render or "video"
+        wanted = {"video": "rgb_array", "human": "human", "none": None}[render]
+        if wanted is not None and wanted not in self.info.render_modes:
+            if args.render:
+                raise UsageError(f"{self.environment.name} cannot render '{wanted}'; it offers {self.info.render_modes}.")
+            _log.warning("%s cannot render images: no video is recorded.", self.environment.name)
+            wanted = None
+        video_dir = path / "videos" if path is not None and wanted == "rgb_array" else None
+        explorer = self.explorer["eval"] = self._make_explorer(
+            "eval", n_episodes=1, render_mode=wanted if video_dir or wanted == "human" else None, video_dir=video_dir
+        )
+        if self.session.state is not None:
+            explorer.load_statistics(self.session.state["statistics"])
+        self.session.watch_signals()
+        explorer.reset()
+        returns: list[float] = []
+        for index in range(args.episodes or 10):
+            explorer.update()
+            episodes = explorer.take_episodes()
+            self.session.write_episodes("eval", episodes)
+            returns += [episode.episode_return for episode in episodes]
+            print(f"episode {index + 1:>3}: return {returns[-1]:,.3f}, {episodes[-1].length} steps", flush=True)
+            if self.session.stop_reason is not None:
+                break
+        spread = pstdev(returns)
+        print(f"return over {len(returns)} episodes: mean {fmean(returns):,.3f}, std {spread:,.3f}, "
+              f"min {min(returns):,.3f}, max {max(returns):,.3f}")  # fmt: skip
+        if video_dir is not None:
+            print(f"videos: {video_dir}")
+        return FINISHED if self.session.stop_reason is None else STOPPED
+
+    def custom(self) -> int:
+        """A job of a subclass's own, started with --custom. Returns: the exit code."""
+        raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner' in gen_params.")
+
+    def close(self) -> None:
+        """Close all environments."""
+        for explorer in self.explorer.values():
+            explorer.close()
+
+    # ------------------------------------------------------------------ state
+
+    def _spaces(self) -> dict[str, Any]:
+        observations = {path: [list(s.shape), str(s.dtype)] for path, s in self.info.observation_spaces.items()}
+        return {"observations": observations, "actions": repr(self.info.action_space)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that an exact continuation needs."""
+        return {
+            "runner": {
+                "i_epoch": self.i_epoch,
+                "i_cycle": self.i_cycle,
+                "recent_returns": list(self.recent_returns),
+                "test_return": self.test_return,
+            },
+            "spaces": self._spaces(),
+            "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
+            "explorer": {"train": self.explorer["train"].state_dict()},
+            "statistics": self.explorer["train"].statistics(),
+            "memory": self.memory.state_dict(),
+            "monitor": self.monitor.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off.
+
+        Raises:
+            CheckpointError: if the environment's spaces are not those of the checkpoint.
+        """
+        if state["spaces"] != self._spaces():
+            raise CheckpointError(
+                f"The spaces of {self.environment.name} are not those of the checkpoint: {self._spaces()} instead of "
+                f"{state['spaces']}. Load it with the environment that it was trained on."
+            )
+        for name, agent in self.agents.items():
+            agent.load_state_dict(state["agents"][name])
+        if self.session.mode == "play":
+            return
+        figures = state["runner"]
+        self.i_epoch, self.i_cycle, self.test_return = figures["i_epoch"], figures["i_cycle"], figures["test_return"]
+        self.recent_returns.extend(figures["recent_returns"])
+        self.memory.load_state_dict(state["memory"])
+        self.monitor.load_state_dict(state["monitor"])
+        strayed = self.explorer["train"].load_state_dict(state["explorer"]["train"])
+        if strayed:
+            _log.warning(
+                "%s does not repeat itself: re-living the episodes of workers %s led elsewhere. The resumed run is not exact.",
+                self.environment.name, strayed,
+            )  # fmt: skip
+        self._saved = checkpoint_name(self.i_epoch, self.i_cycle)

@@ -1,0 +1,423 @@
+"""The Session: everything around a run and nothing of learning.
+
+It owns the directory, the locks, the log files, the dashboards, the device and the signals. Nothing is created before
+`open`: whatever a user can get wrong is found by then.
+"""
+
+import argparse
+import importlib.util
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from rich.console import Console
+
+import digideep
+from digideep.environment.explorer import Episode
+from digideep.parameters.control_panel import generate, load_params, override_panel
+from digideep.parameters.tree import Tree, dump_yaml, override_tree, to_plain
+from digideep.pipeline.checkpoint import (
+    checkpoint_order,
+    list_checkpoints,
+    read_checkpoint,
+    remove_checkpoint,
+    versions,
+    write_checkpoint,
+)
+from digideep.pipeline.display import LEVELS, ConsoleHandler
+from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.monitor import Monitor
+from digideep.utility.names import session_name
+from digideep.utility.profiler import Profiler
+from digideep.utility.stats import StatLogger
+from digideep.utility.writers import TensorBoardWriter, VisdomWriter, Writer, require_tensorboard, require_visdom
+
+_log = logging.getLogger("digideep")
+_report = logging.getLogger("digideep.report")  # lines that the console has been shown already
+
+
+class Session:
+    """One run of the program.
+
+    Attributes:
+        mode: "train", "play", "custom" or "create".
+        path: the session's directory (of this evaluation, with --play); None with --dry-run.
+        tree: the plain parameter tree.
+        state: of the checkpoint that is loaded; None for a fresh start.
+        device: where agents compute.
+        monitor: statistics of named values.
+        profiler: where the time goes.
+        stop_reason: why the run should stop soon; None while it should not.
+
+    Args:
+        args: from `parse_arguments`.
+
+    Raises:
+        UsageError: for anything that keeps the run from starting.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.mode = "play" if args.play else "custom" if args.custom else "create" if args.create_session_only else "train"
+        self.is_resuming = bool(args.resume)
+        self.console = Console()
+        self.monitor = Monitor()
+        self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
+        self.stop_reason: str | None = None
+        self.path: Path | None = None
+        self.state: dict[str, Any] | None = None
+        self.cpanel: dict[str, Any] = {}
+        self._figures: dict[str, Any] = {}
+        self._lock: filelock.FileLock | None = None
+        self._stats: StatLogger | None = None
+        self._writers: list[Writer] = []
+        self._handlers: list[logging.Handler] = []
+        self._signals: dict[int, Any] = {}
+        self._started = time.perf_counter()
+        self._elapsed_before_s = 0.0
+
+        if not os.environ.get("DISPLAY") and sys.platform.startswith("linux"):
+            os.environ.setdefault("MUJOCO_GL", "egl")  # rendering without a screen
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # where parameter files and their packages are looked for
+        self._start_console()
+        self.device = _find_device(args.device)
+        if args.tensorboard:
+            require_tensorboard()
+        if args.visdom:
+            require_visdom()
+        for name in args.save_modules:
+            _find_package(name)
+
+        if args.load_checkpoint is None:
+            self.loaded_from = None
+            module = load_params(args.params)
+            self._params_file = Path(module.__file__ or "")
+            self.cpanel = override_panel(module.cpanel, args.cpanel)
+            self.tree = to_plain(generate(module, self.cpanel))
+        else:
+            self._load(Path(args.load_checkpoint))
+        self.tree = override_tree(self.tree, args.repeal)
+        if not self.is_resuming and not args.dry_run:
+            self.path = self._new_path()
+
+    # ------------------------------------------------------------------ before anything is written
+
+    def _start_console(self) -> None:
+        _log.setLevel(logging.DEBUG)
+        _log.propagate = False
+        handler = ConsoleHandler(self.console)
+        handler.setLevel(LEVELS[self.args.log_level])
+        handler.addFilter(lambda record: record.name != _report.name)
+        self._add_handler(handler)
+
+    def _add_handler(self, handler: logging.Handler) -> None:
+        _log.addHandler(handler)
+        self._handlers.append(handler)
+
+    def _load(self, path: Path) -> None:
+        """Find the checkpoint to load; hold the lock of the session that is resumed."""
+        if not path.is_dir():
+            raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
+        path = path.resolve()
+        is_checkpoint = checkpoint_order(path) is not None
+        directory = path.parents[1] if is_checkpoint else path
+        if not (directory / "checkpoints").is_dir():
+            raise UsageError(f"{directory} is no session: it has no directory 'checkpoints'. Give a session's directory.")
+        if self.is_resuming:
+            if not os.access(directory, os.W_OK):
+                raise UsageError(f"{directory} cannot be written. Resume needs write permission there.")
+            self._acquire(directory)
+            if (directory / "done.lock").exists() and not self.args.repeal:
+                raise FinishedError(f"{directory} has finished. Play it with --play --load-checkpoint {directory}.")
+        self.loaded_from, self.state, self._figures = _newest_valid(path) if not is_checkpoint else _read(path)
+        self._session_of_checkpoint = directory
+        if self.is_resuming:
+            self.path = directory
+            self._elapsed_before_s = float(self._figures.get("elapsed_s", 0.0))
+        try:
+            self.tree, self.cpanel = self.state["params"], self.state["cpanel"]
+        except KeyError as err:
+            raise CheckpointError(f"{self.loaded_from} holds no {err}: it is no checkpoint of a run.") from err
+
+    def _new_path(self) -> Path:
+        """Where this run will write; refuses what cannot become a directory."""
+        if self.loaded_from is not None:
+            base = self._session_of_checkpoint / ("evaluations" if self.mode == "play" else "customs")
+        else:
+            base = Path(self.args.session_path or "digideep_sessions").resolve()
+        name = self.args.session_name or session_name(datetime.now())
+        if Path(name).name != name or name in (".", ".."):
+            raise UsageError(f"--session-name {name!r} must be a plain directory name.")
+        if (base / name).exists():
+            raise UsageError(f"{base / name} exists already. Choose another --session-name, or --resume it.")
+        parent = base
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir():
+            raise UsageError(f"{parent} is a file, so that no session can be made in {base}. Choose another --session-path.")
+        if not os.access(parent, os.W_OK):
+            raise UsageError(f"{parent} cannot be written. Choose another --session-path.")
+        return base / name
+
+    def _acquire(self, directory: Path) -> None:
+        """Hold `running.lock` as long as this process lives; the system lets go of it even after SIGKILL."""
+        self._lock = filelock.FileLock(directory / "running.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            self._lock = None
+            raise UsageError(f"{directory} is in use by a running process. Wait for it, or stop it first.") from None
+
+    # ------------------------------------------------------------------ the directory
+
+    def open(self, runner: Any) -> None:
+        """Make the directory and start what writes into it. Args: runner: built, and restored if resuming."""
+        if self.path is None:
+            _log.info("Dry run: nothing is written.")
+            return
+        if not self.is_resuming:
+            self._create()
+        self._cut_logs()
+        handler = logging.FileHandler(self.path / "report.log")
+        handler.setFormatter(_ReportFormatter())
+        self._add_handler(handler)
+        if self.args.repeal:
+            self._note_repeal(runner.i_epoch)
+        if not (self.args.no_monitor_cpu and self.args.no_monitor_gpu):
+            self._stats = StatLogger(
+                self.path / "monlog.json",
+                monitor_cpu=not self.args.no_monitor_cpu,
+                monitor_gpu=not self.args.no_monitor_gpu,
+            )
+        if self.args.tensorboard:
+            self._writers.append(TensorBoardWriter(self.path / "tensorboard", runner.frames if self.is_resuming else 0))
+        if self.args.visdom:
+            self._writers.append(VisdomWriter(self.args.visdom_port, self.path.name))
+        _log.info("Session: %s", self.path)
+        if self.loaded_from is not None:
+            _log.info("Loaded: %s", self.loaded_from)
+
+    def _create(self) -> None:
+        assert self.path is not None
+        self.path.mkdir(parents=True)
+        self._acquire(self.path)
+        if self.mode in ("train", "create"):
+            (self.path / "checkpoints").mkdir()
+            (self.path / "cpanel.json").write_text(json.dumps(to_plain(self.cpanel), indent=2) + "\n")
+            self._copy_modules()
+        about = {
+            "session_name": self.path.name,
+            "session_msg": self.args.msg,
+            "session_cmd": shlex.join(["python", *sys.argv]),
+            "versions": versions(),
+        }
+        dump_yaml({**self.tree, **about}, self.path / "params.yaml")
+
+    def _copy_modules(self) -> None:
+        """Keep the sources that run: digideep, the parameter file and what --save-modules names."""
+        assert self.path is not None
+        modules = self.path / "modules"
+        ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+        packages = {"digideep": Path(digideep.__file__).parent}
+        packages |= {name: _find_package(name) for name in self.args.save_modules}
+        for name, source in packages.items():
+            target = modules.joinpath(*name.split("."))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, target.with_suffix(".py"))
+        (modules / "params").mkdir(exist_ok=True)
+        shutil.copy(self._params_file, modules / "params")
+
+    def _note_repeal(self, epoch: int) -> None:
+        assert self.path is not None
+        file = self.path / "repeal.json"
+        notes = json.loads(file.read_text()) if file.exists() else []
+        file.write_text(json.dumps([*notes, {"epoch": epoch, "repeal": self.args.repeal}], indent=2) + "\n")
+
+    def _cut_logs(self) -> None:
+        """Take back what a stopped run logged after the checkpoint that is resumed."""
+        if not self.is_resuming or self.path is None:
+            return
+        sizes = self._figures.get("logs", {})
+        for file in self._logs():
+            size = sizes.get(str(file.relative_to(self.path)))
+            if size is None:
+                file.unlink()
+            elif isinstance(size, int) and 0 <= size < file.stat().st_size:
+                os.truncate(file, size)
+
+    def _logs(self) -> list[Path]:
+        """All files that only ever grow, and that a checkpoint must agree with."""
+        assert self.path is not None
+        patterns = ("varlog.json", "prolog.json", "monlog.json", "monitor/*.csv", "tensorboard/events.*")
+        return sorted(file for pattern in patterns for file in self.path.glob(pattern))
+
+    # ------------------------------------------------------------------ while it runs
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the run has taken, in all its processes."""
+        return self._elapsed_before_s + self.process_s
+
+    @property
+    def process_s(self) -> float:
+        """Seconds since this process began."""
+        return time.perf_counter() - self._started
+
+    def log_epoch(self, meta: dict[str, int], scalars: dict[str, float]) -> None:
+        """Write the figures of an epoch to `varlog.json`, `prolog.json` and the dashboards.
+
+        Args:
+            meta: "epoch", "frame" and "episode".
+            scalars: what the dashboards show besides the monitor's means.
+        """
+        self.monitor.meta = meta
+        statistics = self.monitor.dump(self.path and self.path / "varlog.json")
+        timings = self.profiler.dump(self.path and self.path / "prolog.json", meta)
+        for key, figures in statistics.items():
+            _log.debug("%s [%dx] = %.6g (std %.3g) in %.6g … %.6g", key, figures["num"], figures["sum"] / figures["num"],
+                       figures["std"], figures["min"], figures["max"])  # fmt: skip
+        for path, timing in timings.items():
+            _log.debug("%s [%sx, %.3f s]", path, timing["occurs"], timing["totals"])
+        means = {key: figures["sum"] / figures["num"] for key, figures in statistics.items()}
+        for writer in self._writers:
+            writer.scalars(means | scalars, meta["frame"])
+
+    def write_episodes(self, mode: str, episodes: list[Episode]) -> None:
+        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds since the start."""
+        if self.path is None or not episodes:
+            return
+        lines: dict[int, list[str]] = {}
+        for episode in episodes:
+            line = f"{episode.episode_return:.6f},{episode.length},{self.elapsed_s:.6f}\n"
+            lines.setdefault(episode.worker, []).append(line)
+        (self.path / "monitor").mkdir(exist_ok=True)
+        for worker, rows in lines.items():
+            file = self.path / "monitor" / f"{mode}.{worker}.monitor.csv"
+            if not file.exists():
+                header = json.dumps({"t_start": time.time() - self.elapsed_s, "env_id": self.tree["env"]["name"]})
+                rows.insert(0, f"# {header}\nr,l,t\n")
+            with file.open("a") as stream:
+                stream.writelines(rows)
+
+    def save(self, name: str, state: dict[str, Any], keep: int | None) -> None:
+        """Write a checkpoint and delete the oldest ones. Args: keep: how many to keep; None for all."""
+        if self.path is None:
+            return
+        for writer in self._writers:
+            writer.flush()
+        logs = {str(file.relative_to(self.path)): file.stat().st_size for file in self._logs()}
+        content = {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
+        write_checkpoint(self.path / "checkpoints", name, content, {"logs": logs, "elapsed_s": self.elapsed_s})
+        _log.debug("Saved %s", name)
+        if keep is not None:
+            for old in list_checkpoints(self.path / "checkpoints")[:-keep]:
+                remove_checkpoint(old)
+
+    def mark_done(self) -> None:
+        """Say that the run has finished."""
+        if self.path is not None:
+            (self.path / "done.lock").write_text("\n")
+
+    def mark_undone(self) -> None:
+        """Take that back: the plan has grown."""
+        if self.path is not None:
+            (self.path / "done.lock").unlink(missing_ok=True)
+
+    def watch_signals(self) -> None:
+        """From here on SIGINT, SIGTERM and SIGUSR1 ask for a stop after the cycle; a second SIGINT stops at once."""
+
+        def on_signal(number: int, frame: Any) -> None:
+            if number == signal.SIGINT and self.stop_reason is not None:
+                raise KeyboardInterrupt
+            self.stop_reason = signal.Signals(number).name
+            self.console.print(f"{self.stop_reason}: stopping after this cycle. Ctrl-C stops at once, without saving.")
+
+        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                self._signals[number] = signal.signal(number, on_signal)
+
+    def report_failure(self, text: str) -> bool:
+        """Write a traceback to `report.log`. Returns: whether there is one."""
+        if self.path is None or not self.path.exists():
+            return False
+        _report.error(text)
+        return True
+
+    def close(self) -> None:
+        """Stop what the session started; safe to call more than once."""
+        for number, handler in self._signals.items():
+            signal.signal(number, handler)
+        if self._stats is not None:
+            self._stats.close()
+        for writer in self._writers:
+            writer.close()
+        for log_handler in self._handlers:
+            _log.removeHandler(log_handler)
+            log_handler.close()
+        if self._lock is not None:
+            self._lock.release()
+        self._stats, self._lock = None, None
+        self._signals, self._writers, self._handlers = {}, [], []
+
+
+class _ReportFormatter(logging.Formatter):
+    """`[seconds since the start, LEVEL] text`, as digideep has always written it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record."""
+        return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _find_package(name: str) -> Path:
+    """The directory or file of a module's source, without importing the module itself."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not (spec.submodule_search_locations or (spec.origin or "").endswith(".py")):
+        raise UsageError(f"--save-modules {name} is no Python package that can be found. Put it on PYTHONPATH.")
+    return Path(next(iter(spec.submodule_search_locations))) if spec.submodule_search_locations else Path(spec.origin or "")
+
+
+def _read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    state, figures, written_by = read_checkpoint(path)
+    changed = {name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old}
+    if changed:
+        _log.warning("%s was written by other software (%s): numbers may differ.", path.name, changed)
+    return path, state, figures
+
+
+def _newest_valid(session: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """The newest checkpoint of a session that is as it was written.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    candidates = list_checkpoints(session / "checkpoints")
+    for path in reversed(candidates):
+        try:
+            return _read(path)
+        except CheckpointError as err:
+            _log.warning("Skipping %s: %s", path.name, err)
+    raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")

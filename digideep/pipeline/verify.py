@@ -1,0 +1,116 @@
+"""The proof of exact resume, on the user's own parameters: `--verify-resume`."""
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
+from digideep.utility.errors import UsageError
+
+_POLL_S = 0.01
+
+
+def verify_resume(args: argparse.Namespace) -> int:
+    """Train once straight; train again, stopped with SIGTERM and killed with SIGKILL, and resumed; compare.
+
+    Args:
+        args: with `verify_resume` epochs, at least 2.
+
+    Returns:
+        0 if every array and every other value of the two last checkpoints is the same, 1 if not.
+
+    Raises:
+        UsageError: if the run does not start.
+    """
+    epochs = args.verify_resume
+    if epochs < 2:
+        raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
+    repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
+    fresh = ["--params", args.params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
+    with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
+        base = Path(directory)
+        common = ["--device", args.device, "--no-monitor-cpu", "--no-monitor-gpu"]
+        new = [*common, "--session-path", directory]
+
+        print(f"1. {epochs} epochs straight")
+        _finish(_start([*fresh, *new, "--session-name", "straight"]))
+
+        print("2. the same, stopped with SIGTERM within an epoch")
+        process = _start([*fresh, *new, "--session-name", "stopped"])
+        stopped = base / "stopped"
+        _wait_for(process, stopped, 1)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+        print("3. resumed, killed with SIGKILL after another epoch")
+        process = _start([*common, "--resume", str(stopped)])
+        _wait_for(process, stopped, 2)
+        time.sleep(random.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+
+        print("4. resumed, to the end")
+        if not (stopped / "done.lock").exists():
+            _finish(_start([*common, "--resume", str(stopped)]))
+
+        straight, resumed = (list_checkpoints(base / name / "checkpoints")[-1] for name in ("straight", "stopped"))
+        different, total = compare_checkpoints(straight, resumed)
+    for path in different:
+        print(f"differs: {path}")
+    print(f"{total - len(different)} of {total} values and arrays are bit-identical" + (
+        ": resume is exact." if not different else ": resume is NOT exact for these parameters."))  # fmt: skip
+    return 1 if different else 0
+
+
+def _start(arguments: list[str]) -> subprocess.Popen:
+    command = [sys.executable, "-m", "digideep.main", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _finish(process: subprocess.Popen) -> None:
+    output, _ = process.communicate()
+    if process.returncode != 0:
+        raise UsageError(f"the run ended with exit code {process.returncode}: {output.strip().splitlines()[-1]}")
+
+
+def _wait_for(process: subprocess.Popen, session: Path, epoch: int) -> None:
+    """Wait until a checkpoint of that epoch is there, or the process has ended."""
+    while process.poll() is None:
+        if (session / "checkpoints" / f"checkpoint-{epoch}").exists():
+            return
+        time.sleep(_POLL_S)
+    if process.returncode not in (0, 75):
+        _finish(process)
+
+
+def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
+    """Compare two checkpoints bit by bit.
+
+    Returns:
+        The paths of what differs or is in one only, and the number of values and arrays looked at.
+    """
+    ours, theirs = (_leaves(read_checkpoint(path)[0]) for path in (first, second))
+    paths = sorted(ours.keys() | theirs.keys())
+    return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)
+
+
+def _leaves(state: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(state, dict) and state:
+        return {p: leaf for key, value in state.items() for p, leaf in _leaves(value, f"{path}/{key}").items()}
+    return {} if path.endswith("/clock") else {path: state}
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        # Bytes, not numbers: a NaN equals itself and -0.0 is not 0.0.
+        return first.dtype == second.dtype and first.shape == second.shape and first.numpy().tobytes() == second.numpy().tobytes()
+    return type(first) is type(second) and first == second

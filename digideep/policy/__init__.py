@@ -1,0 +1,1 @@
+"""Policies: from observations to actions. They know nothing of learning."""

@@ -1,0 +1,17 @@
+"""The contract of policies."""
+
+from torch import nn
+
+from digideep.utility.component import Component
+
+
+class PolicyBase(nn.Module, Component):
+    """Maps observations to actions. Owns networks; knows nothing of losses, optimizers or memories.
+
+    Policies take their run-time arguments by these names: `observation_space` (a gymnasium Box), `action_space` (of
+    the agent: Discrete, or Box in [-1, 1]) and `generator` (a torch generator on the CPU that draws the weights).
+    """
+
+    def count_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.numel() for parameter in self.parameters())

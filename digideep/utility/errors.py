@@ -1,0 +1,25 @@
+"""The errors that a person sees. `digideep.main` turns each into one line and an exit code."""
+
+
+class UsageError(ValueError):
+    """A user's mistake, found before the first step: one line that says what is wrong and what to do (exit code 2)."""
+
+    exit_code = 2
+
+
+class FinishedError(UsageError):
+    """The session to resume has finished (exit code 3)."""
+
+    exit_code = 3
+
+
+class CheckpointError(UsageError):
+    """A checkpoint is missing, incomplete or altered."""
+
+
+class WorkerError(RuntimeError):
+    """A worker environment raised, died or hung."""
+
+
+class NonFiniteError(ArithmeticError):
+    """An observation, a reward or a loss is NaN or infinite."""

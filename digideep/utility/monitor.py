@@ -1,0 +1,103 @@
+"""The Monitor: statistics of named values, written to `varlog.json` as JSON lines."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Statistic:
+    """Count, sum, extremes and spread of a stream of numbers (Welford 1962)."""
+
+    def __init__(self) -> None:
+        self.num, self.sum, self.mean, self.m2 = 0, 0.0, 0.0, 0.0
+        self.min, self.max = math.inf, -math.inf
+
+    def add(self, value: float) -> None:
+        """Take in one number."""
+        self.num += 1
+        self.sum += value
+        delta = value - self.mean
+        self.mean += delta / self.num
+        self.m2 += delta * (value - self.mean)
+        self.min, self.max = min(self.min, value), max(self.max, value)
+
+    def summary(self) -> dict[str, float]:
+        """The figures of a `varlog.json` entry; `std` is the sample's, 0 for a single value."""
+        std = math.sqrt(self.m2 / (self.num - 1)) if self.num > 1 else 0.0
+        return {"std": std, "num": self.num, "min": self.min, "max": self.max, "sum": self.sum}
+
+    def state_dict(self) -> dict[str, float]:
+        """All that `load_state_dict` needs."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Continue where `state_dict` left off."""
+        vars(self).update(state)
+
+
+class Monitor:
+    """Collects values under path-like keys and writes their statistics.
+
+    A key without a window is summed up over everything since the last `dump`. A key with `window=n` is packed as soon
+    as n values have come, into a line of its own; what is left of a window stays open over dumps.
+    """
+
+    def __init__(self) -> None:
+        self.meta: dict[str, int] = {}
+        self._open: dict[str, Statistic] = {}
+        self._windows: dict[str, int | None] = {}
+        self._packs: list[dict[str, Any]] = []
+
+    def __call__(self, key: str, value: float, window: int | None = None) -> None:
+        """Add one value.
+
+        Raises:
+            ValueError: if a key comes with another window than before.
+        """
+        if self._windows.setdefault(key, window) != window:
+            raise ValueError(f"The window of '{key}' was {self._windows[key]}, got {window}. Keep one window per key.")
+        statistic = self._open.setdefault(key, Statistic())
+        statistic.add(value)
+        if window is not None and statistic.num >= window:
+            self._packs.append(self._pack({key: self._open.pop(key).summary()}))
+
+    def record(self, prefix: str, values: dict[str, float]) -> None:
+        """Add several values under one prefix, such as the metrics of an update."""
+        for name, value in values.items():
+            self(f"{prefix}/{name}", value)
+
+    def _pack(self, data: dict[str, dict[str, float]]) -> dict[str, Any]:
+        return {"meta": {**self.meta, "clock": time.time()}, "data": data}
+
+    def dump(self, path: Path | None) -> dict[str, dict[str, float]]:
+        """Write one JSON line per pack and forget the packs.
+
+        Returns:
+            The statistics of the keys without a window since the last dump.
+        """
+        closed = {key: self._open.pop(key).summary() for key in list(self._open) if self._windows[key] is None}
+        packs = [*self._packs, self._pack(closed)] if closed else self._packs
+        if path is not None and packs:
+            with path.open("a") as file:
+                file.writelines(json.dumps(pack) + "\n" for pack in packs)
+        self._packs = []
+        return closed
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is collected and not yet written."""
+        return {
+            "open": {key: statistic.state_dict() for key, statistic in self._open.items()},
+            "windows": dict(self._windows),
+            "packs": list(self._packs),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        self._open = {}
+        for key, figures in state["open"].items():
+            self._open[key] = Statistic()
+            self._open[key].load_state_dict(figures)
+        self._windows = dict(state["windows"])
+        self._packs = list(state["packs"])

@@ -1,0 +1,68 @@
+"""The Profiler: where the time goes, as a tree of nested `with profiler("name")` blocks."""
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+
+class Node:
+    """One block of the tree; entering it starts the clock, leaving it adds up."""
+
+    def __init__(self, profiler: "Profiler", parent: "Node | None", path: str):
+        self.profiler, self.parent, self.path = profiler, parent, path
+        self.children: dict[str, Node] = {}
+        self.occurs, self.total_s, self._start = 0, 0.0, 0.0
+
+    def __enter__(self) -> "Node":
+        self.profiler.current = self
+        self._start = perf_counter()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.total_s += perf_counter() - self._start
+        self.occurs += 1
+        assert self.parent is not None
+        self.profiler.current = self.parent
+
+
+class Profiler:
+    """Times nested blocks. Blocks deeper than `level` are not timed; None times all."""
+
+    def __init__(self, level: int | None = None):
+        self.level = level
+        self.root = self.current = Node(self, None, "")
+
+    def __call__(self, name: str) -> AbstractContextManager[Any]:
+        """The block of that name below the block that is being timed."""
+        node = self.current.children.get(name)
+        if node is None:
+            path = f"{self.current.path}/{name}"
+            if self.level is not None and path.count("/") > self.level:
+                return nullcontext()
+            node = self.current.children[name] = Node(self, self.current, path)
+        return node
+
+    def figures(self) -> dict[str, dict[str, float | None]]:
+        """`{path: {"starts": None, "occurs": count, "totals": seconds}}`, parents before children."""
+        found, stack = {}, [self.root]
+        while stack:
+            node = stack.pop()
+            if node.occurs:
+                found[node.path] = {"starts": None, "occurs": node.occurs, "totals": node.total_s}
+            stack.extend(reversed(node.children.values()))
+        return found
+
+    def dump(self, path: Path | None, meta: dict[str, int]) -> dict[str, dict[str, float | None]]:
+        """Append the figures since the last dump to `prolog.json` as one line, and start anew."""
+        figures = self.figures()
+        if path is not None and figures:
+            with path.open("a") as file:
+                file.write(json.dumps({"meta": meta, "data": figures}) + "\n")
+        stack = [self.root]
+        while stack:
+            node = stack.pop()
+            node.occurs, node.total_s = 0, 0.0
+            stack.extend(node.children.values())
+        return figures

@@ -1,0 +1,71 @@
+"""Load of the machine while a run goes on: `monlog.json`, written by a thread that sleeps nearly all the time."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+_MEGABYTE = 2**20
+
+
+class StatLogger:
+    """Writes CPU (psutil) and NVIDIA GPU (nvidia-ml-py, if installed) figures every `interval_s` seconds.
+
+    The thread is a daemon: it never keeps a finished run alive.
+    """
+
+    def __init__(self, path: Path, *, monitor_cpu: bool = True, monitor_gpu: bool = True, interval_s: float = 2.0):
+        self.path, self.interval_s = path, interval_s
+        self._process = psutil.Process() if monitor_cpu else None
+        self._gpus = _find_gpus() if monitor_gpu else []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="digideep-stats", daemon=True)
+        if self._process or self._gpus:
+            self._thread.start()
+
+    def sample(self) -> dict[str, float]:
+        """One measurement: loads in percent, memory in MiB."""
+        figures: dict[str, float] = {}
+        if self._process:
+            memory = psutil.virtual_memory()
+            figures["/cpu/all/total"] = psutil.cpu_percent()
+            figures["/cpu/process"] = self._process.cpu_percent()
+            figures["/cpu/memory/total"] = memory.total / _MEGABYTE
+            figures["/cpu/memory/used"] = memory.used / _MEGABYTE
+            figures["/cpu/memory/mem"] = self._process.memory_info().rss / _MEGABYTE
+        for index, (nvml, handle) in enumerate(self._gpus):
+            memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+            figures[f"/gpu/{index}/load"] = nvml.nvmlDeviceGetUtilizationRates(handle).gpu
+            figures[f"/gpu/{index}/memory/total"] = memory.total / _MEGABYTE
+            figures[f"/gpu/{index}/memory/used"] = memory.used / _MEGABYTE
+        return figures
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.interval_s):
+            data = {
+                key: {"std": 0.0, "num": 1, "min": value, "max": value, "sum": value}
+                for key, value in self.sample().items()
+            }
+            with self.path.open("a") as file:
+                file.write(json.dumps({"meta": {"clock": time.time()}, "data": data}) + "\n")
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+
+def _find_gpus() -> list:
+    """(module, handle) of each NVIDIA GPU; none if there is no driver or no nvidia-ml-py."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+        return [(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []

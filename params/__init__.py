@@ -1,0 +1,1 @@
+"""Parameter files: one per method and family of tasks."""

@@ -1,0 +1,65 @@
+"""PPO on classic control: CartPole-v1 by default. `python main.py --params params/ppo_classic.py`"""
+
+from digideep.agent.gradient_step import Adam
+from digideep.agent.ppo import PPO
+from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.pipeline.runner import Runner
+from digideep.policy.stochastic import StochasticPolicy
+from digideep.utility.component import describe
+from digideep.utility.schedule import Linear
+
+cpanel = session_panel() | {
+    "model_name": "CartPole-v1",
+    # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
+    "number_epochs": 24,
+    "epoch_size": 20,
+    "num_workers": 8,
+    "n_steps": 128,
+    "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
+    # CleanRL's classic-control recipe (4 epochs, gamma, lambda, clip, lr, entropy), with 8 workers instead of 4
+    "n_update": 4,
+    "num_mini_batches": 4,
+    "gamma": 0.99,
+    "tau": 0.95,  # lambda of the advantage estimate
+    "clip_param": 0.2,  # falls to 0 over the run, as in RL-Zoo: the last updates then cannot unlearn
+    "lr": 1e-3,  # falls to 0 over the run; RL-Zoo's for CartPole
+    "eps": 1e-5,  # of Adam
+    "value_loss_coef": 0.5,
+    "entropy_coef": 0.01,
+    "max_grad_norm": 0.5,
+    "use_clipped_value_loss": False,
+    "normalize_advantages": True,
+    "recompute_advantages": True,
+    "actor_feature_size": 64,
+}
+
+
+def gen_params(cpanel):
+    """The parameter tree of a run."""
+    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
+    agent = describe(
+        PPO,
+        policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
+        gamma=cpanel["gamma"],
+        gae_lambda=cpanel["tau"],
+        n_update=cpanel["n_update"],
+        num_mini_batches=cpanel["num_mini_batches"],
+        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
+        clip_param=describe(Linear, start=cpanel["clip_param"], end=0.0, duration=updates),
+        value_loss_coef=cpanel["value_loss_coef"],
+        entropy_coef=cpanel["entropy_coef"],
+        max_grad_norm=cpanel["max_grad_norm"],
+        use_clipped_value_loss=cpanel["use_clipped_value_loss"],
+        normalize_advantages=cpanel["normalize_advantages"],
+        recompute_advantages=cpanel["recompute_advantages"],
+        optimizer=describe(Adam, eps=cpanel["eps"]),
+        compile=cpanel["compile"],
+        planned_updates=updates,
+    )
+    return {
+        "runner": describe(Runner, **runner_parameters(cpanel)),
+        "env": environment_tree(cpanel, []),
+        "explorer": explorer_tree(cpanel),
+        "memory": memory_tree(cpanel),
+        "agents": {"agent": agent},
+    }
