@@ -3,7 +3,7 @@
 `checkpoint-<epoch>/` (with `+<cycle>` behind it when a run was stopped within an epoch) holds
 
 * `states.safetensors`: all arrays, under path-like names;
-* `runner.json`: everything else; an array stands there as `{"$array": name}`;
+* `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as `{"$tensor": name}`;
 * `session.json`: what belongs to the session's files, such as the lengths of its logs;
 * `manifest.json`: sha256 and size of each of these, and the versions of the software that wrote them.
 
@@ -33,7 +33,7 @@ from digideep.utility.errors import CheckpointError
 FORMAT = 1
 STATES, RUNNER, SESSION, MANIFEST = "states.safetensors", "runner.json", "session.json", "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?")
-_ARRAY = "$array"
+_ARRAY, _TENSOR = "$array", "$tensor"
 
 
 def checkpoint_name(epoch: int, cycle: int = 0) -> str:
@@ -63,10 +63,12 @@ def split_arrays(state: Any, arrays: dict[str, torch.Tensor], path: str = "") ->
         return {key: split_arrays(value, arrays, f"{path}/{key}") for key, value in state.items()}
     if isinstance(state, np.generic):
         return state.item()
-    if isinstance(state, (np.ndarray, torch.Tensor)):
-        tensor = torch.from_numpy(np.ascontiguousarray(state)) if isinstance(state, np.ndarray) else state.detach()
-        arrays[path] = tensor.cpu().contiguous()
+    if isinstance(state, np.ndarray):
+        arrays[path] = torch.from_numpy(state.copy())
         return {_ARRAY: path}
+    if isinstance(state, torch.Tensor):
+        arrays[path] = state.detach().cpu().contiguous().clone()
+        return {_TENSOR: path}
     if state is None or isinstance(state, (bool, int, float, str, list)):
         return state
     raise TypeError(f"{path} is a {type(state).__name__}: a state holds arrays and JSON values only.")
@@ -78,9 +80,13 @@ def join_arrays(rest: Any, arrays: dict[str, torch.Tensor]) -> Any:
     Raises:
         KeyError: if an array is missing.
     """
-    if isinstance(rest, dict):
-        return arrays[rest[_ARRAY]] if rest.keys() == {_ARRAY} else {k: join_arrays(v, arrays) for k, v in rest.items()}
-    return rest
+    if not isinstance(rest, dict):
+        return rest
+    if rest.keys() == {_ARRAY}:
+        return arrays[rest[_ARRAY]].numpy()
+    if rest.keys() == {_TENSOR}:
+        return arrays[rest[_TENSOR]]
+    return {key: join_arrays(value, arrays) for key, value in rest.items()}
 
 
 def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session: dict[str, Any]) -> Path:
@@ -98,7 +104,7 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     arrays: dict[str, torch.Tensor] = {}
     rest = split_arrays(state, arrays)
     files = {
-        STATES: save_arrays({path: tensor.clone() for path, tensor in arrays.items()}),
+        STATES: save_arrays(arrays),
         RUNNER: json.dumps(rest).encode(),
         SESSION: json.dumps(session).encode(),
     }
@@ -156,7 +162,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
     """Read a checkpoint, having compared every file with the manifest. Nothing in it is executed or imported.
 
     Returns:
-        The state, with torch tensors for arrays; what it says about the session's files; the versions that wrote it.
+        The state, with its arrays and tensors; what it says about the session's files; the versions that wrote it.
 
     Raises:
         CheckpointError: if a file is missing, altered, or not of the format.

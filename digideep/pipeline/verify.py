@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
@@ -110,7 +111,15 @@ def _leaves(state: Any, path: str = "") -> dict[str, Any]:
 
 
 def _is_same(first: Any, second: Any) -> bool:
-    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+    if type(first) is not type(second):
+        return False
+    if isinstance(first, (np.ndarray, torch.Tensor)):
         # Bytes, not numbers: a NaN equals itself and -0.0 is not 0.0.
-        return first.dtype == second.dtype and first.shape == second.shape and first.numpy().tobytes() == second.numpy().tobytes()
-    return type(first) is type(second) and first == second
+        return first.dtype == second.dtype and first.shape == second.shape and _bytes(first) == _bytes(second)
+    return first == second
+
+
+def _bytes(array: np.ndarray | torch.Tensor) -> bytes:
+    if isinstance(array, torch.Tensor):
+        array = array.reshape(-1).view(torch.uint8).numpy()
+    return array.tobytes()
