@@ -58,7 +58,7 @@ class AgentBase(Component):
         )  # fmt: skip
         self.observation_path, self.observation_space = observation_path, spaces[observation_path]
         self.action_space = context.action_space
-        self.policy: torch.nn.Module
+        self.policy: Any  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self.n_updates = 0
         # The weights are drawn on the CPU, so that they are the same on every device.
         self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
@@ -66,7 +66,11 @@ class AgentBase(Component):
         self.numpy_generator = make_generator(context.seed, "agent", self.name, "sample")
 
     def action_generator(
-        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
     ) -> dict[str, Any]:
         """Choose an action for each worker.
 

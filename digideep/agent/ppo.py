@@ -144,7 +144,11 @@ class PPO(AgentBase):
         if target_kl is not None:
             require_between("target_kl", target_kl)
         self.gamma, self.gae_lambda, self.n_update = gamma, gae_lambda, n_update
-        self.num_mini_batches, self.target_kl, self.recompute_advantages = num_mini_batches, target_kl, recompute_advantages
+        self.num_mini_batches, self.target_kl, self.recompute_advantages = (
+            num_mini_batches,
+            target_kl,
+            recompute_advantages,
+        )
         self.lr, self.clip_param = as_schedule(lr), as_schedule(clip_param)
         require(0 < self.clip_param(0) < 1, "clip_param", self.clip_param(0), "in (0, 1) at the start")
 
@@ -187,7 +191,11 @@ class PPO(AgentBase):
 
     @torch.inference_mode()
     def action_generator(
-        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
         actions, log_p = self.policy.act(

@@ -25,7 +25,11 @@ class Actor(Protocol):
     is_off_policy: bool
 
     def action_generator(
-        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray, deterministic: bool
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
     ) -> dict[str, Any]:
         """Choose an action for each worker; see `AgentBase.action_generator`."""
 
@@ -102,7 +106,9 @@ class Explorer(Component):
         if len(agents) != 1:
             raise UsageError(f"{len(agents)} agents for one action space: expected exactly one. Got {sorted(agents)}.")
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
-            raise UsageError(f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions.")
+            raise UsageError(
+                f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
+            )
 
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes

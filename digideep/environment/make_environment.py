@@ -64,7 +64,7 @@ def make_environment(
             importlib.import_module(spec.from_module)
         except ImportError as err:
             raise UsageError(
-                f"from_module '{spec.from_module}' cannot be imported ({err}). Put it on PYTHONPATH or correct its name."
+                f"from_module '{spec.from_module}' cannot be imported ({err}). Put it on PYTHONPATH or correct it."
             ) from err
     kwargs = dict(spec.kwargs)
     if spec.max_episode_steps is not None:
@@ -81,7 +81,11 @@ def make_environment(
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
     if video_dir is not None:
         environment = gym.wrappers.RecordVideo(
-            environment, str(video_dir), episode_trigger=lambda episode: True, name_prefix="episode", disable_logger=True
+            environment,
+            str(video_dir),
+            episode_trigger=lambda episode: True,
+            name_prefix="episode",
+            disable_logger=True,
         )
     return environment
 

@@ -53,7 +53,9 @@ class VectorWrapper(Component):
         """Observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
         return self.observe(observations)
 
-    def step(self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray) -> tuple[Arrays, np.ndarray]:
+    def step(
+        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
         """What a step brought.
 
         Args:
@@ -116,7 +118,7 @@ class VecNormalizeObs(VectorWrapper):
         self._running = {path: RunningMeanStd(observation_spaces[path].shape) for path in paths or floating}
 
     def observe(self, observations: Arrays) -> Arrays:
-        """Standardise, having learned from the rows first. Every observation counts once, the last of an episode too."""
+        """Standardise, having learned from the rows first: each observation counts once, an episode's last too."""
         changed = dict(observations)
         for path, running in self._running.items():
             rows = observations[path]
@@ -135,7 +137,13 @@ class VecNormalizeObs(VectorWrapper):
         for path, running in self._running.items():
             running.load_state_dict(state[path])
 
-    statistics, load_statistics = state_dict, load_state_dict
+    def statistics(self) -> dict[str, Any]:
+        """All of its state is statistics."""
+        return self.state_dict()
+
+    def load_statistics(self, statistics: dict[str, Any]) -> None:
+        """Take over another explorer's statistics."""
+        self.load_state_dict(statistics)
 
 
 class VecNormalizeReward(VectorWrapper):
@@ -166,7 +174,9 @@ class VecNormalizeReward(VectorWrapper):
         self._returns[:] = 0
         return observations
 
-    def step(self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray) -> tuple[Arrays, np.ndarray]:
+    def step(
+        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
         if not self._is_learning:
             return observations, rewards

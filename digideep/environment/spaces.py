@@ -73,7 +73,7 @@ class ActionEdge:
     """Turns a batch of agent actions into environment actions.
 
     Box: clipped to [-1, 1], then scaled to [low, high]; unbounded dimensions pass. Discrete: shifted by the space's
-    start.    """
+    start."""
 
     def __init__(self, space: gym.Space):
         self.space = space
@@ -105,6 +105,7 @@ def sample_actions(space: gym.Space, generator: np.random.Generator, num_workers
     """
     if isinstance(space, gym.spaces.Discrete):
         return generator.integers(int(space.n), size=num_workers)
+    assert isinstance(space, gym.spaces.Box)
     shape = (num_workers, *space.shape)
     uniform, normal = generator.uniform(-1, 1, shape), generator.standard_normal(shape)
     return np.where(np.isfinite(space.low), uniform, normal).astype(np.float32)

@@ -7,6 +7,7 @@ Exact resume needs nothing from a simulator: each worker draws a fresh seed for 
 so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved.
 """
 
+import itertools
 import multiprocessing
 import signal
 import traceback
@@ -108,7 +109,7 @@ class Rows:
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space
         self.observations = {path: allocate((num_workers, *s.shape), s.dtype) for path, s in spaces.items()}
-        self.actions = allocate((num_workers, *action_space.shape), action_space.dtype)
+        self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
         self.ended = allocate((num_workers,), np.bool_)
@@ -189,7 +190,10 @@ class Batch:
             rows, rank = self.rows, worker.rank
             rows.ended[rank], rows.returns[rank] = worker.is_ended, worker.episode_return
             rows.lengths[rank] = worker.episode_length
-            if any(not np.array_equal(rows.observations[p][rank], o, equal_nan=True) for p, o in saved["observation"].items()):
+            if any(
+                not np.array_equal(rows.observations[p][rank], o, equal_nan=True)
+                for p, o in saved["observation"].items()
+            ):
                 strayed.append(rank)
         return strayed
 
@@ -235,8 +239,8 @@ class RemoteBatch:
             if not self._connection.poll(timeout_s):
                 self._process.kill()
                 raise WorkerError(
-                    f"workers {self._names()} gave no answer to '{self._request}' for {timeout_s:g} s and were stopped. "
-                    "Raise worker_timeout_s if their environment is that slow."
+                    f"workers {self._names()} gave no answer to '{self._request}' for {timeout_s:g} s and were "
+                    "stopped. Raise worker_timeout_s if their environment is that slow."
                 )
             kind = self._connection.recv_bytes()
             answer = self._connection.recv() if kind else None
@@ -283,7 +287,9 @@ def _map(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
     return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
 
 
-def _serve(connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list) -> None:
+def _serve(
+    connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list
+) -> None:
     """Main function of a worker process: runs a `Batch` until the pipe is closed from the other end."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent decides when a run ends
         if hasattr(signal, name):
@@ -326,7 +332,7 @@ class VectorEnvironment:
         self.rows = Rows(info, num_workers, memory.allocate)
         bounds = np.linspace(0, num_workers, num_processes + 1).astype(int).tolist()
         try:
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+            for first, last in itertools.pairwise(bounds):
                 self._remote.append(RemoteBatch(plan, range(first, last), info, num_workers, memory))
             for batch in self._remote:
                 batch.receive(timeout_s)

@@ -54,7 +54,8 @@ class Memory(Component):
         """
         if not self.buffer:
             self.buffer = {
-                key: np.zeros((len(array), self.num_rows, *array.shape[2:]), array.dtype) for key, array in chunk.items()
+                key: np.zeros((len(array), self.num_rows, *array.shape[2:]), array.dtype)
+                for key, array in chunk.items()
             }
         if chunk.keys() != self.buffer.keys():
             missing, new = sorted(self.buffer.keys() - chunk.keys()), sorted(chunk.keys() - self.buffer.keys())

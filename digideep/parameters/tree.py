@@ -69,7 +69,11 @@ def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
         *parents, last = path.strip("/").split("/")
         node: Any = changed
         for depth, key in enumerate([*parents, last]):
-            known = node if isinstance(node, dict) else {str(i): None for i in range(len(node) if isinstance(node, list) else 0)}
+            known = (
+                node
+                if isinstance(node, dict)
+                else {str(i): None for i in range(len(node) if isinstance(node, list) else 0)}
+            )
             if key not in known:
                 here = "/" + "/".join(parents[:depth])
                 raise UsageError(f"--repeal '{path}': there is no '{key}' under '{here}'. {did_you_mean(key, known)}")

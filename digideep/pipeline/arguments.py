@@ -55,21 +55,31 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to run")
     what.add_argument("--params", metavar="FILE", help="parameter file: a path ending in .py, or a dotted module")
-    what.add_argument("--cpanel", metavar="JSON", type=_json_object, default={}, help="override values of its control panel")
+    what.add_argument(
+        "--cpanel", metavar="JSON", type=_json_object, default={}, help="override values of its control panel"
+    )
     what.add_argument(
         "--repeal", metavar="JSON", type=_json_object, default={},
         help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
     )  # fmt: skip
-    what.add_argument("--load-checkpoint", metavar="DIR", help="a checkpoint, or a session (its newest valid checkpoint)")
+    what.add_argument(
+        "--load-checkpoint", metavar="DIR", help="a checkpoint, or a session (its newest valid checkpoint)"
+    )
 
     how = parser.add_argument_group("instead of training anew")
-    how.add_argument("--resume", metavar="DIR", nargs="?", const=True, default=False, help="go on with a session in place")
-    how.add_argument("--play", action="store_true", help="run the policy without exploration, record videos, print returns")
+    how.add_argument(
+        "--resume", metavar="DIR", nargs="?", const=True, default=False, help="go on with a session in place"
+    )
+    how.add_argument(
+        "--play", action="store_true", help="run the policy without exploration, record videos, print returns"
+    )
     how.add_argument("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
-    how.add_argument("--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop")
+    how.add_argument(
+        "--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop"
+    )
     how.add_argument(
         "--verify-resume", metavar="EPOCHS", type=_positive, nargs="?", const=4,
-        help="prove exact resume on these parameters: train EPOCHS (4) once straight and once stopped, killed and resumed",
+        help="prove exact resume on these parameters: train EPOCHS (4) straight, and again stopped, killed and resumed",
     )  # fmt: skip
 
     play = parser.add_argument_group("with --play")
@@ -79,7 +89,9 @@ def _make_parser() -> argparse.ArgumentParser:
     session = parser.add_argument_group("the session")
     session.add_argument("--session-path", metavar="DIR", help="where sessions are made (./digideep_sessions)")
     session.add_argument("--session-name", metavar="NAME", help="name of the new session's directory")
-    session.add_argument("--save-modules", metavar="MODULE", nargs="+", default=[], help="packages to copy into modules/ too")
+    session.add_argument(
+        "--save-modules", metavar="MODULE", nargs="+", default=[], help="packages to copy into modules/ too"
+    )
     session.add_argument("--msg", metavar="TEXT", default="", help="a note to keep with the session")
     session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
 
@@ -89,7 +101,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "2 warn, 3 error, 4 fatal",
     )  # fmt: skip
     watch.add_argument("--profiler-level", metavar="N", type=int, default=-1, help="deepest level timed; -1 times all")
-    watch.add_argument("--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine")
+    watch.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine"
+    )
     watch.add_argument("--visdom", action="store_true", help="plot to a visdom server on this machine")
     watch.add_argument("--visdom-port", metavar="PORT", type=_port, default=8097, help="its port (8097)")
     watch.add_argument("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")

@@ -3,7 +3,8 @@
 `checkpoint-<epoch>/` (with `+<cycle>` behind it when a run was stopped within an epoch) holds
 
 * `states.safetensors`: all arrays, under path-like names;
-* `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as `{"$tensor": name}`;
+* `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as
+  `{"$tensor": name}`;
 * `session.json`: what belongs to the session's files, such as the lengths of its logs;
 * `manifest.json`: sha256 and size of each of these, and the versions of the software that wrote them.
 
@@ -49,7 +50,9 @@ def checkpoint_order(path: Path) -> tuple[int, int] | None:
 
 def list_checkpoints(directory: Path) -> list[Path]:
     """The checkpoints in a directory, oldest first, valid or not."""
-    found = [path for path in directory.iterdir() if path.is_dir() and checkpoint_order(path)] if directory.is_dir() else []
+    found = (
+        [path for path in directory.iterdir() if path.is_dir() and checkpoint_order(path)] if directory.is_dir() else []
+    )
     return sorted(found, key=lambda path: checkpoint_order(path) or (0, 0))
 
 
@@ -110,7 +113,9 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     }
     manifest = {
         "format": FORMAT,
-        "files": {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()},
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()
+        },
         "versions": versions(),
     }
     files[MANIFEST] = json.dumps(manifest, indent=2).encode()
@@ -170,13 +175,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
         if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {manifest['format']!r}, expected {FORMAT}. Use the version that wrote it.")
+            raise CheckpointError(
+                f"{path} has format {manifest['format']!r}, expected {FORMAT}. Use the version that wrote it."
+            )
         files = {}
         for name in (STATES, RUNNER, SESSION):
             files[name] = (path / name).read_bytes()
             expected = manifest["files"][name]
             if len(files[name]) != expected["size"] or hashlib.sha256(files[name]).hexdigest() != expected["sha256"]:
-                raise CheckpointError(f"{path / name} is not what was written: its size or hash differs from the manifest.")
+                raise CheckpointError(
+                    f"{path / name} is not what was written: its size or hash differs from the manifest."
+                )
         rest, session = json.loads(files[RUNNER]), json.loads(files[SESSION])
         if not isinstance(rest, dict) or not isinstance(session, dict):
             raise CheckpointError(f"{path / RUNNER} and {SESSION} must hold JSON objects.")

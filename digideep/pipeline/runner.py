@@ -192,7 +192,9 @@ class Runner(Component):
         self.session.mark_undone()
         self.session.watch_signals()
         self.display = Display(self.session.console)
-        total = self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
+        total = (
+            self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
+        )
         self.display.start(total, self.frames)
         first_epoch = self.i_epoch
         try:
@@ -248,7 +250,7 @@ class Runner(Component):
         return fmean(self.recent_returns) if self.recent_returns else None
 
     def test(self) -> None:
-        """Run whole episodes without exploration, with seeds of this epoch alone and the train explorer's normalisers."""
+        """Run whole episodes without exploration, under seeds of this epoch, with what the normalisers learned."""
         explorer = self.explorer["test"]
         explorer.load_statistics(self.explorer["train"].statistics())
         explorer.reseed(self.i_epoch)
@@ -284,7 +286,9 @@ class Runner(Component):
         wanted = {"video": "rgb_array", "human": "human", "none": None}[render]
         if wanted is not None and wanted not in self.info.render_modes:
             if args.render:
-                raise UsageError(f"{self.environment.name} cannot render '{wanted}'; it offers {self.info.render_modes}.")
+                raise UsageError(
+                    f"{self.environment.name} cannot render '{wanted}'; it offers {self.info.render_modes}."
+                )
             _log.warning("%s cannot render images: no video is recorded.", self.environment.name)
             wanted = None
         video_dir = path / "videos" if path is not None and wanted == "rgb_array" else None
@@ -313,7 +317,9 @@ class Runner(Component):
 
     def custom(self) -> int:
         """A job of a subclass's own, started with --custom. Returns: the exit code."""
-        raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner' in gen_params.")
+        raise UsageError(
+            "--custom needs a Runner with a custom() of its own: name its class under 'runner' in gen_params."
+        )
 
     def close(self) -> None:
         """Close all environments."""
@@ -366,7 +372,7 @@ class Runner(Component):
         strayed = self.explorer["train"].load_state_dict(state["explorer"]["train"])
         if strayed:
             _log.warning(
-                "%s does not repeat itself: re-living the episodes of workers %s led elsewhere. The resumed run is not exact.",
+                "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
                 self.environment.name, strayed,
             )  # fmt: skip
         self._saved = checkpoint_name(self.i_epoch, self.i_cycle)

@@ -25,7 +25,7 @@ from rich.console import Console
 import digideep
 from digideep.environment.explorer import Episode
 from digideep.parameters.control_panel import generate, load_params, override_panel
-from digideep.parameters.tree import Tree, dump_yaml, override_tree, to_plain
+from digideep.parameters.tree import dump_yaml, override_tree, to_plain
 from digideep.pipeline.checkpoint import (
     checkpoint_order,
     list_checkpoints,
@@ -68,7 +68,9 @@ class Session:
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
-        self.mode = "play" if args.play else "custom" if args.custom else "create" if args.create_session_only else "train"
+        self.mode = (
+            "play" if args.play else "custom" if args.custom else "create" if args.create_session_only else "train"
+        )
         self.is_resuming = bool(args.resume)
         self.console = Console()
         self.monitor = Monitor()
@@ -77,6 +79,7 @@ class Session:
         self.path: Path | None = None
         self.state: dict[str, Any] | None = None
         self.cpanel: dict[str, Any] = {}
+        self.loaded_from: Path | None = None
         self._figures: dict[str, Any] = {}
         self._lock: filelock.FileLock | None = None
         self._stats: StatLogger | None = None
@@ -100,7 +103,6 @@ class Session:
             _find_package(name)
 
         if args.load_checkpoint is None:
-            self.loaded_from = None
             module = load_params(args.params)
             self._params_file = Path(module.__file__ or "")
             self.cpanel = override_panel(module.cpanel, args.cpanel)
@@ -133,7 +135,9 @@ class Session:
         is_checkpoint = checkpoint_order(path) is not None
         directory = path.parents[1] if is_checkpoint else path
         if not (directory / "checkpoints").is_dir():
-            raise UsageError(f"{directory} is no session: it has no directory 'checkpoints'. Give a session's directory.")
+            raise UsageError(
+                f"{directory} is no session: it has no directory 'checkpoints'. Give a session's directory."
+            )
         if self.is_resuming:
             if not os.access(directory, os.W_OK):
                 raise UsageError(f"{directory} cannot be written. Resume needs write permission there.")
@@ -165,7 +169,9 @@ class Session:
         while not parent.exists():
             parent = parent.parent
         if not parent.is_dir():
-            raise UsageError(f"{parent} is a file, so that no session can be made in {base}. Choose another --session-path.")
+            raise UsageError(
+                f"{parent} is a file, so that no session can be made in {base}. Choose another --session-path."
+            )
         if not os.access(parent, os.W_OK):
             raise UsageError(f"{parent} cannot be written. Choose another --session-path.")
         return base / name
@@ -288,8 +294,9 @@ class Session:
         statistics = self.monitor.dump(self.path and self.path / "varlog.json")
         timings = self.profiler.dump(self.path and self.path / "prolog.json", meta)
         for key, figures in statistics.items():
-            _log.debug("%s [%dx] = %.6g (std %.3g) in %.6g … %.6g", key, figures["num"], figures["sum"] / figures["num"],
-                       figures["std"], figures["min"], figures["max"])  # fmt: skip
+            mean = figures["sum"] / figures["num"]
+            extremes = f"{figures['min']:.6g} to {figures['max']:.6g}"
+            _log.debug("%s [%dx] = %.6g (std %.3g) in %s", key, figures["num"], mean, figures["std"], extremes)
         for path, timing in timings.items():
             _log.debug("%s [%sx, %.3f s]", path, timing["occurs"], timing["totals"])
         means = {key: figures["sum"] / figures["num"] for key, figures in statistics.items()}
@@ -297,7 +304,7 @@ class Session:
             writer.scalars(means | scalars, meta["frame"])
 
     def write_episodes(self, mode: str, episodes: list[Episode]) -> None:
-        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds since the start."""
+        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far."""
         if self.path is None or not episodes:
             return
         lines: dict[int, list[str]] = {}
@@ -397,12 +404,18 @@ def _find_package(name: str) -> Path:
         spec = None
     if spec is None or not (spec.submodule_search_locations or (spec.origin or "").endswith(".py")):
         raise UsageError(f"--save-modules {name} is no Python package that can be found. Put it on PYTHONPATH.")
-    return Path(next(iter(spec.submodule_search_locations))) if spec.submodule_search_locations else Path(spec.origin or "")
+    return (
+        Path(next(iter(spec.submodule_search_locations)))
+        if spec.submodule_search_locations
+        else Path(spec.origin or "")
+    )
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
     state, figures, written_by = read_checkpoint(path)
-    changed = {name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old}
+    changed = {
+        name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old
+    }
     if changed:
         _log.warning("%s was written by other software (%s): numbers may differ.", path.name, changed)
     return path, state, figures

@@ -18,7 +18,12 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
 
 def require_int(name: str, value: Any, low: int = 0) -> None:
     """Refuse anything but an integer of at least `low`."""
-    require(isinstance(value, int) and not isinstance(value, bool) and value >= low, name, value, f"an integer of at least {low}")
+    require(
+        isinstance(value, int) and not isinstance(value, bool) and value >= low,
+        name,
+        value,
+        f"an integer of at least {low}",
+    )
 
 
 def require_between(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> None:

@@ -90,14 +90,16 @@ def resolve(dotted: str) -> type[Component]:
         UsageError: if there is no such class or it is no component.
     """
     module_name, _, name = dotted.rpartition(".") if isinstance(dotted, str) else ("", "", "")
-    refusal = f"'{dotted}' is no digideep component. Expected the dotted name of a class such as digideep.agent.ppo.PPO."
+    refusal = (
+        f"'{dotted}' is no digideep component. Expected the dotted name of a class such as digideep.agent.ppo.PPO."
+    )
     if not module_name or module_name.partition(".")[0] in sys.stdlib_module_names:
         raise UsageError(refusal)
     try:
         cls = getattr(importlib.import_module(module_name), name, None)
     except (ImportError, ValueError) as err:
         raise UsageError(
-            f"The component '{dotted}' cannot be imported ({err}). Put its package on PYTHONPATH or start where it lies."
+            f"The component '{dotted}' cannot be imported ({err}). Put its package on PYTHONPATH, or start from there."
         ) from err
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise UsageError(refusal)

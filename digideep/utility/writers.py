@@ -118,4 +118,6 @@ def require_visdom() -> None:
     try:
         import visdom  # noqa: F401
     except ImportError as err:
-        raise UsageError("--visdom needs a package that is missing: run 'make visdom' (it needs setuptools < 82).") from err
+        raise UsageError(
+            "--visdom needs a package that is missing: run 'make visdom' (it needs setuptools < 82)."
+        ) from err
