@@ -8,6 +8,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the program. Args: argv: without its name; None takes the process's own. Returns: the exit code."""
     # Imported here and not above: worker processes import the main module again, and need none of it.
     from digideep.pipeline.arguments import parse_arguments
+    from digideep.pipeline.frozen import play_frozen
     from digideep.pipeline.runner import make_runner
     from digideep.pipeline.session import Session
     from digideep.pipeline.verify import verify_resume
@@ -18,6 +19,8 @@ def main(argv: list[str] | None = None) -> int:
         args = parse_arguments(argv)
         if args.verify_resume is not None:
             return verify_resume(args)
+        if args.frozen:
+            return play_frozen(args, sys.argv[1:] if argv is None else argv)
         session = Session(args)
         runner = make_runner(session)
         session.open(runner)

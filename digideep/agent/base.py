@@ -99,6 +99,15 @@ class AgentBase(Component):
         """A copy on the agent's device, in memory that torch allocated: its alignment never changes a result."""
         return torch.tensor(array, device=self.device)
 
+    def histograms(self) -> dict[str, np.ndarray]:
+        """Weights and newest gradients of the policy by name, for the dashboards."""
+        arrays = {}
+        for name, parameter in self.policy.named_parameters():
+            arrays[f"weights/{self.name}/{name}"] = parameter.numpy(force=True)
+            if parameter.grad is not None:
+                arrays[f"gradients/{self.name}/{name}"] = parameter.grad.numpy(force=True)
+        return arrays
+
     def check_finite(self, metrics: dict[str, float]) -> dict[str, float]:
         """Pass metrics on.
 

@@ -144,6 +144,7 @@ class GradientStep:
             return self.loss(lambda *args: torch.func.functional_call(self.module, parameters, args), *tensors)
 
         gradient, (_, metrics) = torch.func.grad_and_value(loss_of, has_aux=True)(self.flat)
+        self._gradient.copy_(gradient)  # the parameters' `grad`, which dashboards show
         self._apply(gradient)
         return metrics
 

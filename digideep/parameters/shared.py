@@ -23,6 +23,8 @@ def session_panel() -> Panel:
         "test_win_size": 10,  # episodes of a test
         "save_interval": 5,  # epochs
         "keep_checkpoints": 5,  # newest ones to keep; null keeps all
+        "histogram_interval": 10,  # epochs; of weights and gradients, with --tensorboard; null for none
+        "video_interval": None,  # epochs from one recorded episode to the next; null records none
         "max_exec_time": None,  # hours; null sets no limit
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
@@ -41,6 +43,8 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
         "test_int": cpanel["test_interval"],
         "save_int": cpanel["save_interval"],
         "keep_checkpoints": cpanel["keep_checkpoints"],
+        "histogram_int": cpanel["histogram_interval"],
+        "video_int": cpanel["video_interval"],
         "max_time": cpanel["max_exec_time"],
         "max_iter": cpanel["max_exec_iter"],
         "num_threads": cpanel["num_threads"],

@@ -1,17 +1,21 @@
 """The command line."""
 
 import argparse
+import ipaddress
 import json
 from typing import Any, NoReturn
 
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
+LOCALHOST = "127.0.0.1"
+
 _EXAMPLES = """examples:
   train          python main.py --params params/ppo_mujoco.py
   change values  python main.py --params params/ppo_classic.py --cpanel '{"model_name": "Acrobot-v1", "seed": 3}'
   resume         python main.py --resume digideep_sessions/NAME
   play           python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 5
+  evaluate       python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 100 --seed 5 --json
   prove resume   python main.py --params params/ppo_classic.py --verify-resume
 
 exit codes: 0 finished, 1 failed (see report.log), 2 refused to start, 3 already finished, 75 stopped early with a
@@ -84,7 +88,16 @@ def _make_parser() -> argparse.ArgumentParser:
 
     play = parser.add_argument_group("with --play")
     play.add_argument("--episodes", metavar="N", type=_positive, help="episodes to play (10)")
-    play.add_argument("--render", choices=("video", "human", "none"), help="videos (default), a window, or nothing")
+    play.add_argument(
+        "--render",
+        choices=("video", "human", "none"),
+        help="videos (default; with --json nothing), a window, or nothing",
+    )
+    play.add_argument("--seed", metavar="N", type=_natural, help="of the episodes (the run's own)")
+    play.add_argument("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
+    play.add_argument(
+        "--frozen", action="store_true", help="play with the sources that the session keeps in modules/: it runs them"
+    )
 
     session = parser.add_argument_group("the session")
     session.add_argument("--session-path", metavar="DIR", help="where sessions are made (./digideep_sessions)")
@@ -100,12 +113,19 @@ def _make_parser() -> argparse.ArgumentParser:
         "--log-level", metavar="0-4", type=int, choices=range(5), default=1, help="least level shown: 0 debug, 1 info, "
         "2 warn, 3 error, 4 fatal",
     )  # fmt: skip
+    watch.add_argument("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
     watch.add_argument("--profiler-level", metavar="N", type=int, default=-1, help="deepest level timed; -1 times all")
     watch.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine"
     )
-    watch.add_argument("--visdom", action="store_true", help="plot to a visdom server on this machine")
+    watch.add_argument(
+        "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
+    )
     watch.add_argument("--visdom-port", metavar="PORT", type=_port, default=8097, help="its port (8097)")
+    watch.add_argument(
+        "--bind", metavar="ADDRESS", type=_address, default=LOCALHOST,
+        help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
+    )  # fmt: skip
     watch.add_argument("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
     watch.add_argument("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
 
@@ -131,6 +151,19 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed. Expected an integer of at least 0")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"{text!r} is no IP address. Expected one such as 0.0.0.0") from err
+
+
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no port. Expected an integer from 1 to 65535")
@@ -140,18 +173,25 @@ def _port(text: str) -> int:
 # Flags that do not go together, as pairs: (flag, the flags it excludes).
 _EXCLUSIONS = {
     "resume": ("play", "custom", "create_session_only", "dry_run", "params", "cpanel", "session_name", "session_path"),
-    "play": ("custom", "create_session_only"),
+    "play": ("custom", "create_session_only", "tensorboard", "visdom"),
     "custom": ("create_session_only",),
     "create_session_only": ("load_checkpoint", "dry_run"),
     "load_checkpoint": ("params", "cpanel"),
     "verify_resume": (
         "resume", "play", "custom", "create_session_only", "load_checkpoint", "dry_run", "session_name", "session_path",
+        "tensorboard", "visdom",
     ),
+    "dry_run": ("tensorboard", "visdom"),
+    "frozen": ("params", "dry_run"),
 }  # fmt: skip
 
 
 def _check_combination(args: argparse.Namespace) -> None:
-    given = {name for name, value in vars(args).items() if value not in (None, False, {}, [], "")}
+    given = {
+        name
+        for name, value in vars(args).items()
+        if not (value is None or value is False or value in ({}, [], ""))  # 0 is a seed
+    }
     for name, others in _EXCLUSIONS.items():
         for other in others:
             if name in given and other in given:
@@ -162,9 +202,15 @@ def _check_combination(args: argparse.Namespace) -> None:
         raise UsageError("--load-checkpoint alone does nothing: add --resume, --play or --custom.")
     if not given & {"params", "load_checkpoint"}:
         raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
-    for name in ("episodes", "render"):
+    for name in ("episodes", "render", "seed", "json", "frozen"):
         if name in given and "play" not in given:
             raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
+    if args.frozen and args.load_checkpoint is None:
+        raise UsageError("--frozen needs the session whose sources it runs: give --load-checkpoint DIR.")
+    if args.bind != LOCALHOST and not (args.tensorboard or args.visdom):
+        raise UsageError("--bind opens the servers of --tensorboard and --visdom: add one of them or leave it out.")
+    if args.quiet and args.log_level != 1:
+        raise UsageError("--quiet and --log-level do not go together: leave one of them out.")
     if args.profiler_level < -1:
         raise UsageError(f"--profiler-level must be -1 or more, got {args.profiler_level}.")
 

@@ -2,7 +2,8 @@
 
 import logging
 from collections import deque
-from statistics import fmean, pstdev
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from digideep.environment.make_environment import EnvironmentSpec, inspect_envir
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import Tree, from_plain
 from digideep.pipeline.checkpoint import checkpoint_name
-from digideep.pipeline.display import Display
+from digideep.pipeline.display import Display, farewell
+from digideep.pipeline.evaluation import EpisodeRecorder, play
 from digideep.pipeline.session import Session
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
@@ -67,6 +69,9 @@ class Runner(Component):
         max_time: hours after which this process stops; None for no limit.
         max_iter: epochs after which this process stops; None for no limit.
         num_threads: of torch. Results can depend on it.
+        histogram_int: epochs from one histogram of weights and gradients to the next, where there is a dashboard; None
+            for none.
+        video_int: epochs from one recorded episode to the next; None records none.
     """
 
     def __init__(
@@ -84,12 +89,15 @@ class Runner(Component):
         max_time: float | None = None,
         max_iter: int | None = None,
         num_threads: int = 1,
+        histogram_int: int | None = 10,
+        video_int: int | None = None,
     ):
         for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
                             ("save_int", save_int), ("num_threads", num_threads)):  # fmt: skip
             require_int(name, value, 1)
         require_int("seed", seed, 0)
-        for name, limit in (("keep_checkpoints", keep_checkpoints), ("max_iter", max_iter)):
+        for name, limit in (("keep_checkpoints", keep_checkpoints), ("max_iter", max_iter),
+                            ("histogram_int", histogram_int), ("video_int", video_int)):  # fmt: skip
             if limit is not None:
                 require_int(name, limit, 1)
         if max_time is not None:
@@ -99,9 +107,11 @@ class Runner(Component):
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int = test_act, test_int, save_int
         self.keep_checkpoints, self.max_time, self.max_iter = keep_checkpoints, max_time, max_iter
+        self.histogram_int, self.video_int = histogram_int, video_int
         self.i_epoch, self.i_cycle = 0, 0
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
         self.test_return: float | None = None
+        self.recorder: EpisodeRecorder | None = None
         self._saved: str | None = None
         torch.set_num_threads(num_threads)
         torch.use_deterministic_algorithms(session.device.type == "cpu")
@@ -128,14 +138,25 @@ class Runner(Component):
         if self.session.mode != "play":
             try:
                 for name in ("train", "test"):
-                    self.explorer[name] = self._make_explorer(name)
+                    self.explorer[name] = self.make_explorer(name)
+                if self.video_int is not None:
+                    self.recorder = EpisodeRecorder(self)
             except BaseException:
                 self.close()
                 raise
         self.override()
 
-    def _make_explorer(self, mode: str, **changes: Any) -> Explorer:
-        video_dir = changes.pop("video_dir", None)
+    def make_explorer(
+        self, mode: str, *, seed: int | None = None, video_dir: Path | None = None, **changes: Any
+    ) -> Explorer:
+        """Build the explorer of a mode.
+
+        Args:
+            mode: "train", "test" or "eval".
+            seed: None takes the run's.
+            video_dir: where to record every episode.
+            changes: parameters that differ from the tree's.
+        """
         return build(
             {**self.tree["explorer"][mode], **changes},
             Explorer,
@@ -143,7 +164,7 @@ class Runner(Component):
             agents=self.agents,
             environment=self.environment,
             info=self.info,
-            seed=self.seed,
+            seed=self.seed if seed is None else seed,
             profiler=self.profiler,
             video_dir=video_dir,
         )
@@ -191,11 +212,12 @@ class Runner(Component):
             raise FinishedError(f"All {self.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
         self.session.mark_undone()
         self.session.watch_signals()
-        self.display = Display(self.session.console)
+        self.display = Display(self.session.console, is_quiet=self.session.args.quiet)
         total = (
             self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
         )
-        self.display.start(total, self.frames)
+        path = self.session.path
+        self.display.start(f"{self.environment.name}   {path.name if path else 'dry run'}", total, self.frames)
         first_epoch = self.i_epoch
         try:
             while self.i_epoch < self.n_epochs:
@@ -209,13 +231,15 @@ class Runner(Component):
         finally:
             self.display.stop()
         self.session.mark_done()
-        _log.info("Finished after %s frames. %s", f"{self.frames:,}", self._how_to_go_on())
+        self._say_farewell(f"Finished after {self.frames:,} frames.", is_finished=True)
         return FINISHED
 
     def _end_epoch(self) -> None:
         self.i_epoch, self.i_cycle = self.i_epoch + 1, 0
         if self.test_act and self.i_epoch % self.test_int == 0:
             self.test()
+        if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
+            self.recorder.record()
         self.log()
         if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
             self.save()
@@ -229,12 +253,12 @@ class Runner(Component):
 
     def _stop(self) -> int:
         self.save()
-        _log.info("Stopped at %s frames (%s). %s", f"{self.frames:,}", self.session.stop_reason, self._how_to_go_on())
+        self._say_farewell(f"Stopped at {self.frames:,} frames ({self.session.stop_reason}).", is_finished=False)
         return STOPPED
 
-    def _how_to_go_on(self) -> str:
-        path = self.session.path
-        return "" if path is None else f"Play: --play --load-checkpoint {path}   Resume: --resume {path}"
+    def _say_farewell(self, headline: str, *, is_finished: bool) -> None:
+        self.display.stop()
+        _log.info("%s", farewell(headline, self.session.path, is_finished=is_finished))
 
     def note_episodes(self) -> None:
         """Take the episodes that ended in this cycle into the statistics."""
@@ -244,7 +268,10 @@ class Runner(Component):
             self.monitor("/return/train", episode.episode_return)
             self.monitor("/length/train", episode.length)
         self.session.write_episodes("train", episodes)
-        self.display.cycle(self.frames, self._recent())
+        self.display.cycle(
+            f"{self.i_epoch + 1}/{self.n_epochs}", self.frames, self.explorer["train"].n_episode,
+            list(self.recent_returns), self.session.logbook.machine,
+        )  # fmt: skip
 
     def _recent(self) -> float | None:
         return fmean(self.recent_returns) if self.recent_returns else None
@@ -264,11 +291,15 @@ class Runner(Component):
 
     def log(self) -> None:
         """Show and write the figures of the epoch."""
-        episodes = self.explorer["train"].n_episode
-        figures = {"return": self._recent(), "test": self.test_return if self.test_act else None}
-        speed = self.display.epoch(self.i_epoch, self.frames, episodes, figures)
-        meta = {"epoch": self.i_epoch, "frame": self.frames, "episode": episodes}
-        self.session.log_epoch(meta, {"/speed/frames_per_s": speed})
+        episodes, logbook = self.explorer["train"].n_episode, self.session.logbook
+        self.monitor("/speed/frames_per_s", self.display.measure(self.frames))
+        figures = logbook.log_epoch({"epoch": self.i_epoch, "frame": self.frames, "episode": episodes})
+        self.display.details(figures)
+        tested = self.test_return if self.test_act else None
+        self.display.epoch(self.i_epoch, self.frames, episodes, {"return": self._recent(), "test": tested})
+        if self.histogram_int is not None and self.i_epoch % self.histogram_int == 0 and logbook.has_dashboards:
+            for agent in self.agents.values():
+                logbook.show_histograms(agent.histograms(), self.frames)
 
     def save(self) -> None:
         """Write a checkpoint of this moment, unless it is there."""
@@ -280,40 +311,8 @@ class Runner(Component):
     # ------------------------------------------------------------------ other jobs
 
     def enjoy(self) -> int:
-        """Play whole episodes without exploration; print returns, record videos."""
-        args, path = self.session.args, self.session.path
-        render = args.render or "video"
-        wanted = {"video": "rgb_array", "human": "human", "none": None}[render]
-        if wanted is not None and wanted not in self.info.render_modes:
-            if args.render:
-                raise UsageError(
-                    f"{self.environment.name} cannot render '{wanted}'; it offers {self.info.render_modes}."
-                )
-            _log.warning("%s cannot render images: no video is recorded.", self.environment.name)
-            wanted = None
-        video_dir = path / "videos" if path is not None and wanted == "rgb_array" else None
-        explorer = self.explorer["eval"] = self._make_explorer(
-            "eval", n_episodes=1, render_mode=wanted if video_dir or wanted == "human" else None, video_dir=video_dir
-        )
-        if self.session.state is not None:
-            explorer.load_statistics(self.session.state["statistics"])
-        self.session.watch_signals()
-        explorer.reset()
-        returns: list[float] = []
-        for index in range(args.episodes or 10):
-            explorer.update()
-            episodes = explorer.take_episodes()
-            self.session.write_episodes("eval", episodes)
-            returns += [episode.episode_return for episode in episodes]
-            print(f"episode {index + 1:>3}: return {returns[-1]:,.3f}, {episodes[-1].length} steps", flush=True)
-            if self.session.stop_reason is not None:
-                break
-        spread = pstdev(returns)
-        print(f"return over {len(returns)} episodes: mean {fmean(returns):,.3f}, std {spread:,.3f}, "
-              f"min {min(returns):,.3f}, max {max(returns):,.3f}")  # fmt: skip
-        if video_dir is not None:
-            print(f"videos: {video_dir}")
-        return FINISHED if self.session.stop_reason is None else STOPPED
+        """Play whole episodes without exploration; print returns, record videos. Returns: the exit code."""
+        return STOPPED if play(self) else FINISHED
 
     def custom(self) -> int:
         """A job of a subclass's own, started with --custom. Returns: the exit code."""

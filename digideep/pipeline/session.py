@@ -1,6 +1,6 @@
 """The Session: everything around a run and nothing of learning.
 
-It owns the directory, the locks, the log files, the dashboards, the device and the signals. Nothing is created before
+It owns the directory, the locks, the logbook, the device and the signals. Nothing is created before
 `open`: whatever a user can get wrong is found by then.
 """
 
@@ -35,12 +35,11 @@ from digideep.pipeline.checkpoint import (
     write_checkpoint,
 )
 from digideep.pipeline.display import LEVELS, ConsoleHandler
+from digideep.pipeline.logbook import Logbook
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
 from digideep.utility.profiler import Profiler
-from digideep.utility.stats import StatLogger
-from digideep.utility.writers import TensorBoardWriter, VisdomWriter, Writer, require_tensorboard, require_visdom
 
 _log = logging.getLogger("digideep")
 _report = logging.getLogger("digideep.report")  # lines that the console has been shown already
@@ -57,6 +56,7 @@ class Session:
         device: where agents compute.
         monitor: statistics of named values.
         profiler: where the time goes.
+        logbook: log files and dashboards.
         stop_reason: why the run should stop soon; None while it should not.
 
     Args:
@@ -72,9 +72,10 @@ class Session:
             "play" if args.play else "custom" if args.custom else "create" if args.create_session_only else "train"
         )
         self.is_resuming = bool(args.resume)
-        self.console = Console()
+        self.console = Console(stderr=args.json)  # then what is printed is JSON and nothing else
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
+        self.logbook = Logbook(self.monitor, self.profiler, args)
         self.stop_reason: str | None = None
         self.path: Path | None = None
         self.state: dict[str, Any] | None = None
@@ -82,8 +83,6 @@ class Session:
         self.loaded_from: Path | None = None
         self._figures: dict[str, Any] = {}
         self._lock: filelock.FileLock | None = None
-        self._stats: StatLogger | None = None
-        self._writers: list[Writer] = []
         self._handlers: list[logging.Handler] = []
         self._signals: dict[int, Any] = {}
         self._started = time.perf_counter()
@@ -95,10 +94,7 @@ class Session:
             sys.path.insert(0, os.getcwd())  # where parameter files and their packages are looked for
         self._start_console()
         self.device = _find_device(args.device)
-        if args.tensorboard:
-            require_tensorboard()
-        if args.visdom:
-            require_visdom()
+        self.logbook.require()
         for name in args.save_modules:
             _find_package(name)
 
@@ -119,7 +115,7 @@ class Session:
         _log.setLevel(logging.DEBUG)
         _log.propagate = False
         handler = ConsoleHandler(self.console)
-        handler.setLevel(LEVELS[self.args.log_level])
+        handler.setLevel(logging.WARNING if self.args.quiet else LEVELS[self.args.log_level])
         handler.addFilter(lambda record: record.name != _report.name)
         self._add_handler(handler)
 
@@ -189,30 +185,32 @@ class Session:
 
     def open(self, runner: Any) -> None:
         """Make the directory and start what writes into it. Args: runner: built, and restored if resuming."""
+        if self.path is not None:
+            self._prepare(runner)
+        self.logbook.open(
+            self.path,
+            first_frame=runner.frames if self.is_resuming else None,
+            cpanel=to_plain(self.cpanel),
+            tree=self.tree,
+        )
         if self.path is None:
             _log.info("Dry run: nothing is written.")
             return
-        if not self.is_resuming:
+        _log.info("Session: %s", self.path)
+        if self.loaded_from is not None:
+            _log.info("Loaded: %s", self.loaded_from)
+
+    def _prepare(self, runner: Any) -> None:
+        assert self.path is not None
+        if self.is_resuming:
+            self.logbook.cut(self.path, self._figures.get("logs", {}))
+        else:
             self._create()
-        self._cut_logs()
         handler = logging.FileHandler(self.path / "report.log")
         handler.setFormatter(_ReportFormatter())
         self._add_handler(handler)
         if self.args.repeal:
             self._note_repeal(runner.i_epoch)
-        if not (self.args.no_monitor_cpu and self.args.no_monitor_gpu):
-            self._stats = StatLogger(
-                self.path / "monlog.json",
-                monitor_cpu=not self.args.no_monitor_cpu,
-                monitor_gpu=not self.args.no_monitor_gpu,
-            )
-        if self.args.tensorboard:
-            self._writers.append(TensorBoardWriter(self.path / "tensorboard", runner.frames if self.is_resuming else 0))
-        if self.args.visdom:
-            self._writers.append(VisdomWriter(self.args.visdom_port, self.path.name))
-        _log.info("Session: %s", self.path)
-        if self.loaded_from is not None:
-            _log.info("Loaded: %s", self.loaded_from)
 
     def _create(self) -> None:
         assert self.path is not None
@@ -222,6 +220,8 @@ class Session:
             (self.path / "checkpoints").mkdir()
             (self.path / "cpanel.json").write_text(json.dumps(to_plain(self.cpanel), indent=2) + "\n")
             self._copy_modules()
+            for name, text in _PACKAGE.items():
+                (self.path / name).write_text(text)
         about = {
             "session_name": self.path.name,
             "session_msg": self.args.msg,
@@ -253,24 +253,6 @@ class Session:
         notes = json.loads(file.read_text()) if file.exists() else []
         file.write_text(json.dumps([*notes, {"epoch": epoch, "repeal": self.args.repeal}], indent=2) + "\n")
 
-    def _cut_logs(self) -> None:
-        """Take back what a stopped run logged after the checkpoint that is resumed."""
-        if not self.is_resuming or self.path is None:
-            return
-        sizes = self._figures.get("logs", {})
-        for file in self._logs():
-            size = sizes.get(str(file.relative_to(self.path)))
-            if size is None:
-                file.unlink()
-            elif isinstance(size, int) and 0 <= size < file.stat().st_size:
-                os.truncate(file, size)
-
-    def _logs(self) -> list[Path]:
-        """All files that only ever grow, and that a checkpoint must agree with."""
-        assert self.path is not None
-        patterns = ("varlog.json", "prolog.json", "monlog.json", "monitor/*.csv", "tensorboard/events.*")
-        return sorted(file for pattern in patterns for file in self.path.glob(pattern))
-
     # ------------------------------------------------------------------ while it runs
 
     @property
@@ -283,52 +265,18 @@ class Session:
         """Seconds since this process began."""
         return time.perf_counter() - self._started
 
-    def log_epoch(self, meta: dict[str, int], scalars: dict[str, float]) -> None:
-        """Write the figures of an epoch to `varlog.json`, `prolog.json` and the dashboards.
-
-        Args:
-            meta: "epoch", "frame" and "episode".
-            scalars: what the dashboards show besides the monitor's means.
-        """
-        self.monitor.meta = meta
-        statistics = self.monitor.dump(self.path and self.path / "varlog.json")
-        timings = self.profiler.dump(self.path and self.path / "prolog.json", meta)
-        for key, figures in statistics.items():
-            mean = figures["sum"] / figures["num"]
-            extremes = f"{figures['min']:.6g} to {figures['max']:.6g}"
-            _log.debug("%s [%dx] = %.6g (std %.3g) in %s", key, figures["num"], mean, figures["std"], extremes)
-        for path, timing in timings.items():
-            _log.debug("%s [%sx, %.3f s]", path, timing["occurs"], timing["totals"])
-        means = {key: figures["sum"] / figures["num"] for key, figures in statistics.items()}
-        for writer in self._writers:
-            writer.scalars(means | scalars, meta["frame"])
-
     def write_episodes(self, mode: str, episodes: list[Episode]) -> None:
-        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far."""
-        if self.path is None or not episodes:
-            return
-        lines: dict[int, list[str]] = {}
-        for episode in episodes:
-            line = f"{episode.episode_return:.6f},{episode.length},{self.elapsed_s:.6f}\n"
-            lines.setdefault(episode.worker, []).append(line)
-        (self.path / "monitor").mkdir(exist_ok=True)
-        for worker, rows in lines.items():
-            file = self.path / "monitor" / f"{mode}.{worker}.monitor.csv"
-            if not file.exists():
-                header = json.dumps({"t_start": time.time() - self.elapsed_s, "env_id": self.tree["env"]["name"]})
-                rows.insert(0, f"# {header}\nr,l,t\n")
-            with file.open("a") as stream:
-                stream.writelines(rows)
+        """Append finished episodes to the csv files of their workers."""
+        self.logbook.write_episodes(mode, episodes, self.elapsed_s, self.tree["env"]["name"])
 
     def save(self, name: str, state: dict[str, Any], keep: int | None) -> None:
         """Write a checkpoint and delete the oldest ones. Args: keep: how many to keep; None for all."""
         if self.path is None:
             return
-        for writer in self._writers:
-            writer.flush()
-        logs = {str(file.relative_to(self.path)): file.stat().st_size for file in self._logs()}
         content = {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
-        write_checkpoint(self.path / "checkpoints", name, content, {"logs": logs, "elapsed_s": self.elapsed_s})
+        write_checkpoint(
+            self.path / "checkpoints", name, content, {"logs": self.logbook.sizes(), "elapsed_s": self.elapsed_s}
+        )
         _log.debug("Saved %s", name)
         if keep is not None:
             for old in list_checkpoints(self.path / "checkpoints")[:-keep]:
@@ -369,17 +317,33 @@ class Session:
         """Stop what the session started; safe to call more than once."""
         for number, handler in self._signals.items():
             signal.signal(number, handler)
-        if self._stats is not None:
-            self._stats.close()
-        for writer in self._writers:
-            writer.close()
+        self.logbook.close()
         for log_handler in self._handlers:
             _log.removeHandler(log_handler)
             log_handler.close()
         if self._lock is not None:
             self._lock.release()
-        self._stats, self._lock = None, None
-        self._signals, self._writers, self._handlers = {}, [], []
+        self._lock = None
+        self._signals, self._handlers = {}, []
+
+
+# What makes a session importable: `from digideep_sessions.NAME import loader`.
+_PACKAGE = {
+    "__init__.py": '''"""A digideep session as a package: see docs/sessions.md."""
+
+from .saam import loader
+
+__all__ = ["loader"]
+''',
+    "saam.py": '''"""Session as a module: reads data files when asked, runs nothing of `modules/`, changes no path."""
+
+from pathlib import Path
+
+from digideep.post.loader import Loader
+
+loader = Loader(Path(__file__).parent)
+''',
+}
 
 
 class _ReportFormatter(logging.Formatter):

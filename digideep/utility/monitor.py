@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+Pack = dict[str, Any]  # {"meta": {"epoch", "frame", "episode", "clock"}, "data": {key: figures of a Statistic}}
+
 
 class Statistic:
     """Count, sum, extremes and spread of a stream of numbers (Welford 1962)."""
@@ -48,7 +50,7 @@ class Monitor:
         self.meta: dict[str, int] = {}
         self._open: dict[str, Statistic] = {}
         self._windows: dict[str, int | None] = {}
-        self._packs: list[dict[str, Any]] = []
+        self._packs: list[Pack] = []
 
     def __call__(self, key: str, value: float, window: int | None = None) -> None:
         """Add one value.
@@ -68,22 +70,22 @@ class Monitor:
         for name, value in values.items():
             self(f"{prefix}/{name}", value)
 
-    def _pack(self, data: dict[str, dict[str, float]]) -> dict[str, Any]:
+    def _pack(self, data: dict[str, dict[str, float]]) -> Pack:
         return {"meta": {**self.meta, "clock": time.time()}, "data": data}
 
-    def dump(self, path: Path | None) -> dict[str, dict[str, float]]:
+    def dump(self, path: Path | None) -> list[Pack]:
         """Write one JSON line per pack and forget the packs.
 
         Returns:
-            The statistics of the keys without a window since the last dump.
+            The packs: full windows first, each under the meta of its moment, then all keys without a window.
         """
         closed = {key: self._open.pop(key).summary() for key in list(self._open) if self._windows[key] is None}
-        packs = [*self._packs, self._pack(closed)] if closed else self._packs
+        packs = [*self._packs, *([self._pack(closed)] if closed else [])]
         if path is not None and packs:
             with path.open("a") as file:
                 file.writelines(json.dumps(pack) + "\n" for pack in packs)
         self._packs = []
-        return closed
+        return packs
 
     def state_dict(self) -> dict[str, Any]:
         """What is collected and not yet written."""

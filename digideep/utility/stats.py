@@ -1,6 +1,7 @@
 """Load of the machine while a run goes on: `monlog.json`, written by a thread that sleeps nearly all the time."""
 
 import json
+import logging
 import threading
 import time
 from pathlib import Path
@@ -13,12 +14,19 @@ _MEGABYTE = 2**20
 class StatLogger:
     """Writes CPU (psutil) and NVIDIA GPU (nvidia-ml-py, if installed) figures every `interval_s` seconds.
 
-    The thread is a daemon: it never keeps a finished run alive.
+    The thread is a daemon: it never keeps a finished run alive. What goes wrong in it costs one warning.
+
+    Attributes:
+        latest: the newest figures: loads in percent (100 is one busy core for `/cpu/process`), memory in MiB.
     """
 
-    def __init__(self, path: Path, *, monitor_cpu: bool = True, monitor_gpu: bool = True, interval_s: float = 2.0):
+    def __init__(
+        self, path: Path | None, *, monitor_cpu: bool = True, monitor_gpu: bool = True, interval_s: float = 2.0
+    ):
         self.path, self.interval_s = path, interval_s
+        self.latest: dict[str, float] = {}
         self._process = psutil.Process() if monitor_cpu else None
+        self._children: dict[int, psutil.Process] = {}
         self._gpus = _find_gpus() if monitor_gpu else []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="digideep-stats", daemon=True)
@@ -26,15 +34,16 @@ class StatLogger:
             self._thread.start()
 
     def sample(self) -> dict[str, float]:
-        """One measurement: loads in percent, memory in MiB."""
+        """One measurement; loads are those since the last one."""
         figures: dict[str, float] = {}
         if self._process:
             memory = psutil.virtual_memory()
+            load, resident = self._family()
             figures["/cpu/all/total"] = psutil.cpu_percent()
-            figures["/cpu/process"] = self._process.cpu_percent()
+            figures["/cpu/process"] = load
             figures["/cpu/memory/total"] = memory.total / _MEGABYTE
             figures["/cpu/memory/used"] = memory.used / _MEGABYTE
-            figures["/cpu/memory/mem"] = self._process.memory_info().rss / _MEGABYTE
+            figures["/cpu/memory/mem"] = resident
         for index, (nvml, handle) in enumerate(self._gpus):
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
             figures[f"/gpu/{index}/load"] = nvml.nvmlDeviceGetUtilizationRates(handle).gpu
@@ -42,14 +51,35 @@ class StatLogger:
             figures[f"/gpu/{index}/memory/used"] = memory.used / _MEGABYTE
         return figures
 
+    def _family(self) -> tuple[float, float]:
+        """Load and memory of this process and its children: the workers are theirs."""
+        assert self._process is not None
+        children = {child.pid: child for child in self._process.children(recursive=True)}
+        self._children = {pid: self._children.get(pid, child) for pid, child in children.items()}
+        load, resident = 0.0, 0.0
+        for process in (self._process, *self._children.values()):
+            try:
+                load += process.cpu_percent()
+                resident += process.memory_info().rss / _MEGABYTE
+            except psutil.Error:
+                continue  # it has ended since
+        return load, resident
+
     def _run(self) -> None:
-        while not self._stop.wait(self.interval_s):
-            data = {
-                key: {"std": 0.0, "num": 1, "min": value, "max": value, "sum": value}
-                for key, value in self.sample().items()
-            }
-            with self.path.open("a") as file:
-                file.write(json.dumps({"meta": {"clock": time.time()}, "data": data}) + "\n")
+        try:
+            self.sample()  # loads count from here
+            while not self._stop.wait(self.interval_s):
+                self.latest = self.sample()
+                self._write(self.latest)
+        except Exception as err:  # a measurement never ends a training
+            logging.getLogger("digideep").warning("The load of the machine is logged no more: %s", err)
+
+    def _write(self, figures: dict[str, float]) -> None:
+        if self.path is None:
+            return
+        data = {key: {"std": 0.0, "num": 1, "min": value, "max": value, "sum": value} for key, value in figures.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps({"meta": {"clock": time.time()}, "data": data}) + "\n")
 
     def close(self) -> None:
         """Stop the thread."""

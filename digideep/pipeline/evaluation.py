@@ -1,0 +1,146 @@
+"""Whole episodes without exploration: `--play`, and the ones that are recorded while a run trains."""
+
+import json
+import logging
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from digideep.environment.explorer import Episode, Explorer
+from digideep.utility.errors import UsageError
+
+if TYPE_CHECKING:
+    from digideep.pipeline.runner import Runner
+
+_log = logging.getLogger("digideep")
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def play(runner: "Runner") -> bool:
+    """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
+
+    Returns:
+        Whether it was stopped early.
+
+    Raises:
+        UsageError: if the environment cannot render what --render asks for.
+    """
+    session, args = runner.session, runner.session.args
+    explorer, videos = _eval_explorer(runner)
+    if session.state is not None:
+        explorer.load_statistics(session.state["statistics"])
+    session.watch_signals()
+    explorer.reset()
+    episodes: list[Episode] = []
+    for index in range(args.episodes or 10):
+        explorer.update()
+        ended = explorer.take_episodes()
+        session.write_episodes("eval", ended)
+        episodes += ended
+        if not args.json and not args.quiet:
+            print(f"episode {index + 1:>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps",
+                  flush=True)  # fmt: skip
+        if session.stop_reason is not None:
+            break
+    figures = {
+        "environment": runner.environment.name,
+        "checkpoint": session.loaded_from.name if session.loaded_from is not None else None,
+        "seed": explorer.seed,
+        **summarize(episodes),
+    }
+    if session.path is not None:
+        (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+    if args.json:
+        print(json.dumps(figures))
+        return session.stop_reason is not None
+    print(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
+          f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
+    if videos is not None:
+        print(f"videos: {videos}")
+    return session.stop_reason is not None
+
+
+def summarize(episodes: list[Episode]) -> dict[str, Any]:
+    """Returns and lengths of episodes with their statistics, as JSON values; quantiles are those of the returns."""
+    returns = [episode.episode_return for episode in episodes]
+    quantiles = np.quantile(returns, _QUANTILES).tolist()
+    return {
+        "episodes": len(episodes),
+        "mean": fmean(returns),
+        "std": pstdev(returns),
+        "min": min(returns),
+        "max": max(returns),
+        "quantiles": {f"{level:g}": value for level, value in zip(_QUANTILES, quantiles, strict=True)},
+        "returns": returns,
+        "lengths": [episode.length for episode in episodes],
+    }
+
+
+def _eval_explorer(runner: "Runner") -> tuple[Explorer, Path | None]:
+    """The explorer that --render asks for, and where it records videos, if it does."""
+    args, path = runner.session.args, runner.session.path
+    wanted = {"video": "rgb_array", "human": "human", "none": None}[args.render or ("none" if args.json else "video")]
+    if wanted is not None and wanted not in runner.info.render_modes:
+        if args.render:
+            raise UsageError(
+                f"{runner.environment.name} cannot render '{wanted}'; it offers {runner.info.render_modes}."
+            )
+        _log.warning("%s cannot render images: no video is recorded.", runner.environment.name)
+        wanted = None
+    videos = path / "videos" if path is not None and wanted == "rgb_array" else None
+    explorer = runner.explorer["eval"] = runner.make_explorer(
+        "eval", seed=args.seed, n_episodes=1,
+        render_mode=wanted if videos or wanted == "human" else None, video_dir=videos,
+    )  # fmt: skip
+    return explorer, videos
+
+
+class EpisodeRecorder:
+    """Records an episode now and then while a run trains, without changing a number of the training.
+
+    It is an episode of the eval explorer: deterministic, under a seed of its epoch, normalised as the training is by
+    then.
+
+    Raises:
+        UsageError: if the environment cannot render images.
+    """
+
+    def __init__(self, runner: "Runner"):
+        if "rgb_array" not in runner.info.render_modes:
+            raise UsageError(
+                f"video_int={runner.video_int}, but {runner.environment.name} cannot render images: it offers "
+                f"{runner.info.render_modes}. Set video_interval to null."
+            )
+        self._runner, self._has_failed = runner, False
+
+    def record(self) -> None:
+        """Record one episode to `videos/`; rendering that fails costs one warning, and no more is tried."""
+        runner = self._runner
+        path = runner.session.path
+        if path is None or self._has_failed:
+            return
+        target = path / "videos" / f"epoch-{runner.i_epoch:06}.mp4"
+        try:
+            self._record_to(target)
+        except Exception as err:  # drivers and codecs fail in many ways: none of them ends a training
+            self._has_failed = True
+            _log.warning("No episode can be recorded (%s): the training goes on without videos.", err)
+            return
+        runner.session.logbook.show_video(target, runner.frames)
+
+    def _record_to(self, target: Path) -> None:
+        runner = self._runner
+        aside = target.with_suffix("")
+        explorer = runner.make_explorer("eval", n_episodes=1, render_mode="rgb_array", video_dir=aside)
+        try:
+            explorer.load_statistics(runner.explorer["train"].statistics())
+            explorer.reseed(runner.i_epoch)
+            explorer.update()
+        finally:
+            explorer.close()  # closes the file
+        next(iter(sorted(aside.glob("*.mp4")))).replace(target)
+        for left in aside.iterdir():
+            left.unlink()
+        aside.rmdir()

@@ -1,0 +1,190 @@
+"""The Logbook: where the figures of a run go, files and dashboards."""
+
+import argparse
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from digideep.environment.explorer import Episode
+from digideep.utility.monitor import Monitor
+from digideep.utility.profiler import Profiler
+from digideep.utility.stats import StatLogger
+from digideep.utility.tensorboard import TensorBoardWriter, require_tensorboard
+from digideep.utility.visdom import VisdomWriter, require_visdom
+from digideep.utility.writers import EpochFigures, Writer
+
+_log = logging.getLogger("digideep")
+
+# Files that only ever grow, and that a checkpoint must agree with.
+_GROWING = ("varlog.json", "prolog.json", "monlog.json", "visdom.log", "monitor/*.csv", "tensorboard/events.*")
+
+
+class Logbook:
+    """Owns the log files and the dashboards of a session. Nothing that it does changes a number of the training.
+
+    Args:
+        monitor: statistics of named values.
+        profiler: where the time goes.
+        args: the command line.
+
+    Attributes:
+        path: the session's directory; None as long as nothing is written.
+    """
+
+    def __init__(self, monitor: Monitor, profiler: Profiler, args: argparse.Namespace):
+        self.monitor, self.profiler, self._args = monitor, profiler, args
+        self.path: Path | None = None
+        self._stats: StatLogger | None = None
+        self._writers: list[Writer] = []
+
+    def require(self) -> None:
+        """Refuse dashboards that cannot work here.
+
+        Raises:
+            UsageError: saying what to do.
+        """
+        if self._args.tensorboard:
+            require_tensorboard()
+        if self._args.visdom:
+            require_visdom(self._args.visdom_port, self._args.bind)
+
+    @property
+    def machine(self) -> dict[str, float]:
+        """The newest load of the machine: percent, MiB."""
+        return self._stats.latest if self._stats is not None else {}
+
+    @property
+    def has_dashboards(self) -> bool:
+        """Whether anybody wants histograms."""
+        return bool(self._writers)
+
+    # ------------------------------------------------------------------ opening and cutting
+
+    def open(self, path: Path | None, *, first_frame: int | None, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
+        """Start what writes.
+
+        Args:
+            path: the session's directory; None writes nothing.
+            first_frame: frames of the checkpoint that is resumed; None for a new run.
+            cpanel: plain control panel.
+            tree: plain parameter tree.
+        """
+        self.path, args = path, self._args
+        self._stats = StatLogger(
+            None if path is None else path / "monlog.json",
+            monitor_cpu=not args.no_monitor_cpu,
+            monitor_gpu=not args.no_monitor_gpu,
+        )
+        if path is None:
+            return
+        if (args.tensorboard or args.visdom) and args.bind != "127.0.0.1":
+            _log.warning(
+                "--bind %s opens the dashboards to whoever reaches that address; they ask for no password.", args.bind
+            )
+        if args.tensorboard:
+            self._writers.append(TensorBoardWriter(path / "tensorboard", first_frame, args.bind))
+        if args.visdom:
+            self._writers.append(VisdomWriter(path / "visdom.log", args.visdom_port, args.bind, path.name))
+        if first_frame is None:
+            self._tell(lambda writer: writer.parameters(cpanel, tree))
+
+    def cut(self, path: Path, sizes: dict[str, int]) -> None:
+        """Take back what a stopped run logged after the checkpoint that is resumed.
+
+        Args:
+            path: the session's directory.
+            sizes: what `sizes` returned when the checkpoint was written.
+        """
+        for file in _growing(path):
+            size = sizes.get(str(file.relative_to(path)))
+            if size is None:
+                file.unlink()
+            elif isinstance(size, int) and 0 <= size < file.stat().st_size:
+                os.truncate(file, size)
+
+    def sizes(self) -> dict[str, int]:
+        """Let everything reach its file. Returns: bytes by name, for a checkpoint."""
+        if self.path is None:
+            return {}
+        self._tell(lambda writer: writer.flush())
+        return {str(file.relative_to(self.path)): file.stat().st_size for file in _growing(self.path)}
+
+    # ------------------------------------------------------------------ while it runs
+
+    def log_epoch(self, meta: dict[str, int]) -> EpochFigures:
+        """Write the figures of an epoch to `varlog.json`, `prolog.json` and the dashboards, and begin anew.
+
+        Args:
+            meta: "epoch", "frame" and "episode".
+        """
+        self.monitor.meta = meta
+        packs = self.monitor.dump(self.path and self.path / "varlog.json")
+        timings = self.profiler.dump(self.path and self.path / "prolog.json", meta)
+        for key, data in (item for pack in packs for item in pack["data"].items()):
+            extremes = f"{data['min']:.6g} to {data['max']:.6g}"
+            mean = data["sum"] / data["num"]
+            _log.debug("%s [%dx] = %.6g (std %.3g) in %s", key, data["num"], mean, data["std"], extremes)
+        for name, timing in timings.items():
+            _log.debug("%s [%sx, %.3f s]", name, timing["occurs"], timing["totals"])
+        seconds = {name: float(timing["totals"] or 0) for name, timing in timings.items()}
+        figures = EpochFigures(meta, packs, seconds, self.machine)
+        self._tell(lambda writer: writer.epoch(figures))
+        return figures
+
+    def show_histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
+        """Hand numbers such as weights and gradients to the dashboards."""
+        self._tell(lambda writer: writer.histograms(arrays, frame))
+
+    def show_video(self, path: Path, frame: int) -> None:
+        """Hand an mp4 file to the dashboards."""
+        self._tell(lambda writer: writer.video(path, frame))
+
+    def _tell(self, action: Callable[[Writer], None]) -> None:
+        """Do something with every dashboard; one that fails is left alone from then on."""
+        for writer in list(self._writers):
+            try:
+                action(writer)
+            except Exception as err:  # whatever it is, the training goes on
+                name = type(writer).__name__.removesuffix("Writer")
+                _log.warning("%s fails (%s: %s): the training goes on without it.", name, type(err).__name__, err)
+                self._writers.remove(writer)
+                writer.close()
+
+    def write_episodes(self, mode: str, episodes: list[Episode], elapsed_s: float, environment: str) -> None:
+        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far."""
+        if self.path is None or not episodes:
+            return
+        lines: dict[int, list[str]] = {}
+        for episode in episodes:
+            line = f"{episode.episode_return:.6f},{episode.length},{elapsed_s:.6f}\n"
+            lines.setdefault(episode.worker, []).append(line)
+        (self.path / "monitor").mkdir(exist_ok=True)
+        for worker, rows in lines.items():
+            file = self.path / "monitor" / f"{mode}.{worker}.monitor.csv"
+            if not file.exists():
+                header = json.dumps({"t_start": time.time() - elapsed_s, "env_id": environment})
+                rows.insert(0, f"# {header}\nr,l,t\n")
+            with file.open("a") as stream:
+                stream.writelines(rows)
+
+    def close(self) -> None:
+        """Stop everything; safe to call more than once."""
+        if self._stats is not None:
+            self._stats.close()
+        for writer in self._writers:
+            try:
+                writer.close()
+            except Exception as err:
+                _log.warning("%s does not close well: %s", type(writer).__name__, err)
+        self._stats, self._writers = None, []
+
+
+def _growing(path: Path) -> list[Path]:
+    """The log files of a session."""
+    return sorted(file for pattern in _GROWING for file in path.glob(pattern))

@@ -1,0 +1,105 @@
+"""A trained policy by itself: from raw observations to environment actions, as `--play` does it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from digideep.agent.base import AgentBase, AgentContext
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.spaces import ActionEdge
+from digideep.environment.workers import Rows
+from digideep.memory.generic import Memory
+from digideep.parameters.tree import from_plain
+from digideep.utility.component import build
+from digideep.utility.errors import CheckpointError
+from digideep.utility.profiler import Profiler
+
+
+class Policy:
+    """The policy of a checkpoint, for one environment at a time.
+
+    It takes the way of an Explorer with one worker in mode "eval": the same wrappers, the same agent, batches of one row,
+    the same edge. So its actions are those of `--play`, bit by bit.
+
+    Args:
+        state: of a checkpoint.
+        device: where it computes.
+
+    Attributes:
+        spec: of the environment. info: its spaces. agent: with the weights of the checkpoint.
+
+    Raises:
+        CheckpointError: if the state does not fit the environment or the agent.
+    """
+
+    def __init__(self, state: dict[str, Any], device: str = "cpu"):
+        tree = from_plain(state["params"])
+        self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
+        self.info = inspect_environment(self.spec)
+        (name, description), *_ = tree["agents"].items()
+        context = AgentContext(
+            name, build(tree["memory"], Memory), self.info.observation_spaces, self.info.agent_action_space,
+            torch.device(device), tree["runner"]["seed"], Profiler(0),
+        )  # fmt: skip
+        self.agent: AgentBase = build(description, AgentBase, context=context)
+        self.wrappers: list[VectorWrapper] = [
+            build(
+                wrapper,
+                VectorWrapper,
+                mode="eval",
+                num_workers=1,
+                observation_spaces=self.info.observation_spaces,
+            )
+            for wrapper in self.spec.vect_wrappers
+        ]
+        try:
+            self.agent.load_state_dict(state["agents"][name])
+            for index, wrapper in enumerate(self.wrappers):
+                wrapper.load_statistics(state["statistics"][str(index)])
+        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
+            raise CheckpointError(
+                f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
+                f"{' '.join(str(err).split())}). Play it with --play --frozen."
+            ) from err
+        self._rows = Rows(self.info, 1, np.zeros)
+        self._edge = ActionEdge(self.info.action_space)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the episode so far: the next observation is the first of another one."""
+        self._is_first = True
+        self._hidden_state = self.agent.reset_hidden_state(1)
+
+    def normalize(self, observation: Any) -> dict[str, np.ndarray]:
+        """What the agent sees: path -> (1, ...). Args: observation: as the environment gives it."""
+        for path, array in self._rows.observations.items():
+            value = observation
+            for key in path.strip("/").split("/") if isinstance(observation, dict) else ():
+                value = value[key]
+            array[0] = value
+        seen = {path: array.copy() for path, array in self._rows.observations.items()}
+        for wrapper in self.wrappers:
+            if self._is_first:
+                seen = wrapper.reset(self._rows, seen)
+            else:
+                seen, _ = wrapper.step(self._rows, seen, self._rows.rewards.copy(), np.ones(1, np.bool_))
+        self._is_first = False
+        return seen
+
+    def __call__(self, observation: Any) -> Any:
+        """Choose an action.
+
+        Args:
+            observation: one observation as the environment gives it: an array, or a dictionary of arrays.
+
+        Returns:
+            One action for its `step`: an array, or a number where actions are numbered.
+        """
+        seen = self.normalize(observation)
+        choice = self.agent.action_generator(seen, self._hidden_state, np.ones(1, np.bool_), True)
+        self._hidden_state = choice.get("hidden_state", self._hidden_state)
+        self._rows.actions[...] = self._edge(choice["actions"])
+        action = self._rows.actions[0]
+        return action.copy() if isinstance(action, np.ndarray) else action
