@@ -114,7 +114,7 @@ class VecNormalizeObs(VectorWrapper):
         for path in paths or ():
             require(path in floating, "paths", path, f"one of the floating observations {floating}")
         self._is_learning = mode == "train"
-        self._clip, self._epsilon = clip, epsilon
+        self.clip, self.epsilon = clip, epsilon
         self._running = {path: RunningMeanStd(observation_spaces[path].shape) for path in paths or floating}
 
     def observe(self, observations: Arrays) -> Arrays:
@@ -124,8 +124,8 @@ class VecNormalizeObs(VectorWrapper):
             rows = observations[path]
             if self._is_learning:
                 running.update(rows)
-            scaled = (rows - running.mean) / np.sqrt(running.var + self._epsilon)
-            changed[path] = np.minimum(np.maximum(scaled, -self._clip), self._clip).astype(np.float32)
+            scaled = (rows - running.mean) / np.sqrt(running.var + self.epsilon)
+            changed[path] = np.minimum(np.maximum(scaled, -self.clip), self.clip).astype(np.float32)
         return changed
 
     def state_dict(self) -> dict[str, Any]:

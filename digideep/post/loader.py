@@ -11,6 +11,7 @@ Reading is all that it does: nothing is unpickled or evaluated, and of the sessi
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from digideep.post.policy import Policy
 
 
-class Log:
+class Log(Mapping[str, dict[str, np.ndarray]]):
     """A file of JSON lines as arrays: `log[key][field]`, one entry per line that has the key.
 
     Fields are those of the line's "meta" (`epoch`, `frame`, `episode`, `clock`) and of the key's data (`num`, `sum`,
@@ -45,9 +46,12 @@ class Log:
             for key, data in entry["data"].items():
                 self._rows.setdefault(key, []).append({**entry["meta"], **data})
 
-    def keys(self) -> list[str]:
+    def __iter__(self) -> Iterator[str]:
         """What was logged, in the order of its first line."""
-        return list(self._rows)
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def __contains__(self, key: object) -> bool:
         return key in self._rows

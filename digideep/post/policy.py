@@ -20,8 +20,8 @@ from digideep.utility.profiler import Profiler
 class Policy:
     """The policy of a checkpoint, for one environment at a time.
 
-    It takes the way of an Explorer with one worker in mode "eval": the same wrappers, the same agent, batches of one row,
-    the same edge. So its actions are those of `--play`, bit by bit.
+    It takes the way of an Explorer with one worker in mode "eval": the same wrappers, the same agent, batches of one
+    row, the same edge. So its actions are those of `--play`, bit by bit.
 
     Args:
         state: of a checkpoint.
@@ -72,14 +72,18 @@ class Policy:
         self._is_first = True
         self._hidden_state = self.agent.reset_hidden_state(1)
 
-    def normalize(self, observation: Any) -> dict[str, np.ndarray]:
-        """What the agent sees: path -> (1, ...). Args: observation: as the environment gives it."""
+    def raw(self, observation: Any) -> dict[str, np.ndarray]:
+        """An observation as the environment gives it, by path: (1, ...)."""
         for path, array in self._rows.observations.items():
             value = observation
             for key in path.strip("/").split("/") if isinstance(observation, dict) else ():
                 value = value[key]
             array[0] = value
-        seen = {path: array.copy() for path, array in self._rows.observations.items()}
+        return {path: array.copy() for path, array in self._rows.observations.items()}
+
+    def normalize(self, observation: Any) -> dict[str, np.ndarray]:
+        """What the agent sees of an observation, after all wrappers: path -> (1, ...)."""
+        seen = self.raw(observation)
         for wrapper in self.wrappers:
             if self._is_first:
                 seen = wrapper.reset(self._rows, seen)

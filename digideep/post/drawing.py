@@ -1,0 +1,133 @@
+"""What the plotter and the report share: curves of several sessions as one, and matplotlib."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from digideep.post.loader import Loader
+from digideep.utility.errors import UsageError
+
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
+_MAX_POINTS = 1000
+
+
+class Curve(NamedTuple):
+    """A line and the band around it, float64 (P,) each."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def smooth(values: np.ndarray, window: int) -> np.ndarray:
+    """Moving average over the last `window` points; at the start over those that there are.
+
+    Args:
+        values: (P,).
+        window: at least 1, which changes nothing.
+    """
+    if window < 1:
+        raise UsageError(f"window_size must be at least 1, got {window}.")
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def join(series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1) -> Curve:
+    """Several runs as one curve: the mean, and the least and greatest of them.
+
+    Each run is smoothed, then read at common places on the x-axis, over the range that all of them cover: points that
+    two runs logged at different frames are never taken for each other.
+
+    Args:
+        series: x and y of each run, x increasing.
+        window: of `smooth`.
+    """
+    first, last = max(x[0] for x, _ in series), min(x[-1] for x, _ in series)
+    places = np.unique(np.concatenate([x for x, _ in series]))
+    places = places[(places >= first) & (places <= last)]
+    if not len(places):
+        raise UsageError("The runs of a group have no part of the x-axis in common: draw them as groups of their own.")
+    if len(places) > _MAX_POINTS:
+        places = np.linspace(first, last, _MAX_POINTS)
+    rows = np.stack([np.interp(places, x, smooth(y, window)) for x, y in series])
+    return Curve(places, rows.mean(0), rows.min(0), rows.max(0))
+
+
+def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of a key in a session's log.
+
+    Args:
+        loader: of the session.
+        log: "varlog" or "monlog".
+        key: such as "/return/train".
+        field: of the x-axis, such as "frame"; "clock" becomes minutes since the first line.
+
+    Raises:
+        UsageError: if there is no such key or field.
+    """
+    try:
+        entry = getattr(loader, log)[key]
+    except KeyError as err:
+        raise UsageError(f"{loader.name}: {err.args[0]}") from err
+    if field not in entry:
+        raise UsageError(f"{loader.name}: '{key}' has no field '{field}'. It has {', '.join(entry)}.")
+    x = entry[field].astype(np.float64)
+    return ((x - x[0]) / 60 if field == "clock" else x), entry["sum"] / entry["num"]
+
+
+def import_pyplot() -> ModuleType:
+    """matplotlib without a screen.
+
+    Raises:
+        UsageError: if it is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as err:
+        raise UsageError("Plots need a package that is missing: pip install 'digideep[plot]'.") from err
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def label(text: str) -> str:
+    """Text as matplotlib shows it: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def as_svg(figure: Any) -> str:
+    """A figure as an <svg> element, its text as text; the figure is closed."""
+    plt = import_pyplot()
+    buffer = io.StringIO()
+    with plt.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(figure)
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int) -> list[Path]:
+    """Write a figure in several formats; the figure is closed.
+
+    Raises:
+        UsageError: for a format that matplotlib does not write.
+    """
+    plt = import_pyplot()
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    known = figure.canvas.get_supported_filetypes()
+    files = []
+    for extension in extensions:
+        if extension not in known:
+            raise UsageError(f"ext '{extension}' is no format. Expected one of {', '.join(sorted(known))}.")
+        files.append(stem.with_name(f"{stem.name}.{extension}"))
+        figure.savefig(files[-1], dpi=dpi, bbox_inches="tight")
+    plt.close(figure)
+    return files
