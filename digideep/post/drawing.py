@@ -103,6 +103,12 @@ def label(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def number(value: float) -> str:
+    """A number as an axis shows it: 2,500,000 is 2.5 M."""
+    size = abs(value)
+    return f"{value / 1e6:g} M" if size >= 1e6 else f"{value:,.0f}" if size >= 1e4 else f"{value:,.4g}"
+
+
 def as_svg(figure: Any) -> str:
     """A figure as an <svg> element, its text as text; the figure is closed."""
     plt = import_pyplot()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from digideep.post.drawing import COLOURS, import_pyplot, join, label, save, series_of
+from digideep.post.drawing import COLOURS, import_pyplot, join, label, number, save, series_of
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
@@ -89,7 +89,7 @@ def draw_curves(groups: Groups, log: str, keyx: str, keyy: str, options: dict[st
     axes.set_xlim(options["xlim_min"], options["xlim_max"])
     axes.set_ylim(options["ylim_min"], options["ylim_max"])
     axes.xaxis.set_major_locator(plt.MaxNLocator(options["xticks_num"], integer=keyx in ("epoch", "episode")))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M" if abs(value) >= 1e6 else f"{value:,.4g}")
+    axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.grid(alpha=0.3)
     axes.legend(**options["legends_option"])
     return figure
@@ -125,7 +125,7 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
         ring: list[tuple[str | None, float]] = []
         for key, size in nodes:
             ring += _split(key, size, tree, seconds, total, options)
-        names = [label(key.rpartition("/")[2]) + f"\n{100 * size / total:.0f} %" if key else "" for key, size in ring]
+        names = [f"{label(_short(key, seconds))}\n{100 * size / total:.0f} %" if key else "" for key, size in ring]
         colours: list[Any] = [plt.get_cmap("tab20")(i % 20) if key else (0, 0, 0, 0) for i, (key, _) in enumerate(ring)]
         axes.pie(
             [size for _, size in ring], radius=(level + 2) / (levels + 1), labels=names, colors=colours,
@@ -138,6 +138,12 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
             break
     axes.set_title(label(options["title"] or f"{loader.name} {root or '/'}: {total / 3600:.2f} h"))
     return figure
+
+
+def _short(key: str, seconds: dict[str, float]) -> str:
+    """A block's name within the block around it."""
+    parent = next((parent for parent, children in _children(seconds).items() if key in children), "")
+    return key[len(parent) :].lstrip("/")
 
 
 def _children(seconds: dict[str, float]) -> dict[str, list[str]]:
