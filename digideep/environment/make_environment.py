@@ -84,7 +84,7 @@ def make_environment(
             environment,
             str(video_dir),
             episode_trigger=lambda episode: True,
-            name_prefix="episode",
+            name_prefix="play",
             disable_logger=True,
         )
     return environment
