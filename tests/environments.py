@@ -109,6 +109,13 @@ class Nested(gym.Env):
         return self.reset()[0], 0.0, False, False, {}
 
 
-for _class, _limit in ((Counter, None), (ConstantReward, 20), (Trouble, None), (Noise, 30), (Forgetful, 30), (Nested, 5)):
+for _class, _limit in (
+    (Counter, None),
+    (ConstantReward, 20),
+    (Trouble, None),
+    (Noise, 30),
+    (Forgetful, 30),
+    (Nested, 5),
+):
     if f"{_class.__name__}-v0" not in gym.registry:
         gym.register(f"{_class.__name__}-v0", _class, max_episode_steps=_limit)

@@ -18,7 +18,9 @@ def column(chunk, key, worker=0):
 
 @pytest.mark.parametrize("num_processes", [0, 2])
 def test_every_row_holds_the_true_successor_of_the_row_before(num_processes):
-    explorer = make_explorer("Counter-v0", Scripted([0, 2]), env_kwargs={"length": 3}, n_steps=6, num_processes=num_processes)
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0, 2]), env_kwargs={"length": 3}, n_steps=6, num_processes=num_processes
+    )
     chunk = explorer.update()
     assert column(chunk, "/observations/agent") == [0, 1, 2, 3, 0, 1, 2]
     assert column(chunk, "/masks") == [True, True, True, False, True, True, True]
@@ -75,7 +77,9 @@ def test_episodes_are_shared_out_evenly_among_the_workers():
 
 
 def test_a_chunk_of_whole_episodes_grows_as_long_as_they_are():
-    explorer = make_explorer("Counter-v0", Scripted([0]), env_kwargs={"length": 150}, num_workers=1, n_steps=None, n_episodes=1)
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0]), env_kwargs={"length": 150}, num_workers=1, n_steps=None, n_episodes=1
+    )
     assert column(explorer.update(), "/observations/agent") == list(range(151))
 
 

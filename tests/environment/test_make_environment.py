@@ -39,7 +39,9 @@ def test_a_time_limit_can_be_given():
 
 
 def test_double_precision_is_narrowed_and_nested_paths_are_joined():
-    spaces = observation_spaces(gym.spaces.Dict({"x": gym.spaces.Dict({"y": gym.spaces.Box(-1, 1, (3,), np.float64)})}), "/k")
+    spaces = observation_spaces(
+        gym.spaces.Dict({"x": gym.spaces.Dict({"y": gym.spaces.Box(-1, 1, (3,), np.float64)})}), "/k"
+    )
     assert list(spaces) == ["/x/y"]
     assert spaces["/x/y"].dtype == np.float32
 
