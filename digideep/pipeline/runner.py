@@ -9,7 +9,7 @@ import torch
 
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, why_no_video
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import Tree, from_plain
 from digideep.pipeline.checkpoint import checkpoint_name
@@ -312,16 +312,16 @@ class Runner(Component):
 
     def _choose_render_mode(self) -> str | None:
         """What --render asks for, in gymnasium's words; video is the default where it can be had."""
-        asked, offered = self.session.args.render, self.info.render_modes
+        asked, offered, name = self.session.args.render, self.info.render_modes, self.environment.name
         wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or "video"]
-        if wanted is None or wanted in offered:
+        reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
+        if reason is None and wanted == "rgb_array":
+            reason = why_no_video(self.environment)
+        if reason is None:
             return wanted
-        name = self.environment.name
         if asked is not None:
-            raise UsageError(
-                f"{name} cannot render '{wanted}', only {', '.join(offered) or 'nothing'}. Use --render none."
-            )
-        _log.warning("%s cannot render images: no video is recorded.", name)
+            raise UsageError(f"{name} cannot render '{wanted}': {reason}. Use --render none.")
+        _log.warning("No video is recorded, %s cannot render images: %s", name, reason)
         return None
 
     def custom(self) -> int:
