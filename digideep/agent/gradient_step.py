@@ -120,8 +120,7 @@ class GradientStep:
             compile == "auto" and planned_steps >= _STEPS_THAT_REPAY_COMPILING and _has_compiler(self.flat.device)
         )
         self._step = torch.compile(self._functional, dynamic=False) if self.is_compiled else self._eager
-        if self.is_compiled:
-            logging.getLogger("digideep").info("The first update compiles the gradient step: 5 to 30 s.")
+        self._is_fresh = True
 
     def __call__(self, lr: float, *tensors: Any) -> Tensor:
         """Take one step.
@@ -133,6 +132,9 @@ class GradientStep:
         Returns:
             The loss's metrics, (K,).
         """
+        if self.is_compiled and self._is_fresh:
+            logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
+        self._is_fresh = False
         self._lr.fill_(lr)
         return self._step(*tensors)
 

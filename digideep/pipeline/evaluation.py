@@ -1,5 +1,6 @@
 """Whole episodes without exploration: `--play`, and the ones that are recorded while a run trains."""
 
+import argparse
 import json
 import logging
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digideep.environment.explorer import Episode, Explorer
+from digideep.environment.explorer import Episode
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
 from digideep.utility.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,17 +20,37 @@ _log = logging.getLogger("digideep")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def play(runner: "Runner") -> bool:
-    """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
-
-    Returns:
-        Whether it was stopped early.
+def choose_render_mode(args: argparse.Namespace, environment: EnvironmentSpec, info: EnvironmentInfo) -> str | None:
+    """What --render asks for, in gymnasium's words; video is the default where it can be had, nothing with --json.
 
     Raises:
-        UsageError: if the environment cannot render what --render asks for.
+        UsageError: if the environment cannot render what is asked for.
+    """
+    asked, offered = args.render, info.render_modes
+    wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
+    reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
+    if reason is None and wanted == "rgb_array":
+        reason = why_no_video(environment)
+    if reason is None:
+        return wanted
+    if asked is not None:
+        raise UsageError(f"{environment.name} cannot render '{wanted}': {reason}. Use --render none.")
+    _log.warning("No video is recorded, %s cannot render images: %s", environment.name, reason)
+    return None
+
+
+def play(runner: "Runner", render_mode: str | None) -> None:
+    """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
+
+    Args:
+        runner: with its agents restored.
+        render_mode: from `choose_render_mode`.
     """
     session, args = runner.session, runner.session.args
-    explorer, videos = _eval_explorer(runner)
+    videos = session.path / "videos" if session.path is not None and render_mode == "rgb_array" else None
+    explorer = runner.explorer["eval"] = runner.make_explorer(
+        "eval", seed=args.seed, n_episodes=1, render_mode=render_mode, video_dir=videos
+    )
     if session.state is not None:
         explorer.load_statistics(session.state["statistics"])
     session.watch_signals()
@@ -54,12 +76,11 @@ def play(runner: "Runner") -> bool:
         (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
     if args.json:
         print(json.dumps(figures))
-        return session.stop_reason is not None
+        return
     print(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
           f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
     if videos is not None:
         print(f"videos: {videos}")
-    return session.stop_reason is not None
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:
@@ -78,25 +99,6 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
     }
 
 
-def _eval_explorer(runner: "Runner") -> tuple[Explorer, Path | None]:
-    """The explorer that --render asks for, and where it records videos, if it does."""
-    args, path = runner.session.args, runner.session.path
-    wanted = {"video": "rgb_array", "human": "human", "none": None}[args.render or ("none" if args.json else "video")]
-    if wanted is not None and wanted not in runner.info.render_modes:
-        if args.render:
-            raise UsageError(
-                f"{runner.environment.name} cannot render '{wanted}'; it offers {runner.info.render_modes}."
-            )
-        _log.warning("%s cannot render images: no video is recorded.", runner.environment.name)
-        wanted = None
-    videos = path / "videos" if path is not None and wanted == "rgb_array" else None
-    explorer = runner.explorer["eval"] = runner.make_explorer(
-        "eval", seed=args.seed, n_episodes=1,
-        render_mode=wanted if videos or wanted == "human" else None, video_dir=videos,
-    )  # fmt: skip
-    return explorer, videos
-
-
 class EpisodeRecorder:
     """Records an episode now and then while a run trains, without changing a number of the training.
 
@@ -108,10 +110,11 @@ class EpisodeRecorder:
     """
 
     def __init__(self, runner: "Runner"):
-        if "rgb_array" not in runner.info.render_modes:
+        reason = why_no_video(runner.environment)
+        if reason is not None:
             raise UsageError(
-                f"video_int={runner.video_int}, but {runner.environment.name} cannot render images: it offers "
-                f"{runner.info.render_modes}. Set video_interval to null."
+                f"{runner.environment.name} cannot render images ({reason}). Set video_interval to null, got "
+                f"{runner.video_int}."
             )
         self._runner, self._has_failed = runner, False
 

@@ -15,7 +15,7 @@ from digideep.memory.generic import Memory
 from digideep.parameters.tree import Tree, from_plain
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.display import Display, farewell
-from digideep.pipeline.evaluation import EpisodeRecorder, play
+from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.session import Session
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
@@ -135,7 +135,11 @@ class Runner(Component):
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
         self.explorer: dict[str, Explorer] = {}
-        if self.session.mode != "play":
+        if self.session.mode == "custom" and type(self).custom is Runner.custom:
+            raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
+        if self.session.mode == "play":
+            self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
+        else:
             try:
                 for name in ("train", "test"):
                     self.explorer[name] = self.make_explorer(name)
@@ -312,13 +316,12 @@ class Runner(Component):
 
     def enjoy(self) -> int:
         """Play whole episodes without exploration; print returns, record videos. Returns: the exit code."""
-        return STOPPED if play(self) else FINISHED
+        play(self, self.render_mode)
+        return FINISHED
 
     def custom(self) -> int:
         """A job of a subclass's own, started with --custom. Returns: the exit code."""
-        raise UsageError(
-            "--custom needs a Runner with a custom() of its own: name its class under 'runner' in gen_params."
-        )
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close all environments."""

@@ -203,7 +203,7 @@ class Session:
     def _prepare(self, runner: Any) -> None:
         assert self.path is not None
         if self.is_resuming:
-            self.logbook.cut(self.path, self._figures.get("logs", {}))
+            self._forget_future()
         else:
             self._create()
         handler = logging.FileHandler(self.path / "report.log")
@@ -252,6 +252,16 @@ class Session:
         file = self.path / "repeal.json"
         notes = json.loads(file.read_text()) if file.exists() else []
         file.write_text(json.dumps([*notes, {"epoch": epoch, "repeal": self.args.repeal}], indent=2) + "\n")
+
+    def _forget_future(self) -> None:
+        """Take back what a stopped run logged and saved after the checkpoint that is resumed."""
+        assert self.path is not None
+        assert self.loaded_from is not None
+        later = list_checkpoints(self.path / "checkpoints")
+        for checkpoint in later[later.index(self.loaded_from) + 1 :]:
+            _log.warning("Removing %s: it is newer than the checkpoint that is resumed.", checkpoint.name)
+            remove_checkpoint(checkpoint)
+        self.logbook.cut(self.path, self._figures.get("logs", {}))
 
     # ------------------------------------------------------------------ while it runs
 
