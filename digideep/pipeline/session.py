@@ -93,23 +93,31 @@ class Session:
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # where parameter files and their packages are looked for
         self._start_console()
-        self.device = _find_device(args.device)
-        self.logbook.require()
-        for name in args.save_modules:
-            _find_package(name)
-
-        if args.load_checkpoint is None:
-            module = load_params(args.params)
-            self._params_file = Path(module.__file__ or "")
-            self.cpanel = override_panel(module.cpanel, args.cpanel)
-            self.tree = to_plain(generate(module, self.cpanel))
-        else:
-            self._load(Path(args.load_checkpoint))
-        self.tree = override_tree(self.tree, args.repeal)
-        if not self.is_resuming and not args.dry_run:
-            self.path = self._new_path()
+        try:
+            self._choose()
+        except BaseException:
+            self.close()  # nobody else has this session yet
+            raise
 
     # ------------------------------------------------------------------ before anything is written
+
+    def _choose(self) -> None:
+        """Settle everything that can be refused: device, dashboards, parameters or checkpoint, directory."""
+        self.device = _find_device(self.args.device)
+        self.logbook.require()
+        for name in self.args.save_modules:
+            _find_package(name)
+
+        if self.args.load_checkpoint is None:
+            module = load_params(self.args.params)
+            self._params_file = Path(module.__file__ or "")
+            self.cpanel = override_panel(module.cpanel, self.args.cpanel)
+            self.tree = to_plain(generate(module, self.cpanel))
+        else:
+            self._load(Path(self.args.load_checkpoint))
+        self.tree = override_tree(self.tree, self.args.repeal)
+        if not self.is_resuming and not self.args.dry_run:
+            self.path = self._new_path()
 
     def _start_console(self) -> None:
         _log.setLevel(logging.DEBUG)

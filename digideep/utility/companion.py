@@ -92,7 +92,7 @@ def visdom(port: str, bind: str) -> str:
     from visdom.server import app
 
     app.tornado_settings["autoreload"] = False
-    server = app.Application(port=int(port), base_url="", env_path=tempfile.mkdtemp(prefix="digideep-visdom-"))
+    server = app.Application(port=int(port), base_url="", env_path=tempfile.mkdtemp())
 
     def serve() -> None:
         import asyncio
@@ -116,14 +116,15 @@ def _main(kind: str, *arguments: str) -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
     functions: dict[str, Any] = {"tensorboard": tensorboard, "visdom": visdom}
-    try:
-        answer = functions[kind](*arguments)
-    except (Exception, SystemExit) as err:
-        answer = " ".join(f"{type(err).__name__}: {err}".split())
-    report.write(answer + "\n")
-    report.flush()
-    if answer.startswith("http"):
-        sys.stdin.read()
+    with tempfile.TemporaryDirectory(prefix=f"digideep-{kind}-") as tempfile.tempdir:
+        try:
+            answer = functions[kind](*arguments)
+        except (Exception, SystemExit) as err:
+            answer = " ".join(f"{type(err).__name__}: {err}".split())
+        report.write(answer + "\n")
+        report.flush()
+        if answer.startswith("http"):
+            sys.stdin.read()
     os._exit(0)  # a server's threads have nothing to finish
 
 

@@ -154,6 +154,7 @@ class _Sender:
             is_last = self._closing.is_set()
             if self._bind is not None and (self._server is None or not self._server.is_alive) and not is_last:
                 if self._server is not None:
+                    self._warn("its server has died")
                     self._server.close()
                 self._server, patience = Companion("visdom", str(self._port), self._bind), time.monotonic() + 30
             try:
@@ -161,14 +162,19 @@ class _Sender:
                 pause = 0.5
             except (OSError, http.client.HTTPException) as err:
                 is_starting = self._server is not None and self._server.is_alive and time.monotonic() < patience
-                if not self._has_warned and not is_starting and not is_last:
-                    self._has_warned = True
-                    _log.warning("visdom does not answer (%s): the training goes on without, trying again.", err)
+                if not is_starting and not is_last:
+                    self._warn(str(err))
                 self._disconnect()
                 pause = 0.5 if is_starting else _RETRY_S
             if is_last:
                 return
             self._closing.wait(pause)
+
+    def _warn(self, reason: str) -> None:
+        """Say once that it is away, until it is back."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("visdom does not answer (%s): the training goes on without, trying again.", reason)
 
     def _send_news(self) -> None:
         """Send the lines that the server has not got yet.
@@ -229,13 +235,13 @@ def is_answering(port: int, bind: str) -> bool:
     connection = http.client.HTTPConnection(reachable(bind), port, timeout=_TIMEOUT_S)
     with contextlib.closing(connection):
         try:
-            connection.request("GET", "/")
-            page = connection.getresponse().read()
+            connection.request("POST", "/win_exists", json.dumps({"eid": "main", "win": "-"}))
+            answer = connection.getresponse().read()
         except ConnectionRefusedError:
             return False
         except (OSError, http.client.HTTPException):
-            page = b""
-    if b"visdom" not in page.lower():
+            answer = b""
+    if answer not in (b"true", b"false"):
         raise UsageError(f"--visdom-port {port} is taken by something that is not visdom. Choose another port.")
     return True
 

@@ -1,0 +1,345 @@
+"""TensorBoard and visdom for real: what they show, where they listen, and what happens when they die."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import torch.utils.tensorboard  # noqa: F401  its import warns, which is not of interest here
+
+from digideep.main import main
+from digideep.pipeline.verify import compare_checkpoints
+from digideep.post.loader import Loader
+from digideep.utility.companion import Companion
+from digideep.utility.visdom import is_answering
+from tests.helpers import CLASSIC, ROOT, command, tiny
+
+PICTURE = "tests.rendering:Picture-v0"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def post(port, endpoint, message):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", f"/{endpoint}", json.dumps(message))
+    answer = connection.getresponse().read().decode()
+    connection.close()
+    return answer
+
+
+def events_of(session):
+    """Scalars in TensorBoard's files, in the order in which they were written: tag -> [(step, value)]."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(session / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    accumulator.Reload()
+    scalars = {
+        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]
+    }
+    return scalars, accumulator
+
+
+def windows_of(log):
+    """Points of each line in a visdom log: (window, name) -> [(x, y)]."""
+    points = {}
+    for endpoint, message in map(json.loads, Path(log).read_text().splitlines()):
+        if endpoint == "events":
+            points = {key: value for key, value in points.items() if key[0] != message["win"]}
+        for trace in message["data"]:
+            if "x" in trace:
+                points.setdefault((message["win"], trace["name"]), []).extend(zip(trace["x"], trace["y"], strict=True))
+    return points
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A visdom server as a user may have one running."""
+    companion = Companion("visdom", str(port := free_port()), "127.0.0.1")
+    wait_for(lambda: companion.address)
+    yield port
+    companion.close()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, server):
+    """A session with all dashboards, resumed from its second checkpoint as if it had been killed after the third."""
+    base = tmp_path_factory.mktemp("dashboards")
+    watch = ["--tensorboard", "--visdom", "--visdom-port", str(server)]
+    panel = tiny(model_name=PICTURE, number_epochs=3, video_interval=1, histogram_interval=1)
+    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(base), "--session-name", "watched", *watch]
+    assert main(argv) == 0
+    path = base / "watched"
+    shutil.rmtree(path / "checkpoints/checkpoint-3")
+    (path / "done.lock").unlink()
+    assert main(["--resume", str(path), *watch]) == 0
+    return path
+
+
+def test_tensorboard_files_hold_what_varlog_holds_without_a_fold(session):
+    scalars, _ = events_of(session)
+    log = Loader(session).varlog
+    for key in log:
+        expected = list(zip(log[key]["frame"].tolist(), log.mean(key).tolist(), strict=True))
+        found = scalars[key.lstrip("/")]
+        assert [step for step, _ in found] == [frame for frame, _ in expected], key
+        assert [value for _, value in found] == pytest.approx([mean for _, mean in expected], rel=1e-6), key
+    assert log["/return/train"]["epoch"].tolist() == [1, 2, 3]
+    assert "seconds/train/simulate" in scalars
+
+
+def test_tensorboard_files_hold_parameters_histograms_and_episodes(session):
+    _, accumulator = events_of(session)
+    tags = accumulator.Tags()
+    assert "episode" in tags["images"]
+    assert accumulator.Images("episode")[0].encoded_image_string.startswith(b"GIF89a")
+    assert "weights/agent/actor.0.weight" in tags["histograms"]
+    assert accumulator.Histograms("gradients/agent/actor.0.weight")[-1].histogram_value.max > 0
+    assert "parameters/text_summary" in tags["tensors"]
+    assert {"_hparams_/experiment", "_hparams_/session_start_info"} <= set(accumulator.summary_metadata)
+    assert len(list((session / "videos").glob("epoch-*.mp4"))) == 3
+
+
+def test_visdom_shows_what_varlog_holds_without_a_fold(session, server):
+    windows = json.loads(post(server, "win_data", {"eid": "watched", "win": None}))
+    titles = {window["title"] for window in windows.values()}
+    assert {
+        "/return/train",
+        "/update/agent/value_loss",
+        "/speed/frames_per_s",
+        "time per phase",
+        "parameters",
+    } <= titles
+    assert any(title.startswith("episode at frame") for title in titles)
+    log = Loader(session).varlog
+    for key, names in (("/return/train", ("mean", "min", "max")), ("/update/agent/value_loss", ("value_loss",))):
+        traces = {trace["name"]: trace for trace in windows[key]["content"]["data"]}
+        assert set(traces) == set(names)
+        assert traces[names[0]]["x"] == log[key]["frame"].tolist()
+        assert traces[names[0]]["y"] == pytest.approx(log.mean(key))
+    assert windows["/return/train"]["content"]["data"][2]["y"] == pytest.approx(log["/return/train"]["max"])
+
+
+def test_the_visdom_log_of_a_resumed_run_draws_each_point_once(session):
+    frames = Loader(session).varlog["/return/train"]["frame"].tolist()
+    assert [x for x, _ in windows_of(session / "visdom.log")["/return/train", "mean"]] == frames
+
+
+def test_watching_changes_no_number_of_the_training(session, tmp_path):
+    panel = tiny(model_name=PICTURE, number_epochs=3, video_interval=None, histogram_interval=None)
+    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "unwatched"]
+    assert main([*argv, "--no-monitor-cpu", "--no-monitor-gpu"]) == 0
+    names = ("checkpoints/checkpoint-2", "checkpoints/checkpoint-3")
+    for name in names:
+        different, total = compare_checkpoints(tmp_path / "unwatched" / name, session / name)
+        assert total > 50
+        assert {path.split("/")[1] for path in different} == {"params", "cpanel"}
+
+
+def test_tensorboard_serves_a_session_on_this_machine_only(session):
+    companion = Companion("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    try:
+        address = wait_for(lambda: companion.address)
+        with urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=30) as answer:
+            assert answer.status == 200
+        wait_for(lambda: "return/train" in urllib.request.urlopen(f"{address}data/plugin/scalars/tags").read().decode())
+        with urllib.request.urlopen(
+            f"{address}data/plugin/scalars/scalars?run=.&tag=return/train", timeout=30
+        ) as answer:
+            points = json.loads(answer.read())
+        assert [step for _, step, _ in points] == Loader(session).varlog["/return/train"]["frame"].tolist()
+        assert listening(companion.process.pid) == {"127.0.0.1"}
+    finally:
+        companion.close()
+    assert not companion.is_alive
+
+
+def listening(pid):
+    """Addresses that a process or its children listen on."""
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    return {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def start(tmp_path, name, *more, epochs=120):
+    panel = tiny(number_epochs=epochs, test_activate=False, epoch_size=4, n_update=2, save_interval=epochs)
+    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
+    return subprocess.Popen(command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+
+
+def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_path):
+    port = free_port()
+    plain = start(tmp_path, "plain", "--no-monitor-cpu", "--no-monitor-gpu")
+    plain.communicate()
+    process = start(tmp_path, "watched", "--visdom", "--visdom-port", str(port))
+    try:
+        wait_for(lambda: is_answering(port, "127.0.0.1"))
+        (child,) = psutil.Process(process.pid).children()
+        assert listening(child.pid) == {"127.0.0.1"}
+        child.kill()
+        assert not (tmp_path / "watched/done.lock").exists(), "it was killed too late to show anything"
+    finally:
+        output, _ = process.communicate()
+    assert process.returncode == plain.returncode == 0, output
+    assert output.count("visdom does not answer (its server has died)") == output.count("does not answer") == 1
+    assert "Traceback" not in output
+    last = "checkpoints/checkpoint-120"
+    assert compare_checkpoints(tmp_path / "plain" / last, tmp_path / "watched" / last)[0] == []
+
+
+def test_a_server_dies_with_a_run_that_is_killed(tmp_path):
+    port = free_port()
+    process = start(tmp_path, "killed", "--visdom", "--visdom-port", str(port), epochs=100_000)
+    wait_for(lambda: is_answering(port, "127.0.0.1"))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: not is_answering(port, "127.0.0.1"), 10)
+
+
+def test_a_server_that_comes_back_gets_everything(tmp_path, monkeypatch, capfd):
+    from digideep.utility import visdom
+    from digideep.utility.writers import EpochFigures
+
+    monkeypatch.setattr(visdom, "_RETRY_S", 0.2)
+    monkeypatch.setattr(visdom, "_LEAST_S", 0.0)
+    port = free_port()
+    first = Companion("visdom", str(port), "127.0.0.1")
+    wait_for(lambda: first.address)
+    writer = visdom.VisdomWriter(tmp_path / "visdom.log", port, "127.0.0.1", "back")
+
+    def epoch(frame):
+        data = {"/x": {"std": 0.0, "num": 1, "min": frame, "max": frame, "sum": frame}}
+        meta = {"epoch": 1, "frame": frame, "episode": 1}
+        writer.epoch(EpochFigures(meta, [{"meta": {**meta, "clock": 0.0}, "data": data}], {}, {}))
+
+    def shown():
+        try:
+            windows = json.loads(post(port, "win_data", {"eid": "back", "win": None}))
+            return windows["/x"]["content"]["data"][0]["x"]
+        except (OSError, KeyError, ValueError, http.client.HTTPException):
+            return None
+
+    epoch(1)
+    wait_for(lambda: shown() == [1])
+    first.close()
+    epoch(2)
+    time.sleep(1)  # it fails meanwhile
+    second = Companion("visdom", str(port), "127.0.0.1")
+    try:
+        wait_for(lambda: second.address)
+        epoch(3)
+        wait_for(lambda: shown() == [1, 2, 3])
+    finally:
+        writer.close()
+        second.close()
+
+
+def test_bind_opens_the_servers_with_a_warning(tmp_path, capsys):
+    port = free_port()
+    argv = ["--params", CLASSIC, "--cpanel", tiny(number_epochs=1), "--session-path", str(tmp_path)]
+    assert main([*argv, "--visdom", "--visdom-port", str(port), "--bind", "0.0.0.0"]) == 0
+    assert "--bind 0.0.0.0 opens the dashboards" in capsys.readouterr().out
+    companion = Companion("visdom", str(port), "0.0.0.0")
+    wait_for(lambda: companion.address)
+    assert "0.0.0.0" in listening(companion.process.pid)
+    companion.close()
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path, capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        argv = ["--params", CLASSIC, "--session-path", str(tmp_path / "s"), "--visdom"]
+        assert main([*argv, "--visdom-port", str(other.getsockname()[1])]) == 2
+    assert "is taken by something that is not visdom" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bind", "0.0.0.0"], "--bind opens the servers"),
+        (["--tensorboard", "--bind", "everyone"], "is no IP address"),
+        (["--quiet", "--log-level", "0"], "do not go together"),
+        (["--dry-run", "--visdom"], "do not go together"),
+        (["--json"], "goes with --play only"),
+        (["--seed", "0"], "goes with --play only"),
+        (["--play", "--seed", "-1"], "is no seed"),
+        (["--play", "--frozen"], "do not go together"),
+        (["--play", "--tensorboard"], "do not go together"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, arguments, message):
+    assert main(["--params", CLASSIC, "--session-path", str(tmp_path / "s"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_environment_that_cannot_draw_refuses_videos_before_anything_is_made(tmp_path, capsys):
+    panel = tiny(model_name="tests.environments:Noise-v0", video_interval=1)
+    assert main(["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path / "s")]) == 2
+    assert "cannot render images" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_quiet_run_says_nothing_and_reports_everything(tmp_path, capfd):
+    argv = ["--params", CLASSIC, "--cpanel", tiny(), "--session-path", str(tmp_path), "--session-name", "quiet"]
+    assert main([*argv, "--quiet"]) == 0
+    assert capfd.readouterr() == ("", "")
+    report = (tmp_path / "quiet/report.log").read_text()
+    assert "frames/s" in report
+    assert "Finished after" in report
+
+
+def test_the_last_screen_says_how_to_go_on(tmp_path, capsys):
+    argv = ["--params", CLASSIC, "--cpanel", tiny(), "--session-path", str(tmp_path), "--session-name", "end"]
+    assert main(argv) == 0
+    output = capsys.readouterr().out
+    for words in ("--resume", "--play --load-checkpoint", "digideep.post.report", "digideep.post.plotter"):
+        assert f"{words} " in output
+    assert str(tmp_path / "end") in output
+
+
+def test_a_terminal_shows_a_live_panel(tmp_path):
+    """In a pseudo-terminal: speed, returns, phases and the load appear, and the panel is gone at the end."""
+    import pty
+
+    leader, follower = pty.openpty()
+    panel = tiny(number_epochs=40, epoch_size=4, test_activate=False)
+    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path)]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+    process = subprocess.Popen(command(*argv), stdout=follower, stderr=follower, cwd=ROOT, env=environment)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(leader)
+    assert process.wait() == 0
+    text = seen.decode(errors="replace")
+    for words in ("average", "left", "progress", "policy_loss", "train/simulate", "last "):
+        assert words in text

@@ -1,0 +1,141 @@
+"""Monitor, Profiler and StatLogger: the numbers and the lines that they write, and what they cost."""
+
+import json
+import logging
+import time
+
+import pytest
+
+from digideep.utility.monitor import Monitor
+from digideep.utility.profiler import Profiler
+from digideep.utility.stats import StatLogger
+from digideep.utility.writers import shares
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_values_are_summed_up_until_they_are_dumped(tmp_path):
+    monitor, file = Monitor(), tmp_path / "varlog.json"
+    for value in (1.0, 2.0, 6.0):
+        monitor("/return/train", value)
+    monitor.meta = {"epoch": 1, "frame": 20, "episode": 3}
+    monitor.dump(file)
+    monitor("/return/train", 5.0)
+    monitor.meta = {"epoch": 2, "frame": 40, "episode": 4}
+    monitor.dump(file)
+    first, second = lines(file)
+    assert set(first) == {"meta", "data"}
+    assert set(first["meta"]) == {"epoch", "frame", "episode", "clock"}
+    assert first["data"]["/return/train"] == pytest.approx({"std": 7**0.5, "num": 3, "min": 1, "max": 6, "sum": 9})
+    assert second["data"]["/return/train"] == {"std": 0, "num": 1, "min": 5, "max": 5, "sum": 5}
+
+
+def test_a_window_is_packed_when_it_is_full_and_what_is_left_stays_open(tmp_path):
+    monitor, file = Monitor(), tmp_path / "varlog.json"
+    for value in range(5):
+        monitor("/x", value, window=2)
+    packs = monitor.dump(file)
+    assert [pack["data"]["/x"]["sum"] for pack in packs] == [1, 5]
+    monitor("/x", 10, window=2)
+    assert [pack["data"]["/x"]["sum"] for pack in monitor.dump(file)] == [14]
+    assert [line["data"]["/x"]["num"] for line in lines(file)] == [2, 2, 2]
+    with pytest.raises(ValueError, match="window of '/x' was 2"):
+        monitor("/x", 1, window=3)
+
+
+def test_what_is_open_survives_a_checkpoint():
+    monitor, restored = Monitor(), Monitor()
+    monitor("/x", 1.0)
+    monitor("/y", 1.0, window=3)
+    restored.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+    restored("/x", 3.0)
+    assert restored.dump(None)[0]["data"]["/x"]["sum"] == 4.0
+    restored("/y", 1.0, window=3)
+    restored("/y", 1.0, window=3)
+    assert restored.dump(None)[0]["data"]["/y"]["num"] == 3
+
+
+def test_nested_blocks_are_a_tree_that_starts_anew_with_each_dump(tmp_path):
+    profiler, file = Profiler(), tmp_path / "prolog.json"
+    for _ in range(2):
+        with profiler("train"):
+            for _ in range(3):
+                with profiler("act"):
+                    time.sleep(0.001)
+    profiler.dump(file, {"epoch": 1, "frame": 2, "episode": 3})
+    assert profiler.dump(file, {"epoch": 2, "frame": 2, "episode": 3}) == {}
+    (line,) = lines(file)
+    assert line["meta"] == {"epoch": 1, "frame": 2, "episode": 3}
+    assert {path: data["occurs"] for path, data in line["data"].items()} == {"/train": 2, "/train/act": 6}
+    assert line["data"]["/train"]["starts"] is None
+    assert line["data"]["/train"]["totals"] >= line["data"]["/train/act"]["totals"] >= 0.006
+
+
+def test_blocks_below_the_level_are_not_timed():
+    profiler = Profiler(1)
+    with profiler("a"), profiler("b"), profiler("c"):
+        pass
+    assert list(profiler.figures()) == ["/a"]
+
+
+def test_an_error_within_a_block_leaves_the_tree_in_order():
+    profiler = Profiler()
+    with pytest.raises(KeyError), profiler("a"), profiler("b"):
+        raise KeyError
+    with profiler("c"):
+        pass
+    assert list(profiler.figures()) == ["/a", "/a/b", "/c"]
+
+
+def test_a_block_costs_microseconds():
+    profiler = Profiler()
+
+    def seconds_of_one():
+        started = time.perf_counter()
+        for _ in range(10_000):
+            with profiler("a"):
+                pass
+        return (time.perf_counter() - started) / 10_000
+
+    assert min(seconds_of_one() for _ in range(5)) < 5e-6
+
+
+def test_shares_leave_out_what_is_within_and_sum_to_a_hundred():
+    split = shares({"/train": 6.0, "/train/act": 2.0, "/train/simulate": 3.0, "/update/agent": 4.0})
+    assert split == pytest.approx({"/update/agent": 40, "/train/simulate": 30, "/train/act": 20, "/train": 10})
+    assert shares({}) == {}
+
+
+def test_the_load_is_written_by_a_thread_that_ends(tmp_path):
+    stats = StatLogger(tmp_path / "monlog.json", interval_s=0.05)
+    deadline = time.monotonic() + 10
+    while not stats.latest and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stats.close()
+    line = lines(tmp_path / "monlog.json")[0]
+    assert set(line["meta"]) == {"clock"}
+    assert {"/cpu/all/total", "/cpu/process", "/cpu/memory/total", "/cpu/memory/used", "/cpu/memory/mem"} <= set(
+        line["data"]
+    )
+    assert set(line["data"]["/cpu/process"]) == {"std", "num", "min", "max", "sum"}
+    size = (tmp_path / "monlog.json").stat().st_size
+    time.sleep(0.15)
+    assert (tmp_path / "monlog.json").stat().st_size == size
+
+
+def test_a_measurement_costs_less_than_a_hundredth_of_its_interval(tmp_path):
+    stats = StatLogger(tmp_path / "monlog.json", interval_s=1000)
+    started = time.thread_time()
+    for _ in range(20):
+        stats.sample()
+    assert (time.thread_time() - started) / 20 < 0.01 * 2.0
+    stats.close()
+
+
+def test_a_measurement_that_fails_costs_one_warning(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
+    stats = StatLogger(tmp_path / "not there" / "monlog.json", interval_s=0.01)
+    stats._thread.join(10)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
