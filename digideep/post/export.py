@@ -268,7 +268,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code
     print(
-        f"{path}: equal to the session's policy on 256 observations (largest difference {difference:.2g} of the range)"
+        f"{path}: does what the session's policy does (largest difference on {_NUM_OBSERVATIONS} observations: "
+        f"{difference:.2g} of the action range)"
     )
     return 0
 

@@ -27,6 +27,8 @@ _RETRY_S, _TIMEOUT_S = 10.0, 5.0
 # Points are collected, and sent once in so many seconds, or in so much of the run's age if that is more: the cost per
 # second falls with the length of the run, as does the worth of a single point.
 _LEAST_S, _SHARE_OF_AGE = 3.0, 0.002
+# The window's bar has the title; within the plot it would hide behind the plot's buttons.
+_LAYOUT = {"xlabel": "frames", "margintop": 30, "layoutopts": {"plotly": {"title": ""}}}
 _BAND = {"mean": {}, "min": {"line": {"width": 0}}, "max": {"line": {"width": 0}, "fill": "tonexty"}}
 
 
@@ -92,8 +94,9 @@ class VisdomWriter:
 
     def _draw(self) -> None:
         """Write what was collected to the log."""
-        for window, (names, frames, values, options) in self._points.items():
-            opts = {"title": window, "xlabel": "frames", "legend": names, "showlegend": len(names) > 1, **options}
+        returns_first = sorted(self._points.items(), key=lambda item: not item[0].startswith("/return/"))
+        for window, (names, frames, values, options) in returns_first:
+            opts = {"title": window, "legend": names, "showlegend": len(names) > 1, **_LAYOUT, **options}
             update = "append" if window in self._windows else None
             lines = np.array(values) if len(names) > 1 else np.array(values)[:, 0]
             self._client.line(lines, np.array(frames), win=window, update=update, opts=opts)
