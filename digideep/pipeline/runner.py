@@ -141,6 +141,12 @@ class Runner(Component):
             except BaseException:
                 self.close()
                 raise
+            length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
+            if length != expected:
+                self.close()
+                raise UsageError(
+                    f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
+                )
         self.override()
 
     def _make_explorer(self, mode: str, **changes: Any) -> Explorer:
