@@ -18,6 +18,7 @@ def session_panel() -> Panel:
     """Keys of every control panel that say how a run goes, not what it learns."""
     return {
         "seed": 0,
+        "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
         "from_module": None,  # a module that registers the environment when it is imported
         "env_kwargs": {},  # keyword arguments of the environment
         "test_activate": True,
@@ -50,6 +51,7 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
         "max_time": cpanel["max_exec_time"],
         "max_iter": cpanel["max_exec_iter"],
         "num_threads": cpanel["num_threads"],
+        "cuda_deterministic": cpanel["cuda_deterministic"],
     }
 
 

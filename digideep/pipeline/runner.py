@@ -1,6 +1,7 @@
 """The Runner: builds explorer, memory and agents, and turns the loop."""
 
 import logging
+import os
 from collections import deque
 from pathlib import Path
 from statistics import fmean
@@ -72,6 +73,7 @@ class Runner(Component):
         histogram_int: epochs from one histogram of weights and gradients to the next, where there is a dashboard; None
             for none.
         video_int: epochs from one recorded episode to the next; None records none.
+        cuda_deterministic: choose algorithms that repeat their results on CUDA too, where they are slower.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Runner(Component):
         num_threads: int = 1,
         histogram_int: int | None = 10,
         video_int: int | None = None,
+        cuda_deterministic: bool = False,
     ):
         for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
                             ("save_int", save_int), ("num_threads", num_threads)):  # fmt: skip
@@ -114,7 +117,9 @@ class Runner(Component):
         self.recorder: EpisodeRecorder | None = None
         self._saved: str | None = None
         torch.set_num_threads(num_threads)
-        torch.use_deterministic_algorithms(session.device.type == "cpu")
+        if session.device.type == "cpu" or cuda_deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
+            torch.use_deterministic_algorithms(True)
         self.instantiate()
 
     # ------------------------------------------------------------------ building
@@ -148,6 +153,12 @@ class Runner(Component):
             except BaseException:
                 self.close()
                 raise
+            length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
+            if length != expected:
+                self.close()
+                raise UsageError(
+                    f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
+                )
         self.override()
 
     def make_explorer(
