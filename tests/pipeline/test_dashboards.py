@@ -180,35 +180,50 @@ def listening(pid):
     return {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
-def start(tmp_path, name, *more, epochs=120):
-    panel = tiny(number_epochs=epochs, test_activate=False, epoch_size=4, n_update=2, save_interval=epochs)
+def start(tmp_path, name, *more):
+    """A run that goes on until it is stopped, with a checkpoint every fifth epoch."""
+    panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5)
     argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
     return subprocess.Popen(command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
 
 
+def newest_epoch(session):
+    """Of its checkpoints that were written at the end of an epoch."""
+    names = [path.name for path in (session / "checkpoints").glob("checkpoint-*") if "+" not in path.name]
+    return max((int(name.removeprefix("checkpoint-")) for name in names), default=0)
+
+
 def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_path):
-    port = free_port()
-    plain = start(tmp_path, "plain", "--no-monitor-cpu", "--no-monitor-gpu")
-    plain.communicate()
+    port, watched = free_port(), tmp_path / "watched"
     process = start(tmp_path, "watched", "--visdom", "--visdom-port", str(port))
     try:
-        wait_for(lambda: is_answering(port, "127.0.0.1"))
+        wait_for(lambda: newest_epoch(watched) and is_answering(port, "127.0.0.1"))
         (child,) = psutil.Process(process.pid).children()
         assert listening(child.pid) == {"127.0.0.1"}
         child.kill()
-        assert not (tmp_path / "watched/done.lock").exists(), "it was killed too late to show anything"
+        killed_at = newest_epoch(watched)
+        wait_for(lambda: newest_epoch(watched) >= killed_at + 10)
     finally:
+        process.send_signal(signal.SIGTERM)
         output, _ = process.communicate()
-    assert process.returncode == plain.returncode == 0, output
-    assert output.count("visdom does not answer (its server has died)") == output.count("does not answer") == 1
+    assert process.returncode == 75, output
+    assert output.count("visdom does not answer") == 1
     assert "Traceback" not in output
-    last = "checkpoints/checkpoint-120"
-    assert compare_checkpoints(tmp_path / "plain" / last, tmp_path / "watched" / last)[0] == []
+
+    epoch = newest_epoch(watched)
+    limit = ["--repeal", json.dumps({"/runner/max_iter": epoch}), "--no-monitor-cpu", "--no-monitor-gpu"]
+    plain = start(tmp_path, "plain", *limit)
+    plain.communicate()
+    assert plain.returncode == 75
+    checkpoint = f"checkpoints/checkpoint-{epoch}"
+    different, total = compare_checkpoints(tmp_path / "plain" / checkpoint, watched / checkpoint)
+    assert different == ["/params/runner/max_iter"]
+    assert total > 50
 
 
 def test_a_server_dies_with_a_run_that_is_killed(tmp_path):
     port = free_port()
-    process = start(tmp_path, "killed", "--visdom", "--visdom-port", str(port), epochs=100_000)
+    process = start(tmp_path, "killed", "--visdom", "--visdom-port", str(port))
     wait_for(lambda: is_answering(port, "127.0.0.1"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
