@@ -20,6 +20,7 @@ from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
 from digideep.utility.companion import Companion
 from digideep.utility.visdom import is_answering
+from tests.browser import CHROMIUM, look
 from tests.helpers import CLASSIC, ROOT, command, tiny
 
 PICTURE = "tests.rendering:Picture-v0"
@@ -171,6 +172,21 @@ def test_tensorboard_serves_a_session_on_this_machine_only(session):
     finally:
         companion.close()
     assert not companion.is_alive
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
+def test_a_browser_shows_what_tensorboard_serves(session, tmp_path):
+    companion = Companion("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    try:
+        address = wait_for(lambda: companion.address)
+        tags = f"{address}data/plugin/scalars/tags"
+        wait_for(lambda: "return/train" in urllib.request.urlopen(tags).read().decode())
+        shown, _ = look(f"{address}#timeseries", tmp_path / "profile", "--virtual-time-budget=20000")
+    finally:
+        companion.close()
+    assert "TensorBoard" in shown
+    for words in ("Filter tags", "gradients", "cards"):  # its groups of plots have names and a number of cards
+        assert words in shown
 
 
 def listening(pid):

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 
 import filelock
@@ -15,19 +14,7 @@ from digideep.post.comparison import differences, final_return, make_groups, sco
 from digideep.post.drawing import join, smooth
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-def look(url, profile):
-    """What a real browser shows: the document after its scripts have run, and what it complained about."""
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync --enable-logging=stderr --v=0"
-    )
-    command = [CHROMIUM, *flags.split(), f"--user-data-dir={profile}", "--dump-dom", url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+from tests.browser import CHROMIUM, look
 
 
 def test_a_moving_average_is_not_pulled_down_at_its_start():
