@@ -11,7 +11,7 @@ train: .venv/installed
 	$(BIN)/python main.py $(ARGS)
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # Trains for minutes, until published levels are reached.
 learning: .venv/installed-test

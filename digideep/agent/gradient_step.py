@@ -222,11 +222,19 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     The compiler would check before each call that no module has changed its layers; they never do (7 % of a SAC step).
     """
-    logging.getLogger("digideep").info("The first update compiles the gradient step: 5 to 30 s.")
     skip = getattr(torch.compiler, "skip_guard_on_inbuilt_nn_modules_unsafe", None)  # torch 2.7
-    return torch.compile(
-        function, dynamic=False, fullgraph=True, options={"guard_filter_fn": skip} if skip is not None else None
-    )
+    options = {"guard_filter_fn": skip} if skip is not None else None
+    fast = torch.compile(function, dynamic=False, fullgraph=True, options=options)
+    is_fresh = True
+
+    def call(*args: Any) -> Any:
+        nonlocal is_fresh
+        if is_fresh:
+            logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
+            is_fresh = False
+        return fast(*args)
+
+    return call
 
 
 def pays_to_compile(compile: str, planned_steps: int, device: torch.device) -> bool:

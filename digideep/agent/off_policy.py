@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from digideep.agent.base import AgentBase, AgentContext
-from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.memory.replay import draw_uniform, gather_transitions
 from digideep.memory.sampler import Compose
@@ -49,7 +48,7 @@ class Replay(Component):
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Any,
         generator: np.random.Generator,
         observations: str,
         actions: str,

@@ -266,9 +266,10 @@ class PPO(AgentBase):
     @staticmethod
     def _explained_variance(data: Trajectories, rows: np.ndarray) -> float:
         """1 - Var(returns - values) / Var(returns): 1 is a perfect value function, 0 none; 0 for constant returns."""
-        returns, values = data.returns.numpy(force=True)[rows], data.values.numpy(force=True)[rows]
-        spread = float(returns.var())
-        return 1.0 - float((returns - values).var()) / spread if spread > 0 else 0.0
+        used = torch.from_numpy(rows).to(data.returns.device)
+        returns, values = data.returns[used], data.values[used]
+        spread = float(returns.var(correction=0))
+        return 1.0 - float((returns - values).var(correction=0)) / spread if spread > 0 else 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of `AgentBase`, and the optimizer."""

@@ -84,7 +84,7 @@ def make_environment(
             environment,
             str(video_dir),
             episode_trigger=lambda episode: True,
-            name_prefix="episode",
+            name_prefix="play",
             disable_logger=True,
         )
     return environment
@@ -115,6 +115,18 @@ def _suggestion(name: str) -> str:
         return f"Did you mean '{versions[-1]}'?"
     nearest = did_you_mean(name, gym.registry)
     return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
+
+
+def why_no_video(spec: EnvironmentSpec) -> str | None:
+    """Try to draw one image. Returns: what is wrong, None if nothing is."""
+    try:
+        environment = make_environment(spec, render_mode="rgb_array")
+        environment.reset(seed=0)
+        environment.render()
+        environment.close()
+    except Exception as err:  # drivers and optional packages fail in their own ways
+        return " ".join(f"{type(err).__name__}: {err}".split())
+    return None
 
 
 def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:

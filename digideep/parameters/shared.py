@@ -20,6 +20,8 @@ def session_panel() -> Panel:
     """Keys of every control panel that say how a run goes, not what it learns."""
     return {
         "seed": 0,
+        "from_module": None,  # a module that registers the environment when it is imported
+        "env_kwargs": {},  # keyword arguments of the environment
         "test_activate": True,
         "test_interval": 10,  # epochs
         "test_win_size": 10,  # episodes of a test
@@ -51,7 +53,13 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 
 def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
     """The environment that all explorers run."""
-    return describe(EnvironmentSpec, name=cpanel["model_name"], vect_wrappers=vect_wrappers)
+    return describe(
+        EnvironmentSpec,
+        name=cpanel["model_name"],
+        kwargs=cpanel["env_kwargs"],
+        from_module=cpanel["from_module"],
+        vect_wrappers=vect_wrappers,
+    )
 
 
 def explorer_tree(cpanel: Panel) -> dict[str, Description]:

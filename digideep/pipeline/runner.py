@@ -9,7 +9,7 @@ import torch
 
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, why_no_video
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import Tree, from_plain
 from digideep.pipeline.checkpoint import checkpoint_name
@@ -125,7 +125,11 @@ class Runner(Component):
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
         self.explorer: dict[str, Explorer] = {}
-        if self.session.mode != "play":
+        if self.session.mode == "custom" and type(self).custom is Runner.custom:
+            raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
+        if self.session.mode == "play":
+            self.render_mode = self._choose_render_mode()
+        else:
             try:
                 for name in ("train", "test"):
                     self.explorer[name] = self._make_explorer(name)
@@ -281,26 +285,17 @@ class Runner(Component):
 
     def enjoy(self) -> int:
         """Play whole episodes without exploration; print returns, record videos."""
-        args, path = self.session.args, self.session.path
-        render = args.render or "video"
-        wanted = {"video": "rgb_array", "human": "human", "none": None}[render]
-        if wanted is not None and wanted not in self.info.render_modes:
-            if args.render:
-                raise UsageError(
-                    f"{self.environment.name} cannot render '{wanted}'; it offers {self.info.render_modes}."
-                )
-            _log.warning("%s cannot render images: no video is recorded.", self.environment.name)
-            wanted = None
-        video_dir = path / "videos" if path is not None and wanted == "rgb_array" else None
+        path = self.session.path
+        video_dir = path / "videos" if path is not None and self.render_mode == "rgb_array" else None
         explorer = self.explorer["eval"] = self._make_explorer(
-            "eval", n_episodes=1, render_mode=wanted if video_dir or wanted == "human" else None, video_dir=video_dir
+            "eval", n_episodes=1, render_mode=self.render_mode, video_dir=video_dir
         )
         if self.session.state is not None:
             explorer.load_statistics(self.session.state["statistics"])
         self.session.watch_signals()
         explorer.reset()
         returns: list[float] = []
-        for index in range(args.episodes or 10):
+        for index in range(self.session.args.episodes or 10):
             explorer.update()
             episodes = explorer.take_episodes()
             self.session.write_episodes("eval", episodes)
@@ -313,13 +308,25 @@ class Runner(Component):
               f"min {min(returns):,.3f}, max {max(returns):,.3f}")  # fmt: skip
         if video_dir is not None:
             print(f"videos: {video_dir}")
-        return FINISHED if self.session.stop_reason is None else STOPPED
+        return FINISHED
+
+    def _choose_render_mode(self) -> str | None:
+        """What --render asks for, in gymnasium's words; video is the default where it can be had."""
+        asked, offered, name = self.session.args.render, self.info.render_modes, self.environment.name
+        wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or "video"]
+        reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
+        if reason is None and wanted == "rgb_array":
+            reason = why_no_video(self.environment)
+        if reason is None:
+            return wanted
+        if asked is not None:
+            raise UsageError(f"{name} cannot render '{wanted}': {reason}. Use --render none.")
+        _log.warning("No video is recorded, %s cannot render images: %s", name, reason)
+        return None
 
     def custom(self) -> int:
         """A job of a subclass's own, started with --custom. Returns: the exit code."""
-        raise UsageError(
-            "--custom needs a Runner with a custom() of its own: name its class under 'runner' in gen_params."
-        )
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close all environments."""

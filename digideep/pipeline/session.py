@@ -194,7 +194,7 @@ class Session:
             return
         if not self.is_resuming:
             self._create()
-        self._cut_logs()
+        self._forget_future()
         handler = logging.FileHandler(self.path / "report.log")
         handler.setFormatter(_ReportFormatter())
         self._add_handler(handler)
@@ -253,10 +253,14 @@ class Session:
         notes = json.loads(file.read_text()) if file.exists() else []
         file.write_text(json.dumps([*notes, {"epoch": epoch, "repeal": self.args.repeal}], indent=2) + "\n")
 
-    def _cut_logs(self) -> None:
-        """Take back what a stopped run logged after the checkpoint that is resumed."""
-        if not self.is_resuming or self.path is None:
+    def _forget_future(self) -> None:
+        """Take back what a stopped run logged and saved after the checkpoint that is resumed."""
+        if not self.is_resuming or self.path is None or self.loaded_from is None:
             return
+        later = list_checkpoints(self.path / "checkpoints")
+        for checkpoint in later[later.index(self.loaded_from) + 1 :]:
+            _log.warning("Removing %s: it is newer than the checkpoint that is resumed.", checkpoint.name)
+            remove_checkpoint(checkpoint)
         sizes = self._figures.get("logs", {})
         for file in self._logs():
             size = sizes.get(str(file.relative_to(self.path)))

@@ -1,0 +1,78 @@
+"""One step of gradient descent, beside torch's own optimizer, eager and compiled."""
+
+import pytest
+import torch
+from torch import nn
+
+from digideep.agent.gradient_step import Adam, GradientStep, flatten_parameters
+from digideep.utility.errors import UsageError
+
+
+def make_module(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def loss(call, inputs, targets):
+    errors = call(inputs) - targets
+    return errors.square().mean(), errors.abs().mean().detach()[None]
+
+
+def data(seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(16, 3, generator=generator), torch.randn(16, 1, generator=generator)
+
+
+def test_the_flat_tensor_is_the_module():
+    module = make_module()
+    before = module(data(0)[0])
+    flat = flatten_parameters(module)
+    assert torch.equal(module(data(0)[0]), before)
+    flat.zero_()
+    assert not module(data(0)[0]).any()
+
+
+def test_adam_with_clipping_equals_torch():
+    ours, theirs = make_module(), make_module()
+    step = GradientStep(ours, loss, Adam(eps=1e-5), max_grad_norm=0.1)
+    optimizer = torch.optim.Adam(theirs.parameters(), eps=1e-5)
+    for index in range(20):
+        lr = 0.01 * (1 - index / 20)
+        step(lr, *data(index))
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.zero_grad()
+        loss(theirs, *data(index))[0].backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+        optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_the_compiled_step_equals_the_eager_one():
+    eager, compiled = (
+        GradientStep(make_module(), loss, Adam(), max_grad_norm=0.5, compile=choice) for choice in ("off", "on")
+    )
+    assert (eager.is_compiled, compiled.is_compiled) == (False, True)
+    for index in range(20):
+        torch.testing.assert_close(eager(0.01, *data(index)), compiled(0.01, *data(index)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(eager.flat, compiled.flat, atol=1e-6, rtol=1e-5)
+
+
+def test_compiling_is_chosen_when_the_planned_steps_repay_it():
+    plans = [
+        GradientStep(make_module(), loss, Adam(), compile="auto", planned_steps=n).is_compiled for n in (100, 10**6)
+    ]
+    assert plans == [False, True]
+    with pytest.raises(UsageError, match="compile must be one of auto, on, off, got 'yes'"):
+        GradientStep(make_module(), loss, Adam(), compile="yes")
+
+
+def test_a_restored_step_goes_on_exactly():
+    first, second = (GradientStep(make_module(), loss, Adam()) for _ in range(2))
+    for index in range(5):
+        first(0.01, *data(index))
+    second.module.load_state_dict(first.module.state_dict())
+    second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
+    for step in (first, second):
+        step(0.01, *data(9))
+    assert torch.equal(first.flat, second.flat)

@@ -1,0 +1,238 @@
+"""Chunks, half-steps, limits, and the ways in which an environment can fail."""
+
+import multiprocessing
+import os
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from digideep.utility.errors import NonFiniteError, UsageError, WorkerError
+from tests.helpers import Scripted, make_explorer
+
+
+def column(chunk, key, worker=0):
+    return chunk[key][worker, :, 0].tolist()
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_every_row_holds_the_true_successor_of_the_row_before(num_processes):
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0, 2]), env_kwargs={"length": 3}, n_steps=6, num_processes=num_processes
+    )
+    chunk = explorer.update()
+    assert column(chunk, "/observations/agent") == [0, 1, 2, 3, 0, 1, 2]
+    assert column(chunk, "/masks") == [True, True, True, False, True, True, True]
+    assert column(chunk, "/rewards")[:6] == [1, 2, 3, 0, 1, 2]
+    assert column(chunk, "/terminations")[:6] == [False, False, True, False, False, False]
+    assert [(e.worker, e.episode_return, e.length) for e in explorer.take_episodes()] == [(0, 6.0, 3), (1, 6.0, 3)]
+    explorer.close()
+
+
+def test_a_time_limit_ends_the_episode_without_a_termination():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), limit=2, n_steps=4)
+    chunk = explorer.update()
+    assert column(chunk, "/observations/agent") == [0, 1, 2, 0, 1]
+    assert column(chunk, "/masks") == [True, True, False, True, True]
+    assert not chunk["/terminations"].any()
+
+
+def test_a_chunk_begins_with_the_half_step_of_the_one_before():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), n_steps=3)
+    first, second = explorer.update(), explorer.update()
+    assert column(first, "/observations/agent") == [0, 1, 2, 3]
+    assert column(second, "/observations/agent") == [3, 4, 5, 6]
+    assert first["/observations/agent"].dtype == np.float32
+    assert first["/agents/agent/actions"].shape == (2, 4)
+
+
+def test_agent_actions_start_at_zero_whatever_the_environment_counts_from():
+    explorer = make_explorer("Counter-v0", Scripted([0, 2]), n_steps=1)
+    assert explorer.update()["/agents/agent/actions"][:, 0].tolist() == [0, 2]  # the environment asserts 5 and 7
+
+
+def test_actions_are_scaled_to_the_environment_and_stored_as_chosen():
+    agent = Scripted(np.array([[-3.0, 0.5], [1.0, -1.0]], np.float32))
+    explorer = make_explorer("Noise-v0", agent, n_steps=1)
+    chunk = explorer.update()
+    assert chunk["/agents/agent/actions"][:, 0].tolist() == [[-3.0, 0.5], [1.0, -1.0]]
+    assert explorer.envs.rows.actions.tolist() == [[-2.0, 7.5], [2.0, 0.0]]
+
+
+def test_nested_observations_keep_their_paths_and_types():
+    chunk = make_explorer("Nested-v0", Scripted([0, 0]), n_steps=2).update()
+    assert chunk["/observations/a"].dtype == np.float32
+    assert chunk["/observations/b/c"].dtype == np.uint8
+    assert chunk["/observations/b/c"].shape == (2, 3, 2, 2)
+
+
+def test_episodes_are_shared_out_evenly_among_the_workers():
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0, 0, 0]), env_kwargs={"length": 4}, num_workers=3, n_steps=None, n_episodes=5,
+        keep_trajectory=False,
+    )  # fmt: skip
+    assert explorer.update() == {}
+    assert sorted(episode.worker for episode in explorer.take_episodes()) == [0, 0, 1, 1, 2]
+
+
+def test_a_chunk_of_whole_episodes_grows_as_long_as_they_are():
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0]), env_kwargs={"length": 150}, num_workers=1, n_steps=None, n_episodes=1
+    )
+    assert column(explorer.update(), "/observations/agent") == list(range(151))
+
+
+def test_both_limits_must_be_met():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), env_kwargs={"length": 3}, n_steps=10, n_episodes=2)
+    assert explorer.update()["/masks"].shape == (2, 11, 1)
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), env_kwargs={"length": 9}, n_steps=2, n_episodes=2)
+    assert explorer.update()["/masks"].shape == (2, 10, 1)
+
+
+def test_do_reset_begins_new_episodes_with_each_update():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), n_steps=2, do_reset=True)
+    assert [column(explorer.update(), "/observations/agent") for _ in range(2)] == [[0, 1, 2]] * 2
+
+
+def test_hidden_states_are_stored_before_their_row_and_zero_after_a_half_step():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0], hidden_size=1), env_kwargs={"length": 2}, n_steps=6)
+    assert column(explorer.update(), "/agents/agent/hidden_state")[:6] == [0, 1, 2, 0, 1, 2]
+
+
+def test_a_warm_start_covers_the_whole_action_range_and_then_ends():
+    agent = Scripted(np.zeros((2, 2), np.float32))
+    explorer = make_explorer("Noise-v0", agent, n_steps=1200, warm_start=2000)
+    actions = explorer.update()["/agents/agent/actions"]
+    random = actions[:, :1000].reshape(-1)
+    assert abs(random.mean()) < 0.05
+    assert abs(random.std() - 1 / np.sqrt(3)) < 0.02
+    assert -1 <= random.min() < -0.99
+    assert 0.99 < random.max() <= 1
+    assert not actions[:, 1000:1200].any()
+
+
+def test_reseeding_repeats_the_same_episodes():
+    agent = Scripted(np.zeros((2, 2), np.float32))
+    explorer = make_explorer("Noise-v0", agent, mode="test", n_steps=5)
+    chunks = []
+    for epoch in (3, 4, 3):
+        explorer.reseed(epoch)
+        chunks.append(explorer.update()["/observations/agent"])
+    np.testing.assert_array_equal(chunks[0], chunks[2])
+    assert (chunks[0] != chunks[1]).all()
+
+
+def test_workers_and_modes_have_different_seeds():
+    chunks = [
+        make_explorer("Noise-v0", Scripted(np.zeros((2, 2), np.float32)), mode=mode, n_steps=1).update()
+        for mode in ("train", "test", "eval")
+    ]
+    first = np.concatenate([chunk["/observations/agent"][:, 0, 0] for chunk in chunks])
+    assert len(set(first.tolist())) == 6
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(num_processes):
+    agent = Scripted(np.array([[0.1, 0.2], [0.3, -0.4]], np.float32))
+    explorer = make_explorer("Noise-v0", agent, n_steps=17, num_processes=num_processes)
+    explorer.update()
+    state, expected = explorer.state_dict(), [explorer.update() for _ in range(3)]
+    other = make_explorer("Noise-v0", agent, n_steps=17)
+    assert other.load_state_dict(state) == []
+    for chunk in expected:
+        repeated = other.update()
+        for key, array in chunk.items():
+            np.testing.assert_array_equal(array, repeated[key])
+    assert other.take_episodes() == explorer.take_episodes()
+    explorer.close()
+
+
+def test_an_environment_that_ignores_its_seed_is_found_out():
+    agent = Scripted(np.zeros((2, 2), np.float32))
+    explorer = make_explorer("Forgetful-v0", agent)
+    explorer.update()
+    assert make_explorer("Forgetful-v0", agent).load_state_dict(explorer.state_dict()) == [0, 1]
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_a_crash_names_worker_seed_and_action_and_carries_its_own_traceback(num_processes):
+    explorer = make_explorer("Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": "raise"}, num_processes=num_processes)
+    with pytest.raises(WorkerError, match=r"worker 0 \(episode seed \d+, step 3, last action 0\)") as caught:
+        explorer.update()
+    assert "the gripper is stuck" in str(caught.value)
+    cause = caught.value.__cause__
+    assert "RuntimeError: the gripper is stuck" in str(caught.value) or isinstance(cause, RuntimeError)
+    explorer.close()
+
+
+def test_a_worker_process_that_dies_is_reported_with_its_exit_code():
+    explorer = make_explorer("Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": "die"}, num_processes=2)
+    with pytest.raises(WorkerError, match=r"workers 0 to 0 died with exit code 7 in 'step'"):
+        explorer.update()
+    explorer.close()
+
+
+def test_a_worker_process_that_hangs_is_stopped_and_reported():
+    explorer = make_explorer(
+        "Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": "hang"}, num_processes=2, worker_timeout_s=1.0
+    )
+    with pytest.raises(WorkerError, match="no answer to 'step' for 1 s"):
+        explorer.update()
+    explorer.close()
+
+
+def test_closing_leaves_no_process_behind():
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), num_processes=2)
+    explorer.update()
+    assert len(multiprocessing.active_children()) == 2
+    explorer.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import time\n"
+        "from tests.helpers import Scripted, make_explorer\n"
+        "if __name__ == '__main__':\n"
+        "    explorer = make_explorer('Counter-v0', Scripted([0, 0]), num_processes=2)\n"
+        "    explorer.update()\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    parent = psutil.Popen(
+        [os.sys.executable, str(script)], stdout=-1, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
+    assert parent.stdout.readline() == "ready\n"
+    descendants = parent.children(recursive=True)
+    assert len(descendants) >= 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while any(process.is_running() and process.status() != "zombie" for process in descendants):
+        assert time.monotonic() < deadline, descendants
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("kind", ["nan observation", "nan reward"])
+def test_values_that_are_not_finite_stop_the_run_and_name_worker_and_frame(kind):
+    explorer = make_explorer("Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": kind})
+    with pytest.raises(NonFiniteError, match=rf"{kind[4:]}.* of worker 0 in explorer 'train' is not finite at frame 4"):
+        explorer.update()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"num_workers": 0}, "num_workers must be an integer of at least 1, got 0"),
+        ({"num_processes": 3}, "num_processes must be at most num_workers=2, got 3"),
+        ({"n_steps": None}, "n_steps must be given where n_episodes is not"),
+        ({"n_steps": -1}, "n_steps must be a positive integer or null, got -1"),
+        ({"warm_start": 1.5}, "warm_start must be an integer"),
+    ],
+)
+def test_impossible_limits_are_refused(parameters, message):
+    with pytest.raises(UsageError, match=message):
+        make_explorer("Counter-v0", Scripted([0, 0]), **parameters)

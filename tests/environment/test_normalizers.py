@@ -1,0 +1,81 @@
+"""Normalisers against numpy on all data at once, and against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
+from digideep.utility.component import describe
+from digideep.utility.errors import UsageError
+from tests.helpers import Scripted, make_explorer
+
+
+def test_merged_batches_have_the_moments_of_all_rows_together():
+    data = np.random.default_rng(0).normal(3, 5, (1000, 4))
+    running = RunningMeanStd((4,))
+    for batch in np.split(data, [1, 10, 300, 301]):
+        running.update(batch)
+    np.testing.assert_allclose(running.mean, data.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(running.var, data.var(0), rtol=1e-5)
+
+
+def test_a_restored_normaliser_remembers_how_much_it_has_seen():
+    running, other = RunningMeanStd(()), RunningMeanStd(())
+    running.update(np.zeros(1000))
+    other.load_state_dict(running.state_dict())
+    other.update(np.array([1001.0]))
+    assert other.mean == pytest.approx(1.0, rel=1e-6)
+
+
+def counter(*wrappers, mode="train", **parameters):
+    return make_explorer("Counter-v0", Scripted([0, 0]), mode=mode, wrappers=wrappers, **parameters)
+
+
+def test_observations_become_standard_and_clipped():
+    explorer = counter(describe(VecNormalizeObs, clip=1.5), n_steps=3)
+    observations = explorer.update()["/observations/agent"][0, :, 0]
+    # Row 2 is 2 when 0, 0, 1, 1, 2, 2 have been seen: mean 1, variance 2/3.
+    assert observations[2] == pytest.approx(1 / np.sqrt(2 / 3), rel=1e-3)
+    # Row 3 would be 1.5 / sqrt(1.25) = 1.34; the first rows were seen when the spread was still small.
+    assert observations[3] == pytest.approx(1.5 / np.sqrt(1.25), rel=1e-3)
+    assert np.abs(observations).max() <= 1.5
+
+
+def test_rewards_are_divided_by_the_spread_of_discounted_returns():
+    explorer = make_explorer(
+        "Counter-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeReward, gamma=0.5, clip=100.0)], n_steps=3
+    )
+    rewards = explorer.update()["/rewards"][0, :3, 0]
+    returns = [1, 1, 2.5, 2.5, 4.25, 4.25]  # G_t = r_t + G_{t-1} / 2, for both workers
+    assert rewards[2] == pytest.approx(3 / np.std(returns), rel=1e-3)
+
+
+def test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count():
+    wrapper = describe(VecNormalizeReward, gamma=1.0, clip=100.0)
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], env_kwargs={"length": 2}, n_steps=5)
+    explorer.update()
+    state = explorer.wrappers[0].state_dict()
+    seen = [1, 3, 1, 3]  # the return of steps 1, 2, (half-step), 1, 2 of each worker
+    assert state["running"]["count"] == pytest.approx(8, abs=1e-3)
+    assert state["running"]["mean"] == pytest.approx(np.mean(seen), rel=1e-3)
+    assert state["returns"].tolist() == [0, 0]
+
+
+def test_statistics_freeze_outside_training_and_rewards_stay_raw():
+    wrappers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
+    train, test = counter(*wrappers, n_steps=50), counter(*wrappers, mode="test", n_steps=3)
+    train.update()
+    test.load_statistics(train.statistics())
+    before = test.wrappers[0].state_dict()["/agent"]["mean"].copy()
+    chunk = test.update()
+    assert test.wrappers[0].state_dict()["/agent"]["mean"] == before
+    assert chunk["/rewards"][0, :3, 0].tolist() == [1, 2, 3]
+    expected = (1 - before) / np.sqrt(train.wrappers[0].state_dict()["/agent"]["var"])
+    assert chunk["/observations/agent"][0, 1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_integer_observations_are_left_alone():
+    explorer = make_explorer("Nested-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeObs)], n_steps=2)
+    chunk = explorer.update()
+    assert chunk["/observations/b/c"].max() == 7
+    with pytest.raises(UsageError, match="paths must be one of the floating observations"):
+        make_explorer("Nested-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeObs, paths=["/b/c"])])

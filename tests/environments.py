@@ -1,0 +1,121 @@
+"""Small environments whose numbers can be worked out by hand. Importing this module registers them."""
+
+import time
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+
+class Counter(gym.Env):
+    """Observation: steps so far. Reward: the number of the step. Terminates after `length` steps, if that is given."""
+
+    observation_space = Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = Discrete(3, start=5)
+
+    def __init__(self, length: int | None = None):
+        self.length = length
+
+    def _observation(self):
+        return np.array([float(self.steps)])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._observation(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.steps += 1
+        return self._observation(), float(self.steps), self.steps == self.length, False, {}
+
+
+class ConstantReward(gym.Env):
+    """One observation, reward 1, no end but the time limit."""
+
+    observation_space = Box(-1, 1, (1,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), 1.0, False, False, {}
+
+
+class Trouble(Counter):
+    """Counter that goes wrong at step `at`: raises, dies, hangs, or returns NaN."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, kind: str, at: int = 3):
+        super().__init__()
+        self.kind, self.at = kind, at
+
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        if self.steps == self.at:
+            if self.kind == "raise":
+                raise RuntimeError("the gripper is stuck")
+            if self.kind == "die":
+                import os
+
+                os._exit(7)
+            if self.kind == "hang":
+                time.sleep(3600)
+            if self.kind == "nan observation":
+                observation = np.array([np.nan])
+            if self.kind == "nan reward":
+                reward = float("nan")
+        return observation, reward, *rest
+
+
+class Noise(gym.Env):
+    """A walk driven by the environment's own generator: only re-living an episode brings it back."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.np_random.normal(size=2)
+        return self.place.copy(), {}
+
+    def step(self, action):
+        self.place = self.place + action + self.np_random.normal(size=2)
+        action[:] = np.nan  # a rude simulator writes into what it was given
+        return self.place.copy(), float(self.place.sum()), bool(self.place[0] > 20), False, {}
+
+
+class Forgetful(Noise):
+    """Noise that ignores its seed: it cannot be brought back."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=None)
+
+
+class Nested(gym.Env):
+    """A nested dictionary of observations."""
+
+    observation_space = Dict({"a": Box(-1, 1, (2,), np.float64), "b": Dict({"c": Box(0, 255, (2, 2), np.uint8)})})
+    action_space = Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"a": np.array([0.5, -0.5]), "b": {"c": np.full((2, 2), 7, np.uint8)}}, {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, False, False, {}
+
+
+for _class, _limit in (
+    (Counter, None),
+    (ConstantReward, 20),
+    (Trouble, None),
+    (Noise, 30),
+    (Forgetful, 30),
+    (Nested, 5),
+):
+    if f"{_class.__name__}-v0" not in gym.registry:
+        gym.register(f"{_class.__name__}-v0", _class, max_episode_steps=_limit)

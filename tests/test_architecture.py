@@ -1,0 +1,87 @@
+"""The house stays in order: who may import whom, and what may not stand anywhere."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers import ROOT
+
+SOURCES = sorted((ROOT / "digideep").rglob("*.py"))
+# Which rooms a room may import, besides itself.
+ALLOWED = {
+    "utility": set(),
+    "policy": {"utility"},
+    "environment": {"utility"},
+    "memory": {"utility"},
+    "agent": {"memory.sampler", "memory.replay", "memory.priorities", "policy", "utility"},
+    "parameters": {"agent", "environment", "memory", "policy", "utility"},
+    "pipeline": {"agent", "environment", "memory", "parameters", "policy", "utility"},
+    "post": {"agent", "environment", "memory", "parameters", "pipeline", "policy", "utility"},
+}
+
+
+def imports_of(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SOURCES if len(path.relative_to(ROOT).parts) > 2], ids=lambda p: p.stem
+)
+def test_arrows_point_one_way(path):
+    room = path.relative_to(ROOT).parts[1]
+    for name in imports_of(path):
+        if name.startswith("digideep."):
+            inner = name.removeprefix("digideep.")
+            other = inner.split(".")[0]
+            assert other == room or any((inner + ".").startswith(a + ".") for a in ALLOWED[room]), (
+                f"{path} imports {name}"
+            )
+        assert name.split(".")[0] not in ("params", "tests")
+        if room == "environment":
+            assert name.split(".")[0] != "torch", f"{path}: the environment knows no torch"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_nothing_unpickles_evaluates_or_exits(path):
+    forbidden = {"eval", "exec", "exit", "quit", "compile", "__import__"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in forbidden, f"{path}:{node.lineno} calls {name}"
+            assert name not in ("pickle.load", "pickle.loads", "torch.load", "yaml.load", "yaml.unsafe_load", "np.load")
+            if name == "sys.exit":
+                assert path.name == "main.py"
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None, f"{path}:{node.lineno} is a bare except"
+
+
+def test_the_loop_is_three_statements():
+    tree = ast.parse((ROOT / "digideep/pipeline/runner.py").read_text())
+    (cycle,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "train_cycle")
+    chunk, store, loop = cycle.body[1:]
+    assert ast.unparse(chunk) == "chunk = self.explorer['train'].update()"
+    assert ast.unparse(store) == "self.memory.store(chunk)"
+    assert ast.unparse(loop).startswith("for agent_name in self.agents:")
+    assert "self.agents[agent_name].update()" in ast.unparse(loop)
+
+
+def test_worker_processes_need_no_torch():
+    code = "import sys, digideep.environment.workers; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+def test_files_stay_readable():
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    assert {path: n for path, n in lengths.items() if n > 450} == {}
+    assert len((ROOT / "main.py").read_text().splitlines()) < 40
+    for path in (ROOT / "params").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 85, path

@@ -1,0 +1,28 @@
+"""Every parameter file is built and run for two cycles."""
+
+import json
+
+import pytest
+
+from digideep.main import main
+from digideep.parameters.control_panel import load_params
+from tests.helpers import ROOT
+
+FILES = sorted(path.name for path in (ROOT / "params").glob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_parameter_file_runs(name, capsys):
+    cpanel = load_params(f"params.{name[:-3]}").cpanel
+    small = {
+        "number_epochs": 1,
+        "epoch_size": 2,
+        "num_workers": 2,
+        "test_interval": 1,
+        "test_win_size": 1,
+        "compile": "off",
+    }
+    small |= {"n_steps": 8} if cpanel["n_steps"] > 8 else {}
+    small |= {"num_mini_batches": 2} if "num_mini_batches" in cpanel else {}
+    assert main(["--params", str(ROOT / "params" / name), "--cpanel", json.dumps(small), "--dry-run"]) == 0
+    assert "Finished after" in capsys.readouterr().out
