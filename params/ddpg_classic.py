@@ -2,14 +2,12 @@
 
 from digideep.agent.ddpg import DDPG
 from digideep.agent.noises import OrnsteinUhlenbeckNoise
-from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, planned_frames, replay_panel, replay_tree, runner_parameters,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
 from digideep.utility.component import describe
 
-cpanel = replay_panel() | {
+cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
     # 20 x 1,000 cycles of one frame: 20,000 frames
     "number_epochs": 20,
@@ -37,19 +35,19 @@ def gen_params(cpanel):
     agent = describe(
         DDPG,
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1),
-        replay=replay_tree(cpanel),
+        replay=shared.replay_tree(cpanel),
         noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],
         lr_actor=cpanel["lr_actor"],
         lr_critic=cpanel["lr_critic"],
         compile=cpanel["compile"],
-        planned_frames=planned_frames(cpanel),
+        planned_frames=shared.planned_frames(cpanel),
     )
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, []),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, []),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": {"agent": agent},
     }

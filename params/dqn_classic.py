@@ -2,15 +2,13 @@
 
 from digideep.agent.dqn import DQN
 from digideep.memory.priorities import Priorities
-from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, planned_frames, replay_panel, replay_tree, runner_parameters,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.discrete import ActionValues
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = replay_panel() | {
+cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
     # 20 x 40 cycles of 4 x 32 frames: 102,400 frames
     "number_epochs": 20,
@@ -47,10 +45,9 @@ def gen_params(cpanel):
     )
     agent = describe(
         DQN,
-        policy=describe(
-            ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]
-        ),
-        replay=replay_tree(cpanel) | {
+        policy=describe(ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]),
+        replay=shared.replay_tree(cpanel)
+        | {
             "n_step_return": cpanel["n_step_return"],
             "priorities": describe(Priorities) if cpanel["prioritized"] else None,
         },
@@ -62,12 +59,12 @@ def gen_params(cpanel):
         lr=cpanel["lr"],
         max_grad_norm=cpanel["max_grad_norm"],
         compile=cpanel["compile"],
-        planned_frames=planned_frames(cpanel),
+        planned_frames=shared.planned_frames(cpanel),
     )
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, []),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, []),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": {"agent": agent},
     }

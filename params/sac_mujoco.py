@@ -1,14 +1,12 @@
 """SAC on MuJoCo tasks: HalfCheetah-v5 by default. `python main.py --params params/sac_mujoco.py`"""
 
 from digideep.agent.sac import SAC
-from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, planned_frames, replay_panel, replay_tree, runner_parameters,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.utility.component import describe
 
-cpanel = replay_panel() | {
+cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",
     # 200 x 5,000 cycles of one frame: 1,000,000 frames
     "number_epochs": 200,
@@ -39,7 +37,7 @@ def gen_params(cpanel):
     agent = describe(
         SAC,
         policy=describe(SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
-        replay=replay_tree(cpanel),
+        replay=shared.replay_tree(cpanel),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],
         target_update_interval=cpanel["target_update_interval"],
@@ -49,12 +47,12 @@ def gen_params(cpanel):
         alpha=cpanel["alpha"],
         automatic_entropy_tuning=cpanel["automatic_entropy_tuning"],
         compile=cpanel["compile"],
-        planned_frames=planned_frames(cpanel),
+        planned_frames=shared.planned_frames(cpanel),
     )
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, []),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, []),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": {"agent": agent},
     }

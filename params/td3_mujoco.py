@@ -2,14 +2,12 @@
 
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.td3 import TD3
-from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, planned_frames, replay_panel, replay_tree, runner_parameters,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
 from digideep.utility.component import describe
 
-cpanel = replay_panel() | {
+cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",
     # 200 x 5,000 cycles of one frame: 1,000,000 frames
     "number_epochs": 200,
@@ -17,8 +15,8 @@ cpanel = replay_panel() | {
     "num_workers": 1,
     "n_steps": 1,
     "test_interval": 2,
-    # Spinning Up's TD3: lr, size of memory, random actions, polyak_factor, noises, delay and networks, which are those of
-    # Fujimoto et al. 2018, arXiv:1802.09477, Section 6.1, but for the networks (400-300 there); RL-Zoo's batch
+    # Spinning Up's TD3: lr, size of memory, random actions, polyak_factor, noises, delay and networks; they are from
+    # Fujimoto et al. 2018, arXiv:1802.09477, Section 6.1, but for the networks (400-300 there). RL-Zoo's batch
     "memory_size_in_chunks": 1_000_000,
     "warm_start": 10_000,
     "gradient_steps_per_frame": 1.0,
@@ -40,7 +38,7 @@ def gen_params(cpanel):
     agent = describe(
         TD3,
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
-        replay=replay_tree(cpanel),
+        replay=shared.replay_tree(cpanel),
         noise=describe(GaussianNoise, std=cpanel["noise_std"]),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],
@@ -50,12 +48,12 @@ def gen_params(cpanel):
         lr_actor=cpanel["lr_actor"],
         lr_critic=cpanel["lr_critic"],
         compile=cpanel["compile"],
-        planned_frames=planned_frames(cpanel),
+        planned_frames=shared.planned_frames(cpanel),
     )
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, []),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, []),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": {"agent": agent},
     }

@@ -109,8 +109,8 @@ class GradientStep:
 
     Args:
         module: whose parameters change; they become views of `self.flat`.
-        loss: `loss(call, *tensors) -> (scalar, metrics)`, pure; `call` stands for the module. metrics: detached tensors,
-            whatever is worth knowing.
+        loss: `loss(call, *tensors) -> (scalar, metrics)`, pure; `call` stands for the module. metrics: a detached
+            tensor or several, of whatever is worth knowing.
         optimizer: applied to the flat parameters.
         max_grad_norm: the gradient's norm is clipped to this; None for no clipping.
         compile: "on", "off", or "auto" for on if a compiler is there and `planned_steps` repay it. The choice depends

@@ -69,7 +69,7 @@ class Replay(Component):
         # A fraction and whole numbers: ten times 0.1 is one step, not 0.999.
         self.ratio = Fraction(gradient_steps_per_frame).limit_denominator(1_000_000)
         self.priorities = None if priorities is None else build(priorities, Priorities)
-        self.info = {
+        self.info: dict[str, Any] = {
             "observations": observations, "actions": actions, "gamma": gamma, "generator": generator,
             "batch_size": batch_size, "n_step_return": n_step_return, "priorities": self.priorities,
         }  # fmt: skip
@@ -89,7 +89,14 @@ class Replay(Component):
     def draw(self) -> Transitions:
         """A batch, in memory that torch allocated."""
         chunk, info = self.sampler(self.memory, self.info), self.info
-        keys = (info["observations"], info["actions"], "/rewards", "/discounts", info["observations"] + "_2", "/weights")
+        keys = (
+            info["observations"],
+            info["actions"],
+            "/rewards",
+            "/discounts",
+            info["observations"] + "_2",
+            "/weights",
+        )
         return Transitions(*(torch.tensor(chunk[key], device=self.device) for key in keys))
 
     def _remember(self, draw: Any, info: dict[str, Any]) -> Any:

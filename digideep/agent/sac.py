@@ -52,7 +52,7 @@ def actor_loss(actor: Any, observations: Tensor, critics: Any, noise: Tensor, al
 
 
 def alpha_loss(temperature: Any, entropy: Tensor, target_entropy: float) -> tuple[Tensor, Tensor]:
-    """Moves log(alpha) up while the policy's entropy is below its target, and down above it. Returns: the loss, twice."""
+    """Moves log(alpha) up while the entropy is below its target, and down above it. Returns: the loss, twice."""
     loss = temperature() * (entropy - target_entropy)
     return loss, loss.detach()
 
@@ -115,10 +115,11 @@ class SAC(OffPolicyAgent):
         super().__init__(context, observation_path, replay, gamma)
         require_int("target_update_interval", target_update_interval, 1)
         require_between("alpha", alpha, 1e-9)
-        require(isinstance(automatic_entropy_tuning, bool), "automatic_entropy_tuning", automatic_entropy_tuning, "true or false")  # fmt: skip
+        is_tuned = automatic_entropy_tuning
+        require(isinstance(is_tuned, bool), "automatic_entropy_tuning", is_tuned, "true or false")
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic), ("lr_alpha", lr_alpha)):
             require_between(name, lr)
-        self.target_update_interval, self.is_tuned = target_update_interval, automatic_entropy_tuning
+        self.target_update_interval, self.is_tuned = target_update_interval, is_tuned
         self.policy = build(
             policy,
             PolicyBase,

@@ -94,9 +94,10 @@ class TD3(OffPolicyAgent):
     ):
         super().__init__(context, observation_path, replay, gamma)
         require_int("policy_delay", policy_delay, 1)
-        for name, value in (("lr_actor", lr_actor), ("lr_critic", lr_critic),
-                            ("target_noise_std", target_noise_std), ("target_noise_clip", target_noise_clip)):  # fmt: skip
-            require_between(name, value)
+        require_between("target_noise_std", target_noise_std)
+        require_between("target_noise_clip", target_noise_clip)
+        for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic)):
+            require_between(name, lr)
         self.policy_delay, self.noise_std, self.noise_clip = policy_delay, target_noise_std, target_noise_clip
         self.policy = build(
             policy,

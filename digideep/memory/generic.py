@@ -47,7 +47,7 @@ class Memory(Component):
         self.keys, self.on_disk = keys, on_disk
         self.buffer: Chunk = {}
         self.n_chunks = 0  # stored so far, the forgotten ones too
-        self._directory, self._is_temporary = directory, directory is None
+        self._directory = directory
 
     def __len__(self) -> int:
         """Chunks that are held now."""
@@ -146,9 +146,9 @@ class Memory(Component):
                 self.buffer[key] = np.zeros(shape, array.dtype)
 
     def close(self) -> None:
-        """Forget everything, and delete the files of a memory on disk."""
-        self.buffer, self.n_chunks = {}, 0
+        """Delete the files of a memory on disk, and forget what they held."""
         if self.on_disk and self._directory is not None:
+            self.buffer, self.n_chunks = {}, 0
             shutil.rmtree(self._directory, ignore_errors=True)
 
     # ------------------------------------------------------------------ in and out

@@ -1,6 +1,7 @@
 """Policies for replay methods in continuous action spaces: an actor in [-1, 1] and critics that judge its actions."""
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -69,7 +70,7 @@ class Critics(nn.Module):
         self.layers = ensemble_perceptron(num, [*sizes, 1], activation, generator)
 
     def forward(self, observations: Tensor, actions: Tensor, num: int | None = None) -> Tensor:
-        """Args: observations: (B, D); actions: (B, A); num: how many critics to ask, None for all. Returns: (num, B)."""
+        """Args: observations: (B, D); actions: (B, A); num: critics to ask, None for all. Returns: (num, B)."""
         x = torch.cat([observations, actions], -1)
         for layer in self.layers:
             x = layer(x, num) if isinstance(layer, EnsembleLinear) else layer(x)
@@ -88,6 +89,7 @@ class ContinuousPolicy(PolicyBase):
         num_critics: 1, or 2 for the smaller of two estimates.
     """
 
+    actor: Any
     actor_class: type[nn.Module]
 
     def __init__(
