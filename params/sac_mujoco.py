@@ -14,18 +14,18 @@ cpanel = shared.replay_panel() | {
     "num_workers": 1,
     "n_steps": 1,
     "test_interval": 2,
-    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: lr, gamma, size of memory, networks, batch and polyak_factor,
-    # one gradient step per frame; RL-Zoo: 10,000 frames of random actions
+    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: gamma, size of memory, networks, batch, polyak_factor, lr_actor, one
+    # gradient step per frame. CleanRL's SAC: random actions, lr_critic and lr_alpha (3e-4 learns more slowly at first)
     "memory_size_in_chunks": 1_000_000,
-    "warm_start": 10_000,
+    "warm_start": 5000,
     "gradient_steps_per_frame": 1.0,
     "batch_size": 256,
     "gamma": 0.99,
     "polyak_factor": 0.005,
     "target_update_interval": 1,
     "lr_actor": 3e-4,
-    "lr_critic": 3e-4,
-    "lr_alpha": 3e-4,
+    "lr_critic": 1e-3,
+    "lr_alpha": 1e-3,
     "alpha": 1.0,  # the start; stays if it is not tuned
     "automatic_entropy_tuning": True,
     "hidden_size": 256,
