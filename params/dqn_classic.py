@@ -32,7 +32,7 @@ cpanel = shared.replay_panel() | {
     "epsilon_start": 1.0,
     "epsilon_end": 0.04,
     "epsilon_frames": 8000,
-    "lr": 1e-3,  # RL-Zoo's 2.3e-3 unlearns in runs longer than its 50,000 frames
+    "lr": 2.3e-3,  # falls to 0 over the run: else what was learned is unlearned now and then
     "max_grad_norm": 10.0,
     "hidden_size": 256,
 }
@@ -43,6 +43,7 @@ def gen_params(cpanel):
     epsilon = describe(
         Linear, start=cpanel["epsilon_start"], end=cpanel["epsilon_end"], duration=cpanel["epsilon_frames"]
     )
+    steps = max(int(shared.planned_frames(cpanel) * cpanel["gradient_steps_per_frame"]), 1)
     agent = describe(
         DQN,
         policy=describe(ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]),
@@ -56,7 +57,7 @@ def gen_params(cpanel):
         polyak_factor=cpanel["polyak_factor"],
         target_update_interval=cpanel["target_update_interval"],
         is_double=cpanel["use_double"],
-        lr=cpanel["lr"],
+        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=steps),
         max_grad_norm=cpanel["max_grad_norm"],
         compile=cpanel["compile"],
         planned_frames=shared.planned_frames(cpanel),

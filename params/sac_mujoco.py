@@ -14,8 +14,8 @@ cpanel = shared.replay_panel() | {
     "num_workers": 1,
     "n_steps": 1,
     "test_interval": 2,
-    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: gamma, size of memory, networks, batch, polyak_factor, lr_actor, one
-    # gradient step per frame. CleanRL's SAC: random actions, lr_critic and lr_alpha (3e-4 learns more slowly at first)
+    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: gamma, size of memory, networks, batch, polyak_factor, lr_actor,
+    # one gradient step per frame. CleanRL's SAC: random actions, lr_critic and lr_alpha (3e-4 is slower at first)
     "memory_size_in_chunks": 1_000_000,
     "warm_start": 5000,
     "gradient_steps_per_frame": 1.0,

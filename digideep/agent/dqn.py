@@ -16,8 +16,9 @@ from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer
 from digideep.agent.noises import EpsilonGreedy
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.base import PolicyBase
-from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.checks import require, require_int
 from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import as_schedule
 from digideep.utility.seeding import make_generator
 
 
@@ -60,7 +61,7 @@ class DQN(OffPolicyAgent):
         polyak_factor: share of the network in its target's update; 1 copies it.
         target_update_interval: gradient steps from one update of the target to the next.
         is_double: see `critic_targets`.
-        lr: learning rate. Usual: 1e-4 to 2e-3.
+        lr: learning rate, a number or a schedule over gradient steps. Usual: 1e-4 to 2e-3.
         max_grad_norm: limit of the gradient's norm; None for no limit.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
@@ -81,7 +82,7 @@ class DQN(OffPolicyAgent):
         polyak_factor: float = 1.0,
         target_update_interval: int,
         is_double: bool = True,
-        lr: float,
+        lr: float | Description,
         max_grad_norm: float | None = 10.0,
         optimizer: Description | None = None,
         compile: str = "auto",
@@ -90,7 +91,6 @@ class DQN(OffPolicyAgent):
         super().__init__(context, observation_path, replay, gamma)
         require_int("target_update_interval", target_update_interval, 1)
         require(isinstance(is_double, bool), "is_double", is_double, "true or false")
-        require_between("lr", lr)
         self.target_update_interval, self.is_double = target_update_interval, is_double
         self.policy = build(
             policy,
@@ -108,7 +108,7 @@ class DQN(OffPolicyAgent):
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
         self.target_critic = Averager(self.critic_step, polyak_factor)
-        self.critic_step.set_lr(lr)
+        self.lr = as_schedule(lr)
         planned_steps = int(planned_frames * self.replay.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
@@ -127,6 +127,7 @@ class DQN(OffPolicyAgent):
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`."""
+        self.critic_step.set_lr(self.lr(self.n_updates))
         metrics, errors = self._learn(batch)
         if (self.n_updates + 1) % self.target_update_interval == 0:
             self.target_critic.update()

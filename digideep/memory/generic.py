@@ -189,15 +189,19 @@ class Memory(Component):
     def copy_chunks(self, first: int, end: int) -> Chunk:
         """Copies of consecutive chunks that are held, joined: path -> (N, (end - first) * chunk_sample_len + 1, ...).
 
+        They must lie side by side: no multiple of `buffer_chunk_len` is between `first` and `end`. For where the ring
+        goes round, two rows hold the same moment, the last one as a half-step and row 0 as a whole.
+
         Args:
             first: number of the first chunk, counted from 0 since the run began.
             end: number after the last one, at most `n_chunks`.
         """
         assert self.n_chunks - len(self) <= first < end <= self.n_chunks
         start = self.chunk_sample_len * (first % self.buffer_chunk_len)
-        rows = start + np.arange((end - first) * self.chunk_sample_len + 1)
-        rows[rows > self.num_steps] -= self.num_steps  # the row after the last one is row 1: row 0 is its copy
-        return {key: array[:, rows] for key, array in self.buffer.items()}
+        rows = slice(start, start + (end - first) * self.chunk_sample_len + 1)
+        assert rows.stop <= self.num_rows
+        # Contiguous, which safetensors takes for granted without looking.
+        return {key: np.ascontiguousarray(array[:, rows]) for key, array in self.buffer.items()}
 
     def restore_chunks(self, first: int, chunks: Chunk, n_chunks: int) -> None:
         """Put back what `copy_chunks` took out, as far as a memory of `n_chunks` still holds it; oldest first.

@@ -1,9 +1,10 @@
 """The memory's content on disk: segments that are written once and never changed.
 
 Each checkpoint adds what was stored since the one before it, as `memory/segment-<first>-<end>-<hash>.safetensors`
-(chunks `first` to `end - 1`, counted since the run began; more than one file if it is much), and lists all segments
-that it needs with size and sha256. So saving costs what is new, whatever the memory holds. The hash in the name keeps
-segments apart that hold the same chunks of different pasts: of a run that was resumed from an older checkpoint.
+(chunks `first` to `end - 1`, counted since the run began; several files if it is much, or goes round the ring), and
+lists all segments that it needs with size and sha256. So saving costs what is new, whatever the memory holds. The hash
+in the name keeps segments apart that hold the same chunks of different pasts: of a run that was resumed from an older
+checkpoint.
 """
 
 import hashlib
@@ -88,8 +89,11 @@ class SegmentStore:
             self.directory.mkdir(exist_ok=True)
             chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // memory.buffer_chunk_len
             step = max(_LARGEST_BYTES // chunk_bytes, 1)
-            for start in range(first, memory.n_chunks, step):
-                self._write(memory, start, min(start + step, memory.n_chunks))
+            while first < memory.n_chunks:
+                round_end = (first // memory.buffer_chunk_len + 1) * memory.buffer_chunk_len
+                end = min(first + step, round_end, memory.n_chunks)
+                self._write(memory, first, end)
+                first = end
             sync_directory(self.directory)
         return [list(segment) for segment in self.segments]
 
