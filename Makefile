@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?= --params params/ppo_mujoco.py
 
-.PHONY: train test learning check format visdom clean
+.PHONY: train test learning check format bench visdom clean
 
 train: .venv/installed
 	$(BIN)/python main.py $(ARGS)
@@ -16,6 +16,15 @@ test: .venv/installed-test
 # Trains for minutes, until published levels are reached.
 learning: .venv/installed-test
 	$(BIN)/python -m pytest -m learning
+
+# Speed beside stable-baselines3, which gets an environment of its own. Run nothing else meanwhile.
+bench: .venv/installed .venv-bench/installed
+	$(BIN)/python -m benchmarks.ppo_speed
+
+.venv-bench/installed: constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -c constraints.txt torch 'gymnasium[mujoco]' 'mujoco<4' stable-baselines3
+	touch $@
 
 check: .venv/installed-check
 	$(BIN)/ruff format --check .

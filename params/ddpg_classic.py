@@ -35,7 +35,7 @@ def gen_params(cpanel):
     agent = describe(
         DDPG,
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1),
-        replay=shared.replay_tree(cpanel),
+        sampler=shared.replay_sampler(cpanel),
         noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],

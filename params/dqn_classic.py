@@ -47,7 +47,7 @@ def gen_params(cpanel):
     agent = describe(
         DQN,
         policy=describe(ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]),
-        replay=shared.replay_tree(cpanel)
+        sampler=shared.replay_sampler(cpanel)
         | {
             "n_step_return": cpanel["n_step_return"],
             "priorities": describe(Priorities) if cpanel["prioritized"] else None,

@@ -2,6 +2,7 @@
 
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
+from digideep.memory.sampler import NewestChunk
 from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
@@ -40,6 +41,7 @@ def gen_params(cpanel):
     agent = describe(
         PPO,
         policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
+        sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],

@@ -37,7 +37,7 @@ def gen_params(cpanel):
     agent = describe(
         SAC,
         policy=describe(SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
-        replay=shared.replay_tree(cpanel),
+        sampler=shared.replay_sampler(cpanel),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],
         target_update_interval=cpanel["target_update_interval"],

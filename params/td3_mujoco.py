@@ -38,7 +38,7 @@ def gen_params(cpanel):
     agent = describe(
         TD3,
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
-        replay=shared.replay_tree(cpanel),
+        sampler=shared.replay_sampler(cpanel),
         noise=describe(GaussianNoise, std=cpanel["noise_std"]),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],

@@ -8,12 +8,13 @@ from gymnasium.spaces import Box
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.noises import GaussianNoise
-from digideep.agent.off_policy import Replay, Transitions
+from digideep.agent.off_policy import Transitions
 from digideep.agent.sac import SAC
 from digideep.agent.td3 import TD3
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
+from digideep.memory.replay import Replay
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.utility.component import describe
@@ -49,7 +50,7 @@ CHOICE = gym.spaces.Discrete(3)
 def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, **changes):
     """One of the four agents, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
-    common = {"gamma": 0.9, "replay": replay, "compile": "off"}
+    common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
     own = {
         SAC: {"policy": describe(SquashedGaussianPolicy, hidden_sizes=[16]), "polyak_factor": 0.05, "lr_actor": 3e-3,
               "lr_critic": 3e-3, "lr_alpha": 3e-3},

@@ -15,7 +15,7 @@ ALLOWED = {
     "policy": {"utility"},
     "environment": {"utility"},
     "memory": {"utility"},
-    "agent": {"memory.sampler", "memory.replay", "memory.priorities", "policy", "utility"},
+    "agent": {"policy", "utility"},
     "parameters": {"agent", "environment", "memory", "policy", "utility"},
     "pipeline": {"agent", "environment", "memory", "parameters", "policy", "utility"},
     "post": {"agent", "environment", "memory", "parameters", "pipeline", "policy", "utility"},

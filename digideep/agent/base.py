@@ -1,5 +1,6 @@
 """The contract of agents."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digideep.utility.component import Component
+from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
@@ -94,6 +95,13 @@ class AgentBase(Component):
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
         """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
         return None
+
+    def make_sampler(self, description: Description) -> Callable[[Any, dict[str, Any]], Any]:
+        """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
+        sampler = build(description, Component)
+        if not callable(sampler):
+            raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
+        return sampler
 
     def to_tensor(self, array: np.ndarray) -> Tensor:
         """A copy on the agent's device, in memory that torch allocated: its alignment never changes a result."""

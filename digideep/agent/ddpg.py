@@ -58,7 +58,7 @@ class DDPG(OffPolicyAgent):
         context: what exists at run time.
         observation_path: which observation the policy sees.
         policy: description of a policy with an `actor` and one of `critics` as in `DeterministicPolicy`.
-        replay: description of a `Replay`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
         noise: description of a `Noise`, for exploration.
         gamma: discount per step, in [0, 1].
         polyak_factor: share of a network in its target's update. Usual: 0.001 to 0.02.
@@ -77,7 +77,7 @@ class DDPG(OffPolicyAgent):
         *,
         observation_path: str = "/agent",
         policy: Description,
-        replay: Description,
+        sampler: Description,
         noise: Description,
         gamma: float,
         polyak_factor: float,
@@ -87,7 +87,7 @@ class DDPG(OffPolicyAgent):
         compile: str = "auto",
         planned_frames: int = 0,
     ):
-        super().__init__(context, observation_path, replay, gamma)
+        super().__init__(context, observation_path, sampler, gamma)
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic)):
             require_between(name, lr)
         self.policy = build(
@@ -106,7 +106,7 @@ class DDPG(OffPolicyAgent):
         self.target_actor = Averager(self.actor_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
-        planned_steps = int(planned_frames * self.replay.ratio)
+        planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
 

@@ -55,7 +55,7 @@ class DQN(OffPolicyAgent):
         context: what exists at run time.
         observation_path: which observation the policy sees.
         policy: description of a policy such as `ActionValues`.
-        replay: description of a `Replay`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
         epsilon: chance of a random action, a number or a schedule over frames.
         gamma: discount per step, in [0, 1].
         polyak_factor: share of the network in its target's update; 1 copies it.
@@ -76,7 +76,7 @@ class DQN(OffPolicyAgent):
         *,
         observation_path: str = "/agent",
         policy: Description,
-        replay: Description,
+        sampler: Description,
         epsilon: float | Description,
         gamma: float,
         polyak_factor: float = 1.0,
@@ -88,7 +88,7 @@ class DQN(OffPolicyAgent):
         compile: str = "auto",
         planned_frames: int = 0,
     ):
-        super().__init__(context, observation_path, replay, gamma)
+        super().__init__(context, observation_path, sampler, gamma)
         require_int("target_update_interval", target_update_interval, 1)
         require(isinstance(is_double, bool), "is_double", is_double, "true or false")
         self.target_update_interval, self.is_double = target_update_interval, is_double
@@ -109,7 +109,7 @@ class DQN(OffPolicyAgent):
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
         self.target_critic = Averager(self.critic_step, polyak_factor)
         self.lr = as_schedule(lr)
-        planned_steps = int(planned_frames * self.replay.ratio)
+        planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
 

@@ -1,6 +1,6 @@
 """Proximal Policy Optimisation. Source: Schulman et al. 2017, arXiv:1707.06347.
 
-Top to bottom: the minibatch, the loss (Eq. 7, 9), the agent: acting, advantages, the update.
+Top to bottom: the data, the loss (Eq. 7, 9), minibatches, the agent: acting, the update, advantages.
 """
 
 from typing import Any, NamedTuple
@@ -12,7 +12,6 @@ from torch import Tensor
 from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
-from digideep.memory.sampler import Compose, add_transition_rows, get_last_chunk, select_keys, shuffled_minibatches
 from digideep.policy.base import PolicyBase
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
@@ -85,6 +84,24 @@ def ppo_loss(
     return loss, torch.stack([policy_loss, value_loss, entropy, approx_kl, clip_fraction]).detach()
 
 
+def shuffled_minibatches(rows: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A random permutation of rows, cut into minibatches.
+
+    Every row comes once; only the last minibatch is filled up with rows from the start of the permutation, so that all
+    have one shape and one compiled function serves them.
+
+    Args:
+        rows: int64 (M,), M at least 1.
+        size: rows of a minibatch.
+        generator: owned by the caller.
+
+    Returns:
+        int64 (ceil(M / size), size).
+    """
+    order = generator.permutation(rows)
+    return np.resize(order, (-(-len(order) // size), size))
+
+
 class PPO(AgentBase):
     """Learns from the newest chunk: `n_update` epochs over its transitions, in shuffled minibatches.
 
@@ -92,6 +109,7 @@ class PPO(AgentBase):
         context: what exists at run time.
         observation_path: which observation the policy sees.
         policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`.
+        sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`.
         gamma: discount per step, in [0, 1].
         gae_lambda: in [0, 1]; 1 sums rewards to the end of the chunk.
         n_update: epochs over a chunk, at least 1. Usual: 3 to 20.
@@ -117,6 +135,7 @@ class PPO(AgentBase):
         *,
         observation_path: str = "/agent",
         policy: Description,
+        sampler: Description,
         gamma: float,
         gae_lambda: float,
         n_update: int,
@@ -187,7 +206,7 @@ class PPO(AgentBase):
             "log_p": f"{agent}/artifacts/action_log_p",
         }
         self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *self.keys.values()]}
-        self.sampler = Compose([get_last_chunk, select_keys, add_transition_rows])
+        self.sampler = self.make_sampler(sampler)
 
     @torch.inference_mode()
     def action_generator(

@@ -75,7 +75,7 @@ class SAC(OffPolicyAgent):
         context: what exists at run time.
         observation_path: which observation the policy sees.
         policy: description of a policy with an `actor` and `critics` as in `SquashedGaussianPolicy`.
-        replay: description of a `Replay`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
         gamma: discount per step, in [0, 1].
         polyak_factor: share of the critics in their targets' update. Usual: 0.005 to 0.02.
         target_update_interval: gradient steps from one update of the targets to the next.
@@ -98,7 +98,7 @@ class SAC(OffPolicyAgent):
         *,
         observation_path: str = "/agent",
         policy: Description,
-        replay: Description,
+        sampler: Description,
         gamma: float,
         polyak_factor: float,
         target_update_interval: int = 1,
@@ -112,7 +112,7 @@ class SAC(OffPolicyAgent):
         compile: str = "auto",
         planned_frames: int = 0,
     ):
-        super().__init__(context, observation_path, replay, gamma)
+        super().__init__(context, observation_path, sampler, gamma)
         require_int("target_update_interval", target_update_interval, 1)
         require_between("alpha", alpha, 1e-9)
         is_tuned = automatic_entropy_tuning
@@ -137,7 +137,7 @@ class SAC(OffPolicyAgent):
         self.target_critics = Averager(self.critic_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor), (self.alpha_step, lr_alpha)):
             step.set_lr(lr)
-        planned_steps = int(planned_frames * self.replay.ratio)
+        planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
 

@@ -57,7 +57,7 @@ class TD3(OffPolicyAgent):
         context: what exists at run time.
         observation_path: which observation the policy sees.
         policy: description of a policy with an `actor` and `critics` as in `DeterministicPolicy`.
-        replay: description of a `Replay`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
         noise: description of a `Noise`, for exploration.
         gamma: discount per step, in [0, 1].
         polyak_factor: share of a network in its target's update. Usual: 0.001 to 0.02.
@@ -79,7 +79,7 @@ class TD3(OffPolicyAgent):
         *,
         observation_path: str = "/agent",
         policy: Description,
-        replay: Description,
+        sampler: Description,
         noise: Description,
         gamma: float,
         polyak_factor: float,
@@ -92,7 +92,7 @@ class TD3(OffPolicyAgent):
         compile: str = "auto",
         planned_frames: int = 0,
     ):
-        super().__init__(context, observation_path, replay, gamma)
+        super().__init__(context, observation_path, sampler, gamma)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)
         require_between("target_noise_clip", target_noise_clip)
@@ -116,7 +116,7 @@ class TD3(OffPolicyAgent):
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
         self._actor_metrics = torch.zeros(1, device=self.device)
-        planned_steps = int(planned_frames * self.replay.ratio)
+        planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from digideep.memory.generic import Memory
-from digideep.memory.replay import Draw
+from digideep.memory.transitions import Draw
 from digideep.utility.checks import require_between
 from digideep.utility.component import Component, Description
 from digideep.utility.schedule import as_schedule

@@ -1,28 +1,37 @@
 """Samplers: small functions `f(data, info) -> data`, composed.
 
-The first unit takes the Memory, each next one what the one before returned. `info` holds the agent's arguments for the
-sampler; units read what they need from it.
+The first unit takes the Memory, each next one what the one before returned. `info` is a dictionary; units read what
+they need from it.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from digideep.memory.generic import Chunk, Memory
+from digideep.utility.component import Component
 from digideep.utility.errors import NonFiniteError
 
 Unit = Callable[[Any, dict[str, Any]], Any]
 
 
-class Compose:
-    """Units applied one after the other, as one unit."""
+class Sampler(Component):
+    """Units applied one after the other, from the memory to what an agent learns from.
 
-    def __init__(self, units: list[Unit]):
-        self.units = units
+    An agent is given one by the parameter tree and calls it with the memory and its `info`. A subclass lists units;
+    their parameters, if they come from the parameter file, are those of its constructor, and join `info`.
+    """
 
-    def __call__(self, data: Any, info: dict[str, Any]) -> Any:
+    units: tuple[Unit, ...] = ()
+    info: Mapping[str, Any] = MappingProxyType({})
+
+    def __call__(self, memory: Memory, info: dict[str, Any]) -> Any:
+        """Args: memory: of the run. info: what the agent says of its needs, such as "keys"."""
+        data: Any = memory
+        info = {**self.info, **info}
         for unit in self.units:
             data = unit(data, info)
         return data
@@ -64,19 +73,7 @@ def check_shape(chunk: Chunk, info: dict[str, Any]) -> Chunk:
     return chunk
 
 
-def shuffled_minibatches(rows: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A random permutation of rows, cut into minibatches.
+class NewestChunk(Sampler):
+    """What on-policy methods learn from: the newest chunk, whole, and the rows of it that start a transition."""
 
-    Every row comes once; only the last minibatch is filled up with rows from the start of the permutation, so that all
-    have one shape and one compiled function serves them.
-
-    Args:
-        rows: int64 (M,), M at least 1.
-        size: rows of a minibatch.
-        generator: owned by the caller.
-
-    Returns:
-        int64 (ceil(M / size), size).
-    """
-    order = generator.permutation(rows)
-    return np.resize(order, (-(-len(order) // size), size))
+    units = (get_last_chunk, select_keys, add_transition_rows)

@@ -5,10 +5,10 @@ Each function reads the values that it needs from the control panel, under digid
 
 from typing import Any
 
-from digideep.agent.off_policy import Replay
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
+from digideep.memory.replay import Replay
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description, describe
 from digideep.utility.errors import UsageError
@@ -20,6 +20,7 @@ def session_panel() -> Panel:
     """Keys of every control panel that say how a run goes, not what it learns."""
     return {
         "seed": 0,
+        "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
         "from_module": None,  # a module that registers the environment when it is imported
         "env_kwargs": {},  # keyword arguments of the environment
         "test_activate": True,
@@ -48,6 +49,7 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
         "max_time": cpanel["max_exec_time"],
         "max_iter": cpanel["max_exec_iter"],
         "num_threads": cpanel["num_threads"],
+        "cuda_deterministic": cpanel["cuda_deterministic"],
     }
 
 
@@ -99,7 +101,7 @@ def replay_panel() -> Panel:
     }
 
 
-def replay_tree(cpanel: Panel) -> Description:
+def replay_sampler(cpanel: Panel) -> Description:
     """What a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:

@@ -1,6 +1,7 @@
 """The Runner: builds explorer, memory and agents, and turns the loop."""
 
 import logging
+import os
 from collections import deque
 from statistics import fmean, pstdev
 from typing import Any
@@ -67,6 +68,7 @@ class Runner(Component):
         max_time: hours after which this process stops; None for no limit.
         max_iter: epochs after which this process stops; None for no limit.
         num_threads: of torch. Results can depend on it.
+        cuda_deterministic: choose algorithms that repeat their results on CUDA too, where they are slower.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Runner(Component):
         max_time: float | None = None,
         max_iter: int | None = None,
         num_threads: int = 1,
+        cuda_deterministic: bool = False,
     ):
         for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
                             ("save_int", save_int), ("num_threads", num_threads)):  # fmt: skip
@@ -105,7 +108,9 @@ class Runner(Component):
         self.best_return: float | None = None
         self._saved: str | None = None
         torch.set_num_threads(num_threads)
-        torch.use_deterministic_algorithms(session.device.type == "cpu")
+        if session.device.type == "cpu" or cuda_deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
+            torch.use_deterministic_algorithms(True)
         self.instantiate()
 
     # ------------------------------------------------------------------ building
@@ -139,6 +144,12 @@ class Runner(Component):
             except BaseException:
                 self.close()
                 raise
+            length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
+            if length != expected:
+                self.close()
+                raise UsageError(
+                    f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
+                )
         self.override()
 
     def _make_explorer(self, mode: str, **changes: Any) -> Explorer:

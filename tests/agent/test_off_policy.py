@@ -166,7 +166,7 @@ def test_the_compiled_step_equals_the_eager_one(cls):
 def test_prioritised_replay_learns_which_transitions_surprise(cls):
     name, module = ("ConstantReward-v0", "tests.environments") if cls is DQN else ("Bandit-v0", "tests.replay")
     agent, _ = practise(cls, name, 20, module=module, replay={"priorities": describe(Priorities)})
-    leaves = agent.replay.priorities.state_dict()["leaves"]
+    leaves = agent.sampler.priorities.state_dict()["leaves"]
     assert agent.n_updates > 50
     assert len(np.unique(leaves)) > 10
 

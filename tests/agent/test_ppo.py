@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.ppo import METRICS, PPO, Trajectories, ppo_loss
+from digideep.agent.ppo import METRICS, PPO, Trajectories, ppo_loss, shuffled_minibatches
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.generic import Memory
+from digideep.memory.sampler import NewestChunk
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -22,6 +23,7 @@ COEFFICIENTS = {
 def make_ppo(observations, actions, memory, **parameters):
     parameters = {
         "policy": describe(StochasticPolicy, hidden_sizes=[16]),
+        "sampler": describe(NewestChunk),
         "gamma": 0.9,
         "gae_lambda": 0.95,
         "n_update": 2,
@@ -50,6 +52,20 @@ def trained_on(name, *, n_steps, memory=None, wrappers=(), num_workers=2, env_kw
     info = explorer.info
     agents["agent"] = make_ppo(info.observation_spaces["/agent"], info.agent_action_space, memory, **parameters)
     return agents["agent"], explorer, memory
+
+
+def test_every_row_comes_once_and_only_the_last_minibatch_is_filled_up():
+    rows = np.arange(10, 21)
+    minibatches = shuffled_minibatches(rows, 4, np.random.default_rng(0))
+    assert minibatches.shape == (3, 4)
+    flat = minibatches.reshape(-1)
+    assert sorted(flat[:11].tolist()) == rows.tolist()
+    assert flat[11] == flat[0]
+    assert flat[:11].tolist() != rows.tolist()
+
+
+def test_few_rows_fill_a_minibatch_by_repetition():
+    assert sorted(shuffled_minibatches(np.array([3, 4]), 4, np.random.default_rng(0))[0].tolist()) == [3, 3, 4, 4]
 
 
 class Fixed:

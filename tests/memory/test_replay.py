@@ -6,7 +6,7 @@ import pytest
 
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities, SumTree
-from digideep.memory.replay import Draw, draw_uniform, gather_transitions
+from digideep.memory.transitions import Draw, draw_uniform, gather_transitions
 from digideep.utility.errors import UsageError
 
 

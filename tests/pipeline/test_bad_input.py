@@ -94,6 +94,7 @@ TRAIN = ["--params", CLASSIC]
         ([*TRAIN, "--repeal", '{"/runner/save_int": "5"}'], ["'/runner/save_int' must be of type integer, got '5'"]),
         ([*TRAIN, "--repeal", '{"/runner/class": "os.system"}'], ["'os.system' is no digideep component"]),
         ([*TRAIN, "--repeal", '{"/memory/class": "digideep.agent.ppo.PPO"}'], ["PPO has no parameter"]),
+        ([*TRAIN, "--repeal", '{"/explorer/train/n_steps": 5}'], ["n_steps is 5, but /memory/chunk_sample_len 128"]),
         ([*TRAIN, "--play", "--custom"], ["--play and --custom do not go together"]),
         ([*TRAIN, "--create-session-only", "--dry-run"], ["--create-session-only and --dry-run do not go together"]),
         ([*TRAIN, "--load-checkpoint", "x", "--play"], ["--load-checkpoint and --params do not go together"]),

@@ -1,0 +1,1 @@
+"""Measurements beside other frameworks, each run in a process and an environment of its own."""

@@ -1,0 +1,29 @@
+"""The documents tell the truth: their example runs, their links lead somewhere, their files exist."""
+
+import re
+
+import pytest
+
+from digideep.main import main
+from tests.helpers import ROOT, tiny
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_method_in_extending_trains_and_resumes_exactly(tmp_path, monkeypatch, capfd):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
+    (tmp_path / "reinforce.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.syspath_prepend(str(ROOT))
+    assert main(["--params", "reinforce.py", "--cpanel", tiny(epoch_size=10), "--verify-resume", "2"]) == 0
+    assert "resume is exact" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_exist(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for path in re.findall(r"`((?:params|digideep|docs|benchmarks|tests)/[\w/]+\.\w+)`", text):
+        assert (ROOT / path).exists(), path
