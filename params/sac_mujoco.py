@@ -14,8 +14,8 @@ cpanel = shared.replay_panel() | {
     "num_workers": 1,
     "n_steps": 1,
     "test_interval": 2,
-    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: gamma, size of memory, networks, batch, polyak_factor, lr_actor,
-    # one gradient step per frame. CleanRL's SAC: random actions, lr_critic and lr_alpha (3e-4 is slower at first)
+    # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: gamma, size of memory, networks, batch, polyak_factor, one
+    # gradient step per frame. Spinning Up's and Tianshou's SAC: lr and alpha (tuned here). CleanRL's: random actions
     "memory_size_in_chunks": 1_000_000,
     "warm_start": 5000,
     "gradient_steps_per_frame": 1.0,
@@ -23,10 +23,10 @@ cpanel = shared.replay_panel() | {
     "gamma": 0.99,
     "polyak_factor": 0.005,
     "target_update_interval": 1,
-    "lr_actor": 3e-4,
+    "lr_actor": 1e-3,
     "lr_critic": 1e-3,
     "lr_alpha": 1e-3,
-    "alpha": 1.0,  # the start; stays if it is not tuned
+    "alpha": 0.2,  # the start; stays if it is not tuned
     "automatic_entropy_tuning": True,
     "hidden_size": 256,
 }
