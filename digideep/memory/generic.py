@@ -11,6 +11,7 @@ import psutil
 from digideep.utility.checks import require, require_int
 from digideep.utility.component import Component
 from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
 
 Chunk = dict[str, np.ndarray]
 
@@ -163,6 +164,9 @@ class Memory(Component):
             ValueError: if keys, length or number of workers differ from what the memory holds.
         """
         if self.keys is not None:
+            for key in self.keys:
+                if key not in chunk:
+                    raise UsageError(f"The memory should keep '{key}', which no chunk has. {did_you_mean(key, chunk)}")
             chunk = {key: chunk[key] for key in self.keys}
         if not self.buffer:
             self._allocate(chunk)

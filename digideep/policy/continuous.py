@@ -43,6 +43,11 @@ class SquashedGaussianActor(nn.Module):
         """Args: observations: (B, D). Returns: (B, A), the squashed mean."""
         return torch.tanh(self.layers(observations)[0].chunk(2, -1)[0])
 
+    def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """As `forward`, without the log-probabilities: what acting needs."""
+        mean, log_std = self.layers(observations)[0].chunk(2, -1)
+        return torch.tanh(mean + noise * log_std.clamp(*_LOG_STD_RANGE).exp())
+
     def forward(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A sample, differentiable in the parameters.
 
@@ -132,4 +137,4 @@ class SquashedGaussianPolicy(ContinuousPolicy):
 
     def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
         """Args: observations: float32 (B, D); noise: (B, A), None for the mode. Returns: (B, A), in (-1, 1)."""
-        return self.actor.mode(observations) if noise is None else self.actor(observations, noise)[0]
+        return self.actor.mode(observations) if noise is None else self.actor.sample(observations, noise)

@@ -45,6 +45,7 @@ def test_the_log_probability_is_that_of_torch_distributions():
     base = torch.distributions.Normal(0.4, math.exp(-0.7))
     theirs = torch.distributions.TransformedDistribution(base, torch.distributions.TanhTransform(cache_size=1))
     torch.testing.assert_close(log_p, theirs.log_prob(actions)[:, 0], atol=1e-5, rtol=1e-5)
+    assert torch.equal(actor.sample(torch.zeros(5, 1), torch.linspace(-2, 2, 5)[:, None]), actions)
 
 
 def test_targets_take_the_smaller_target_critic_and_add_the_entropy():
