@@ -200,7 +200,7 @@ def test_only_the_keys_that_are_asked_for_are_kept():
     memory = Memory(chunk_sample_len=4, buffer_chunk_len=2, keys=["/masks", "/rewards"])
     memory.store(Stream().chunk(4))
     assert memory.buffer.keys() == {"/masks", "/rewards"}
-    with pytest.raises(UsageError, match="should keep '/reward', which no chunk has. Did you mean '/rewards'"):
+    with pytest.raises(UsageError, match=r"should keep '/reward', which no chunk has\. Did you mean '/rewards'"):
         Memory(chunk_sample_len=4, keys=["/reward"]).store(Stream().chunk(4))
 
 
