@@ -10,29 +10,29 @@ from digideep.utility.schedule import Linear
 
 cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
-    # 20 x 40 cycles of 4 x 32 frames: 102,400 frames
-    "number_epochs": 20,
+    # 40 x 40 cycles of 4 x 32 frames: 204,800 frames
+    "number_epochs": 40,
     "epoch_size": 40,
     "num_workers": 4,
     "n_steps": 32,
     "test_interval": 1,
-    # RL-Zoo's DQN for CartPole-v1: size of memory, start, replay ratio, batch, gamma, lr, network, clipping; there 256
-    # frames and 128 steps take turns, so that in effect a target lives for 128 steps; exploration ends at 8,000 frames
+    # RL-Zoo's DQN for CartPole-v1: size of memory, start, replay ratio, gamma, network, clipping, end of exploration.
+    # CleanRL's: batch, frames from one copy of the target to the next (500)
     "memory_size_in_chunks": 800,
     "warm_start": 1000,
     "gradient_steps_per_frame": 0.5,
-    "batch_size": 64,
+    "batch_size": 128,
     "n_step_return": 1,
     "prioritized": False,
     "gamma": 0.99,
     "polyak_factor": 1.0,
-    "target_update_interval": 128,
+    "target_update_interval": 250,
     "use_double": True,  # van Hasselt et al. 2016
     "use_dueling": False,
     "epsilon_start": 1.0,
     "epsilon_end": 0.04,
     "epsilon_frames": 8000,
-    "lr": 2.3e-3,  # falls to 0 over the run: else what was learned is unlearned now and then
+    "lr": 5e-4,  # falls to 0 over the run; CleanRL's is 2.5e-4, RL-Zoo's 2.3e-3 unlearns after 50,000 frames
     "max_grad_norm": 10.0,
     "hidden_size": 256,
 }
