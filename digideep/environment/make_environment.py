@@ -2,11 +2,13 @@
 
 import importlib
 import logging
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.utility.component import Component, Description
@@ -44,6 +46,13 @@ class EnvironmentInfo:
     agent_action_space: gym.Space
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row of one worker takes in a chunk: observations, action, mask, reward and termination."""
+        arrays = [*self.observation_spaces.values(), self.agent_action_space]
+        sizes = (math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize for space in arrays)
+        return sum(sizes) + 1 + 4 + 1
 
 
 def make_environment(

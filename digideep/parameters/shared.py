@@ -8,8 +8,10 @@ from typing import Any
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
+from digideep.memory.replay import Replay
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description, describe
+from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
 
@@ -74,7 +76,10 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     processes = cpanel["num_processes"]
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     return {
-        "train": describe(Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"]),
+        "train": describe(
+            Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
+            warm_start=cpanel.get("warm_start", 0),
+        ),
         "test": describe(
             Explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
             n_episodes=episodes, **whole,
@@ -85,4 +90,41 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
 
 def memory_tree(cpanel: Panel) -> Description:
     """The memory, which takes the train explorer's chunks."""
-    return describe(Memory, chunk_sample_len=cpanel["n_steps"], buffer_chunk_len=cpanel["memory_size_in_chunks"])
+    return describe(
+        Memory,
+        chunk_sample_len=cpanel["n_steps"],
+        buffer_chunk_len=cpanel["memory_size_in_chunks"],
+        on_disk=cpanel.get("memory_on_disk", False),
+    )
+
+
+def replay_panel() -> Panel:
+    """Keys of the control panels of replay methods that say how they go, not what they learn."""
+    return session_panel() | {
+        "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+    }
+
+
+def replay_sampler(cpanel: Panel) -> Description:
+    """What a replay method draws, and how often. The first gradient step follows the random warm start.
+
+    Raises:
+        UsageError: if the memory cannot hold a batch.
+    """
+    size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
+    if size < cpanel["batch_size"]:
+        raise UsageError(
+            f"memory_size_in_chunks must hold at least one batch ({cpanel['batch_size']} transitions), "
+            f"got {cpanel['memory_size_in_chunks']}. Raise it or lower batch_size."
+        )
+    return describe(
+        Replay,
+        batch_size=cpanel["batch_size"],
+        learning_starts=max(cpanel["warm_start"], cpanel["batch_size"]),
+        gradient_steps_per_frame=cpanel["gradient_steps_per_frame"],
+    )
+
+
+def planned_frames(cpanel: Panel) -> int:
+    """Frames of the whole run."""
+    return cpanel["number_epochs"] * cpanel["epoch_size"] * cpanel["n_steps"] * cpanel["num_workers"]

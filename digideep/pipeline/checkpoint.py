@@ -5,7 +5,7 @@
 * `states.safetensors`: all arrays, under path-like names;
 * `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as
   `{"$tensor": name}`;
-* `session.json`: what belongs to the session's files, such as the lengths of its logs;
+* `session.json`: what belongs to the session's files: the lengths of its logs, the segments of its memory;
 * `manifest.json`: sha256 and size of each of these, and the versions of the software that wrote them.
 
 It is written aside, flushed to the disk, and renamed: a name that looks like a checkpoint is one, unless something
@@ -14,6 +14,7 @@ altered it afterwards, and the manifest tells.
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -29,9 +30,11 @@ from safetensors.torch import load as load_arrays
 from safetensors.torch import save as save_arrays
 
 import digideep
+from digideep.pipeline.segments import check_segments, segments_of, sync_directory
 from digideep.utility.errors import CheckpointError
 
 FORMAT = 1
+BEST = "best"  # the name of the checkpoint with the best policy: it can be played, not resumed
 STATES, RUNNER, SESSION, MANIFEST = "states.safetensors", "runner.json", "session.json", "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?")
 _ARRAY, _TENSOR = "$array", "$tensor"
@@ -128,7 +131,7 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    _sync_directory(aside)
+    sync_directory(aside)
     if target.exists():
         old = directory / f".{name}.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -137,19 +140,8 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
         shutil.rmtree(old)
     else:
         aside.rename(target)
-    _sync_directory(directory)
+    sync_directory(directory)
     return target
-
-
-def _sync_directory(path: Path) -> None:
-    """Let the names in a directory reach the disk."""
-    if os.name == "nt":
-        return  # directories cannot be opened there; the rename itself is atomic
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def versions() -> dict[str, str]:
@@ -199,6 +191,43 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         if isinstance(err, CheckpointError):
             raise
         raise CheckpointError(f"{path} is no checkpoint: {type(err).__name__}: {err}.") from err
+
+
+def load_checkpoint(path: Path, needs_memory: bool) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Read a checkpoint, and check the memory's segments if they are needed; say if other software wrote it.
+
+    Returns:
+        The path, and what `read_checkpoint` returns but for the versions.
+
+    Raises:
+        CheckpointError: if anything is not as it was written.
+    """
+    state, figures, written_by = read_checkpoint(path)
+    if needs_memory:
+        check_segments(path.parents[1] / "memory", segments_of(figures))
+    changed = {
+        name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old
+    }
+    if changed:
+        logging.getLogger("digideep").warning(
+            "%s was written by other software (%s): numbers may differ.", path.name, changed
+        )
+    return path, state, figures
+
+
+def load_newest_valid(session: Path, needs_memory: bool) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """`load_checkpoint` of the newest one of a session that is as it was written.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    candidates = list_checkpoints(session / "checkpoints")
+    for path in reversed(candidates):
+        try:
+            return load_checkpoint(path, needs_memory)
+        except CheckpointError as err:
+            logging.getLogger("digideep").warning("Skipping %s: %s", path.name, err)
+    raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")
 
 
 def remove_checkpoint(path: Path) -> None:

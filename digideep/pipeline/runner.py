@@ -115,6 +115,7 @@ class Runner(Component):
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
         self.test_return: float | None = None
         self.recorder: EpisodeRecorder | None = None
+        self.best_return: float | None = None
         self._saved: str | None = None
         torch.set_num_threads(num_threads)
         if session.device.type == "cpu" or cuda_deterministic:
@@ -131,7 +132,8 @@ class Runner(Component):
                 raise UsageError(f"The parameter tree has no explorer '{name}'. gen_params must describe it.")
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
-        self.memory = build(self.tree["memory"], Memory)
+        ring = self.session.path / "memory" / "ring" if self.session.path is not None else None
+        self.memory = build(self.tree["memory"], Memory, directory=ring)
         self.agents: dict[str, AgentBase] = {}
         for name, description in self.tree["agents"].items():
             context = AgentContext(
@@ -145,6 +147,7 @@ class Runner(Component):
         if self.session.mode == "play":
             self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
         else:
+            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], self.info.row_bytes)
             try:
                 for name in ("train", "test"):
                     self.explorer[name] = self.make_explorer(name)
@@ -302,6 +305,10 @@ class Runner(Component):
             self.monitor("/return/test", episode.episode_return)
             self.monitor("/length/test", episode.length)
         self.test_return = fmean(episode.episode_return for episode in episodes)
+        if self.best_return is None or self.test_return > self.best_return:
+            self.best_return = self.test_return
+            state = self.state_dict()
+            self.session.save_best({key: state[key] for key in ("runner", "spaces", "agents", "statistics")})
         self.session.write_episodes("test", episodes)
 
     def log(self) -> None:
@@ -320,7 +327,7 @@ class Runner(Component):
         """Write a checkpoint of this moment, unless it is there."""
         name = checkpoint_name(self.i_epoch, self.i_cycle)
         if name != self._saved:
-            self.session.save(name, self.state_dict(), self.keep_checkpoints)
+            self.session.save(name, self.state_dict(), self.memory, self.keep_checkpoints)
             self._saved = name
 
     # ------------------------------------------------------------------ other jobs
@@ -335,9 +342,10 @@ class Runner(Component):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close all environments."""
+        """Close all environments, and the memory."""
         for explorer in self.explorer.values():
             explorer.close()
+        self.memory.close()
 
     # ------------------------------------------------------------------ state
 
@@ -353,6 +361,7 @@ class Runner(Component):
                 "i_cycle": self.i_cycle,
                 "recent_returns": list(self.recent_returns),
                 "test_return": self.test_return,
+                "best_return": self.best_return,
             },
             "spaces": self._spaces(),
             "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
@@ -379,7 +388,9 @@ class Runner(Component):
             return
         figures = state["runner"]
         self.i_epoch, self.i_cycle, self.test_return = figures["i_epoch"], figures["i_cycle"], figures["test_return"]
+        self.best_return = figures["best_return"]
         self.recent_returns.extend(figures["recent_returns"])
+        self.session.restore_memory(self.memory, state["memory"]["n_chunks"])
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])
         strayed = self.explorer["train"].load_state_dict(state["explorer"]["train"])

@@ -24,18 +24,22 @@ from rich.console import Console
 
 import digideep
 from digideep.environment.explorer import Episode
+from digideep.memory.generic import Memory
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
 from digideep.pipeline.checkpoint import (
+    BEST,
     checkpoint_order,
     list_checkpoints,
-    read_checkpoint,
+    load_checkpoint,
+    load_newest_valid,
     remove_checkpoint,
     versions,
     write_checkpoint,
 )
 from digideep.pipeline.display import LEVELS, ConsoleHandler
 from digideep.pipeline.logbook import Logbook
+from digideep.pipeline.segments import SegmentStore
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
@@ -82,6 +86,7 @@ class Session:
         self.cpanel: dict[str, Any] = {}
         self.loaded_from: Path | None = None
         self._figures: dict[str, Any] = {}
+        self._segments: SegmentStore | None = None
         self._lock: filelock.FileLock | None = None
         self._handlers: list[logging.Handler] = []
         self._signals: dict[int, Any] = {}
@@ -136,7 +141,9 @@ class Session:
         if not path.is_dir():
             raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
         path = path.resolve()
-        is_checkpoint = checkpoint_order(path) is not None
+        is_checkpoint = checkpoint_order(path) is not None or path.name == BEST
+        if path.name == BEST and self.mode != "play":
+            raise UsageError(f"{path} holds the best policy and nothing else: play it with --play.")
         directory = path.parents[1] if is_checkpoint else path
         if not (directory / "checkpoints").is_dir():
             raise UsageError(
@@ -148,7 +155,10 @@ class Session:
             self._acquire(directory)
             if (directory / "done.lock").exists() and not self.args.repeal:
                 raise FinishedError(f"{directory} has finished. Play it with --play --load-checkpoint {directory}.")
-        self.loaded_from, self.state, self._figures = _newest_valid(path) if not is_checkpoint else _read(path)
+        needs_memory = self.mode != "play"
+        self.loaded_from, self.state, self._figures = (
+            load_checkpoint(path, needs_memory) if is_checkpoint else load_newest_valid(path, needs_memory)
+        )
         self._session_of_checkpoint = directory
         if self.is_resuming:
             self.path = directory
@@ -287,18 +297,42 @@ class Session:
         """Append finished episodes to the csv files of their workers."""
         self.logbook.write_episodes(mode, episodes, self.elapsed_s, self.tree["env"]["name"])
 
-    def save(self, name: str, state: dict[str, Any], keep: int | None) -> None:
-        """Write a checkpoint and delete the oldest ones. Args: keep: how many to keep; None for all."""
+    def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
+        """Write a checkpoint, having written what is new in the memory, and delete the oldest ones.
+
+        Args:
+            name: of the checkpoint.
+            state: of everything but the memory's content.
+            memory: whose content goes to segments.
+            keep: how many checkpoints to keep; None for all.
+        """
         if self.path is None:
             return
+        if self._segments is None:
+            self._segments = SegmentStore(self.path / "memory", self._figures if self.is_resuming else {})
         content = {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
-        write_checkpoint(
-            self.path / "checkpoints", name, content, {"logs": self.logbook.sizes(), "elapsed_s": self.elapsed_s}
-        )
+        figures = {
+            "logs": self.logbook.sizes(),
+            "elapsed_s": self.elapsed_s,
+            "segments": self._segments.append(memory),
+        }
+        write_checkpoint(self.path / "checkpoints", name, content, figures)
         _log.debug("Saved %s", name)
-        if keep is not None:
-            for old in list_checkpoints(self.path / "checkpoints")[:-keep]:
-                remove_checkpoint(old)
+        checkpoints = list_checkpoints(self.path / "checkpoints")
+        doomed = checkpoints[:-keep] if keep is not None else []
+        for old in doomed:
+            remove_checkpoint(old)
+        self._segments.sweep(checkpoints[len(doomed) :], is_due=bool(doomed))
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Keep a policy beside the checkpoints, whatever becomes of them. Args: state: what it takes to play it."""
+        if self.path is not None:
+            content = {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
+            write_checkpoint(self.path / "checkpoints", BEST, content, {"elapsed_s": self.elapsed_s})
+
+    def restore_memory(self, memory: Memory, n_chunks: int) -> None:
+        """Fill the memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
+        SegmentStore(self._session_of_checkpoint / "memory", self._figures).restore(memory, n_chunks)
 
     def mark_done(self) -> None:
         """Say that the run has finished."""
@@ -391,28 +425,3 @@ def _find_package(name: str) -> Path:
         if spec.submodule_search_locations
         else Path(spec.origin or "")
     )
-
-
-def _read(path: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    state, figures, written_by = read_checkpoint(path)
-    changed = {
-        name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old
-    }
-    if changed:
-        _log.warning("%s was written by other software (%s): numbers may differ.", path.name, changed)
-    return path, state, figures
-
-
-def _newest_valid(session: Path) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """The newest checkpoint of a session that is as it was written.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    candidates = list_checkpoints(session / "checkpoints")
-    for path in reversed(candidates):
-        try:
-            return _read(path)
-        except CheckpointError as err:
-            _log.warning("Skipping %s: %s", path.name, err)
-    raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")

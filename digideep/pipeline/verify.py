@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from digideep.memory.generic import Memory
+from digideep.parameters.tree import from_plain
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
+from digideep.pipeline.segments import SegmentStore
+from digideep.utility.component import build
 from digideep.utility.errors import UsageError
 
 _POLL_S = 0.01
@@ -99,9 +103,17 @@ def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
     Returns:
         The paths of what differs or is in one only, and the number of values and arrays looked at.
     """
-    ours, theirs = (_leaves(read_checkpoint(path)[0]) for path in (first, second))
+    ours, theirs = (_leaves(_whole_state(path)) for path in (first, second))
     paths = sorted(ours.keys() | theirs.keys())
     return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)
+
+
+def _whole_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds, with the content of its memory: how that is cut into segments makes no difference."""
+    state, figures, _ = read_checkpoint(path)
+    memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
+    SegmentStore(path.parents[1] / "memory", figures).restore(memory, state["memory"]["n_chunks"])
+    return {**state, "memory": {**state["memory"], "buffer": memory.buffer}}
 
 
 def _leaves(state: Any, path: str = "") -> dict[str, Any]:

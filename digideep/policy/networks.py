@@ -1,9 +1,10 @@
 """Building blocks of policies."""
 
+import itertools
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from digideep.policy.distributions import orthogonal_linear
 from digideep.utility.errors import UsageError
@@ -25,12 +26,62 @@ def multilayer_perceptron(
     Raises:
         UsageError: for an unknown activation or a size below 1.
     """
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
-    if not hidden_sizes or not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
-        raise UsageError(f"hidden_sizes must be a list of positive integers, got {hidden_sizes!r}.")
+    check_layers(hidden_sizes, activation)
     layers: list[nn.Module] = []
     for size in hidden_sizes:
         layers += [orthogonal_linear(in_features, size, math.sqrt(2), generator), ACTIVATIONS[activation]()]
         in_features = size
     return nn.Sequential(*layers)
+
+
+def check_layers(hidden_sizes: list[int], activation: str) -> None:
+    """Refuse what makes no network.
+
+    Raises:
+        UsageError: for an unknown activation or a size below 1.
+    """
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    if not hidden_sizes or not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
+        raise UsageError(f"hidden_sizes must be a list of positive integers, got {hidden_sizes!r}.")
+
+
+class EnsembleLinear(nn.Module):
+    """`num` linear layers side by side, as one batched matrix product.
+
+    Weights and biases are uniform within 1 / sqrt(in_features), torch's default for a linear layer and so that of the
+    published DDPG, TD3 and SAC results that are compared with. (The original digideep divided by out_features.)
+
+    Shape: (num, B, in_features), or (B, in_features) for the same input to all, to (num, B, out_features).
+    """
+
+    def __init__(self, num: int, in_features: int, out_features: int, generator: torch.Generator):
+        super().__init__()
+        limit = 1 / math.sqrt(in_features)
+        self.weight = nn.Parameter(torch.empty(num, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(num, 1, out_features))
+        for parameter in (self.weight, self.bias):
+            nn.init.uniform_(parameter, -limit, limit, generator=generator)
+
+    def forward(self, x: Tensor, num: int | None = None) -> Tensor:
+        """Args: num: how many of the layers to compute; None for all."""
+        weight, bias = self.weight[:num], self.bias[:num]
+        return torch.baddbmm(bias, x.expand(len(weight), *x.shape[-2:]), weight)
+
+
+def ensemble_perceptron(
+    num: int, sizes: list[int], activation: str, generator: torch.Generator, *, is_last_active: bool = False
+) -> nn.Sequential:
+    """`num` multilayer perceptrons side by side.
+
+    Args:
+        num: how many.
+        sizes: of the input, of each hidden layer and of the output.
+        activation: between the layers, a key of `ACTIVATIONS`.
+        generator: draws the weights.
+        is_last_active: an activation after the last layer too.
+    """
+    layers: list[nn.Module] = []
+    for in_features, out_features in itertools.pairwise(sizes):
+        layers += [EnsembleLinear(num, in_features, out_features, generator), ACTIVATIONS[activation]()]
+    return nn.Sequential(*(layers if is_last_active else layers[:-1]))

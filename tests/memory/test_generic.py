@@ -54,6 +54,10 @@ def test_types_are_kept():
 
 def test_a_restored_memory_is_the_same_and_goes_on_the_same():
     memory, other = filled(4), Memory(chunk_sample_len=3, buffer_chunk_len=3)
+    with pytest.raises(ValueError, match="segments end at chunk 0, expected 4"):
+        other.load_state_dict(memory.state_dict())
+    for first, end in ((1, 3), (3, 4)):
+        other.restore_chunks(first, memory.copy_chunks(first, end), n_chunks=4)
     other.load_state_dict(memory.state_dict())
     for each in (memory, other):
         each.store(chunk(12))

@@ -1,0 +1,157 @@
+"""Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1.
+
+Top to bottom: the losses of critics and actor, the agent: acting, the step.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from digideep.agent.base import AgentContext
+from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
+from digideep.agent.noises import Noise
+from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.policy.base import PolicyBase
+from digideep.utility.checks import require_between
+from digideep.utility.component import Description, build, describe
+from digideep.utility.seeding import make_generator
+
+
+def critic_targets(batch: Transitions, target_actor: Any, target_critics: Any) -> Tensor:
+    """What the critics should say: reward, and the discounted value of the next observation.
+
+    Args:
+        batch: B transitions.
+        target_actor: maps observations to actions.
+        target_critics: map observations and actions to values (num, B).
+
+    Returns:
+        float32 (B,).
+    """
+    values = target_critics(batch.next_observations, target_actor(batch.next_observations)).amin(0)
+    return batch.rewards + batch.discounts * values
+
+
+def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The squared error of each critic, summed. Returns: the loss; metrics (2,) and absolute errors (B,)."""
+    values = critics(batch.observations, batch.actions)  # (num, B)
+    errors = values - targets
+    loss = (batch.weights * errors.square()).mean(-1).sum()
+    return loss, (torch.stack([loss, values.mean()]).detach(), errors.abs().mean(0).detach())
+
+
+def actor_loss(actor: Any, observations: Tensor, critics: Any) -> tuple[Tensor, Tensor]:
+    """Value of the actor's own actions, negated. Returns: the loss; metrics (1,).
+
+    The mean over the batch. Differs from the original digideep, whose sum let the step grow with the batch.
+    """
+    loss = -critics(observations, actor(observations), 1).mean()
+    return loss, loss.detach()[None]
+
+
+class DDPG(OffPolicyAgent):
+    """Learns a deterministic policy from one critic.
+
+    Args:
+        context: what exists at run time.
+        observation_path: which observation the policy sees.
+        policy: description of a policy with an `actor` and one of `critics` as in `DeterministicPolicy`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
+        noise: description of a `Noise`, for exploration.
+        gamma: discount per step, in [0, 1].
+        polyak_factor: share of a network in its target's update. Usual: 0.001 to 0.02.
+        lr_actor: learning rate. Usual: 1e-4 to 1e-3.
+        lr_critic: likewise.
+        optimizer: description of an optimizer.
+        compile: "auto", "on" or "off", see `GradientStep`.
+        planned_frames: of the whole run, for `compile="auto"`.
+    """
+
+    metrics = ("critic_loss", "q_value", "actor_loss")
+
+    def __init__(
+        self,
+        context: AgentContext,
+        *,
+        observation_path: str = "/agent",
+        policy: Description,
+        sampler: Description,
+        noise: Description,
+        gamma: float,
+        polyak_factor: float,
+        lr_actor: float,
+        lr_critic: float,
+        optimizer: Description | None = None,
+        compile: str = "auto",
+        planned_frames: int = 0,
+    ):
+        super().__init__(context, observation_path, sampler, gamma)
+        for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic)):
+            require_between(name, lr)
+        self.policy = build(
+            policy,
+            PolicyBase,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            generator=self.init_generator,
+        ).to(self.device)
+        self.noise = build(noise, Noise, generator=make_generator(context.seed, "agent", self.name, "noise"))
+
+        rule = build(optimizer or describe(Adam), Optimizer)
+        self.critic_step = GradientStep(self.policy.critics, critic_loss, rule)
+        self.actor_step = GradientStep(self.policy.actor, actor_loss, rule)
+        self.target_critics = Averager(self.critic_step, polyak_factor)
+        self.target_actor = Averager(self.actor_step, polyak_factor)
+        for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
+            step.set_lr(lr)
+        planned_steps = int(planned_frames * self.sampler.ratio)
+        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
+
+    @torch.inference_mode()
+    def action_generator(
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
+    ) -> dict[str, Any]:
+        """See `AgentBase`. The noise is the exploration."""
+        actions = self.policy.act(self.to_tensor(observations[self.observation_path])).numpy(force=True)
+        return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
+
+    def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """See `OffPolicyAgent`."""
+        return self._learn(batch)
+
+    def learn_once(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """The critic's step, the actor's and the targets'; compiled as one function."""
+        with torch.no_grad():
+            targets = critic_targets(batch, self.target_actor.network, self.target_critics.network)
+        critic, errors = self.critic_step.take(batch, targets)
+        actor = self.actor_step.take(batch.observations, self.critic_step.frozen)
+        self.target_critics.update()
+        self.target_actor.update()
+        return torch.cat([critic, actor]), errors
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of `OffPolicyAgent`, the noise, the optimizers and the targets."""
+        return {
+            **super().state_dict(),
+            "noise": self.noise.state_dict(),
+            "critic_optimizer": self.critic_step.state_dict(),
+            "actor_optimizer": self.actor_step.state_dict(),
+            "target_critics": self.target_critics.flat,
+            "target_actor": self.target_actor.flat,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        super().load_state_dict(state)
+        self.noise.load_state_dict(state["noise"])
+        self.critic_step.load_state_dict(state["critic_optimizer"])
+        self.actor_step.load_state_dict(state["actor_optimizer"])
+        self.target_critics.flat.copy_(state["target_critics"])
+        self.target_actor.flat.copy_(state["target_actor"])

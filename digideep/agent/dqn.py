@@ -1,0 +1,156 @@
+"""Deep Q-learning, with double, dueling and n-step variants. Source: Mnih et al. 2015, Nature 518, Algorithm 1.
+
+Top to bottom: the loss of the action values, the agent: acting, the step. The dueling network is the policy's, the
+n-step return the replay's.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from digideep.agent.base import AgentContext
+from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
+from digideep.agent.noises import EpsilonGreedy
+from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.policy.base import PolicyBase
+from digideep.utility.checks import require, require_int
+from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import as_schedule
+from digideep.utility.seeding import make_generator
+
+
+def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_double: bool) -> Tensor:
+    """What the critic should say: reward, and the discounted value of the next observation.
+
+    Args:
+        batch: B transitions.
+        critic: maps observations to values (B, A).
+        target_critic: likewise.
+        is_double: the critic chooses the next action and its target judges it. Source: van Hasselt et al. 2016,
+            arXiv:1509.06461, Eq. 4.
+
+    Returns:
+        float32 (B,).
+    """
+    values = target_critic(batch.next_observations)
+    chooser = critic(batch.next_observations) if is_double else values
+    values = values.gather(-1, chooser.argmax(-1, keepdim=True)).squeeze(-1)
+    return batch.rewards + batch.discounts * values
+
+
+def critic_loss(critic: Any, batch: Transitions, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Huber's loss of the actions that were taken. Returns: the loss; metrics (2,) and absolute errors (B,)."""
+    values = critic(batch.observations).gather(-1, batch.actions[:, None]).squeeze(-1)  # (B,)
+    loss = (batch.weights * huber_loss(values, targets, reduction="none")).mean()
+    return loss, (torch.stack([loss, values.mean()]).detach(), (values - targets).abs().detach())
+
+
+class DQN(OffPolicyAgent):
+    """Learns the values of numbered actions; explores by random ones.
+
+    Args:
+        context: what exists at run time.
+        observation_path: which observation the policy sees.
+        policy: description of a policy such as `ActionValues`.
+        sampler: description of a sampler of replayed transitions, such as `Replay`.
+        epsilon: chance of a random action, a number or a schedule over frames.
+        gamma: discount per step, in [0, 1].
+        polyak_factor: share of the network in its target's update; 1 copies it.
+        target_update_interval: gradient steps from one update of the target to the next.
+        is_double: see `critic_targets`.
+        lr: learning rate, a number or a schedule over gradient steps. Usual: 1e-4 to 2e-3.
+        max_grad_norm: limit of the gradient's norm; None for no limit.
+        optimizer: description of an optimizer.
+        compile: "auto", "on" or "off", see `GradientStep`.
+        planned_frames: of the whole run, for `compile="auto"`.
+    """
+
+    metrics = ("critic_loss", "q_value")
+
+    def __init__(
+        self,
+        context: AgentContext,
+        *,
+        observation_path: str = "/agent",
+        policy: Description,
+        sampler: Description,
+        epsilon: float | Description,
+        gamma: float,
+        polyak_factor: float = 1.0,
+        target_update_interval: int,
+        is_double: bool = True,
+        lr: float | Description,
+        max_grad_norm: float | None = 10.0,
+        optimizer: Description | None = None,
+        compile: str = "auto",
+        planned_frames: int = 0,
+    ):
+        super().__init__(context, observation_path, sampler, gamma)
+        require_int("target_update_interval", target_update_interval, 1)
+        require(isinstance(is_double, bool), "is_double", is_double, "true or false")
+        self.target_update_interval, self.is_double = target_update_interval, is_double
+        self.policy = build(
+            policy,
+            PolicyBase,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            generator=self.init_generator,
+        ).to(self.device)
+        self.noise = EpsilonGreedy(
+            make_generator(context.seed, "agent", self.name, "noise"),
+            int(self.action_space.n),  # type: ignore[attr-defined]  # the policy has refused other spaces
+            epsilon=epsilon,
+        )
+
+        rule = build(optimizer or describe(Adam), Optimizer)
+        self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
+        self.target_critic = Averager(self.critic_step, polyak_factor)
+        self.lr = as_schedule(lr)
+        planned_steps = int(planned_frames * self.sampler.ratio)
+        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
+
+    @torch.inference_mode()
+    def action_generator(
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
+    ) -> dict[str, Any]:
+        """See `AgentBase`. Random actions are the exploration."""
+        actions = self.policy.act(self.to_tensor(observations[self.observation_path])).numpy(force=True)
+        return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
+
+    def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """See `OffPolicyAgent`."""
+        self.critic_step.set_lr(self.lr(self.n_updates))
+        metrics, errors = self._learn(batch)
+        if (self.n_updates + 1) % self.target_update_interval == 0:
+            self.target_critic.update()
+        return metrics, errors
+
+    def learn_once(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """The step; compiled as one function."""
+        with torch.no_grad():
+            targets = critic_targets(batch, self.critic_step.frozen, self.target_critic.network, self.is_double)
+        return self.critic_step.take(batch, targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of `OffPolicyAgent`, the noise, the optimizer and the target."""
+        return {
+            **super().state_dict(),
+            "noise": self.noise.state_dict(),
+            "critic_optimizer": self.critic_step.state_dict(),
+            "target_critic": self.target_critic.flat,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        super().load_state_dict(state)
+        self.noise.load_state_dict(state["noise"])
+        self.critic_step.load_state_dict(state["critic_optimizer"])
+        self.target_critic.flat.copy_(state["target_critic"])

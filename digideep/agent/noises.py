@@ -1,0 +1,114 @@
+"""Noise processes: how agents with a deterministic policy explore. Part of the agent, saved with it.
+
+Actions are in [-1, 1], which the environment's edge scales: so a noise of 0.1 is 5 % of any action range.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from digideep.utility.checks import require_between
+from digideep.utility.component import Component, Description
+from digideep.utility.schedule import as_schedule
+from digideep.utility.seeding import generator_state, set_generator_state
+
+
+class Noise(Component):
+    """Changes the actions of one vector of workers.
+
+    Args:
+        generator: owned by the noise from here on.
+    """
+
+    def __init__(self, generator: np.random.Generator):
+        self.generator = generator
+
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+        """Explore.
+
+        Args:
+            actions: float32 (N, A) in [-1, 1], or int64 (N,).
+            masks: bool (N,), False where the episode is over and the action will be ignored.
+            frames: collected so far.
+
+        Returns:
+            New actions, within the range.
+        """
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs."""
+        return {"generator": generator_state(self.generator)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        set_generator_state(self.generator, state["generator"])
+
+
+class GaussianNoise(Noise):
+    """Independent normal noise. Source: Fujimoto et al. 2018, arXiv:1802.09477, Section 6.1 (std 0.1).
+
+    Args:
+        std: in the unit of actions.
+    """
+
+    def __init__(self, generator: np.random.Generator, *, std: float):
+        super().__init__(generator)
+        require_between("std", std)
+        self.std = std
+
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+        noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
+        return np.clip(actions + noise, -1, 1)
+
+
+class OrnsteinUhlenbeckNoise(Noise):
+    """Noise that drifts: each worker's begins at 0 with each episode. Source: Lillicrap et al. 2016, arXiv:1509.02971.
+
+    Args:
+        std: of the steps of the process, in the unit of actions.
+        theta: pull towards 0 in each step, in [0, 1].
+    """
+
+    def __init__(self, generator: np.random.Generator, *, std: float, theta: float = 0.15):
+        super().__init__(generator)
+        require_between("std", std)
+        require_between("theta", theta, 0, 1)
+        self.std, self.theta = std, theta
+        self._level = np.zeros((0, 0), np.float32)
+
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+        if self._level.shape != actions.shape:
+            self._level = np.zeros(actions.shape, np.float32)
+        noise = self.generator.standard_normal(actions.shape, np.float32)
+        self._level += np.float32(self.std) * noise - np.float32(self.theta) * self._level
+        changed = np.clip(actions + self._level, -1, 1)
+        self._level[~masks] = 0  # the next row begins an episode
+        return changed
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generator, and where the processes are."""
+        return {**super().state_dict(), "level": self._level}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        super().load_state_dict(state)
+        self._level = np.array(state["level"])
+
+
+class EpsilonGreedy(Noise):
+    """A random action now and then, uniform over all of them.
+
+    Args:
+        num_actions: how many there are.
+        epsilon: the chance of it, in [0, 1], a number or a schedule over frames.
+    """
+
+    def __init__(self, generator: np.random.Generator, num_actions: int, *, epsilon: float | Description):
+        super().__init__(generator)
+        self.num_actions, self.epsilon = num_actions, as_schedule(epsilon)
+        require_between("epsilon", self.epsilon(0), 0, 1)
+
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+        is_random = self.generator.random(len(actions)) < self.epsilon(frames)
+        return np.where(is_random, self.generator.integers(self.num_actions, size=len(actions)), actions)

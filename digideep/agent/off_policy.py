@@ -1,0 +1,88 @@
+"""What replay methods share: one turn of drawing and learning, as often as the sampler says.
+
+The mathematics of a method stands in its own file; here is none.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from digideep.agent.base import AgentBase, AgentContext
+from digideep.utility.checks import require_between
+from digideep.utility.component import Description
+from digideep.utility.errors import UsageError
+
+
+class Transitions(NamedTuple):
+    """A batch: where B transitions started, and what to bootstrap from."""
+
+    observations: Tensor  # (B, ...)
+    actions: Tensor  # int64 (B,) or float32 (B, A), in [-1, 1]
+    rewards: Tensor  # float32 (B,), discounted sum over the steps before the bootstrap
+    discounts: Tensor  # float32 (B,), of the bootstrap; 0 at a termination
+    next_observations: Tensor  # (B, ...)
+    weights: Tensor  # float32 (B,), 1 unless priorities are in use
+
+
+class OffPolicyAgent(AgentBase):
+    """Learns from replayed transitions. A subclass implements `action_generator` and `learn`, and names `metrics`.
+
+    Args:
+        context: what exists at run time.
+        observation_path: which observation the policy sees.
+        sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
+        gamma: discount per step, in [0, 1].
+    """
+
+    is_off_policy = True
+    metrics: tuple[str, ...]
+
+    def __init__(self, context: AgentContext, observation_path: str, sampler: Description, gamma: float):
+        super().__init__(context, observation_path)
+        require_between("gamma", gamma, 0, 1)
+        self.sampler: Any = self.make_sampler(sampler)
+        if not hasattr(self.sampler, "steps_due"):
+            name = type(self.sampler).__name__
+            raise UsageError(
+                f"{name} cannot say how often to draw. Expected one such as digideep.memory.replay.Replay."
+            )
+        self.keys = {"observations": f"/observations{observation_path}", "actions": f"/agents/{self.name}/actions"}
+        self.sampler_info = {**self.keys, "gamma": gamma, "generator": self.numpy_generator}
+
+    def draw(self) -> Transitions:
+        """A batch from the memory, in memory that torch allocated."""
+        chunk, (observations, actions) = self.sampler(self.memory, self.sampler_info), self.keys.values()
+        keys = (observations, actions, "/rewards", "/discounts", observations + "_2", "/weights")
+        return Transitions(*(self.to_tensor(chunk[key]) for key in keys))
+
+    def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """One gradient step. Returns: what `metrics` names, (K,), and absolute errors of the action values, (B,)."""
+        raise NotImplementedError
+
+    def update(self) -> dict[str, float]:
+        """Take the gradient steps that are due. Returns: the means of `metrics` over them; nothing if none was due."""
+        with self.profiler(f"update/{self.name}"):
+            steps = self.sampler.steps_due(self.memory)
+            if not steps:
+                return {}
+            totals = torch.zeros(len(self.metrics), device=self.device)
+            for _ in range(steps):
+                with self.profiler("sample"):
+                    batch = self.draw()
+                with self.profiler("step"):
+                    values, errors = self.learn(batch)
+                    totals += values
+                    self.sampler.note_errors(errors)
+                self.n_updates += 1
+            means = (totals / steps).tolist()
+            return self.check_finite(dict(zip(self.metrics, means, strict=True)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of `AgentBase`, and the sampler's counters."""
+        return {**super().state_dict(), "sampler": self.sampler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` left off."""
+        super().load_state_dict(state)
+        self.sampler.load_state_dict(state["sampler"])

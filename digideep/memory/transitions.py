@@ -1,0 +1,114 @@
+"""Sampler units for replay: which transitions to draw from the Memory, and what a learner needs of them.
+
+They compose as all units do (see `sampler.py`): a unit that draws takes the Memory and returns a `Draw`, the next one
+gathers the rows. Nothing here looks at more of the memory than is drawn.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from digideep.memory.generic import Chunk, Memory
+
+_MAX_REDRAWS = 1000
+
+
+class Draw(NamedTuple):
+    """Transitions of a memory, by where they start."""
+
+    memory: Memory
+    workers: np.ndarray  # int64 (B,)
+    rows: np.ndarray  # int64 (B,)
+    weights: np.ndarray  # float32 (B,), importance-sampling weights, the largest possible being 1
+
+
+def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
+    """`info["batch_size"]` transitions, each as likely as any other, with replacement.
+
+    Rows that start none (half-steps) are drawn again until there are none: they are few, so that no list of the valid
+    ones needs to be kept. With `info["stack"]` frames, transitions whose frames have been overwritten are left out.
+
+    Raises:
+        RuntimeError: if no transition can be found.
+    """
+    generator, masks, size = info["generator"], memory.buffer["/masks"], info["batch_size"]
+    oldest, count = memory.oldest, memory.num_starts
+    history = info.get("stack", 1) - 1
+    if memory.n_chunks > memory.buffer_chunk_len:
+        oldest, count = oldest + history, count - history
+    workers, rows = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    wanted = np.arange(size)
+    for _ in range(_MAX_REDRAWS if count > 0 else 0):
+        workers[wanted] = generator.integers(memory.num_workers, size=len(wanted))
+        rows[wanted] = (oldest + generator.integers(count, size=len(wanted))) % memory.num_steps
+        wanted = np.flatnonzero(~masks[workers, rows, 0])
+        if not len(wanted):
+            return Draw(memory, workers, rows, np.ones(size, np.float32))
+    raise RuntimeError(
+        f"No transition can be drawn from a memory of {memory.num_steps} steps, {count} of them with a successor. "
+        "Raise memory_size_in_chunks."
+    )
+
+
+def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
+    """What a learner needs of the transitions that were drawn.
+
+    A return of n steps stops early at either end of an episode and at the newest row. A termination removes the
+    bootstrap; everything else bootstraps from the observation that it stopped at, so that a truncated episode
+    bootstraps from its true last observation. Source: Sutton and Barto 2018, Eq. 7.1.
+
+    Args:
+        draw: from a unit that draws.
+        info: "observations" and "actions", their keys; "gamma" in [0, 1]; "n_step_return", steps before the bootstrap
+            (1 by default); "stack", frames that an observation consists of (1 by default).
+
+    Returns:
+        path -> (B, ...): the observations and actions under their keys; "<observations>_2", those to bootstrap from;
+        "/rewards" float32, the discounted sum; "/discounts" float32, what to multiply the bootstrap with, 0 at a
+        termination; "/weights" float32.
+    """
+    memory, workers, rows, weights = draw
+    buffer, gamma, head = memory.buffer, info["gamma"], memory.head
+    rewards, masks, terminations = (buffer[key][..., 0] for key in ("/rewards", "/masks", "/terminations"))
+
+    last = memory.successor(rows)
+    returns = rewards[workers, rows]
+    discounts = np.float32(gamma) * ~terminations[workers, rows]
+    for _ in range(1, info.get("n_step_return", 1)):
+        goes_on = masks[workers, last] & (last != head)
+        here = np.where(goes_on, last, rows)  # any valid row where it does not go on
+        returns += np.where(goes_on, discounts * rewards[workers, here], 0)
+        discounts = np.where(goes_on, discounts * np.float32(gamma) * ~terminations[workers, here], discounts)
+        last = np.where(goes_on, memory.successor(here), last)
+    stack = info.get("stack", 1)
+    return {
+        info["observations"]: gather_stacked(memory, info["observations"], workers, rows, stack),
+        info["observations"] + "_2": gather_stacked(memory, info["observations"], workers, last, stack),
+        info["actions"]: buffer[info["actions"]][workers, rows],
+        "/rewards": returns,
+        "/discounts": discounts,
+        "/weights": weights,
+    }
+
+
+def gather_stacked(memory: Memory, key: str, workers: np.ndarray, rows: np.ndarray, stack: int) -> np.ndarray:
+    """The last `stack` frames up to each row, oldest first; before an episode's first frame, that frame again.
+
+    Frames are stored once, whatever the stack. Differs from zeros as padding in some libraries: gymnasium's
+    FrameStackObservation repeats the first frame too.
+
+    Returns:
+        (B, stack, ...); (B, ...) for a stack of 1.
+    """
+    array = memory.buffer[key]
+    if stack == 1:
+        return array[workers, rows]
+    frames = np.empty((len(rows), stack, *array.shape[2:]), array.dtype)
+    frames[:, -1] = array[workers, rows]
+    masks, oldest = memory.buffer["/masks"][..., 0], memory.oldest
+    for position in range(stack - 2, -1, -1):
+        before = memory.predecessor(rows)
+        # A half-step before this row was the end of another episode.
+        rows = np.where(masks[workers, before] & (rows != oldest), before, rows)
+        frames[:, position] = array[workers, rows]
+    return frames

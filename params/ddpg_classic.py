@@ -1,0 +1,53 @@
+"""DDPG on classic control: Pendulum-v1 by default. `python main.py --params params/ddpg_classic.py`"""
+
+from digideep.agent.ddpg import DDPG
+from digideep.agent.noises import OrnsteinUhlenbeckNoise
+from digideep.parameters import shared
+from digideep.pipeline.runner import Runner
+from digideep.policy.continuous import DeterministicPolicy
+from digideep.utility.component import describe
+
+cpanel = shared.replay_panel() | {
+    "model_name": "Pendulum-v1",
+    # 20 x 1,000 cycles of one frame: 20,000 frames
+    "number_epochs": 20,
+    "epoch_size": 1000,
+    "num_workers": 1,
+    "n_steps": 1,
+    # RL-Zoo's DDPG for Pendulum-v1: lr, batch, size of memory, gamma and polyak_factor
+    "memory_size_in_chunks": 200_000,
+    "warm_start": 1000,  # 5 episodes; RL-Zoo spends half of the run on random actions
+    "gradient_steps_per_frame": 1.0,
+    "batch_size": 256,
+    "gamma": 0.98,
+    "polyak_factor": 0.005,
+    # Lillicrap et al. 2016, arXiv:1509.02971, Section 7: the noise
+    "noise_std": 0.2,
+    "theta": 0.15,
+    "lr_actor": 1e-3,
+    "lr_critic": 1e-3,
+    "hidden_size": 256,
+}
+
+
+def gen_params(cpanel):
+    """The parameter tree of a run."""
+    agent = describe(
+        DDPG,
+        policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1),
+        sampler=shared.replay_sampler(cpanel),
+        noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),
+        gamma=cpanel["gamma"],
+        polyak_factor=cpanel["polyak_factor"],
+        lr_actor=cpanel["lr_actor"],
+        lr_critic=cpanel["lr_critic"],
+        compile=cpanel["compile"],
+        planned_frames=shared.planned_frames(cpanel),
+    )
+    return {
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, []),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
+        "agents": {"agent": agent},
+    }

@@ -1,0 +1,195 @@
+"""What replay methods share: when to learn, from what, and that details which break results are in place."""
+
+import numpy as np
+import pytest
+import torch
+
+from digideep.agent import ddpg, dqn, sac, td3
+from digideep.agent.ddpg import DDPG
+from digideep.agent.dqn import DQN
+from digideep.agent.sac import SAC
+from digideep.agent.td3 import TD3
+from digideep.environment.spaces import ActionEdge
+from digideep.memory.generic import Memory
+from digideep.memory.priorities import Priorities
+from digideep.policy.base import PolicyBase
+from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
+from digideep.utility.component import describe
+from digideep.utility.errors import NonFiniteError, UsageError
+from tests.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
+
+CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
+
+
+@pytest.mark.parametrize("cls", CONTINUOUS)
+def test_a_one_step_bandit_with_actions_from_2_to_5_learns_the_best_one_inside(cls):
+    changes = {"alpha": 0.01, "automatic_entropy_tuning": False} if cls is SAC else {}
+    policy = SquashedGaussianPolicy if cls is SAC else DeterministicPolicy
+    changes["policy"] = describe(policy, hidden_sizes=[64], num_critics=1 if cls is DDPG else 2)
+    replay = {"gradient_steps_per_frame": 3.0, "learning_starts": 120}
+    agent, _ = practise(cls, "Bandit-v0", 60, warm_start=240, replay=replay, lr_critic=1e-2, lr_actor=2e-3, **changes)
+    observation = {"/agent": np.zeros((1, 1), np.float32)}
+    action = agent.action_generator(observation, None, np.ones(1, bool), True)["actions"]
+    assert ActionEdge(Bandit.action_space)(action)[0, 0] == pytest.approx(4.25, abs=0.15)
+
+
+def test_a_time_limit_does_not_end_the_value_of_a_chain():
+    # Reward 1 for ever, cut after 20 steps, gamma 0.9: the value is 10. As if the cut were an end, it would be 6.9.
+    agent, _ = practise(DQN, "ConstantReward-v0", 150, module="tests.environments", target_update_interval=10, lr=1e-2)
+    assert agent.policy(torch.ones(1, 1)).max().item() == pytest.approx(10, abs=0.7)
+
+
+def test_warm_start_actions_cover_the_whole_range_evenly():
+    agent = practise(TD3, "Bandit-v0", 250, warm_start=2000, replay={"learning_starts": 10**9}, num_workers=2)[0]
+    rows = agent.memory.buffer["/masks"][:, :1000, 0]
+    actions = ActionEdge(Bandit.action_space)(agent.memory.buffer["/agents/agent/actions"][:, :1000][rows])
+    counts, _ = np.histogram(actions, bins=10, range=(2, 5))
+    assert counts.sum() == rows.sum() > 900
+    assert abs(counts - rows.sum() / 10).max() < 5 * (rows.sum() / 10) ** 0.5
+    assert actions.min() < 2.02
+    assert actions.max() > 4.98
+
+
+@pytest.mark.parametrize(("workers", "ratio"), [(1, 1.0), (3, 1.0), (3, 0.1), (2, 2.5), (4, 0.3)])
+def test_gradient_steps_follow_the_frames_however_many_workers_collect_them(workers, ratio):
+    memory = Memory(chunk_sample_len=1, buffer_chunk_len=200)
+    replay = {"batch_size": 2, "learning_starts": 20, "gradient_steps_per_frame": ratio}
+    agent = make_agent(DQN, memory=memory, replay=replay)
+    shape = (workers, 2, 1)
+    chunk = {
+        "/observations/agent": np.zeros((workers, 2, 3), np.float32), "/masks": np.ones(shape, bool),
+        "/rewards": np.zeros(shape, np.float32), "/terminations": np.zeros(shape, bool),
+        "/agents/agent/actions": np.zeros((workers, 2), np.int64),
+    }  # fmt: skip
+    for _ in range(100):
+        memory.store(chunk)
+        agent.update()
+    starts = -(-20 // workers)  # the cycle with which learning starts
+    assert agent.n_updates == int(round((100 - starts + 1) * workers * ratio, 6))
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_targets_and_predictions_have_the_same_shape(cls):
+    module = {DDPG: ddpg, TD3: td3, SAC: sac, DQN: dqn}[cls]
+    agent, batch = make_agent(cls), make_batch(cls, size=7)
+    noise = torch.zeros(7, 2)
+    if cls is DQN:
+        targets = module.critic_targets(batch, agent.policy, agent.policy, True)
+        values = agent.policy(batch.observations)[torch.arange(7), batch.actions][None]
+        critics, size = agent.policy, lambda error: torch.where(error.abs() < 1, error**2 / 2, error.abs() - 0.5)
+    else:
+        extra = {DDPG: (), TD3: (noise,), SAC: (noise, torch.tensor(0.3))}[cls]
+        targets = module.critic_targets(batch, agent.policy.actor, agent.policy.critics, *extra)
+        values, critics = agent.policy.critics(batch.observations, batch.actions), agent.policy.critics
+        size = (lambda error: error**2 / 2) if cls is SAC else (lambda error: error**2)
+    assert targets.shape == (7,)
+    assert values.shape == ({SAC: 2, TD3: 2}.get(cls, 1), 7)
+    by_hand = sum(size(values[c, b] - targets[b]) for c in range(len(values)) for b in range(7)) / 7
+    loss, (metrics, errors) = module.critic_loss(critics, batch, targets)
+    torch.testing.assert_close(loss, by_hand)
+    torch.testing.assert_close(errors, (values - targets).abs().mean(0))
+    assert metrics.shape == (2,)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
+    batch = make_batch(cls)
+    agents = [make_agent(cls), make_agent(cls)]
+    weights = torch.ones(32)
+    weights[5] = 0
+    other = batch.rewards.clone()
+    other[5] = 1e3
+    agents[0].learn(batch._replace(weights=weights))
+    agents[1].learn(batch._replace(weights=weights, rewards=other))
+    assert torch.equal(agents[0].critic_step.flat, agents[1].critic_step.flat)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_restored_agent_goes_on_exactly(cls):
+    first, second = make_agent(cls, seed=1), make_agent(cls, seed=2)
+    for seed in range(3):
+        first.learn(make_batch(cls, seed=seed))
+        first.n_updates += 1
+    state = first.state_dict()
+    second.load_state_dict({key: copy_of(value) for key, value in state.items()})
+    for agent in (first, second):
+        for seed in range(3, 6):
+            agent.learn(make_batch(cls, seed=seed))
+            agent.n_updates += 1
+    observation = {"/agent": np.ones((4, 3), np.float32)}
+    actions = [
+        agent.action_generator(observation, None, np.ones(4, bool), False)["actions"] for agent in (first, second)
+    ]
+    np.testing.assert_array_equal(*actions)
+    for ours, theirs in zip(leaves(first.state_dict()), leaves(second.state_dict()), strict=True):
+        assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
+
+
+def copy_of(value):
+    if isinstance(value, dict):
+        return {key: copy_of(inner) for key, inner in value.items()}
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
+def leaves(state):
+    return [leaf for value in state.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_deterministic_actions_draw_nothing_and_stay_within_the_range(cls):
+    agent = make_agent(cls)
+    before = leaves(agent.state_dict())
+    observation = {"/agent": np.full((5, 3), 100, np.float32)}
+    choices = [agent.action_generator(observation, None, np.ones(5, bool), True)["actions"] for _ in range(2)]
+    np.testing.assert_array_equal(*choices)
+    for ours, theirs in zip(before, leaves(agent.state_dict()), strict=True):
+        assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
+    noisy = agent.action_generator(observation, None, np.ones(5, bool), False)["actions"]
+    assert noisy.dtype == (np.int64 if cls is DQN else np.float32)
+    if cls is not DQN:
+        assert abs(noisy).max() <= 1
+
+
+@pytest.mark.parametrize("cls", [SAC, *(pytest.param(cls, marks=pytest.mark.learning) for cls in (DDPG, TD3, DQN))])
+def test_the_compiled_step_equals_the_eager_one(cls):
+    agents = [make_agent(cls, compile=choice) for choice in ("off", "on")]
+    for agent in agents:
+        for seed in range(4):
+            metrics, _ = agent.learn(make_batch(cls, seed=seed))
+            agent.n_updates += 1
+        agent.last_metrics = metrics
+    torch.testing.assert_close(agents[0].last_metrics, agents[1].last_metrics, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(agents[0].critic_step.flat, agents[1].critic_step.flat, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_prioritised_replay_learns_which_transitions_surprise(cls):
+    name, module = ("ConstantReward-v0", "tests.environments") if cls is DQN else ("Bandit-v0", "tests.replay")
+    agent, _ = practise(cls, name, 20, module=module, replay={"priorities": describe(Priorities)})
+    leaves = agent.sampler.priorities.state_dict()["leaves"]
+    assert agent.n_updates > 50
+    assert len(np.unique(leaves)) > 10
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_metric():
+    agent, _ = practise(TD3, "Bandit-v0", 9)
+    agent.memory.buffer["/rewards"][:] = np.nan
+    agent.memory.store(agent.memory.copy_chunks(8, 9))
+    with pytest.raises(NonFiniteError, match="critic_loss of agent 'agent' is nan in update"):
+        agent.update()
+
+
+@pytest.mark.parametrize(
+    ("cls", "actions", "message"),
+    [(SAC, CHOICE, "needs actions in a bounded Box"), (DQN, UNIT, "ActionValues needs Discrete actions")],
+)
+def test_an_action_space_that_does_not_fit_is_refused(cls, actions, message):
+    with pytest.raises(UsageError, match=message):
+        make_agent(cls, LINE, actions)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    first, second, other = (make_agent(SAC, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(first.critic_step.flat, second.critic_step.flat)
+    assert not torch.equal(first.critic_step.flat, other.critic_step.flat)
+    assert isinstance(first.policy, PolicyBase)
