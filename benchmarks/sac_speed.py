@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BEFORE, TIMED = 1_500, 5_000  # frames
+BEFORE, TIMED = 1_200, 2_000  # frames
 
 OURS = """
 import json, time
