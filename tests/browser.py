@@ -12,6 +12,9 @@ _FLAGS = (
 
 def look(url, profile, *more):
     """What it shows: the document after its scripts have run, and what the page complained about."""
+    assert CHROMIUM is not None, (
+        "the tests look at pages in Chromium: install it, such as with apt-get install chromium"
+    )
     command = [CHROMIUM, *_FLAGS.split(), f"--user-data-dir={profile}", *more, "--dump-dom", url]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
