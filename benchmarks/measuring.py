@@ -163,7 +163,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, module: str, description: str | None, runs: int = 3):
         super().__init__(prog=f"python -m benchmarks.{module}", description=description, allow_abbrev=False)
         self.add_argument("--runs", type=positive, default=runs, help=f"of each, in turns ({runs})")
-        self.add_argument("--results", type=Path, default=ROOT / "benchmarks/RESULTS.md", help="file with the tables")
+        self.add_argument("--results", type=existing, default=ROOT / "benchmarks/RESULTS.md", help="file with the tables")
 
     def add_peers(self) -> None:
         """--peers, the Python of the peers."""
@@ -179,6 +179,13 @@ def require_peers(parser: Parser, peers: str) -> None:
     """Refuse a Python that is not there."""
     if not os.access(peers, os.X_OK):
         parser.error(f"--peers {peers} is not there: 'make bench' installs it, or give another Python")
+
+
+def existing(text: str) -> Path:
+    """The path of a file that is there, for argparse."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is not there: give a file with the marks of the tables")
+    return Path(text)
 
 
 def positive(text: str) -> int:

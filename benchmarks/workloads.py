@@ -171,7 +171,7 @@ _DQN_CART_POLE = Workload(
 _PPO_PONG = Workload(
     "PPO, Pong: 8 environments x 128 steps, 4 epochs, minibatches of 256, one NatureCNN for policy and values",
     "params/ppo_atari.py",
-    {"num_workers": 8, "n_steps": 128, "n_update": 4, "num_mini_batches": 4, "num_threads": 2},
+    {"num_threads": 2, "use_clipped_value_loss": False},
     epoch_frames=2_048,
     cycle_frames=1_024,
     epochs=2,
@@ -180,7 +180,15 @@ _PPO_PONG = Workload(
         "PongNoFrameskip-v4",
         num_envs=8,
         policy="CnnPolicy",
-        parameters={"n_steps": 128, "batch_size": 256, "n_epochs": 4, "vf_coef": 0.5, "ent_coef": 0.01},
+        parameters={
+            "n_steps": 128,
+            "batch_size": 256,
+            "n_epochs": 4,
+            "vf_coef": 0.5,
+            "ent_coef": 0.01,
+            "clip_range": 0.1,
+            "learning_rate": 2.5e-4,
+        },
     ),
     variants={"bf16": {"precision": "bf16"}},
 )

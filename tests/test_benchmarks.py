@@ -48,6 +48,10 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
         assert cpanel["value_loss_coef"] == theirs["vf_coef"]
         assert cpanel["entropy_coef"] == theirs.get("ent_coef", 0.0)
         assert cpanel["lr"] == theirs.get("learning_rate", 3e-4)
+        assert cpanel["use_clipped_value_loss"] is False
+        assert cpanel["recompute_advantages"] is False
+        assert cpanel["normalize_advantages"] is True
+        assert cpanel["clip_param"] == theirs.get("clip_range", 0.2)
         assert (cpanel["tau"], cpanel["max_grad_norm"]) == (0.95, 0.5)  # defaults of theirs
     else:
         due = Fraction(theirs["gradient_steps"], theirs["train_freq"] * peer.num_envs)
@@ -131,6 +135,7 @@ def test_collection_is_compared_with_one_process_and_with_gymnasium():
         (compare, ["--epochs", "x"], "'x' is no positive integer"),
         (compare, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
         (startup, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
+        (collection, ["--results", "/nowhere/R.md"], "/nowhere/R.md is not there"),
         (collection, ["--measure", "x"], "invalid choice: 'x'"),
     ],
 )
