@@ -163,7 +163,9 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, module: str, description: str | None, runs: int = 3):
         super().__init__(prog=f"python -m benchmarks.{module}", description=description, allow_abbrev=False)
         self.add_argument("--runs", type=positive, default=runs, help=f"of each, in turns ({runs})")
-        self.add_argument("--results", type=existing, default=ROOT / "benchmarks/RESULTS.md", help="file with the tables")
+        self.add_argument(
+            "--results", type=existing, default=ROOT / "benchmarks/RESULTS.md", help="file with the tables"
+        )
 
     def add_peers(self) -> None:
         """--peers, the Python of the peers."""
