@@ -79,6 +79,8 @@ def stochastic_act(policy: Any) -> Act | None:
     if type(policy) is not StochasticPolicy or not _is_plain(policy):
         return None
     head = policy.head
+    if type(head) not in (CategoricalHead, GaussianHead):
+        return None
     try:
         network = Perceptron(*policy.actor, head.linear)
     except LookupError:
@@ -104,10 +106,10 @@ def stochastic_act(policy: Any) -> Act | None:
         z = (actions - mean) * np.exp(-log_std)
         return actions, (np.float32(-0.5) * z * z - log_std - np.float32(_HALF_LOG_TWO_PI)).sum(-1)
 
-    if isinstance(head, GaussianHead):
-        log_std = _array(head.log_std)
-        return choose_vector
-    return choose_number if isinstance(head, CategoricalHead) else None
+    if type(head) is CategoricalHead:
+        return choose_number
+    log_std = _array(head.log_std)  # type: ignore[arg-type]  # of a GaussianHead
+    return choose_vector
 
 
 def values_act(policy: Any) -> Act | None:
