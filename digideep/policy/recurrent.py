@@ -1,0 +1,119 @@
+"""Policies that remember: encoder, recurrent core, heads."""
+
+import gymnasium as gym
+import torch
+from torch import Tensor, nn
+
+from digideep.policy.base import PolicyBase
+from digideep.policy.cells import make_core
+from digideep.policy.distributions import Categorical, DiagonalGaussian, make_head, orthogonal_linear
+from digideep.policy.networks import multilayer_perceptron
+from digideep.utility.checks import require, require_between
+from digideep.utility.errors import UsageError
+
+
+class RecurrentPolicy(PolicyBase):
+    """An actor and a critic with a memory: observations -> encoder -> GRU or LSTM -> head.
+
+    Actor and critic have networks of their own, as in sb3-contrib's RecurrentPPO, unless `is_shared`: then one encoder
+    and one core serve both heads, which costs half as much and pays where the encoder is large (images).
+
+    Its state is one vector for each worker, float32 (B, state_size): for each part (h; of an LSTM, then c) the actor's
+    and the critic's side by side. Zeros are the state before a first observation.
+
+    Args:
+        observation_space: a one-dimensional Box.
+        action_space: Discrete or a one-dimensional Box.
+        generator: draws the weights.
+        cell: "gru" or "lstm".
+        core_size: units of the core.
+        hidden_sizes: of the encoder before it.
+        activation: after each layer of the encoder.
+        is_shared: actor and critic share encoder and core.
+        log_std_init: start of the Gaussian's log-standard-deviation, in the action unit of [-1, 1].
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        generator: torch.Generator,
+        *,
+        cell: str = "gru",
+        core_size: int = 64,
+        hidden_sizes: list[int],
+        activation: str = "tanh",
+        is_shared: bool = False,
+        log_std_init: float = 0.0,
+    ):
+        super().__init__()
+        require(isinstance(is_shared, bool), "is_shared", is_shared, "true or false")
+        require_between("log_std_init", log_std_init, -20, 2)
+        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
+            raise UsageError(f"RecurrentPolicy needs a one-dimensional Box as observation, got {observation_space}.")
+        size = observation_space.shape[0]
+        num = 1 if is_shared else 2
+        self.encoders = nn.ModuleList(
+            multilayer_perceptron(size, hidden_sizes, activation, generator) for _ in range(num)
+        )
+        self.core = make_core(cell, num, hidden_sizes[-1], core_size, generator)
+        self.state_size = self.core.state_size
+        self.head = make_head(action_space, core_size, generator, log_std_init)
+        self.value_head = orthogonal_linear(core_size, 1, 1.0, generator)
+
+    def walk(
+        self, observations: Tensor, state: Tensor, masks: Tensor
+    ) -> tuple[Categorical | DiagonalGaussian, Tensor, Tensor]:
+        """Along S sequences of T rows each, given one after the other.
+
+        Args:
+            observations: float32 (S * T, D).
+            state: float32 (S, state_size), before the first row of each sequence.
+            masks: bool (S, T), False where a row is a half-step: the state is zero in the row after it.
+
+        Returns:
+            Distributions over actions and values of all rows, (S * T, ...), and the states after the last rows.
+        """
+        keep = torch.ones_like(masks, dtype=torch.float32)
+        keep[:, 1:] = masks[:, :-1]
+        features = torch.stack([encoder(observations) for encoder in self.encoders])
+        outputs, state = self.core(features, state, keep)
+        return self.head(outputs[0]), self.value_head(outputs[-1]).squeeze(-1), state
+
+    def act(
+        self, observations: Tensor, state: Tensor, generator: torch.Generator, deterministic: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose actions.
+
+        Args:
+            observations: float32 (B, D).
+            state: float32 (B, state_size), before these observations.
+            generator: draws the sample; untouched if deterministic.
+            deterministic: take the mode of the distribution.
+
+        Returns:
+            Actions, int64 (B,) or float32 (B, A), their log-probabilities, float32 (B,), and the state after them.
+        """
+        masks = torch.ones(len(state), 1, dtype=torch.bool, device=state.device)
+        distribution, _, state = self.walk(observations, state, masks)
+        actions = distribution.mode() if deterministic else distribution.sample(generator)
+        return actions, distribution.log_prob(actions), state
+
+    def value(self, observations: Tensor, state: Tensor, masks: Tensor) -> Tensor:
+        """Arguments as in `walk`. Returns: float32 (S * T,)."""
+        return self.walk(observations, state, masks)[1]
+
+    def forward(
+        self, observations: Tensor, actions: Tensor, state: Tensor, masks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What a loss needs.
+
+        Args:
+            observations, state, masks: as in `walk`.
+            actions: int64 (S * T,) or float32 (S * T, A).
+
+        Returns:
+            Log-probabilities, entropies and values, each float32 (S * T,). Those of half-steps mean nothing.
+        """
+        distribution, values, _ = self.walk(observations, state, masks)
+        return distribution.log_prob(actions), distribution.entropy(), values
