@@ -14,18 +14,20 @@ from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.errors import UsageError
 from digideep.utility.schedule import as_schedule
 
+_IMAGE_ROWS = 256  # whose values are computed at once
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 
 
 class Trajectories(NamedTuple):
     """A chunk as tensors, its rows flattened to B = N * (T + 1)."""
 
-    observations: Tensor  # float32 (B, D)
+    observations: Observations  # float32 (B, D), or path -> (B, ...)
     actions: Tensor  # int64 (B,) or float32 (B, A)
     log_p: Tensor  # float32 (B,), of the action when it was chosen
     values: Tensor  # float32 (B,), before the update
@@ -34,6 +36,11 @@ class Trajectories(NamedTuple):
     # Of recurrent policies only:
     states: Tensor | None = None  # float32 (B, H), the hidden state before the row
     masks: Tensor | None = None  # bool (B,), whether a transition starts there
+
+    def take(self, rows: Tensor) -> "Trajectories":
+        """Args: rows: int64 (M,). Returns: these rows only."""
+        observations, *others = self
+        return Trajectories(take_rows(observations, rows), *(None if each is None else each[rows] for each in others))
 
 
 def ppo_loss(
@@ -67,8 +74,7 @@ def ppo_loss(
     Returns:
         The loss, 0-dimensional, and what `METRICS` names, (5,).
     """
-    flat = rows.flatten()
-    batch = Trajectories(*(None if tensor is None else tensor[flat] for tensor in data))
+    batch = data.take(rows.flatten())
     if data.states is None or batch.masks is None:
         log_p, entropies, values = policy(batch.observations, batch.actions)
     else:
@@ -138,7 +144,7 @@ class PPO(AgentBase):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`, or, if it has a
             `state_size`, as in `RecurrentPolicy`.
         sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`; for a recurrent
@@ -166,7 +172,7 @@ class PPO(AgentBase):
         self,
         context: AgentContext,
         *,
-        observation_path: str = "/agent",
+        observation_path: str | list[str] | None = "/agent",
         policy: Description,
         sampler: Description,
         gamma: float,
@@ -233,15 +239,12 @@ class PPO(AgentBase):
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
         agent = f"/agents/{self.name}"
-        self.keys = {
-            "observations": f"/observations{observation_path}",
-            "actions": f"{agent}/actions",
-            "log_p": f"{agent}/artifacts/action_log_p",
-        }
+        self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
         self.is_recurrent = self.policy.state_size > 0
         if self.is_recurrent:
             self.keys["states"] = f"{agent}/hidden_state"
-        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *self.keys.values()]}
+        observations = [f"/observations{path}" for path in self.observation_paths]
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
         if self.is_recurrent and "sequence_length" not in getattr(self.sampler, "info", {}):
             raise UsageError(
@@ -262,7 +265,7 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        seen = self.to_tensor(observations[self.observation_path])
+        seen = self.observe(observations)
         if hidden_state is None:
             actions, log_p = self.policy.act(seen, self.generator, deterministic)
             return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
@@ -285,13 +288,14 @@ class PPO(AgentBase):
             clip_param = torch.tensor(self.clip_param(self.n_updates), device=self.device)
 
             with self.profiler("advantages"):
-                data = self.estimate(chunk, self._tensors(chunk))
+                data = self._tensors(chunk)
+                data = self.estimate(chunk, data, data.values)
                 explained = self._explained_variance(data, rows)
             totals, num_steps = torch.zeros(len(METRICS), device=self.device), 0
             for epoch in range(self.n_update):
                 if epoch and self.recompute_advantages:
                     with self.profiler("advantages"):
-                        data = self.estimate(chunk, data)
+                        data = self.estimate(chunk, data, self._values(data, num_workers))
                 with self.profiler("step"):
                     order = torch.from_numpy(shuffled_minibatches(units, size, self.numpy_generator)).to(self.device)
                     before = totals.clone()
@@ -308,29 +312,40 @@ class PPO(AgentBase):
 
     def _tensors(self, chunk: dict[str, np.ndarray]) -> Trajectories:
         """What does not change during an update; the values are those before it."""
-        observations, actions, log_p, *states = (
-            self.to_tensor(chunk[key].reshape(-1, *chunk[key].shape[2:])) for key in self.keys.values()
-        )
+
+        def rows_of(key: str) -> np.ndarray:
+            return chunk[key].reshape(-1, *chunk[key].shape[2:])
+
+        observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
+        actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
         data = Trajectories(observations, actions, log_p, nothing, nothing, nothing)
         if states:
             masks = chunk["/masks"][..., 0].copy()
             masks[:, -1] = False  # no step was taken there yet
             data = data._replace(states=states[0], masks=self.to_tensor(masks.reshape(-1)))
-        return data._replace(values=self._values(data, *chunk["/masks"].shape[:2]).clone())
+        return data._replace(values=self._values(data, len(chunk["/masks"])).clone())
 
     @torch.inference_mode()
-    def _values(self, data: Trajectories, num_workers: int, length: int) -> Tensor:
-        """Of all rows, (B,); a recurrent policy walks along the chunk from the states before its first rows."""
-        if data.states is None or data.masks is None:
-            return self.policy.value(data.observations)
-        states = data.states.view(num_workers, length, -1)[:, 0]
-        return self.policy.value(data.observations, states, data.masks.view(num_workers, length))
+    def _values(self, data: Trajectories, num_workers: int) -> Tensor:
+        """The values of all rows, float32 (B,): in one forward pass, with images in slices that fit into the cache.
 
-    def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories) -> Trajectories:
-        """Advantages and returns under the current value function; all rows in one forward pass."""
+        A recurrent policy walks along the chunk, from the states that it had at the first rows.
+        """
+        observations = data.observations
+        if data.states is not None and data.masks is not None:
+            states, masks = (tensor.unflatten(0, (num_workers, -1)) for tensor in (data.states, data.masks))
+            return self.policy.value(observations, states[:, 0], masks)
+        if isinstance(observations, Tensor):
+            return self.policy.value(observations)
+        total = len(next(iter(observations.values())))
+        slices = (slice(first, first + _IMAGE_ROWS) for first in range(0, total, _IMAGE_ROWS))
+        return torch.cat([self.policy.value({path: o[rows] for path, o in observations.items()}) for rows in slices])
+
+    def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories, value: Tensor) -> Trajectories:
+        """Advantages and returns. Args: value: of each row under the current value function, float32 (B,)."""
         shape = chunk["/masks"].shape[:2]
-        values = self._values(data, *shape).numpy(force=True).reshape(shape)
+        values = value.numpy(force=True).reshape(shape)
         advantages = np.zeros(shape, np.float32)
         advantages[:, :-1] = generalized_advantages(
             chunk["/rewards"][:, :-1, 0],

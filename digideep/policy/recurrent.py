@@ -7,35 +7,37 @@ from torch import Tensor, nn
 from digideep.policy.base import PolicyBase
 from digideep.policy.cells import make_core
 from digideep.policy.distributions import Categorical, DiagonalGaussian, make_head, orthogonal_linear
+from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
 from digideep.utility.checks import require, require_between
-from digideep.utility.errors import UsageError
+from digideep.utility.component import Description
 
 
 class RecurrentPolicy(PolicyBase):
-    """An actor and a critic with a memory: observations -> encoder -> GRU or LSTM -> head.
+    """An actor and a critic with a memory: observations -> layers -> GRU or LSTM -> head.
 
-    Actor and critic have networks of their own, as in sb3-contrib's RecurrentPPO, unless `is_shared`: then one encoder
-    and one core serve both heads, which costs half as much and pays where the encoder is large (images).
+    Actor and critic have layers and a core of their own, as in sb3-contrib's RecurrentPPO, unless `is_shared`: then one
+    core serves both heads, which costs half as much. An encoder of images is shared, as in `StochasticPolicy`.
 
     Its state is one vector for each worker, float32 (B, state_size): for each part (h; of an LSTM, then c) the actor's
     and the critic's side by side. Zeros are the state before a first observation.
 
     Args:
-        observation_space: a one-dimensional Box.
+        observation_space: a one-dimensional Box, or spaces by path.
         action_space: Discrete or a one-dimensional Box.
         generator: draws the weights.
         cell: "gru" or "lstm".
         core_size: units of the core.
-        hidden_sizes: of the encoder before it.
-        activation: after each layer of the encoder.
-        is_shared: actor and critic share encoder and core.
+        hidden_sizes: of the layers before it; may be empty behind an encoder of images.
+        activation: after each of these layers.
+        is_shared: actor and critic share layers and core.
         log_std_init: start of the Gaussian's log-standard-deviation, in the action unit of [-1, 1].
+        encoder: description of the encoder before all that, see `make_encoder`; None decides by the spaces.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: ObservationSpace,
         action_space: gym.Space,
         generator: torch.Generator,
         *,
@@ -45,29 +47,29 @@ class RecurrentPolicy(PolicyBase):
         activation: str = "tanh",
         is_shared: bool = False,
         log_std_init: float = 0.0,
+        encoder: Description | None = None,
     ):
         super().__init__()
         require(isinstance(is_shared, bool), "is_shared", is_shared, "true or false")
         require_between("log_std_init", log_std_init, -20, 2)
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-            raise UsageError(f"RecurrentPolicy needs a one-dimensional Box as observation, got {observation_space}.")
-        size = observation_space.shape[0]
-        num = 1 if is_shared else 2
-        self.encoders = nn.ModuleList(
-            multilayer_perceptron(size, hidden_sizes, activation, generator) for _ in range(num)
+        self.encoder, size = make_trunk(observation_space, generator, encoder)
+        num, may_be_empty = 1 if is_shared else 2, self.encoder is not None
+        self.layers = nn.ModuleList(
+            multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
+            for _ in range(num)
         )
-        self.core = make_core(cell, num, hidden_sizes[-1], core_size, generator)
+        self.core = make_core(cell, num, [size, *hidden_sizes][-1], core_size, generator)
         self.state_size = self.core.state_size
         self.head = make_head(action_space, core_size, generator, log_std_init)
         self.value_head = orthogonal_linear(core_size, 1, 1.0, generator)
 
     def walk(
-        self, observations: Tensor, state: Tensor, masks: Tensor
+        self, observations: Observations, state: Tensor, masks: Tensor
     ) -> tuple[Categorical | DiagonalGaussian, Tensor, Tensor]:
         """Along S sequences of T rows each, given one after the other.
 
         Args:
-            observations: float32 (S * T, D).
+            observations: float32 (S * T, D), or path -> (S * T, ...).
             state: float32 (S, state_size), before the first row of each sequence.
             masks: bool (S, T), False where a row is a half-step: the state is zero in the row after it.
 
@@ -76,17 +78,17 @@ class RecurrentPolicy(PolicyBase):
         """
         keep = torch.ones_like(masks, dtype=torch.float32)
         keep[:, 1:] = masks[:, :-1]
-        features = torch.stack([encoder(observations) for encoder in self.encoders])
-        outputs, state = self.core(features, state, keep)
+        encoded = encode(self.encoder, observations)
+        outputs, state = self.core(torch.stack([layers(encoded) for layers in self.layers]), state, keep)
         return self.head(outputs[0]), self.value_head(outputs[-1]).squeeze(-1), state
 
     def act(
-        self, observations: Tensor, state: Tensor, generator: torch.Generator, deterministic: bool
+        self, observations: Observations, state: Tensor, generator: torch.Generator, deterministic: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions.
 
         Args:
-            observations: float32 (B, D).
+            observations: float32 (B, D), or path -> (B, ...).
             state: float32 (B, state_size), before these observations.
             generator: draws the sample; untouched if deterministic.
             deterministic: take the mode of the distribution.
@@ -99,12 +101,12 @@ class RecurrentPolicy(PolicyBase):
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions), state
 
-    def value(self, observations: Tensor, state: Tensor, masks: Tensor) -> Tensor:
+    def value(self, observations: Observations, state: Tensor, masks: Tensor) -> Tensor:
         """Arguments as in `walk`. Returns: float32 (S * T,)."""
         return self.walk(observations, state, masks)[1]
 
     def forward(
-        self, observations: Tensor, actions: Tensor, state: Tensor, masks: Tensor
+        self, observations: Observations, actions: Tensor, state: Tensor, masks: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What a loss needs.
 
