@@ -2,14 +2,15 @@
 
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
-from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    environment_tree, explorer_tree, memory_tree, newest_sampler, recurrence_panel, runner_parameters, session_panel,
+    stochastic_policy,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
-from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | {
+cpanel = session_panel() | recurrence_panel() | {
     "model_name": "CartPole-v1",
     # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
     "number_epochs": 24,
@@ -40,8 +41,8 @@ def gen_params(cpanel):
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     agent = describe(
         PPO,
-        policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
-        sampler=describe(NewestChunk),
+        policy=stochastic_policy(cpanel, [cpanel["actor_feature_size"]] * 2),
+        sampler=newest_sampler(cpanel),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],

