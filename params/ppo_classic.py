@@ -3,14 +3,20 @@
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, newest_sampler, recurrence_panel, runner_parameters, session_panel,
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    newest_sampler,
+    recurrence_panel,
+    runner_parameters,
+    session_panel,
     stochastic_policy,
 )  # fmt: skip
 from digideep.pipeline.runner import Runner
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | recurrence_panel() | {
+cpanel = session_panel() | {
     "model_name": "CartPole-v1",
     # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
     "number_epochs": 24,
@@ -33,6 +39,7 @@ cpanel = session_panel() | recurrence_panel() | {
     "normalize_advantages": True,
     "recompute_advantages": True,
     "actor_feature_size": 64,
+    **recurrence_panel(),
 }
 
 

@@ -4,14 +4,20 @@ from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.parameters.shared import (
-    environment_tree, explorer_tree, memory_tree, newest_sampler, recurrence_panel, runner_parameters, session_panel,
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    newest_sampler,
+    recurrence_panel,
+    runner_parameters,
+    session_panel,
     stochastic_policy,
 )  # fmt: skip
 from digideep.pipeline.runner import Runner
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | recurrence_panel() | {
+cpanel = session_panel() | {
     "model_name": "HalfCheetah-v5",
     # 49 x 10 cycles of 4 x 512 frames: 1,003,520 frames
     "number_epochs": 49,
@@ -36,6 +42,7 @@ cpanel = session_panel() | recurrence_panel() | {
     "recompute_advantages": True,
     "log_std_init": -0.5,
     "actor_feature_size": 64,
+    **recurrence_panel(),
 }
 
 

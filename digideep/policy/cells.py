@@ -48,7 +48,7 @@ def _gru_backward(
     grad: Tensor, weight: Tensor, keep: Tensor, before: Tensor, rz: Tensor, candidates: Tensor, recurrent: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, h, weight and bias, of the outputs' gradient (T, K, S, H)."""
-    steps, networks, sequences, size = grad.shape
+    _, networks, sequences, size = grad.shape
     r, z = rz.split(size, -1)
     slope_n = (1 - z) * (1 - candidates * candidates)
     # Of the gates' recurrent part by the output, step by step: r, z, n.
@@ -96,7 +96,7 @@ def _lstm_backward(
     grad: Tensor, weight: Tensor, keep: Tensor, cells: Tensor, before: Tensor, cells_before: Tensor, gates: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of x, h, c and weight, of the outputs' gradient (T, K, S, H)."""
-    steps, networks, sequences, size = grad.shape
+    _, networks, sequences, size = grad.shape
     i, f, o, g = gates.split(size, -1)
     tanh = cells.tanh()
     cell_slope = o * (1 - tanh * tanh)  # of the cell by the output

@@ -154,7 +154,9 @@ def test_no_gradient_passes_from_one_sequence_to_another():
 def test_actor_and_critic_have_parameters_of_their_own_unless_shared():
     for is_shared in (False, True):
         policy = make_policy(is_shared=is_shared)
-        policy.value(randn(4, 3), torch.zeros(1, policy.state_size), torch.ones(1, 4, dtype=torch.bool)).sum().backward()
+        policy.value(
+            randn(4, 3), torch.zeros(1, policy.state_size), torch.ones(1, 4, dtype=torch.bool)
+        ).sum().backward()
         of_actor = policy.core.weight.grad[0]
         assert bool(of_actor.any()) is is_shared
         assert policy.state_size == (8 if is_shared else 16)
