@@ -52,6 +52,7 @@ def gen_params(cpanel):
     hidden_sizes = [cpanel["actor_feature_size"]] * 2
     agent = describe(
         PPO,
+        observation_path=cpanel["observation_path"],
         policy=stochastic_policy(cpanel, hidden_sizes, log_std_init=cpanel["log_std_init"]),
         sampler=newest_sampler(cpanel),
         gamma=cpanel["gamma"],

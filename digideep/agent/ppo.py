@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from digideep.agent.advantages import generalized_advantages
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
 from digideep.policy.base import PolicyBase
-from digideep.policy.encoders import Observations, take_rows
+from digideep.policy.observations import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.errors import UsageError
@@ -28,11 +28,12 @@ class Trajectories(NamedTuple):
     """A chunk as tensors, its rows flattened to B = N * (T + 1)."""
 
     observations: Observations  # float32 (B, D), or path -> (B, ...)
-    actions: Tensor  # int64 (B,) or float32 (B, A)
+    actions: Tensor  # int64 (B,) or (B, A), or float32 (B, A)
     log_p: Tensor  # float32 (B,), of the action when it was chosen
     values: Tensor  # float32 (B,), before the update
     advantages: Tensor  # float32 (B,)
     returns: Tensor  # float32 (B,), targets of the value function
+    allowed: Tensor | None = None  # bool (B, choices), the action mask, if it is in use
     # Of recurrent policies only:
     states: Tensor | None = None  # float32 (B, H), the hidden state before the row
     masks: Tensor | None = None  # bool (B,), whether a transition starts there
@@ -75,11 +76,12 @@ def ppo_loss(
         The loss, 0-dimensional, and what `METRICS` names, (5,).
     """
     batch = data.take(rows.flatten())
+    mask = () if batch.allowed is None else (batch.allowed,)
     if data.states is None or batch.masks is None:
-        log_p, entropies, values = policy(batch.observations, batch.actions)
+        log_p, entropies, values = policy(batch.observations, batch.actions, *mask)
     else:
         states, masks = data.states[rows[:, 0]], batch.masks.view(rows.shape)
-        log_p, entropies, values = policy(batch.observations, batch.actions, states, masks)
+        log_p, entropies, values = policy(batch.observations, batch.actions, states, masks, *mask)
         log_p = torch.where(batch.masks, log_p, batch.log_p)
     mean, advantages = mean_over(batch.masks), batch.advantages
     if normalize_advantages:
@@ -145,6 +147,7 @@ class PPO(AgentBase):
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees, or several; see `AgentBase`.
+        use_action_mask: see `AgentBase`.
         policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`, or, if it has a
             `state_size`, as in `RecurrentPolicy`.
         sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`; for a recurrent
@@ -173,6 +176,7 @@ class PPO(AgentBase):
         context: AgentContext,
         *,
         observation_path: str | list[str] | None = "/agent",
+        use_action_mask: bool = False,
         policy: Description,
         sampler: Description,
         gamma: float,
@@ -192,7 +196,7 @@ class PPO(AgentBase):
         compile: str = "auto",
         planned_updates: int = 0,
     ):
-        super().__init__(context, observation_path)
+        super().__init__(context, observation_path, use_action_mask)
         require_between("gamma", gamma, 0, 1)
         require_between("gae_lambda", gae_lambda, 0, 1)
         require_int("n_update", n_update, 1)
@@ -244,7 +248,8 @@ class PPO(AgentBase):
         if self.is_recurrent:
             self.keys["states"] = f"{agent}/hidden_state"
         observations = [f"/observations{path}" for path in self.observation_paths]
-        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *self.keys.values()]}
+        mask = [ACTION_MASK] if self.use_action_mask else []
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
         if self.is_recurrent and "sequence_length" not in getattr(self.sampler, "info", {}):
             raise UsageError(
@@ -265,11 +270,13 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        seen = self.observe(observations)
+        seen, allowed = self.observe(observations), self.allowed(observations)
+        mask = () if allowed is None else (self.to_tensor(allowed),)
         if hidden_state is None:
-            actions, log_p = self.policy.act(seen, self.generator, deterministic)
+            actions, log_p = self.policy.act(seen, self.generator, deterministic, *mask)
             return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
-        actions, log_p, states = self.policy.act(seen, self.to_tensor(hidden_state), self.generator, deterministic)
+        before = self.to_tensor(hidden_state)
+        actions, log_p, states = self.policy.act(seen, before, self.generator, deterministic, *mask)
         return {
             "actions": actions.numpy(force=True),
             "hidden_state": states.numpy(force=True),
@@ -319,7 +326,8 @@ class PPO(AgentBase):
         observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
         actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
-        data = Trajectories(observations, actions, log_p, nothing, nothing, nothing)
+        allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None
+        data = Trajectories(observations, actions, log_p, nothing, nothing, nothing, allowed)
         if states:
             masks = chunk["/masks"][..., 0].copy()
             masks[:, -1] = False  # no step was taken there yet

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.infos import info_templates
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.utility.component import Component, Description
 from digideep.utility.errors import UsageError
@@ -25,7 +26,8 @@ class EnvironmentSpec(Component):
         kwargs: keyword arguments of its constructor.
         max_episode_steps: time limit in steps; None keeps the registered one.
         from_module: a module that registers the environment when it is imported.
-        observation_key: path of an observation that is no Dict.
+        observation_key: path of an observation that is neither Dict nor Tuple.
+        info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
     """
 
@@ -34,25 +36,27 @@ class EnvironmentSpec(Component):
     max_episode_steps: int | None = None
     from_module: str | None = None
     observation_key: str = "/agent"
+    info_keys: list[str] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What an environment tells of itself before the first step."""
+    """What an environment tells of itself before the first step. `infos`: zeros of each info that is kept, by path."""
 
     observation_spaces: ObservationSpaces
     action_space: gym.Space
     agent_action_space: gym.Space
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def row_bytes(self) -> int:
-        """What a row of one worker takes in a chunk: observations, action, mask, reward and termination."""
+        """What a row of one worker takes in a chunk: observations, infos, action, mask, reward and termination."""
         arrays = [*self.observation_spaces.values(), self.agent_action_space]
         sizes = (math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize for space in arrays)
-        return sum(sizes) + 1 + 4 + 1
+        return sum(sizes) + sum(info.nbytes for info in self.infos.values()) + 1 + 4 + 1
 
 
 def make_environment(
@@ -152,6 +156,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             agent_action_space=agent_action_space(environment.action_space),
             max_episode_steps=environment.spec.max_episode_steps if environment.spec else None,
             render_modes=tuple(environment.metadata.get("render_modes", ())),
+            infos=info_templates(environment, spec.info_keys),
         )
     finally:
         environment.close()

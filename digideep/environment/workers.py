@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
 from digideep.environment.spaces import observation_reader
 from digideep.utility.errors import WorkerError
@@ -45,6 +46,7 @@ class Worker:
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
         self.actions: list[np.ndarray] = []
+        self.info: dict[str, Any] = {}  # of the newest observation
         self.is_ended = False
         self.episode_return, self.episode_length = 0.0, 0
 
@@ -60,13 +62,14 @@ class Worker:
     def _begin(self) -> Any:
         self.actions, self.is_ended = [], False
         self.episode_return, self.episode_length = 0.0, 0
-        return self.environment.reset(seed=self.episode_seed)[0]
+        observation, self.info = self.environment.reset(seed=self.episode_seed)
+        return observation
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
         """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
         self.actions.append(action)
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
-        observation, reward, terminated, truncated, _ = self.environment.step(action.copy())
+        observation, reward, terminated, truncated, self.info = self.environment.step(action.copy())
         self.is_ended = bool(terminated or truncated)
         self.episode_return += float(reward)
         self.episode_length += 1
@@ -102,7 +105,7 @@ class Rows:
 
     Attributes:
         workers: which of the explorer's workers these rows are of.
-        observations: path -> array (N, ...), what follows the last step.
+        observations: path -> array (N, ...), what follows the last step. infos: likewise.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         returns: float64 (N,) and lengths: int64 (N,), sums over the episode so far.
@@ -112,6 +115,7 @@ class Rows:
         spaces, action_space = info.observation_spaces, info.action_space
         self.workers = slice(0, num_workers)
         self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
+        self.infos = {path: allocate((num_workers, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
         self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
@@ -127,6 +131,7 @@ class Rows:
                 setattr(part, name, value[workers])
         part.workers = workers
         part.observations = {path: array[workers] for path, array in self.observations.items()}
+        part.infos = {path: array[workers] for path, array in self.infos.items()}
         return part
 
 
@@ -140,15 +145,17 @@ class Batch:
         self._readers = [(array, observation_reader(space, path)) for path, array in rows.observations.items()]
         self._is_discrete = not rows.actions.shape[1:]
 
-    def _write(self, rank: int, observation: Any) -> None:
+    def _write(self, worker: Worker, observation: Any) -> None:
         for array, read in self._readers:
-            array[rank] = read(observation)
+            array[worker.rank] = read(observation)
+        for path, array in self.rows.infos.items():
+            self._guarded(worker, write_info, array, worker.rank, path[1:], worker.info)
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
         rows = self.rows
         for worker in self.workers:
-            self._write(worker.rank, self._guarded(worker, worker.reset))
+            self._write(worker, self._guarded(worker, worker.reset))
             rows.ended[worker.rank] = rows.terminations[worker.rank] = False
             rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
 
@@ -165,7 +172,7 @@ class Batch:
                 # Discrete environments look their action up: give them a number that is their own, not a view.
                 action = action[()] if self._is_discrete else action.copy()
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
-            self._write(rank, observation)
+            self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
             rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
 
@@ -199,7 +206,7 @@ class Batch:
             observation = self._guarded(worker, worker.load_state_dict, saved)
             if observation is None:
                 continue
-            self._write(worker.rank, observation)
+            self._write(worker, observation)
             rows, rank = self.rows, worker.rank
             rows.ended[rank], rows.returns[rank] = worker.is_ended, worker.episode_return
             rows.lengths[rank] = worker.episode_length

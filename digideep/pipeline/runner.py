@@ -138,7 +138,7 @@ class Runner(Component):
         for name, description in self.tree["agents"].items():
             context = AgentContext(
                 name, self.memory, self.info.observation_spaces, self.info.agent_action_space,
-                self.session.device, self.seed, self.profiler,
+                self.session.device, self.seed, self.profiler, self.info.infos,
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
         self.explorer: dict[str, Explorer] = {}

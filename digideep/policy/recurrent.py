@@ -1,14 +1,17 @@
 """Policies that remember: encoder, recurrent core, heads."""
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
 from digideep.policy.base import PolicyBase
 from digideep.policy.cells import make_core
-from digideep.policy.distributions import Categorical, DiagonalGaussian, make_head, orthogonal_linear
-from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
+from digideep.policy.distributions import make_head, orthogonal_linear
+from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
+from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require, require_between
 from digideep.utility.component import Description
 
@@ -24,7 +27,7 @@ class RecurrentPolicy(PolicyBase):
 
     Args:
         observation_space: a one-dimensional Box, or spaces by path.
-        action_space: Discrete or a one-dimensional Box.
+        action_space: Discrete; or MultiDiscrete, MultiBinary or Box of one dimension.
         generator: draws the weights.
         cell: "gru" or "lstm".
         core_size: units of the core.
@@ -64,14 +67,15 @@ class RecurrentPolicy(PolicyBase):
         self.value_head = orthogonal_linear(core_size, 1, 1.0, generator)
 
     def walk(
-        self, observations: Observations, state: Tensor, masks: Tensor
-    ) -> tuple[Categorical | DiagonalGaussian, Tensor, Tensor]:
+        self, observations: Observations, state: Tensor, masks: Tensor, allowed: Tensor | None = None
+    ) -> tuple[Any, Tensor, Tensor]:
         """Along S sequences of T rows each, given one after the other.
 
         Args:
             observations: float32 (S * T, D), or path -> (S * T, ...).
             state: float32 (S, state_size), before the first row of each sequence.
             masks: bool (S, T), False where a row is a half-step: the state is zero in the row after it.
+            allowed: bool (S * T, choices), the action mask; None allows everything.
 
         Returns:
             Distributions over actions and values of all rows, (S * T, ...), and the states after the last rows.
@@ -80,10 +84,15 @@ class RecurrentPolicy(PolicyBase):
         keep[:, 1:] = masks[:, :-1]
         encoded = encode(self.encoder, observations)
         outputs, state = self.core(torch.stack([layers(encoded) for layers in self.layers]), state, keep)
-        return self.head(outputs[0]), self.value_head(outputs[-1]).squeeze(-1), state
+        return self.head(outputs[0], allowed), self.value_head(outputs[-1]).squeeze(-1), state
 
     def act(
-        self, observations: Observations, state: Tensor, generator: torch.Generator, deterministic: bool
+        self,
+        observations: Observations,
+        state: Tensor,
+        generator: torch.Generator,
+        deterministic: bool,
+        allowed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Choose actions.
 
@@ -92,12 +101,14 @@ class RecurrentPolicy(PolicyBase):
             state: float32 (B, state_size), before these observations.
             generator: draws the sample; untouched if deterministic.
             deterministic: take the mode of the distribution.
+            allowed: bool (B, choices), the action mask; None allows everything.
 
         Returns:
-            Actions, int64 (B,) or float32 (B, A), their log-probabilities, float32 (B,), and the state after them.
+            Actions, int64 (B,) or (B, A) or float32 (B, A), their log-probabilities, float32 (B,), and the
+            state after them.
         """
         masks = torch.ones(len(state), 1, dtype=torch.bool, device=state.device)
-        distribution, _, state = self.walk(observations, state, masks)
+        distribution, _, state = self.walk(observations, state, masks, allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions), state
 
@@ -106,16 +117,21 @@ class RecurrentPolicy(PolicyBase):
         return self.walk(observations, state, masks)[1]
 
     def forward(
-        self, observations: Observations, actions: Tensor, state: Tensor, masks: Tensor
+        self,
+        observations: Observations,
+        actions: Tensor,
+        state: Tensor,
+        masks: Tensor,
+        allowed: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What a loss needs.
 
         Args:
-            observations, state, masks: as in `walk`.
-            actions: int64 (S * T,) or float32 (S * T, A).
+            observations, state, masks, allowed: as in `walk`.
+            actions: int64 (S * T,) or (S * T, A), or float32 (S * T, A).
 
         Returns:
             Log-probabilities, entropies and values, each float32 (S * T,). Those of half-steps mean nothing.
         """
-        distribution, values, _ = self.walk(observations, state, masks)
+        distribution, values, _ = self.walk(observations, state, masks, allowed)
         return distribution.log_prob(actions), distribution.entropy(), values

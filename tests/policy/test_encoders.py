@@ -8,16 +8,8 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
-from digideep.policy.encoders import (
-    Flatten,
-    Fusion,
-    ImageEncoder,
-    ImpalaResNet,
-    NatureCNN,
-    VectorEncoder,
-    is_image,
-    make_encoder,
-)
+from digideep.policy.encoders import Fusion, ImageEncoder, ImpalaResNet, NatureCNN, VectorEncoder, make_encoder
+from digideep.policy.observations import Flatten, is_image
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import UsageError

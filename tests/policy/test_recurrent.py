@@ -172,6 +172,14 @@ def test_weights_come_from_the_generator_and_a_cell_starts_by_remembering(cell):
     torch.testing.assert_close(gate @ gate.t(), torch.eye(8), atol=1e-5, rtol=0)
 
 
+def test_what_is_not_allowed_is_never_chosen():
+    policy, allowed = make_policy(), torch.tensor([[False, False, True, False]]).expand(50, 4)
+    state = torch.zeros(50, policy.state_size)
+    actions, log_p, _ = policy.act(randn(50, 3), state, generator(), False, allowed)
+    assert actions.unique().tolist() == [2]
+    assert not log_p.any()
+
+
 def test_images_go_through_an_encoder_before_the_core():
     space = {"/image": gym.spaces.Box(0, 255, (36, 36, 3), "uint8"), "/speed": gym.spaces.Box(-1, 1, (2,))}
     policy = RecurrentPolicy(space, gym.spaces.Box(-1, 1, (2,)), generator(), core_size=8, hidden_sizes=[])
