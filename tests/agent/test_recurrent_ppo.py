@@ -83,34 +83,34 @@ def test_a_standard_deviation_over_some_rows_is_that_of_these_rows():
     torch.testing.assert_close(standard_deviation(values, masks), values[masks].std())
 
 
-def test_the_compiled_step_equals_the_eager_one():
+@pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.learning)])  # 15 s each
+def test_the_compiled_step_equals_the_eager_one(cell):
     # Tolerance: the gradients of 20 Adam steps differ by rounding only.
-    rows, steps = torch.arange(12).view(2, 6), []
+    rows = torch.arange(12).view(2, 6)
     generator = torch.Generator().manual_seed(3)
     masks = torch.ones(12, dtype=torch.bool)
     masks[[3, 11]] = False
     randn = {name: torch.randn(12, generator=generator) for name in ("log_p", "values", "advantages", "returns")}
     observations = torch.randn(12, 3, generator=generator)
     actions = torch.randint(2, (12,), generator=generator)
-    for cell in ("gru", "lstm"):
-        policies = [
-            RecurrentPolicy(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2), torch.Generator().manual_seed(0),
-                            cell=cell, core_size=8, hidden_sizes=[8])
-            for _ in range(2)
-        ]  # fmt: skip
-        states = torch.randn(12, policies[0].state_size, generator=generator)
-        data = Trajectories(observations, actions, **randn, states=states, masks=masks)
+    policies = [
+        RecurrentPolicy(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2), torch.Generator().manual_seed(0),
+                        cell=cell, core_size=8, hidden_sizes=[8])
+        for _ in range(2)
+    ]  # fmt: skip
+    states = torch.randn(12, policies[0].state_size, generator=generator)
+    data = Trajectories(observations, actions, **randn, states=states, masks=masks)
 
-        def loss(policy, data, rows):
-            return ppo_loss(policy, data, rows, torch.tensor(0.2), **COEFFICIENTS | {"normalize_advantages": True})
+    def loss(policy, data, rows):
+        return ppo_loss(policy, data, rows, torch.tensor(0.2), **COEFFICIENTS | {"normalize_advantages": True})
 
-        steps = [
-            GradientStep(policy, loss, Adam(eps=1e-5), max_grad_norm=0.5, compile=choice)
-            for policy, choice in zip(policies, ("off", "on"), strict=True)
-        ]
-        for _ in range(20):
-            torch.testing.assert_close(steps[0](1e-3, data, rows), steps[1](1e-3, data, rows), atol=2e-6, rtol=1e-5)
-        torch.testing.assert_close(steps[0].flat, steps[1].flat, atol=2e-6, rtol=1e-5)
+    steps = [
+        GradientStep(policy, loss, Adam(eps=1e-5), max_grad_norm=0.5, compile=choice)
+        for policy, choice in zip(policies, ("off", "on"), strict=True)
+    ]
+    for _ in range(20):
+        torch.testing.assert_close(steps[0](1e-3, data, rows), steps[1](1e-3, data, rows), atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(steps[0].flat, steps[1].flat, atol=2e-6, rtol=1e-5)
 
 
 # ------------------------------------------------------------------ the agent
