@@ -40,8 +40,8 @@ class Trajectories(NamedTuple):
 
     def take(self, rows: Tensor) -> "Trajectories":
         """Args: rows: int64 (M,). Returns: these rows only."""
-        observations, *others = self
-        return Trajectories(take_rows(observations, rows), *(None if each is None else each[rows] for each in others))
+        others: list[Any] = [None if each is None else each[rows] for each in self[1:]]
+        return Trajectories(take_rows(self.observations, rows), *others)
 
 
 def ppo_loss(

@@ -161,7 +161,7 @@ class _GRU(torch.autograd.Function):
     """x, h, weight, bias, keep -> outputs (T, K, S, H), and what the backward pass needs."""
 
     @staticmethod
-    def forward(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, keep: Tensor) -> Any:  # type: ignore[override]
+    def forward(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, keep: Tensor) -> Any:
         run = _gru_forward_operator if torch.compiler.is_compiling() else _gru_forward
         return run(x, h, weight, bias, keep)
 
@@ -171,7 +171,7 @@ class _GRU(torch.autograd.Function):
         ctx.save_for_backward(inputs[2], inputs[4], *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         run = _gru_backward_operator if torch.compiler.is_compiling() else _gru_backward
         return *run(grad.contiguous(), *ctx.saved_tensors), None
 
@@ -183,7 +183,7 @@ class _LSTM(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, keep: Tensor) -> Any:  # type: ignore[override]
+    def forward(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, keep: Tensor) -> Any:
         run = _lstm_forward_operator if torch.compiler.is_compiling() else _lstm_forward
         return run(x, h, c, weight, keep)
 
@@ -193,7 +193,7 @@ class _LSTM(torch.autograd.Function):
         ctx.save_for_backward(inputs[3], inputs[4], *output[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         run = _lstm_backward_operator if torch.compiler.is_compiling() else _lstm_backward
         return *run(grad.contiguous(), *ctx.saved_tensors), None
 
