@@ -9,6 +9,9 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
+from digideep.memory.sampler import NewestChunk, NewestSequences
+from digideep.policy.recurrent import RecurrentPolicy
+from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description, describe
 from digideep.utility.errors import UsageError
@@ -108,9 +111,52 @@ def memory_tree(cpanel: Panel) -> Description:
     )
 
 
+def recurrence_panel() -> Panel:
+    """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
+    return {
+        "recurrent": False,
+        "cell": "gru",  # or lstm
+        "core_size": 64,  # units of the cell
+        "share_core": False,  # one core for actor and critic: half the cost
+        "sequence_length": None,  # rows that gradients reach back; null takes all of a worker's n_steps
+    }
+
+
+def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
+    """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    if not cpanel["recurrent"]:
+        return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
+    return describe(
+        RecurrentPolicy, cell=cpanel["cell"], core_size=cpanel["core_size"], hidden_sizes=hidden_sizes[:-1],
+        is_shared=cpanel["share_core"], **parameters,
+    )  # fmt: skip
+
+
+def newest_sampler(cpanel: Panel) -> Description:
+    """What an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
+
+    Raises:
+        UsageError: if there are fewer sequences than minibatches.
+    """
+    if not cpanel["recurrent"]:
+        return describe(NewestChunk)
+    length, steps, workers = cpanel["sequence_length"], cpanel["n_steps"], cpanel["num_workers"]
+    sampler = describe(NewestSequences, sequence_length=length)
+    if length is not None:
+        require_int("sequence_length", length, 1)
+    sequences = workers * -(-steps // min(length or steps, steps))
+    if sequences < cpanel["num_mini_batches"]:
+        raise UsageError(
+            f"num_mini_batches must be at most the number of sequences, {workers} workers x "
+            f"{sequences // workers} = {sequences}, got {cpanel['num_mini_batches']}. Lower it or sequence_length."
+        )
+    return sampler
+
+
 def replay_panel() -> Panel:
     """Keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
+        "recurrent": False,  # only PPO can be
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
     }
 
@@ -119,8 +165,10 @@ def replay_sampler(cpanel: Panel) -> Description:
     """What a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:
-        UsageError: if the memory cannot hold a batch.
+        UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
     """
+    if cpanel["recurrent"]:
+        raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
     size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
     if size < cpanel["batch_size"]:
         raise UsageError(
