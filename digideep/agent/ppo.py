@@ -243,7 +243,7 @@ class PPO(AgentBase):
             compile=compile,
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
-        self.numpy_act = None if self.use_action_mask else stochastic_act(self.policy)
+        self.numpy_act = stochastic_act(self.policy) if self.sees_plainly else None
         agent = f"/agents/{self.name}"
         self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
         self.is_recurrent = self.policy.state_size > 0
