@@ -227,6 +227,9 @@ class PPO(AgentBase):
         with self.profiler(f"update/{self.name}"):
             chunk = self.sampler(self.memory, self.sampler_info)
             rows, (num_workers, length) = chunk["/rows"], chunk["/masks"].shape[:2]
+            if not len(rows):  # nobody moved: all of the agent's players had left, or every episode was over
+                self.n_updates += 1
+                return {}
             size = max(num_workers * (length - 1) // self.num_mini_batches, 1)
             lr = self.lr(self.n_updates)
             clip_param = torch.tensor(self.clip_param(self.n_updates), device=self.device)
