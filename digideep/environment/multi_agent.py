@@ -151,7 +151,7 @@ class _SeatArrays:
         self.seat, num = seat, len(seat.players)
         spaces = observation_spaces(seat.observation_space, key)
         self._readers = {path: observation_reader(seat.observation_space, path) for path in spaces}
-        self.observations = {path: np.zeros((num, *space.shape), space.dtype) for path, space in spaces.items()}
+        self.observations = {path: np.zeros((num, *(space.shape or ())), space.dtype) for path, space in spaces.items()}
         self.masks, self.terminations = np.zeros(num, np.bool_), np.zeros(num, np.bool_)
         self.rewards, self.returns = np.zeros(num, np.float32), np.zeros(num, np.float64)
 

@@ -114,7 +114,7 @@ class Rows:
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space
         self.workers = slice(0, num_workers)
-        self.observations = {path: allocate((num_workers, *s.shape), s.dtype) for path, s in spaces.items()}
+        self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
         self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)

@@ -356,7 +356,7 @@ class Runner(Component):
 
     def _spaces(self) -> dict[str, Any]:
         def plain(info: EnvironmentInfo) -> dict[str, Any]:
-            observations = {path: [list(s.shape), str(s.dtype)] for path, s in info.observation_spaces.items()}
+            observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in info.observation_spaces.items()}
             return {"observations": observations, "actions": repr(info.action_space)}
 
         agents = {name: {**plain(info), "players": list(info.players)} for name, info in self.info.agents.items()}
