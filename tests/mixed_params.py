@@ -4,7 +4,6 @@ from digideep.agent.dqn import DQN
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.replay import Replay
 from digideep.parameters import shared
-from digideep.pipeline.runner import Runner
 from digideep.policy.discrete import ActionValues
 from digideep.utility.component import describe
 from params import ppo_spread

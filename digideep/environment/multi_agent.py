@@ -204,7 +204,7 @@ class ParallelAdapter(gym.Env):
         self._ids = {str(player): player for player in environment.possible_agents}
         self._arrays = {agent: _SeatArrays(seat, key) for agent, seat in self.seats.items()}
         flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
-        self.flat_spaces = {path: _box(array) for path, array in flat.items()}
+        self.flat_spaces: dict[str, gym.Space] = {path: _box(array) for path, array in flat.items()}
         self.observation_space = _nest(self.flat_spaces, lambda box: box, gym.spaces.Dict)
         self._observation = _nest(flat, lambda array: array, dict)
         # One vector: the players' actions one after the other, in the order of the agents and of their players.

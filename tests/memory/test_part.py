@@ -1,4 +1,4 @@
-"""One agent's part of a shared memory: the same transitions that it would have alone, and none of a player that left."""
+"""One agent's part of a shared memory: the transitions that it would have alone, and none of a player that left."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_every_transition_that_is_drawn_has_happened_and_bootstraps_from_its_tru
     drawn = draw_uniform(part, info) if draw == "uniform" else Priorities().draw(part, info)
     batch = gather_transitions(drawn, info)
     before, after = batch[f"/observations{path}"], batch[f"/observations{path}_2"]
-    np.testing.assert_array_equal(after, before + [1, 0])
+    np.testing.assert_array_equal(after, before + np.array([1, 0]))
     for index, player in ((0, "a"), (1, "b"), (2, "c")):
         mine = before[:, 1] == index
         found = zip(before[mine, 0].astype(int), batch["/rewards"][mine], batch["/discounts"][mine] == 0, strict=True)

@@ -94,7 +94,7 @@ def test_the_agents_are_given_back_with_their_own_spaces_only(session, capsys):
 
 
 def test_a_policy_by_itself_is_refused_for_several_agents(session):
-    with pytest.raises(UsageError, match="this session trained several. Use --play"):
+    with pytest.raises(UsageError, match=r"this session trained several\. Use --play"):
         Loader(session).policy()
 
 
