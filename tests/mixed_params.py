@@ -6,9 +6,9 @@ from digideep.memory.replay import Replay
 from digideep.parameters import shared
 from digideep.policy.discrete import ActionValues
 from digideep.utility.component import describe
-from params import ppo_spread
+from params import ppo_mpe
 
-cpanel = ppo_spread.cpanel | {
+cpanel = ppo_mpe.cpanel | {
     "model_name": "tests/roster",
     "from_module": "tests.parallel",
     "players": {"x": ["a", "c"], "y": ["b"]},
@@ -20,7 +20,7 @@ cpanel = ppo_spread.cpanel | {
 
 
 def gen_params(cpanel):
-    tree = ppo_spread.gen_params(cpanel)
+    tree = ppo_mpe.gen_params(cpanel)
     dqn = describe(
         DQN, policy=describe(ActionValues, hidden_sizes=[16]), target_update_interval=20, lr=1e-3, epsilon=0.2,
         gamma=0.9, sampler=describe(Replay, batch_size=8, learning_starts=32, gradient_steps_per_frame=0.25),

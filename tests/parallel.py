@@ -72,11 +72,11 @@ class Meeting(ParallelEnv):
     metadata: ClassVar = {"name": "meeting", "render_modes": []}
     possible_agents: ClassVar = ["first", "second"]
 
-    def __init__(self, rounds=5):
-        self.rounds = rounds
+    def __init__(self, rounds=5, is_alike=False):
+        self.rounds, self.is_alike = rounds, is_alike
 
     def observation_space(self, agent):
-        return Box(0, 1, (1 if agent == "first" else 2,), np.float32)
+        return Box(0, 1, (1 if agent == "first" or self.is_alike else 2,), np.float32)
 
     def action_space(self, agent):
         return Discrete(2)

@@ -14,8 +14,9 @@ from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
 from tests.helpers import ROOT, tiny
 
-SPREAD, MIXED = str(ROOT / "params/ppo_spread.py"), str(ROOT / "tests/mixed_params.py")
+MPE, MIXED = str(ROOT / "params/ppo_mpe.py"), str(ROOT / "tests/mixed_params.py")
 SMALL = {"n_steps": 20, "n_update": 2, "num_mini_batches": 2}
+SPREAD = {"model_name": "mpe2/simple_spread_v3"}
 LEARNERS = {"one": ["agent_0"], "rest": ["agent_[12]"]}
 
 
@@ -28,7 +29,7 @@ def train(base, name, params, *more, **changes) -> int:
 def session(tmp_path_factory):
     """A finished run on simple_spread in which one player learns by itself and two share their parameters."""
     base = tmp_path_factory.mktemp("several")
-    assert train(base, "s", SPREAD, "--tensorboard", players=LEARNERS, n_steps=50) == 0
+    assert train(base, "s", MPE, "--tensorboard", players=LEARNERS, n_steps=50, **SPREAD) == 0
     return base / "s"
 
 
@@ -109,6 +110,6 @@ def test_a_policy_by_itself_is_refused_for_several_agents(session):
     ],
 )
 def test_mistakes_in_the_panel_cost_one_line_and_create_nothing(tmp_path, capsys, changes, message):
-    assert train(tmp_path / "base", "s", SPREAD, **changes) == 2
+    assert train(tmp_path / "base", "s", MPE, **(SPREAD | changes)) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "base").exists()

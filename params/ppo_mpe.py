@@ -1,6 +1,6 @@
-"""PPO with several players: three share their parameters in mpe2's simple_spread_v3, by default.
+"""PPO with several players: two learners that must agree on words, mpe2's simple_speaker_listener_v4, by default.
 
-`python main.py --params params/ppo_spread.py`; see docs/several_agents.md for independent learners and other games.
+`python main.py --params params/ppo_mpe.py`; see docs/several_agents.md for shared parameters and other games.
 """
 
 from digideep.agent.gradient_step import Adam
@@ -14,17 +14,19 @@ from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
 cpanel = session_panel() | {
-    "model_name": "mpe2/simple_spread_v3",
-    "players": {"agent": ["*"]},  # agent -> players; one for all shares parameters, one for each learns by itself
-    # 25 x 10 cycles of 16 x 125 frames: 500,000 frames, each of them a step of three players
+    "model_name": "mpe2/simple_speaker_listener_v4",
+    # agent -> players, by name or pattern: one each are independent learners, one for several shares its parameters
+    "players": {"speaker": ["speaker_0"], "listener": ["listener_0"]},
+    # 25 x 50 cycles of 16 x 25 frames: 500,000 frames, each of them a step of all players
     "number_epochs": 25,
-    "epoch_size": 10,
+    "epoch_size": 50,
     "num_workers": 16,
-    "n_steps": 125,  # five episodes
+    "n_steps": 25,  # one episode
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
-    # Yu et al. 2022, arXiv:2103.01955, Table 12 (MAPPO on MPE): 10 epochs, lr, entropy, gamma, one network of 64 units
+    "test_win_size": 100,  # episodes differ much by where they begin
+    # lr, epochs and entropy near those of Yu et al. 2022, arXiv:2103.01955, for these games; smaller minibatches
     "n_update": 10,
-    "num_mini_batches": 4,  # theirs is 1, for 20,000,000 frames
+    "num_mini_batches": 4,
     "gamma": 0.99,
     "tau": 0.95,  # lambda of the advantage estimate
     "clip_param": 0.2,
