@@ -1,6 +1,6 @@
-"""PPO with several players: two learners that must agree on words, mpe2's simple_speaker_listener_v4, by default.
+"""PPO with several players: three share their parameters in mpe2's simple_spread_v3, by default.
 
-`python main.py --params params/ppo_mpe.py`; see docs/several_agents.md for shared parameters and other games.
+`python main.py --params params/ppo_mpe.py`; see docs/several_agents.md for independent learners and other games.
 """
 
 from digideep.agent.gradient_step import Adam
@@ -14,16 +14,15 @@ from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
 cpanel = session_panel() | {
-    "model_name": "mpe2/simple_speaker_listener_v4",
+    "model_name": "mpe2/simple_spread_v3",
     # agent -> players, by name or pattern: one each are independent learners, one for several shares its parameters
-    "players": {"speaker": ["speaker_0"], "listener": ["listener_0"]},
-    # 25 x 50 cycles of 16 x 25 frames: 500,000 frames, each of them a step of all players
+    "players": {"agent": ["*"]},
+    # 25 x 10 cycles of 16 x 125 frames: 500,000 frames, each of them a step of three players
     "number_epochs": 25,
-    "epoch_size": 50,
+    "epoch_size": 10,
     "num_workers": 16,
-    "n_steps": 25,  # one episode
+    "n_steps": 125,  # five episodes
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
-    "test_win_size": 100,  # episodes differ much by where they begin
     # lr, epochs and entropy near those of Yu et al. 2022, arXiv:2103.01955, for these games; smaller minibatches
     "n_update": 10,
     "num_mini_batches": 4,

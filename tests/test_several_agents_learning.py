@@ -25,7 +25,6 @@ def test_two_players_agree_where_to_meet(tmp_path, players, is_alike):
 
 @pytest.mark.learning
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_speaker_and_a_listener_agree_on_words_within_500_000_frames(tmp_path, seed):
-    # At random -84; without a word about -35, at the middle of the goals; -16 for who knows the goal from the start.
-    assert final_return(tmp_path, MPE, seed=seed) >= -30
+def test_three_players_spread_over_the_landmarks_within_500_000_frames(tmp_path):
+    # At random -81, without a move -76; -25 with a landmark assigned to each and the shortest way there.
+    assert final_return(tmp_path, MPE) >= -60
