@@ -12,6 +12,7 @@ from torch import Tensor
 from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
+from digideep.policy.acting import stochastic_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.encoders import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
@@ -206,13 +207,13 @@ class PPO(AgentBase):
             compile=compile,
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
+        self.numpy_act = stochastic_act(self.policy)
         agent = f"/agents/{self.name}"
         self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
         observations = [f"/observations{path}" for path in self.observation_paths]
         self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -221,8 +222,14 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        actions, log_p = self.policy.act(self.observe(observations), self.generator, deterministic)
-        return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
+        if self.numpy_act is not None:
+            x = observations[self.observation_paths[0]]
+            actions, log_p = self.numpy_act(x, self.generator, deterministic)
+        else:
+            with torch.inference_mode():
+                chosen = self.policy.act(self.observe(observations), self.generator, deterministic)
+            actions, log_p = (tensor.numpy(force=True) for tensor in chosen)
+        return {"actions": actions, "artifacts": {"action_log_p": log_p}}
 
     def update(self) -> dict[str, float]:
         """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""
