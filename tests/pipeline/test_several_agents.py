@@ -52,6 +52,12 @@ def test_verify_resume_proves_it_for_several_agents(capfd):
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
+def test_an_agent_whose_players_never_come_learns_nothing_and_stops_nobody(tmp_path):
+    assert train(tmp_path, "s", MIXED, env_kwargs={"absent": ["b"]}) == 0
+    updates = {key.split("/")[2] for key in Loader(tmp_path / "s").varlog if key.startswith("/update/")}
+    assert updates == {"x"}
+
+
 def test_returns_are_logged_for_each_player_and_in_sum(session):
     log = Loader(session).varlog
     players = [log[f"/return/train/agent_{i}"]["sum"] for i in range(3)]
