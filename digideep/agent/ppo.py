@@ -289,6 +289,9 @@ class PPO(AgentBase):
         with self.profiler(f"update/{self.name}"):
             chunk = self.sampler(self.memory, self.sampler_info)
             rows, (num_workers, length) = chunk["/rows"], chunk["/masks"].shape[:2]
+            if not len(rows):  # nobody moved: all of the agent's players had left, or every episode was over
+                self.n_updates += 1
+                return {}
             units = chunk["/sequences"] if self.is_recurrent else rows
             whole = len(units) if self.is_recurrent else num_workers * (length - 1)
             size = max(whole // self.num_mini_batches, 1)

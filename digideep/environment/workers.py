@@ -109,7 +109,10 @@ class Rows:
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         returns: float64 (N,) and lengths: int64 (N,), sums over the episode so far.
+        is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
     """
+
+    is_stale: np.ndarray | None = None
 
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space

@@ -7,6 +7,7 @@ from typing import Any
 
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
+from digideep.environment.multi_agent_explorer import MultiAgentExplorer
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
@@ -63,7 +64,8 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 
 
 def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
-    """The environment that all explorers run."""
+    """The environment that all explorers run; a panel with "players" says which agent plays which of them."""
+    players = {"players": cpanel["players"]} if cpanel.get("players") else {}
     return describe(
         EnvironmentSpec,
         name=cpanel["model_name"],
@@ -71,6 +73,7 @@ def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Descrip
         from_module=cpanel["from_module"],
         info_keys=_info_keys(cpanel),
         vect_wrappers=vect_wrappers,
+        **players,
     )
 
 
@@ -87,17 +90,18 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
     processes = cpanel["num_processes"]
+    explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     return {
         "train": describe(
-            Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
+            explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
             warm_start=cpanel.get("warm_start", 0),
         ),
         "test": describe(
-            Explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
+            explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
             n_episodes=episodes, **whole,
         ),
-        "eval": describe(Explorer, num_workers=1, n_episodes=1, **whole),
+        "eval": describe(explorer, num_workers=1, n_episodes=1, **whole),
     }  # fmt: skip
 
 
