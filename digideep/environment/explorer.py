@@ -70,6 +70,8 @@ class Explorer(Component):
         render_mode: as in gymnasium; None draws nothing.
         render_delay: seconds to wait after each step.
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
+        extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
+            not change the spaces.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Explorer(Component):
         render_mode: str | None = None,
         render_delay: float = 0.0,
         worker_timeout_s: float = 300.0,
+        extra_env_kwargs: dict[str, Any] | None = None,
     ):
         require_int("num_workers", num_workers, 1)
         require_int("num_processes", num_processes, 0)
@@ -110,6 +113,7 @@ class Explorer(Component):
                 f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
             )
 
+        environment = environment.with_kwargs(extra_env_kwargs or {}, info)
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset

@@ -1,16 +1,17 @@
 """The one place that makes environments."""
 
-import importlib
-import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.families import provide
+from digideep.environment.registration import register_user_environments
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
+from digideep.environment.wrappers import wrap
 from digideep.utility.component import Component, Description
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
@@ -21,11 +22,14 @@ class EnvironmentSpec(Component):
     """What it takes to make an environment, in any process.
 
     Attributes:
-        name: the id that gymnasium knows, such as "HalfCheetah-v5".
+        name: the id that gymnasium knows, such as "HalfCheetah-v5"; "module:id" imports the module first.
         kwargs: keyword arguments of its constructor.
         max_episode_steps: time limit in steps; None keeps the registered one.
         from_module: a module that registers the environment when it is imported.
+        from_params: arguments of gymnasium's `register`, which registers it: `id`, `entry_point` and what else there is
+            to say. The entry point is a subclass of `gymnasium.Env`.
         observation_key: path of an observation that is no Dict.
+        norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
     """
 
@@ -33,8 +37,26 @@ class EnvironmentSpec(Component):
     kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None
     from_module: str | None = None
+    from_params: dict[str, Any] | None = None
     observation_key: str = "/agent"
+    norm_wrappers: list[Description] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
+
+    def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
+        """The same environment with further keyword arguments.
+
+        Raises:
+            UsageError: if that changes the spaces in `info`, those that the agents are made for.
+        """
+        if not extra:
+            return self
+        changed = replace(self, kwargs={**self.kwargs, **extra})
+        theirs = inspect_environment(changed)
+        for what in ("observation_spaces", "action_space"):
+            ours, other = getattr(info, what), getattr(theirs, what)
+            if ours != other:
+                raise UsageError(f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}.")
+        return changed
 
 
 @dataclass(frozen=True)
@@ -68,26 +90,25 @@ def make_environment(
     Raises:
         UsageError: if there is no such environment, or it refuses to be made.
     """
-    if spec.from_module is not None:
-        try:
-            importlib.import_module(spec.from_module)
-        except ImportError as err:
-            raise UsageError(
-                f"from_module '{spec.from_module}' cannot be imported ({err}). Put it on PYTHONPATH or correct it."
-            ) from err
-    kwargs = dict(spec.kwargs)
+    register_user_environments(spec.from_module, spec.from_params)
+    module, _, name = spec.name.rpartition(":")
+    if module:
+        register_user_environments(module, None)
+    family = provide(name)
+    kwargs = dict(spec.kwargs) if family is None else family.translate(name, spec.kwargs)
     if spec.max_episode_steps is not None:
         kwargs["max_episode_steps"] = spec.max_episode_steps
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
-    if spec.name.rpartition(":")[2] not in gym.registry and ":" not in spec.name:
-        raise UsageError(f"Unknown environment '{spec.name}'. {_suggestion(spec.name)}")
-    _quieten_mujoco(spec.name)
+    if name not in gym.registry:
+        raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
     try:
-        environment = gym.make(spec.name, disable_env_checker=True, **kwargs)
+        environment = gym.make(name, disable_env_checker=True, **kwargs)
     except (gym.error.Error, ImportError, TypeError, ValueError) as err:
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
+    if family is not None:
+        environment = family.finish(environment)
     if video_dir is not None:
         environment = gym.wrappers.RecordVideo(
             environment,
@@ -96,24 +117,7 @@ def make_environment(
             name_prefix="play",
             disable_logger=True,
         )
-    return environment
-
-
-def _quieten_mujoco(name: str) -> None:
-    """Send MuJoCo's warnings to the log: left alone, it writes MUJOCO_LOG.TXT into the current directory."""
-    known = gym.registry.get(name)
-    if known is None or "mujoco" not in str(known.entry_point):
-        return
-    try:
-        import mujoco
-    except ImportError:
-        return  # gymnasium says what to install
-
-    def warn(message: str) -> None:
-        level = logging.DEBUG if "deprecated" in message else logging.WARNING
-        logging.getLogger("digideep").log(level, "MuJoCo: %s", message)
-
-    mujoco.set_mju_user_warning(warn)
+    return wrap(environment, spec.norm_wrappers)
 
 
 def _suggestion(name: str) -> str:
@@ -138,6 +142,12 @@ def why_no_video(spec: EnvironmentSpec) -> str | None:
     return None
 
 
+def _time_limit(environment: gym.Env) -> int | None:
+    """The time limit in steps: that of a wrapper, or else the environment's own."""
+    specs = (environment.spec, environment.unwrapped.spec)
+    return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
+
+
 def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     """Make an environment, ask for its spaces, close it.
 
@@ -150,7 +160,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
             agent_action_space=agent_action_space(environment.action_space),
-            max_episode_steps=environment.spec.max_episode_steps if environment.spec else None,
+            max_episode_steps=_time_limit(environment),
             render_modes=tuple(environment.metadata.get("render_modes", ())),
         )
     finally:

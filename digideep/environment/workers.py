@@ -20,6 +20,7 @@ import numpy as np
 
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
 from digideep.environment.spaces import observation_reader
+from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
@@ -41,6 +42,7 @@ class Worker:
     def __init__(self, plan: WorkerPlan, rank: int):
         self.rank = rank
         self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
+        self._raw = raw_reward(self.environment)
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
         self.actions: list[np.ndarray] = []
@@ -67,7 +69,7 @@ class Worker:
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
         observation, reward, terminated, truncated, _ = self.environment.step(action.copy())
         self.is_ended = bool(terminated or truncated)
-        self.episode_return += float(reward)
+        self.episode_return += float(reward) if self._raw is None else self._raw.take()
         self.episode_length += 1
         return observation, float(reward), bool(terminated)
 

@@ -3,10 +3,12 @@
 Each function reads the values that it needs from the control panel, under digideep's own key names.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
+from digideep.environment.registration import module_name
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.utility.checks import require_int
@@ -21,8 +23,10 @@ def session_panel() -> Panel:
     return {
         "seed": 0,
         "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
-        "from_module": None,  # a module that registers the environment when it is imported
+        "from_module": None,  # a module, or a .py file here, that registers the environment when it is imported
+        "from_params": None,  # or arguments of gymnasium's register: {"id": …, "entry_point": "module.Class", …}
         "env_kwargs": {},  # keyword arguments of the environment
+        "test_env_kwargs": {},  # further ones in tests and when playing
         "test_activate": True,
         "test_interval": 10,  # epochs
         "test_win_size": 10,  # episodes of a test
@@ -57,14 +61,24 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
     }
 
 
-def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
-    """The environment that all explorers run."""
+def environment_tree(
+    cpanel: Panel, vect_wrappers: Sequence[Description] = (), norm_wrappers: Sequence[Description] = ()
+) -> Description:
+    """The environment that all explorers run.
+
+    Args:
+        cpanel: the control panel.
+        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first.
+        norm_wrappers: around each environment, from `describe_wrapper`, innermost first.
+    """
     return describe(
         EnvironmentSpec,
         name=cpanel["model_name"],
         kwargs=cpanel["env_kwargs"],
-        from_module=cpanel["from_module"],
-        vect_wrappers=vect_wrappers,
+        from_module=module_name(cpanel["from_module"]),
+        from_params=cpanel["from_params"],
+        norm_wrappers=list(norm_wrappers),
+        vect_wrappers=list(vect_wrappers),
     )
 
 
@@ -75,6 +89,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
     processes = cpanel["num_processes"]
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
+    whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
         "train": describe(
             Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
