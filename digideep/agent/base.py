@@ -47,6 +47,8 @@ class AgentBase(Component):
     """
 
     is_off_policy = False
+    # Whether two parts of the workers may be given their actions by two calls, one after the other.
+    acts_in_parts = True
 
     def __init__(self, context: AgentContext, observation_path: str):
         spaces = context.observation_spaces
@@ -76,7 +78,7 @@ class AgentBase(Component):
         """Choose an action for each worker.
 
         Args:
-            observations: path -> (N, ...).
+            observations: path -> (N, ...); they change with the next step, so that what is to be kept is copied.
             hidden_state: float32 (N, H), the state before this row; None if the policy has none.
             masks: bool (N,), False where the episode is over and the action will be ignored.
             deterministic: take the mode of the policy; draws nothing from a generator.

@@ -98,6 +98,7 @@ class DDPG(OffPolicyAgent):
             generator=self.init_generator,
         ).to(self.device)
         self.noise = build(noise, Noise, generator=make_generator(context.seed, "agent", self.name, "noise"))
+        self.acts_in_parts = self.noise.acts_in_parts
 
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy.critics, critic_loss, rule)
