@@ -55,7 +55,9 @@ class EnvironmentSpec(Component):
         for what in ("observation_spaces", "action_space"):
             ours, other = getattr(info, what), getattr(theirs, what)
             if ours != other:
-                raise UsageError(f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}.")
+                raise UsageError(
+                    f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
+                )
         return changed
 
 

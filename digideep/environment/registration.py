@@ -16,7 +16,15 @@ from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
 # Of gymnasium's `register`; `vector_entry_point` and `additional_wrappers` would name callables of any kind.
-_ARGUMENTS = ("id", "entry_point", "kwargs", "max_episode_steps", "reward_threshold", "nondeterministic", "order_enforce")
+_ARGUMENTS = (
+    "id",
+    "entry_point",
+    "kwargs",
+    "max_episode_steps",
+    "reward_threshold",
+    "nondeterministic",
+    "order_enforce",
+)
 
 
 def module_name(from_module: str | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from digideep.agent.base import AgentBase, AgentContext
+from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
@@ -162,6 +163,8 @@ class Runner(Component):
                 raise UsageError(
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
                 )
+            if self.session.mode in ("train", "create"):
+                report_abilities(self.environment, self.info, self.tree["explorer"]["train"].get("num_processes", 0))
         self.override()
 
     def make_explorer(
