@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.spaces import ActionEdge, sample_actions
-from digideep.environment.workers import VectorEnvironment, WorkerPlan
+from digideep.environment.workers import WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -38,7 +39,7 @@ class Actor(Protocol):
 
 
 class Episode(NamedTuple):
-    """A finished episode, before any wrapper changed its rewards."""
+    """A finished episode, before any wrapper changed its rewards; of a game with lives, the whole game."""
 
     worker: int
     episode_return: float
@@ -59,7 +60,9 @@ class Explorer(Component):
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
         profiler: times the phases of a step.
         num_workers: environments stepped together.
-        num_processes: processes to spread them over; 0 runs them in this process.
+        num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
+            threads, 0 for one on each core.
+        backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
             for none. With both limits, both must be met.
@@ -84,6 +87,7 @@ class Explorer(Component):
         *,
         num_workers: int,
         num_processes: int = 0,
+        backend: str = "gymnasium",
         n_steps: int | None = None,
         n_episodes: int | None = None,
         deterministic: bool = False,
@@ -134,7 +138,7 @@ class Explorer(Component):
             for description in environment.vect_wrappers
         ]
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
-        self.envs = VectorEnvironment(plan, info, num_workers, num_processes, worker_timeout_s)
+        self.envs = make_vector_environment(backend, plan, info, num_workers, num_processes, worker_timeout_s)
 
     @property
     def frames(self) -> int:
@@ -259,7 +263,7 @@ class Explorer(Component):
     def _finish(self, quota: np.ndarray) -> None:
         """Note the episodes that have just ended, as far as they count."""
         rows = self.envs.rows
-        for worker in np.flatnonzero(rows.ended).tolist():
+        for worker in np.flatnonzero(rows.finished).tolist():
             if self.n_episodes is None or quota[worker] > 0:
                 self.n_episode += 1
                 self._finished.append(Episode(worker, float(rows.returns[worker]), int(rows.lengths[worker])))
@@ -309,7 +313,10 @@ class Explorer(Component):
         self._finished = [Episode(*episode) for episode in state["finished"]]
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_state_dict(state["wrappers"][str(index)])
-        return self.envs.load_state_dict(state["workers"]) if self.observations else []
+        strayed = self.envs.load_state_dict(state["workers"]) if self.observations else []
+        if self.observations:
+            self.masks = ~self.envs.rows.ended  # a backend that cannot re-live has ended its episodes
+        return strayed
 
     def close(self) -> None:
         """Close the environments."""
