@@ -39,7 +39,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
 class Scripted:
     """An agent for the Explorer that plays given actions; it notes what it was asked."""
 
-    is_off_policy = True
+    is_off_policy, acts_in_parts = True, False
 
     def __init__(self, actions, hidden_size: int | None = None):
         self.actions, self.hidden_size, self.asked = np.asarray(actions), hidden_size, []
@@ -48,7 +48,7 @@ class Scripted:
         return None if self.hidden_size is None else np.zeros((num_workers, self.hidden_size), np.float32)
 
     def action_generator(self, observations, hidden_state, masks, deterministic):
-        self.asked.append((observations, masks.copy(), deterministic))
+        self.asked.append(({path: array.copy() for path, array in observations.items()}, masks.copy(), deterministic))
         choice = {"actions": self.actions[: len(masks)].copy()}
         if hidden_state is not None:
             choice["hidden_state"] = hidden_state + 1

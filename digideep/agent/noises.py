@@ -20,6 +20,8 @@ class Noise(Component):
         generator: owned by the noise from here on.
     """
 
+    acts_in_parts = True  # see `AgentBase`; a noise that remembers something of each worker cannot
+
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
@@ -69,6 +71,8 @@ class OrnsteinUhlenbeckNoise(Noise):
         std: of the steps of the process, in the unit of actions.
         theta: pull towards 0 in each step, in [0, 1].
     """
+
+    acts_in_parts = False
 
     def __init__(self, generator: np.random.Generator, *, std: float, theta: float = 0.15):
         super().__init__(generator)

@@ -47,6 +47,7 @@ class NativeEnvironment:
         self.plan, self.info, self.num_workers, self.num_threads = plan, info, num_workers, num_threads
         self.atari = plan.spec.atari_rules
         self.rows = Rows(info, num_workers, np.zeros)
+        self.parts = [self.rows]
         (self._observations,) = self.rows.observations.values()
         self._first_action = 0  # of the step after a lost life
         self._lives = np.zeros(num_workers, np.int64)
@@ -77,14 +78,13 @@ class NativeEnvironment:
             self._lives = lives.astype(np.int64)
         self._take_in(newest, np.ones(self.num_workers, np.bool_))
 
-    def step(self, actions: np.ndarray) -> None:
-        """Take one step everywhere; `rows` holds what came of it.
+    def send(self, part: Rows, actions: np.ndarray) -> None:
+        """Let all take a step. Args: part: `rows`, all of them; actions: (N, ...) environment actions."""
+        part.actions[...] = actions
 
-        Args:
-            actions: (N, ...) environment actions.
-        """
+    def receive(self, part: Rows) -> None:
+        """Take the step; the rows hold what came of it."""
         rows = self.rows
-        rows.actions[...] = actions
         if self._must_restart:
             self._must_restart = False
             self.reset()
@@ -302,7 +302,14 @@ _NATIVE: dict[str, type[NativeEnvironment]] = {"ale": AleEnvironment, "envpool":
 
 
 def make_vector_environment(
-    backend: str, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_processes: int, timeout_s: float
+    backend: str,
+    plan: WorkerPlan,
+    info: EnvironmentInfo,
+    num_workers: int,
+    num_processes: int,
+    timeout_s: float,
+    *,
+    in_parts: bool = True,
 ) -> VectorEnvironment | NativeEnvironment:
     """The workers of an Explorer.
 
@@ -313,11 +320,12 @@ def make_vector_environment(
         num_workers: environments in all.
         num_processes: of `VectorEnvironment`; threads of the others, 0 for one on each core.
         timeout_s: how long an answer of a worker process may take.
+        in_parts: see `VectorEnvironment`.
 
     Raises:
         UsageError: if the backend does not fit the environment, or its package is missing.
     """
     require(backend in ("gymnasium", *_NATIVE), "backend", backend, f"one of gymnasium, {', '.join(_NATIVE)}")
     if backend == "gymnasium":
-        return VectorEnvironment(plan, info, num_workers, num_processes, timeout_s)
+        return VectorEnvironment(plan, info, num_workers, num_processes, timeout_s, in_parts=in_parts)
     return _NATIVE[backend](plan, info, num_workers, num_processes)

@@ -10,7 +10,7 @@ from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.spaces import ActionEdge, sample_actions
-from digideep.environment.workers import WorkerPlan
+from digideep.environment.workers import Rows, WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -24,6 +24,7 @@ class Actor(Protocol):
     """What an Explorer needs of an agent."""
 
     is_off_policy: bool
+    acts_in_parts: bool
 
     def action_generator(
         self,
@@ -124,6 +125,7 @@ class Explorer(Component):
         self.masks = np.zeros(num_workers, np.bool_)
         self.hidden_state: dict[str, np.ndarray | None] = {}
         self._was_reset = False
+        self._under_way: dict[int, int] = {}
         self._finished: list[Episode] = []
         self._edge = ActionEdge(info.action_space)
         self._generator = make_generator(seed, "explorer", mode)
@@ -138,7 +140,10 @@ class Explorer(Component):
             for description in environment.vect_wrappers
         ]
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
-        self.envs = make_vector_environment(backend, plan, info, num_workers, num_processes, worker_timeout_s)
+        in_parts = all(agent.acts_in_parts for agent in agents.values())
+        self.envs = make_vector_environment(
+            backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
+        )
 
     @property
     def frames(self) -> int:
@@ -154,10 +159,10 @@ class Explorer(Component):
     def reset(self) -> None:
         """Begin a new episode in every worker."""
         self.envs.reset()
-        observations = self._read()
+        observations = self._check(self.envs.rows)
         for wrapper in self.wrappers:
             observations = wrapper.reset(self.envs.rows, observations)
-        self.observations = observations
+        self.observations = {path: array.copy() for path, array in observations.items()}
         self.masks = np.ones(self.num_workers, np.bool_)
         self.hidden_state = {name: agent.reset_hidden_state(self.num_workers) for name, agent in self.agents.items()}
         self._was_reset = True
@@ -181,11 +186,19 @@ class Explorer(Component):
             quota = self._quota()
             step = 0
             while (self.n_steps is not None and step < self.n_steps) or (quota > 0).any():
-                self.step(rows, step, quota)
+                for part in self.envs.parts:
+                    self._finish_step(part, rows, quota)  # while the other part simulates
+                    self._begin_step(part, rows, step)
                 step += 1
+                self.steps += 1
+                if self.n_episodes is not None or self.render_delay:
+                    self._finish_steps(rows, quota)
+                    time.sleep(self.render_delay)
+            self._finish_steps(rows, quota)
             if rows is None:
                 return {}
-            rows.write(step, self._before())
+            for part in self.envs.parts:
+                rows.write(step, part.workers, self._before(part.workers))
             return rows.chunk(step + 1)
 
     def _quota(self) -> np.ndarray:
@@ -193,80 +206,94 @@ class Explorer(Component):
         share, rest = divmod(self.n_episodes or 0, self.num_workers)
         return share + (np.arange(self.num_workers) < rest)
 
-    def _before(self) -> Chunk:
+    def _before(self, workers: slice) -> Chunk:
         """What is known before an action is chosen."""
-        row = {f"/observations{path}": array for path, array in self.observations.items()}
-        row["/masks"] = self.masks[:, None]
+        row = {f"/observations{path}": array[workers] for path, array in self.observations.items()}
+        row["/masks"] = self.masks[workers, None]
         return row
 
-    def step(self, rows: "_Rows | None", index: int, quota: np.ndarray) -> None:
-        """Act, step the environments, note what happened in row `index`."""
-        before, moved = self._before(), self.masks
+    def _begin_step(self, part: Rows, rows: "_Rows | None", index: int) -> None:
+        """Choose actions for a part of the workers, let them start, note what there was in row `index`."""
         with self.profiler("act"):
-            chosen, actions = self._act()
+            chosen, actions = self._act(part.workers)
         with self.profiler("simulate"):
-            self.envs.step(self._edge(actions))
-        workers = self.envs.rows
+            self.envs.send(part, self._edge(actions))
+        self._under_way[part.workers.start] = index
+        if rows is not None:
+            rows.write(index, part.workers, self._before(part.workers) | chosen)
+
+    def _finish_steps(self, rows: "_Rows | None", quota: np.ndarray) -> None:
+        for part in self.envs.parts:
+            self._finish_step(part, rows, quota)
+
+    def _finish_step(self, part: Rows, rows: "_Rows | None", quota: np.ndarray) -> None:
+        """Wait for a part of the workers, and note what came of their step, if one is under way."""
+        index = self._under_way.pop(part.workers.start, None)
+        if index is None:
+            return
+        with self.profiler("simulate"):
+            self.envs.receive(part)
+        workers = part.workers
+        moved = self.masks[workers]
         with self.profiler("wrap"):
-            observations, rewards = self._read(), workers.rewards.copy()
-            if not np.isfinite(rewards).all():
-                self._refuse("reward", rewards)
+            observations, rewards = self._check(part), part.rewards
             for wrapper in self.wrappers:
-                observations, rewards = wrapper.step(workers, observations, rewards, moved)
-        self.observations, self.masks = observations, ~workers.ended
+                observations, rewards = wrapper.step(part, observations, rewards, moved)
+            for path, array in observations.items():
+                self.observations[path][workers] = array
         if not moved.all():
             for hidden_state in self.hidden_state.values():
                 if hidden_state is not None:
-                    hidden_state[~moved] = 0
-        self.steps += 1
-        if workers.ended.any():
-            self._finish(quota)
+                    hidden_state[workers][~moved] = 0
+        np.logical_not(part.ended, out=moved)
+        if part.ended.any():
+            self._note_ends(part, quota)
         if rows is not None:
-            before |= chosen
-            before["/rewards"], before["/terminations"] = rewards[:, None], workers.terminations[:, None]
-            rows.write(index, before)
-        if self.render_delay:
-            time.sleep(self.render_delay)
+            after = {"/rewards": rewards[:, None], "/terminations": part.terminations[:, None]}
+            rows.write(index, workers, after)
 
-    def _act(self) -> tuple[Chunk, np.ndarray]:
-        """What the agents choose: the entries of the chunk's row, and the actions (N, ...)."""
+    def _act(self, workers: slice) -> tuple[Chunk, np.ndarray]:
+        """What the agents choose: the entries of the chunk's row, and the actions (n, ...)."""
         (name, agent), *_ = self.agents.items()
-        hidden_state = self.hidden_state[name]
         if self.frames < self.warm_start:
-            actions = sample_actions(self.info.agent_action_space, self._generator, self.num_workers)
+            actions = sample_actions(self.info.agent_action_space, self._generator, len(self.masks[workers]))
             return {f"/agents/{name}/actions": actions}, actions
-        choice = agent.action_generator(self.observations, hidden_state, self.masks, self.deterministic)
+        observations = {path: array[workers] for path, array in self.observations.items()}
+        hidden_state = self.hidden_state[name]
+        before = None if hidden_state is None else hidden_state[workers]
+        choice = agent.action_generator(observations, before, self.masks[workers], self.deterministic)
         row = {f"/agents/{name}/actions": choice["actions"]}
-        if hidden_state is not None:
-            row[f"/agents/{name}/hidden_state"] = hidden_state
-            self.hidden_state[name] = choice["hidden_state"]
+        if hidden_state is not None and before is not None:
+            row[f"/agents/{name}/hidden_state"] = before.copy()
+            hidden_state[workers] = choice["hidden_state"]
         for key, value in choice.get("artifacts", {}).items():
             row[f"/agents/{name}/artifacts/{key}"] = value
         return row, choice["actions"]
 
-    def _read(self) -> dict[str, np.ndarray]:
-        """The workers' observations, checked and copied: their arrays change with the next step."""
-        observations = {path: array.copy() for path, array in self.envs.rows.observations.items()}
-        for path, array in observations.items():
+    def _check(self, part: Rows) -> dict[str, np.ndarray]:
+        """The workers' observations, as they lie in the workers' arrays, once all is seen to be finite."""
+        if not np.isfinite(part.rewards).all():
+            self._refuse("reward", part, part.rewards)
+        for path, array in part.observations.items():
             # The sum is a quick first look: it is finite unless a value is not, or huge.
             if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
-                self._refuse(f"observation {path}", array)
-        return observations
+                self._refuse(f"observation {path}", part, array)
+        return part.observations
 
-    def _refuse(self, what: str, array: np.ndarray) -> None:
-        worker = int(np.flatnonzero(~np.isfinite(array.reshape(self.num_workers, -1)).all(axis=1))[0])
+    def _refuse(self, what: str, part: Rows, array: np.ndarray) -> None:
+        row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise NonFiniteError(
-            f"{what} of worker {worker} in explorer '{self.mode}' is not finite at frame {self.frames}: "
-            f"{array[worker].tolist()}. Check the environment '{self.mode}' simulates, or its actions."
+            f"{what} of worker {part.workers.start + row} in explorer '{self.mode}' is not finite at frame "
+            f"{self.frames}: {array[row].tolist()}. Check the environment '{self.mode}' simulates, or its actions."
         )
 
-    def _finish(self, quota: np.ndarray) -> None:
+    def _note_ends(self, part: Rows, quota: np.ndarray) -> None:
         """Note the episodes that have just ended, as far as they count."""
-        rows = self.envs.rows
-        for worker in np.flatnonzero(rows.finished).tolist():
+        for row in np.flatnonzero(part.finished).tolist():
+            worker = part.workers.start + row
             if self.n_episodes is None or quota[worker] > 0:
                 self.n_episode += 1
-                self._finished.append(Episode(worker, float(rows.returns[worker]), int(rows.lengths[worker])))
+                self._finished.append(Episode(worker, float(part.returns[row]), int(part.lengths[row])))
             quota[worker] -= 1
 
     def take_episodes(self) -> list[Episode]:
@@ -290,9 +317,9 @@ class Explorer(Component):
             "n_episode": self.n_episode,
             "was_reset": self._was_reset,
             "generator": generator_state(self._generator),
-            "observations": dict(self.observations),
-            "masks": self.masks,
-            "hidden_state": dict(self.hidden_state),
+            "observations": {path: array.copy() for path, array in self.observations.items()},
+            "masks": self.masks.copy(),
+            "hidden_state": {n: None if h is None else h.copy() for n, h in self.hidden_state.items()},
             "wrappers": {str(index): wrapper.state_dict() for index, wrapper in enumerate(self.wrappers)},
             "workers": self.envs.state_dict() if self.observations else {},
             "finished": [list(episode) for episode in self._finished],
@@ -330,8 +357,8 @@ class _Rows:
         self._num_workers, self._capacity = num_workers, capacity
         self._arrays: Chunk = {}
 
-    def write(self, index: int, row: Chunk) -> None:
-        """Write what each worker has at row `index`: path -> (N, ...)."""
+    def write(self, index: int, workers: slice, row: Chunk) -> None:
+        """Write what some workers have at row `index`: path -> (n, ...)."""
         if index >= self._capacity:
             self._grow()
         for key, values in row.items():
@@ -339,7 +366,7 @@ class _Rows:
             if array is None:
                 shape = (self._num_workers, self._capacity, *values.shape[1:])
                 array = self._arrays[key] = np.zeros(shape, values.dtype)
-            array[:, index] = values
+            array[workers, index] = values
 
     def _grow(self) -> None:
         self._capacity *= 2

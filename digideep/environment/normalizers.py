@@ -59,8 +59,8 @@ class VectorWrapper(Component):
         """What a step brought.
 
         Args:
-            rows: the workers' own arrays.
-            observations: path -> (N, ...).
+            rows: the workers' own arrays; `rows.workers` says which workers they are of: all, or a part of them.
+            observations: path -> (N, ...), to be changed in copies only.
             rewards: float32 (N,).
             moved: bool (N,), False where the worker began an episode instead of taking a step.
 
@@ -180,13 +180,15 @@ class VecNormalizeReward(VectorWrapper):
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
         if not self._is_learning:
             return observations, rewards
+        returns = self._returns[rows.workers]
         if not moved.all():
-            self._returns[~moved] = 0  # ended without a step: by a resume that cannot re-live episodes
-        self._returns = self._returns * self._gamma + rewards
-        learned = self._returns if moved.all() else self._returns[moved]
+            returns[~moved] = 0  # ended without a step: by a resume that cannot re-live episodes
+        returns *= self._gamma
+        returns += rewards
+        learned = returns if moved.all() else returns[moved]
         if learned.size:
             self._running.update(learned)
-        self._returns[rows.ended] = 0
+        returns[rows.ended] = 0
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
         return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
 

@@ -8,6 +8,7 @@ so that `Worker.load_state_dict` re-lives the episode up to the step where it wa
 serves several episodes, and what is re-lived begins with the first of them.
 """
 
+import copy
 import itertools
 import multiprocessing
 import signal
@@ -124,6 +125,7 @@ class Rows:
     """The arrays that workers write to and the Explorer reads from, one row a worker.
 
     Attributes:
+        workers: which of the explorer's workers these rows are of.
         observations: path -> array (N, ...), what follows the last step.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
@@ -133,7 +135,8 @@ class Rows:
 
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space
-        self.observations = {path: allocate((num_workers, *s.shape), s.dtype) for path, s in spaces.items()}
+        self.workers = slice(0, num_workers)
+        self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
         self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
@@ -141,6 +144,16 @@ class Rows:
         self.finished = allocate((num_workers,), np.bool_)
         self.returns = allocate((num_workers,), np.float64)
         self.lengths = allocate((num_workers,), np.int64)
+
+    def part(self, first: int, last: int) -> "Rows":
+        """The rows of workers `first` to `last - 1`, as views."""
+        part, workers = copy.copy(self), slice(first, last)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                setattr(part, name, value[workers])
+        part.workers = workers
+        part.observations = {path: array[workers] for path, array in self.observations.items()}
+        return part
 
 
 class Batch:
@@ -341,24 +354,45 @@ def _serve(
 class VectorEnvironment:
     """All the workers of one Explorer, in this process (`num_processes=0`) or spread over several.
 
+    Workers in several processes come in two parts, so that one simulates while the other's actions are chosen. The
+    order of events is fixed; no result depends on which process is faster.
+
     Args:
         plan: what each worker runs.
         info: the environment's spaces.
         num_workers: environments in all.
         num_processes: processes to spread them over, at most `num_workers`.
         timeout_s: how long an answer of a worker process may take.
+        in_parts: whether two parts may be stepped one after the other.
+
+    Attributes:
+        rows: of all workers.
+        parts: the same rows, by the parts that are stepped together.
     """
 
-    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_processes: int, timeout_s: float):
-        self.num_workers, self.timeout_s = num_workers, timeout_s
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        info: EnvironmentInfo,
+        num_workers: int,
+        num_processes: int,
+        timeout_s: float,
+        *,
+        in_parts: bool = True,
+    ):
+        self.timeout_s = timeout_s
         self._remote: list[RemoteBatch] = []
         if num_processes == 0:
             self.rows = Rows(info, num_workers, np.zeros)
+            self.parts = [self.rows]
             self._local = Batch(plan, range(num_workers), self.rows)
             return
         memory = SharedMemory()
         self.rows = Rows(info, num_workers, memory.allocate)
         bounds = np.linspace(0, num_workers, num_processes + 1).astype(int).tolist()
+        middle = bounds[num_processes // 2]
+        is_one = num_processes == 1 or not in_parts
+        self.parts = [self.rows] if is_one else [self.rows.part(0, middle), self.rows.part(middle, num_workers)]
         try:
             for first, last in itertools.pairwise(bounds):
                 self._remote.append(RemoteBatch(plan, range(first, last), info, num_workers, memory))
@@ -375,18 +409,31 @@ class VectorEnvironment:
             batch.send(request, *args)
         return [batch.receive(self.timeout_s) for batch in self._remote]
 
+    def _of(self, part: Rows) -> list["RemoteBatch"]:
+        """The processes of a part's workers."""
+        return [batch for batch in self._remote if part.workers.start <= batch.ranks.start < part.workers.stop]
+
     def reset(self) -> None:
         """Begin a new episode everywhere; `rows` holds the first observations."""
         self._ask("reset")
 
-    def step(self, actions: np.ndarray) -> None:
-        """Take one step everywhere; `rows` holds what came of it.
+    def send(self, part: Rows, actions: np.ndarray) -> None:
+        """Let a part of the workers take a step.
 
         Args:
-            actions: (N, ...) environment actions.
+            part: one of `parts`.
+            actions: (n, ...) environment actions of its workers.
         """
-        self.rows.actions[...] = actions
-        self._ask("step")
+        part.actions[...] = actions
+        for batch in self._of(part):
+            batch.send("step")
+
+    def receive(self, part: Rows) -> None:
+        """Wait for the step of a part of the workers; its rows hold what came of it."""
+        if not self._remote:
+            self._local.step()
+        for batch in self._of(part):
+            batch.receive(self.timeout_s)
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
         """Let all episodes to come depend on `seed` and `purpose` alone."""

@@ -148,6 +148,53 @@ def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(num_pro
     explorer.close()
 
 
+class Follower(Scripted):
+    """Acts on what it sees and on its hidden state, worker by worker; may be asked for parts of the workers."""
+
+    acts_in_parts = True
+
+    def action_generator(self, observations, hidden_state, masks, deterministic):
+        self.asked.append(len(masks))
+        actions = (0.1 * hidden_state[:, :1] - 0.2 * observations["/agent"]).astype(np.float32)
+        return {"actions": actions, "hidden_state": hidden_state + 1, "artifacts": {"masks": masks.astype(np.float32)}}
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3])
+def test_processes_and_parts_change_no_number(num_processes):
+    alone, spread = Follower([], 1), Follower([], 1)
+    parameters = {"n_steps": 25, "num_workers": 5, "limit": 7}
+    explorer = make_explorer("Noise-v0", alone, **parameters)
+    other = make_explorer("Noise-v0", spread, num_processes=num_processes, **parameters)
+    for _ in range(2):
+        expected, chunk = explorer.update(), other.update()
+        assert expected.keys() == chunk.keys()
+        for key, array in expected.items():
+            np.testing.assert_array_equal(array, chunk[key], err_msg=key)
+    assert sorted(other.take_episodes()) == sorted(explorer.take_episodes())
+    assert set(alone.asked) == {5}
+    assert set(spread.asked) == ({5} if num_processes == 1 else {1, 4} if num_processes == 3 else {2, 3})
+    other.close()
+
+
+def test_whole_episodes_are_counted_alike_in_parts():
+    parameters = {"n_steps": None, "n_episodes": 7, "num_workers": 4, "limit": 5, "keep_trajectory": False}
+    results = []
+    for num_processes in (0, 2):
+        explorer = make_explorer("Noise-v0", Follower([], 1), num_processes=num_processes, **parameters)
+        explorer.update()
+        results.append((explorer.frames, explorer.take_episodes()))
+        explorer.close()
+    assert results[0] == results[1]
+    assert len(results[0][1]) == 7
+
+
+def test_worker_processes_start_where_there_is_no_fork(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    explorer = make_explorer("Counter-v0", Scripted([0, 2]), env_kwargs={"length": 3}, n_steps=6, num_processes=2)
+    assert column(explorer.update(), "/observations/agent", worker=1) == [0, 1, 2, 3, 0, 1, 2]
+    explorer.close()
+
+
 def test_an_environment_that_ignores_its_seed_is_found_out():
     agent = Scripted(np.zeros((2, 2), np.float32))
     explorer = make_explorer("Forgetful-v0", agent)
@@ -219,7 +266,7 @@ def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
 @pytest.mark.parametrize("kind", ["nan observation", "nan reward"])
 def test_values_that_are_not_finite_stop_the_run_and_name_worker_and_frame(kind):
     explorer = make_explorer("Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": kind})
-    with pytest.raises(NonFiniteError, match=rf"{kind[4:]}.* of worker 0 in explorer 'train' is not finite at frame 4"):
+    with pytest.raises(NonFiniteError, match=rf"{kind[4:]}.* of worker 0 in explorer 'train' is not finite at frame 6"):
         explorer.update()
 
 
