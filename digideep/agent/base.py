@@ -1,6 +1,6 @@
 """The contract of agents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from digideep.policy.encoders import Flatten, Observations, ObservationSpace, is_image
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.profiler import Profiler
@@ -32,11 +33,27 @@ class AgentContext:
 
     name: str
     memory: Any
-    observation_spaces: dict[str, gym.spaces.Box]
+    observation_spaces: dict[str, gym.Space]
     action_space: gym.Space
     device: torch.device
     seed: int
     profiler: Profiler
+
+
+def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
+    """The paths that are meant.
+
+    Raises:
+        UsageError: if one of them is no observation, or there is none.
+    """
+    paths = [observation_path] if isinstance(observation_path, str) else observation_path
+    paths = list(spaces) if paths is None else paths
+    if not isinstance(paths, (list, tuple)) or not paths or len(set(map(str, paths))) != len(paths):
+        raise UsageError(f"observation_path must be a path, a list of different paths, or null, got {paths!r}.")
+    for path in paths:
+        if path not in spaces:
+            raise UsageError(f"observation_path '{path}' is no observation. {did_you_mean(str(path), spaces)}")
+    return list(paths)
 
 
 class AgentBase(Component):
@@ -44,22 +61,29 @@ class AgentBase(Component):
 
     A subclass sets `self.policy`, implements `action_generator` and `update`, and extends `state_dict` and
     `load_state_dict` by whatever it adds. docs/extending.md shows one from start to end.
+
+    Args:
+        context: what exists at run time.
+        observation_path: which observation the policy sees; several as a list; None for all there are.
+
+    Attributes:
+        observation_space: what the policy is built for: a one-dimensional Box for a vector or for several joined to
+            one; with images among them, spaces by path.
     """
 
     is_off_policy = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
 
-    def __init__(self, context: AgentContext, observation_path: str):
-        spaces = context.observation_spaces
-        if observation_path not in spaces:
-            raise UsageError(
-                f"observation_path '{observation_path}' is no observation. {did_you_mean(observation_path, spaces)}"
-            )
+    def __init__(self, context: AgentContext, observation_path: str | list[str] | None):
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
-        self.observation_path, self.observation_space = observation_path, spaces[observation_path]
+        self.observation_path = observation_path
+        self.observation_paths = _check_paths(observation_path, context.observation_spaces)
+        self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
+        self._flatten: Flatten | None = None
+        self._set_observation_space()
         self.action_space = context.action_space
         self.policy: Any  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self.n_updates = 0
@@ -104,6 +128,31 @@ class AgentBase(Component):
         if not callable(sampler):
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
+
+    def _set_observation_space(self) -> None:
+        """Decide between a vector as it is, several joined to one, and observations by path."""
+        assert isinstance(self.observation_space, dict)
+        first, *others = self.observation_space.values()
+        if not others and isinstance(first, gym.spaces.Box) and len(first.shape) == 1 and first.dtype == np.float32:
+            self.observation_space = first
+        elif not any(is_image(space) for space in self.observation_space.values()):
+            self._flatten = Flatten(self.observation_space).to(self.device)
+            size = self._flatten.out_features
+            self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def observe(self, observations: Mapping[str, np.ndarray]) -> Observations:
+        """What the policy sees.
+
+        Args:
+            observations: path -> (B, ...); more of them than the agent's own do no harm.
+
+        Returns:
+            float32 (B, D), or path -> (B, ...) in their own dtypes if there are images among them.
+        """
+        if isinstance(self.observation_space, gym.Space) and self._flatten is None:
+            return self.to_tensor(observations[self.observation_paths[0]])
+        tensors = {path: self.to_tensor(observations[path]) for path in self.observation_paths}
+        return tensors if self._flatten is None else self._flatten(tensors)
 
     def to_tensor(self, array: np.ndarray) -> Tensor:
         """A copy on the agent's device, in memory that torch allocated: its alignment never changes a result."""

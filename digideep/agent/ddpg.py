@@ -14,6 +14,7 @@ from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer
 from digideep.agent.noises import Noise
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Observations
 from digideep.utility.checks import require_between
 from digideep.utility.component import Description, build, describe
 from digideep.utility.seeding import make_generator
@@ -42,7 +43,7 @@ def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> tuple[Tens
     return loss, (torch.stack([loss, values.mean()]).detach(), errors.abs().mean(0).detach())
 
 
-def actor_loss(actor: Any, observations: Tensor, critics: Any) -> tuple[Tensor, Tensor]:
+def actor_loss(actor: Any, observations: Observations, critics: Any) -> tuple[Tensor, Tensor]:
     """Value of the actor's own actions, negated. Returns: the loss; metrics (1,).
 
     The mean over the batch. Differs from the original digideep, whose sum let the step grow with the batch.
@@ -56,7 +57,7 @@ class DDPG(OffPolicyAgent):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         policy: description of a policy with an `actor` and one of `critics` as in `DeterministicPolicy`.
         sampler: description of a sampler of replayed transitions, such as `Replay`.
         noise: description of a `Noise`, for exploration.
@@ -75,7 +76,7 @@ class DDPG(OffPolicyAgent):
         self,
         context: AgentContext,
         *,
-        observation_path: str = "/agent",
+        observation_path: str | list[str] | None = "/agent",
         policy: Description,
         sampler: Description,
         noise: Description,
@@ -120,7 +121,7 @@ class DDPG(OffPolicyAgent):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The noise is the exploration."""
-        actions = self.policy.act(self.to_tensor(observations[self.observation_path])).numpy(force=True)
+        actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -53,7 +53,7 @@ class DQN(OffPolicyAgent):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         policy: description of a policy such as `ActionValues`.
         sampler: description of a sampler of replayed transitions, such as `Replay`.
         epsilon: chance of a random action, a number or a schedule over frames.
@@ -74,7 +74,7 @@ class DQN(OffPolicyAgent):
         self,
         context: AgentContext,
         *,
-        observation_path: str = "/agent",
+        observation_path: str | list[str] | None = "/agent",
         policy: Description,
         sampler: Description,
         epsilon: float | Description,
@@ -122,7 +122,7 @@ class DQN(OffPolicyAgent):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. Random actions are the exploration."""
-        actions = self.policy.act(self.to_tensor(observations[self.observation_path])).numpy(force=True)
+        actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from digideep.agent.base import AgentBase, AgentContext
+from digideep.policy.encoders import Observations
 from digideep.utility.checks import require_between
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
@@ -17,11 +18,11 @@ from digideep.utility.errors import UsageError
 class Transitions(NamedTuple):
     """A batch: where B transitions started, and what to bootstrap from."""
 
-    observations: Tensor  # (B, ...)
+    observations: Observations  # float32 (B, D), or path -> (B, ...)
     actions: Tensor  # int64 (B,) or float32 (B, A), in [-1, 1]
     rewards: Tensor  # float32 (B,), discounted sum over the steps before the bootstrap
     discounts: Tensor  # float32 (B,), of the bootstrap; 0 at a termination
-    next_observations: Tensor  # (B, ...)
+    next_observations: Observations  # likewise
     weights: Tensor  # float32 (B,), 1 unless priorities are in use
 
 
@@ -30,7 +31,7 @@ class OffPolicyAgent(AgentBase):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
         gamma: discount per step, in [0, 1].
     """
@@ -38,7 +39,9 @@ class OffPolicyAgent(AgentBase):
     is_off_policy = True
     metrics: tuple[str, ...]
 
-    def __init__(self, context: AgentContext, observation_path: str, sampler: Description, gamma: float):
+    def __init__(
+        self, context: AgentContext, observation_path: str | list[str] | None, sampler: Description, gamma: float
+    ):
         super().__init__(context, observation_path)
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)
@@ -47,14 +50,24 @@ class OffPolicyAgent(AgentBase):
             raise UsageError(
                 f"{name} cannot say how often to draw. Expected one such as digideep.memory.replay.Replay."
             )
-        self.keys = {"observations": f"/observations{observation_path}", "actions": f"/agents/{self.name}/actions"}
-        self.sampler_info = {**self.keys, "gamma": gamma, "generator": self.numpy_generator}
+        self.keys = {path: f"/observations{path}" for path in self.observation_paths}
+        self.actions_key = f"/agents/{self.name}/actions"
+        self.sampler_info = {
+            "observations": list(self.keys.values()), "actions": self.actions_key, "gamma": gamma,
+            "generator": self.numpy_generator,
+        }  # fmt: skip
 
     def draw(self) -> Transitions:
         """A batch from the memory, in memory that torch allocated."""
-        chunk, (observations, actions) = self.sampler(self.memory, self.sampler_info), self.keys.values()
-        keys = (observations, actions, "/rewards", "/discounts", observations + "_2", "/weights")
-        return Transitions(*(self.to_tensor(chunk[key]) for key in keys))
+        chunk, to_tensor = self.sampler(self.memory, self.sampler_info), self.to_tensor
+        return Transitions(
+            self.observe({path: chunk[key] for path, key in self.keys.items()}),
+            to_tensor(chunk[self.actions_key]),
+            to_tensor(chunk["/rewards"]),
+            to_tensor(chunk["/discounts"]),
+            self.observe({path: chunk[key + "_2"] for path, key in self.keys.items()}),
+            to_tensor(chunk["/weights"]),
+        )
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """One gradient step. Returns: what `metrics` names, (K,), and absolute errors of the action values, (B,)."""

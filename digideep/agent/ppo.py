@@ -13,22 +13,29 @@ from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.schedule import as_schedule
 
+_IMAGE_ROWS = 256  # whose values are computed at once
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 
 
 class Trajectories(NamedTuple):
     """A chunk as tensors, its rows flattened to B = N * (T + 1)."""
 
-    observations: Tensor  # float32 (B, D)
+    observations: Observations  # float32 (B, D), or path -> (B, ...)
     actions: Tensor  # int64 (B,) or float32 (B, A)
     log_p: Tensor  # float32 (B,), of the action when it was chosen
     values: Tensor  # float32 (B,), before the update
     advantages: Tensor  # float32 (B,)
     returns: Tensor  # float32 (B,), targets of the value function
+
+    def take(self, rows: Tensor) -> "Trajectories":
+        """Args: rows: int64 (M,). Returns: these rows only."""
+        observations, *others = self
+        return Trajectories(take_rows(observations, rows), *(each[rows] for each in others))
 
 
 def ppo_loss(
@@ -60,7 +67,7 @@ def ppo_loss(
     Returns:
         The loss, 0-dimensional, and what `METRICS` names, (5,).
     """
-    batch = Trajectories(*(tensor[rows] for tensor in data))
+    batch = data.take(rows)
     log_p, entropies, values = policy(batch.observations, batch.actions)
     advantages = batch.advantages
     if normalize_advantages:
@@ -107,7 +114,7 @@ class PPO(AgentBase):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`.
         sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`.
         gamma: discount per step, in [0, 1].
@@ -133,7 +140,7 @@ class PPO(AgentBase):
         self,
         context: AgentContext,
         *,
-        observation_path: str = "/agent",
+        observation_path: str | list[str] | None = "/agent",
         policy: Description,
         sampler: Description,
         gamma: float,
@@ -200,12 +207,9 @@ class PPO(AgentBase):
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
         agent = f"/agents/{self.name}"
-        self.keys = {
-            "observations": f"/observations{observation_path}",
-            "actions": f"{agent}/actions",
-            "log_p": f"{agent}/artifacts/action_log_p",
-        }
-        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *self.keys.values()]}
+        self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
+        observations = [f"/observations{path}" for path in self.observation_paths]
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
 
     @torch.inference_mode()
@@ -217,9 +221,7 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        actions, log_p = self.policy.act(
-            self.to_tensor(observations[self.observation_path]), self.generator, deterministic
-        )
+        actions, log_p = self.policy.act(self.observe(observations), self.generator, deterministic)
         return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
 
     def update(self) -> dict[str, float]:
@@ -232,13 +234,14 @@ class PPO(AgentBase):
             clip_param = torch.tensor(self.clip_param(self.n_updates), device=self.device)
 
             with self.profiler("advantages"):
-                data = self.estimate(chunk, self._tensors(chunk))
+                data = self._tensors(chunk)
+                data = self.estimate(chunk, data, data.values)
                 explained = self._explained_variance(data, rows)
             totals, num_steps = torch.zeros(len(METRICS), device=self.device), 0
             for epoch in range(self.n_update):
                 if epoch and self.recompute_advantages:
                     with self.profiler("advantages"):
-                        data = self.estimate(chunk, data)
+                        data = self.estimate(chunk, data, self._values(data.observations))
                 with self.profiler("step"):
                     order = torch.from_numpy(shuffled_minibatches(rows, size, self.numpy_generator)).to(self.device)
                     before = totals.clone()
@@ -255,19 +258,29 @@ class PPO(AgentBase):
 
     def _tensors(self, chunk: dict[str, np.ndarray]) -> Trajectories:
         """What does not change during an update; the values are those before it."""
-        observations, actions, log_p = (
-            self.to_tensor(chunk[key].reshape(-1, *chunk[key].shape[2:])) for key in self.keys.values()
-        )
-        with torch.inference_mode():
-            values = self.policy.value(observations)
+
+        def rows_of(key: str) -> np.ndarray:
+            return chunk[key].reshape(-1, *chunk[key].shape[2:])
+
+        observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
+        actions, log_p = (self.to_tensor(rows_of(key)) for key in self.keys.values())
+        values = self._values(observations)
         nothing = torch.zeros(len(log_p), device=self.device)
         return Trajectories(observations, actions, log_p, values.clone(), nothing, nothing)
 
-    def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories) -> Trajectories:
-        """Advantages and returns under the current value function; all rows in one forward pass."""
+    @torch.inference_mode()
+    def _values(self, observations: Observations) -> Tensor:
+        """The values of all rows, float32 (B,): in one forward pass, with images in slices that fit into the cache."""
+        if isinstance(observations, Tensor):
+            return self.policy.value(observations)
+        total = len(next(iter(observations.values())))
+        slices = (slice(first, first + _IMAGE_ROWS) for first in range(0, total, _IMAGE_ROWS))
+        return torch.cat([self.policy.value({path: o[rows] for path, o in observations.items()}) for rows in slices])
+
+    def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories, value: Tensor) -> Trajectories:
+        """Advantages and returns. Args: value: of each row under the current value function, float32 (B,)."""
         shape = chunk["/masks"].shape[:2]
-        with torch.inference_mode():
-            values = self.policy.value(data.observations).numpy(force=True).reshape(shape)
+        values = value.numpy(force=True).reshape(shape)
         advantages = np.zeros(shape, np.float32)
         advantages[:, :-1] = generalized_advantages(
             chunk["/rewards"][:, :-1, 0],

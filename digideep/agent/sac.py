@@ -14,6 +14,7 @@ from digideep.agent.base import AgentContext
 from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Observations
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 
@@ -44,7 +45,9 @@ def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> tuple[Tens
     return loss, (torch.stack([loss, values.mean()]).detach(), errors.abs().mean(0).detach())
 
 
-def actor_loss(actor: Any, observations: Tensor, critics: Any, noise: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+def actor_loss(
+    actor: Any, observations: Observations, critics: Any, noise: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
     """Entropy-regularised value of the actor's own actions, negated. Returns: the loss; metrics (2,)."""
     actions, log_p = actor(observations, noise)
     loss = (alpha * log_p - critics(observations, actions).amin(0)).mean()
@@ -73,7 +76,7 @@ class SAC(OffPolicyAgent):
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees.
+        observation_path: which observation the policy sees, or several; see `AgentBase`.
         policy: description of a policy with an `actor` and `critics` as in `SquashedGaussianPolicy`.
         sampler: description of a sampler of replayed transitions, such as `Replay`.
         gamma: discount per step, in [0, 1].
@@ -96,7 +99,7 @@ class SAC(OffPolicyAgent):
         self,
         context: AgentContext,
         *,
-        observation_path: str = "/agent",
+        observation_path: str | list[str] | None = "/agent",
         policy: Description,
         sampler: Description,
         gamma: float,
@@ -151,7 +154,7 @@ class SAC(OffPolicyAgent):
     ) -> dict[str, Any]:
         """See `AgentBase`. The policy's own spread is the exploration."""
         noise = None if deterministic else self.draw_noise(len(masks))
-        actions = self.policy.act(self.to_tensor(observations[self.observation_path]), noise)
+        actions = self.policy.act(self.observe(observations), noise)
         return {"actions": actions.numpy(force=True)}
 
     def draw_noise(self, size: int) -> Tensor:

@@ -85,7 +85,8 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
     note(environment.reset(seed=seed)[0])
     for _ in range(steps):
         action = edge(sample_actions(info.agent_action_space, generator, 1))[0]
-        observation, reward, terminated, truncated, _ = environment.step(action)
+        observation, given, terminated, truncated, _ = environment.step(action)
+        reward: Any = given
         if not np.isscalar(reward) and np.shape(reward) != ():
             recording.complaints.append(
                 f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number"

@@ -23,7 +23,8 @@ def prepare() -> None:
     for domain, task in suite.BENCHMARKING:
         name = f"DMBench{domain.capitalize()}{task.capitalize()}-v0"
         if name not in gym.registry:
-            gym.register(name, _make_benchmark, kwargs={"task_id": f"dm_control/{domain}-{task}-v0"})
+            maker: Any = _make_benchmark  # a function; gymnasium's type knows classes only
+            gym.register(name, maker, kwargs={"task_id": f"dm_control/{domain}-{task}-v0"})
 
 
 def _make_benchmark(task_id: str, flat_observation: bool = True, **kwargs: Any) -> gym.Env:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.spaces import ActionEdge, sample_actions
-from digideep.environment.workers import Rows, VectorEnvironment, WorkerPlan
+from digideep.environment.workers import Rows, WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -39,7 +40,7 @@ class Actor(Protocol):
 
 
 class Episode(NamedTuple):
-    """A finished episode, before any wrapper changed its rewards."""
+    """A finished episode, before any wrapper changed its rewards; of a game with lives, the whole game."""
 
     worker: int
     episode_return: float
@@ -60,7 +61,9 @@ class Explorer(Component):
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
         profiler: times the phases of a step.
         num_workers: environments stepped together.
-        num_processes: processes to spread them over; 0 runs them in this process.
+        num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
+            threads, 0 for one on each core.
+        backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
             for none. With both limits, both must be met.
@@ -87,6 +90,7 @@ class Explorer(Component):
         *,
         num_workers: int,
         num_processes: int = 0,
+        backend: str = "gymnasium",
         n_steps: int | None = None,
         n_episodes: int | None = None,
         deterministic: bool = False,
@@ -141,7 +145,9 @@ class Explorer(Component):
         ]
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
-        self.envs = VectorEnvironment(plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts)
+        self.envs = make_vector_environment(
+            backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
+        )
 
     @property
     def frames(self) -> int:
@@ -287,7 +293,7 @@ class Explorer(Component):
 
     def _note_ends(self, part: Rows, quota: np.ndarray) -> None:
         """Note the episodes that have just ended, as far as they count."""
-        for row in np.flatnonzero(part.ended).tolist():
+        for row in np.flatnonzero(part.finished).tolist():
             worker = part.workers.start + row
             if self.n_episodes is None or quota[worker] > 0:
                 self.n_episode += 1
@@ -338,7 +344,10 @@ class Explorer(Component):
         self._finished = [Episode(*episode) for episode in state["finished"]]
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_state_dict(state["wrappers"][str(index)])
-        return self.envs.load_state_dict(state["workers"]) if self.observations else []
+        strayed = self.envs.load_state_dict(state["workers"]) if self.observations else []
+        if self.observations:
+            self.masks = ~self.envs.rows.ended  # a backend that cannot re-live has ended its episodes
+        return strayed
 
     def close(self) -> None:
         """Close the environments."""

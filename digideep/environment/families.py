@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment import dm_control
+from digideep.environment.atari import register_games
 from digideep.utility.errors import UsageError
 
 
@@ -98,7 +99,7 @@ FAMILIES = (
         "gymnasium_robotics", "robotics", _mend_robotics,
     ),
     Family("Box2D", r"LunarLander|BipedalWalker|CarRacing", "Box2D", "box2d"),
-    Family("Atari", r"ALE/", "ale_py", "atari"),
+    Family("Atari", r"ALE/", "ale_py", "atari", register_games),
 )  # fmt: skip
 
 
@@ -134,6 +135,6 @@ def provide_all() -> list[str]:
     for family in FAMILIES:
         try:
             family.provide()
-        except ImportError:
+        except (ImportError, UsageError):
             missing.append(f"{family.name} is not installed: pip install 'digideep[{family.extra}]'")
     return missing

@@ -8,11 +8,13 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.atari import Atari, register_games
 from digideep.environment.families import provide
 from digideep.environment.registration import register_user_environments
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.environment.wrappers import wrap
-from digideep.utility.component import Component, Description
+from digideep.utility.checks import require_int
+from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -31,6 +33,10 @@ class EnvironmentSpec(Component):
         observation_key: path of an observation that is no Dict.
         norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
+        atari: description of an `Atari`, the preprocessing of an Atari game; None for everything else.
+        steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
+            seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
+            that happened since the last seed is re-lived.
     """
 
     name: str
@@ -41,6 +47,16 @@ class EnvironmentSpec(Component):
     observation_key: str = "/agent"
     norm_wrappers: list[Description] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
+    atari: Description | None = None
+    steps_per_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_int("steps_per_seed", self.steps_per_seed, 0)
+
+    @property
+    def atari_rules(self) -> Atari | None:
+        """The preprocessing of an Atari game; None for everything else."""
+        return None if self.atari is None else build(self.atari, Atari)
 
     def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
         """The same environment with further keyword arguments.
@@ -96,9 +112,12 @@ def make_environment(
     module, _, name = spec.name.rpartition(":")
     if module:
         register_user_environments(module, None)
-    family = provide(name)
+    family, atari = provide(name), spec.atari_rules
     kwargs = dict(spec.kwargs) if family is None else family.translate(name, spec.kwargs)
-    if spec.max_episode_steps is not None:
+    if atari is not None:
+        register_games()
+        kwargs = {**atari.game_arguments(name), **kwargs}
+    elif spec.max_episode_steps is not None:
         kwargs["max_episode_steps"] = spec.max_episode_steps
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
@@ -106,6 +125,8 @@ def make_environment(
         raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
     try:
         environment = gym.make(name, disable_env_checker=True, **kwargs)
+        if atari is not None:
+            environment = atari.preprocess(environment, spec.max_episode_steps)
     except (gym.error.Error, ImportError, TypeError, ValueError) as err:
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
@@ -119,7 +140,8 @@ def make_environment(
             name_prefix="play",
             disable_logger=True,
         )
-    return wrap(environment, spec.norm_wrappers)
+    # Around the recorder, so that a video shows a game and not a life.
+    return wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
 
 
 def _suggestion(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from digideep.utility.errors import UsageError
 
-ObservationSpaces = dict[str, gym.spaces.Box]
+ObservationSpaces = dict[str, gym.Space]
 
 
 def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:

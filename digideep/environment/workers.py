@@ -4,7 +4,8 @@ Autoreset follows gymnasium's NEXT_STEP mode: the step after an end ignores its 
 of the next episode. So the row after t is always the true successor of row t.
 
 Exact resume needs nothing from a simulator: each worker draws a fresh seed for each episode and remembers the actions,
-so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved.
+so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved. Where seeds are expensive, one
+serves several episodes, and what is re-lived begins with the first of them.
 """
 
 import copy
@@ -38,16 +39,21 @@ class WorkerPlan:
 
 
 class Worker:
-    """One environment: steps it, restarts it, and can re-live its current episode."""
+    """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
+
+    An end whose info holds "life_lost" is one for the learner only: the environment's next reset plays on, and the
+    return that is logged does too.
+    """
 
     def __init__(self, plan: WorkerPlan, rank: int):
-        self.rank = rank
+        self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
         self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
         self._raw = raw_reward(self.environment)
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
-        self.actions: list[np.ndarray] = []
-        self.is_ended = False
+        self.actions: list[np.ndarray] = []  # since the environment was seeded
+        self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
+        self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
@@ -59,17 +65,31 @@ class Worker:
         self.episode_seed = int(self.generator.integers(2**31))
         return self._begin()
 
+    def go_on(self) -> Any:
+        """Begin the episode after one that has ended. Returns: its first observation."""
+        if self.is_finished and len(self.actions) >= self.steps_per_seed:
+            return self.reset()
+        return self._continue()
+
     def _begin(self) -> Any:
-        self.actions, self.is_ended = [], False
+        self.actions, self.resets, self.is_ended, self.is_finished = [], [], False, False
         self.episode_return, self.episode_length = 0.0, 0
         return self.environment.reset(seed=self.episode_seed)[0]
+
+    def _continue(self) -> Any:
+        self.resets.append(len(self.actions))
+        if self.is_finished:
+            self.episode_return, self.episode_length = 0.0, 0
+        self.is_ended = self.is_finished = False
+        return self.environment.reset()[0]
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
         """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
         self.actions.append(action)
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
-        observation, reward, terminated, truncated, _ = self.environment.step(action.copy())
+        observation, reward, terminated, truncated, info = self.environment.step(action.copy())
         self.is_ended = bool(terminated or truncated)
+        self.is_finished = self.is_ended and "life_lost" not in info
         self.episode_return += float(reward) if self._raw is None else self._raw.take()
         self.episode_length += 1
         return observation, float(reward), bool(terminated)
@@ -80,23 +100,27 @@ class Worker:
         return f"worker {self.rank} (episode seed {self.episode_seed}, step {len(self.actions)}, last action {last})"
 
     def state_dict(self) -> dict[str, Any]:
-        """The episode so far, as its seed and its actions."""
+        """What happened since the last seed: the seed, the actions, and the resets between them."""
         return {
             "generator": generator_state(self.generator),
             "episode_seed": self.episode_seed,
             "actions": np.stack(self.actions) if self.actions else None,
+            "resets": list(self.resets),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Re-live the episode. Returns: the observation that it leads to, None if no episode had begun."""
+        """Re-live what happened. Returns: the observation that it leads to, None if no episode had begun."""
         set_generator_state(self.generator, state["generator"])
         self.episode_seed = state["episode_seed"]
         if self.episode_seed is None:
             return None
-        observation = self._begin()
-        for action in () if state["actions"] is None else state["actions"]:
+        observation, resets = self._begin(), set(state["resets"])
+        actions = () if state["actions"] is None else state["actions"]
+        for index, action in enumerate(actions):
+            if index in resets:
+                self._continue()
             observation, _, _ = self.step(action)
-        return observation
+        return self._continue() if len(actions) in resets else observation
 
 
 class Rows:
@@ -107,17 +131,19 @@ class Rows:
         observations: path -> array (N, ...), what follows the last step.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
-        returns: float64 (N,) and lengths: int64 (N,), sums over the episode so far.
+        finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
+        returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
     """
 
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space
         self.workers = slice(0, num_workers)
-        self.observations = {path: allocate((num_workers, *s.shape), s.dtype) for path, s in spaces.items()}
+        self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
         self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
         self.ended = allocate((num_workers,), np.bool_)
+        self.finished = allocate((num_workers,), np.bool_)
         self.returns = allocate((num_workers,), np.float64)
         self.lengths = allocate((num_workers,), np.int64)
 
@@ -151,7 +177,7 @@ class Batch:
         rows = self.rows
         for worker in self.workers:
             self._write(worker.rank, self._guarded(worker, worker.reset))
-            rows.ended[worker.rank] = rows.terminations[worker.rank] = False
+            rows.ended[worker.rank] = rows.finished[worker.rank] = rows.terminations[worker.rank] = False
             rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
 
     def step(self) -> None:
@@ -160,7 +186,7 @@ class Batch:
         for worker in self.workers:
             rank = worker.rank
             if worker.is_ended:
-                observation = self._guarded(worker, worker.reset)
+                observation = self._guarded(worker, worker.go_on)
                 reward, terminated = 0.0, False
             else:
                 action = rows.actions[rank]
@@ -169,6 +195,7 @@ class Batch:
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(rank, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
+            rows.finished[rank] = worker.is_finished
             rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
 
     @staticmethod
@@ -203,7 +230,8 @@ class Batch:
                 continue
             self._write(worker.rank, observation)
             rows, rank = self.rows, worker.rank
-            rows.ended[rank], rows.returns[rank] = worker.is_ended, worker.episode_return
+            rows.ended[rank], rows.finished[rank] = worker.is_ended, worker.is_finished
+            rows.returns[rank] = worker.episode_return
             rows.lengths[rank] = worker.episode_length
             if any(
                 not np.array_equal(rows.observations[p][rank], o, equal_nan=True)

@@ -138,8 +138,8 @@ def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
         except UsageError:
             raise
         except (TypeError, ValueError, AssertionError, AttributeError, gym.error.Error, ImportError) as err:
-            name = description.get("wrapper", cls)
-            name = name.rpartition(".")[2] if isinstance(name, str) else name.__name__
+            given: Any = description.get("wrapper", cls)
+            name = given.rpartition(".")[2] if isinstance(given, str) else given.__name__
             raise UsageError(
                 f"norm_wrappers: {name} does not fit the observations or actions here: {type(err).__name__}: "
                 f"{' '.join(str(err).split())}"

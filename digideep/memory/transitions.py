@@ -59,11 +59,11 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
 
     Args:
         draw: from a unit that draws.
-        info: "observations" and "actions", their keys; "gamma" in [0, 1]; "n_step_return", steps before the bootstrap
-            (1 by default); "stack", frames that an observation consists of (1 by default).
+        info: "observations", a key or a list of them; "actions", a key; "gamma" in [0, 1]; "n_step_return", steps
+            before the bootstrap (1 by default); "stack", frames that an observation consists of (1 by default).
 
     Returns:
-        path -> (B, ...): the observations and actions under their keys; "<observations>_2", those to bootstrap from;
+        path -> (B, ...): the observations and actions under their keys; "<observation>_2", those to bootstrap from;
         "/rewards" float32, the discounted sum; "/discounts" float32, what to multiply the bootstrap with, 0 at a
         termination; "/weights" float32.
     """
@@ -80,10 +80,11 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
         returns += np.where(goes_on, discounts * rewards[workers, here], 0)
         discounts = np.where(goes_on, discounts * np.float32(gamma) * ~terminations[workers, here], discounts)
         last = np.where(goes_on, memory.successor(here), last)
-    stack = info.get("stack", 1)
+    stack, keys = info.get("stack", 1), info["observations"]
+    keys = [keys] if isinstance(keys, str) else keys
     return {
-        info["observations"]: gather_stacked(memory, info["observations"], workers, rows, stack),
-        info["observations"] + "_2": gather_stacked(memory, info["observations"], workers, last, stack),
+        **{key: gather_stacked(memory, key, workers, rows, stack) for key in keys},
+        **{f"{key}_2": gather_stacked(memory, key, workers, last, stack) for key in keys},
         info["actions"]: buffer[info["actions"]][workers, rows],
         "/rewards": returns,
         "/discounts": discounts,

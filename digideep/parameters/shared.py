@@ -38,6 +38,7 @@ def session_panel() -> Panel:
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
         "num_processes": 0,  # of worker environments; 0 steps them in the main process, best for cheap ones
+        "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
     }
 
@@ -93,11 +94,11 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     return {
         "train": describe(
             Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
-            warm_start=cpanel.get("warm_start", 0),
+            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"],
         ),
         "test": describe(
             Explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
-            n_episodes=episodes, **whole,
+            n_episodes=episodes, backend=cpanel["backend"], **whole,
         ),
         "eval": describe(Explorer, num_workers=1, n_episodes=1, **whole),
     }  # fmt: skip

@@ -353,7 +353,7 @@ class Runner(Component):
     # ------------------------------------------------------------------ state
 
     def _spaces(self) -> dict[str, Any]:
-        observations = {path: [list(s.shape), str(s.dtype)] for path, s in self.info.observation_spaces.items()}
+        observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in self.info.observation_spaces.items()}
         return {"observations": observations, "actions": repr(self.info.action_space)}
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Encoder, Observations, ObservationSpace, encode, make_trunk
 from digideep.policy.networks import EnsembleLinear, check_layers, ensemble_perceptron
 from digideep.utility.checks import require_int
+from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -19,14 +21,15 @@ _LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early traini
 
 
 class DeterministicActor(nn.Module):
-    """One action for each observation: float32 (B, D) to (B, A), in (-1, 1)."""
+    """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
 
-    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator):
+    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None):
         super().__init__()
+        self.encoder = encoder
         self.layers = ensemble_perceptron(1, sizes, activation, generator)
 
-    def forward(self, observations: Tensor) -> Tensor:
-        return torch.tanh(self.layers(observations)[0])
+    def forward(self, observations: Observations) -> Tensor:
+        return torch.tanh(self.layers(encode(self.encoder, observations))[0])
 
 
 class SquashedGaussianActor(nn.Module):
@@ -35,30 +38,35 @@ class SquashedGaussianActor(nn.Module):
     Source: Haarnoja et al. 2018, arXiv:1812.05905, Appendix C.
     """
 
-    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator):
+    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None):
         super().__init__()
+        self.encoder = encoder
         self.layers = ensemble_perceptron(1, [*sizes[:-1], 2 * sizes[-1]], activation, generator)
 
-    def mode(self, observations: Tensor) -> Tensor:
-        """Args: observations: (B, D). Returns: (B, A), the squashed mean."""
-        return torch.tanh(self.layers(observations)[0].chunk(2, -1)[0])
+    def _moments(self, observations: Observations) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
+        return mean, log_std
 
-    def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
+    def mode(self, observations: Observations) -> Tensor:
+        """Args: observations: (B, ...). Returns: (B, A), the squashed mean."""
+        return torch.tanh(self._moments(observations)[0])
+
+    def sample(self, observations: Observations, noise: Tensor) -> Tensor:
         """As `forward`, without the log-probabilities: what acting needs."""
-        mean, log_std = self.layers(observations)[0].chunk(2, -1)
+        mean, log_std = self._moments(observations)
         return torch.tanh(mean + noise * log_std.clamp(*_LOG_STD_RANGE).exp())
 
-    def forward(self, observations: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, observations: Observations, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A sample, differentiable in the parameters.
 
         Args:
-            observations: float32 (B, D).
+            observations: float32 (B, D), or path -> (B, ...).
             noise: float32 (B, A), standard normal.
 
         Returns:
             Actions (B, A) and their log-probabilities (B,), densities in the unit of [-1, 1].
         """
-        mean, log_std = self.layers(observations)[0].chunk(2, -1)
+        mean, log_std = self._moments(observations)
         log_std = log_std.clamp(*_LOG_STD_RANGE)
         raw = mean + noise * log_std.exp()
         # log(1 - tanh(u)^2) in a form that neither rounds to log(0) nor needs an epsilon.
@@ -68,15 +76,18 @@ class SquashedGaussianActor(nn.Module):
 
 
 class Critics(nn.Module):
-    """Action values by `num` networks of their own."""
+    """Action values by `num` networks of their own, behind one encoder if there is one."""
 
-    def __init__(self, num: int, sizes: list[int], activation: str, generator: torch.Generator):
+    def __init__(
+        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None
+    ):
         super().__init__()
+        self.encoder = encoder
         self.layers = ensemble_perceptron(num, [*sizes, 1], activation, generator)
 
-    def forward(self, observations: Tensor, actions: Tensor, num: int | None = None) -> Tensor:
-        """Args: observations: (B, D); actions: (B, A); num: critics to ask, None for all. Returns: (num, B)."""
-        x = torch.cat([observations, actions], -1)
+    def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
+        """Args: observations: (B, ...); actions: (B, A); num: critics to ask, None for all. Returns: (num, B)."""
+        x = torch.cat([encode(self.encoder, observations), actions], -1)
         for layer in self.layers:
             x = layer(x, num) if isinstance(layer, EnsembleLinear) else layer(x)
         return x.squeeze(-1)
@@ -85,39 +96,43 @@ class Critics(nn.Module):
 class ContinuousPolicy(PolicyBase):
     """An actor and critics without shared layers; subclasses say which actor.
 
+    With images, the actor has an encoder of its own and the critics another one.
+
     Args:
-        observation_space: a one-dimensional Box.
+        observation_space: a one-dimensional Box, or spaces by path.
         action_space: a one-dimensional Box, bounded in every dimension.
         generator: draws the weights.
         hidden_sizes: of all networks.
         activation: after each hidden layer.
         num_critics: 1, or 2 for the smaller of two estimates.
+        encoder: description of what comes before the networks, see `make_encoder`; None decides by the spaces.
     """
 
     actor: Any
-    actor_class: type[nn.Module]
+    actor_class: type[DeterministicActor] | type[SquashedGaussianActor]
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: ObservationSpace,
         action_space: gym.Space,
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
         activation: str = "relu",
         num_critics: int = 2,
+        encoder: Description | None = None,
     ):
         super().__init__()
         name = type(self).__name__
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-            raise UsageError(f"{name} needs a one-dimensional Box as observation, got {observation_space}.")
         if not isinstance(action_space, gym.spaces.Box) or not np.isfinite(action_space.low).all():
             raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For Discrete ones take DQN.")
         check_layers(hidden_sizes, activation)
         require_int("num_critics", num_critics, 1)
-        size, num_actions = observation_space.shape[0], action_space.shape[0]
-        self.actor = self.actor_class([size, *hidden_sizes, num_actions], activation, generator)
-        self.critics = Critics(num_critics, [size + num_actions, *hidden_sizes], activation, generator)
+        num_actions = action_space.shape[0]
+        trunk, size = make_trunk(observation_space, generator, encoder)
+        self.actor = self.actor_class([size, *hidden_sizes, num_actions], activation, generator, trunk)
+        trunk, size = make_trunk(observation_space, generator, encoder)
+        self.critics = Critics(num_critics, [size + num_actions, *hidden_sizes], activation, generator, trunk)
 
 
 class DeterministicPolicy(ContinuousPolicy):
@@ -125,8 +140,8 @@ class DeterministicPolicy(ContinuousPolicy):
 
     actor_class = DeterministicActor
 
-    def act(self, observations: Tensor) -> Tensor:
-        """Args: observations: float32 (B, D). Returns: (B, A), in (-1, 1)."""
+    def act(self, observations: Observations) -> Tensor:
+        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: (B, A), in (-1, 1)."""
         return self.actor(observations)
 
 
@@ -135,6 +150,6 @@ class SquashedGaussianPolicy(ContinuousPolicy):
 
     actor_class = SquashedGaussianActor
 
-    def act(self, observations: Tensor, noise: Tensor | None) -> Tensor:
-        """Args: observations: float32 (B, D); noise: (B, A), None for the mode. Returns: (B, A), in (-1, 1)."""
+    def act(self, observations: Observations, noise: Tensor | None) -> Tensor:
+        """Args: observations: (B, D), or path -> (B, ...); noise: (B, A), None for the mode. Returns: (B, A)."""
         return self.actor.mode(observations) if noise is None else self.actor.sample(observations, noise)

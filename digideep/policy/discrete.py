@@ -5,8 +5,10 @@ import torch
 from torch import Tensor
 
 from digideep.policy.base import PolicyBase
+from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
 from digideep.policy.networks import check_layers, ensemble_perceptron
 from digideep.utility.checks import require
+from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
 
@@ -14,45 +16,48 @@ class ActionValues(PolicyBase):
     """A value for each action; the policy takes the largest.
 
     Args:
-        observation_space: a one-dimensional Box.
+        observation_space: a one-dimensional Box, or spaces by path.
         action_space: Discrete.
         generator: draws the weights.
-        hidden_sizes: of the network.
+        hidden_sizes: of the network; with an encoder it may be empty.
         activation: after each hidden layer.
         is_dueling: estimate the observation's value and the actions' advantages over each other by separate last
             layers. Source: Wang et al. 2016, arXiv:1511.06581, Eq. 9.
+        encoder: description of what comes before the network, see `make_encoder`; None decides by the spaces.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: ObservationSpace,
         action_space: gym.Space,
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
         activation: str = "relu",
         is_dueling: bool = False,
+        encoder: Description | None = None,
     ):
         super().__init__()
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-            raise UsageError(f"ActionValues needs a one-dimensional Box as observation, got {observation_space}.")
         if not isinstance(action_space, gym.spaces.Discrete):
             raise UsageError(f"ActionValues needs Discrete actions, got {action_space}. For a Box take DDPG, TD3, SAC.")
         require(isinstance(is_dueling, bool), "is_dueling", is_dueling, "true or false")
-        check_layers(hidden_sizes, activation)
-        sizes = [observation_space.shape[0], *hidden_sizes]
+        self.encoder, size = make_trunk(observation_space, generator, encoder)
+        check_layers(hidden_sizes, activation, may_be_empty=self.encoder is not None)
+        sizes = [size, *hidden_sizes]
         self.features = ensemble_perceptron(1, sizes, activation, generator, is_last_active=True)
         self.advantages = ensemble_perceptron(1, [sizes[-1], int(action_space.n)], activation, generator)
         self.value = ensemble_perceptron(1, [sizes[-1], 1], activation, generator) if is_dueling else None
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """Args: observations: float32 (B, D). Returns: float32 (B, A)."""
-        features = self.features(observations)
+    def forward(self, observations: Observations) -> Tensor:
+        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B, A)."""
+        x = encode(self.encoder, observations)
+        # The ensemble's layers take a batch of networks: (1, B, F), also where there is none of them.
+        features = self.features(x) if len(self.features) else x[None]
         advantages = self.advantages(features)[0]
         if self.value is None:
             return advantages
         return self.value(features)[0] + advantages - advantages.mean(-1, keepdim=True)
 
-    def act(self, observations: Tensor) -> Tensor:
-        """Args: observations: float32 (B, D). Returns: int64 (B,)."""
+    def act(self, observations: Observations) -> Tensor:
+        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: int64 (B,)."""
         return self(observations).argmax(-1)

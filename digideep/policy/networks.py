@@ -13,7 +13,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "el
 
 
 def multilayer_perceptron(
-    in_features: int, hidden_sizes: list[int], activation: str, generator: torch.Generator
+    in_features: int,
+    hidden_sizes: list[int],
+    activation: str,
+    generator: torch.Generator,
+    *,
+    may_be_empty: bool = False,
 ) -> nn.Sequential:
     """Linear layers with an activation after each, orthogonal weights of gain sqrt(2).
 
@@ -22,11 +27,12 @@ def multilayer_perceptron(
         hidden_sizes: size of each layer.
         activation: a key of `ACTIVATIONS`.
         generator: draws the weights.
+        may_be_empty: no layer at all is fine: something else has made features already.
 
     Raises:
         UsageError: for an unknown activation or a size below 1.
     """
-    check_layers(hidden_sizes, activation)
+    check_layers(hidden_sizes, activation, may_be_empty=may_be_empty)
     layers: list[nn.Module] = []
     for size in hidden_sizes:
         layers += [orthogonal_linear(in_features, size, math.sqrt(2), generator), ACTIVATIONS[activation]()]
@@ -34,15 +40,16 @@ def multilayer_perceptron(
     return nn.Sequential(*layers)
 
 
-def check_layers(hidden_sizes: list[int], activation: str) -> None:
+def check_layers(hidden_sizes: list[int], activation: str, *, may_be_empty: bool = False) -> None:
     """Refuse what makes no network.
 
     Raises:
-        UsageError: for an unknown activation or a size below 1.
+        UsageError: for an unknown activation, a size below 1, or no layer at all where there must be one.
     """
     if activation not in ACTIVATIONS:
         raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
-    if not hidden_sizes or not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
+    is_list = isinstance(hidden_sizes, (list, tuple)) and (may_be_empty or len(hidden_sizes) > 0)
+    if not is_list or not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
         raise UsageError(f"hidden_sizes must be a list of positive integers, got {hidden_sizes!r}.")
 
 

@@ -6,74 +6,78 @@ from torch import Tensor
 
 from digideep.policy.base import PolicyBase
 from digideep.policy.distributions import make_head, orthogonal_linear
+from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
 from digideep.utility.checks import require_between
-from digideep.utility.errors import UsageError
+from digideep.utility.component import Description
 
 
 class StochasticPolicy(PolicyBase):
-    """Separate actor and critic networks over a vector of features.
+    """Separate actor and critic networks over a vector, or over what a shared encoder makes of images.
 
     Source of sizes and initialisation: "The 37 implementation details of PPO", details 2 and 13 (separate networks,
-    orthogonal weights, gain 0.01 at the policy's head and 1 at the value's).
+    orthogonal weights, gain 0.01 at the policy's head and 1 at the value's), and Atari detail 6 (a shared trunk).
 
     Args:
-        observation_space: a one-dimensional Box.
+        observation_space: a one-dimensional Box, or spaces by path.
         action_space: Discrete or a one-dimensional Box.
         generator: draws the weights.
-        hidden_sizes: of both networks.
+        hidden_sizes: of both networks; with a shared encoder it may be empty, heads then follow its features.
         activation: after each hidden layer.
         log_std_init: start of the Gaussian's log-standard-deviation, in the action unit of [-1, 1].
+        encoder: description of the encoder that both networks share, see `make_encoder`; None decides by the spaces.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: ObservationSpace,
         action_space: gym.Space,
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
         activation: str = "tanh",
         log_std_init: float = 0.0,
+        encoder: Description | None = None,
     ):
         super().__init__()
         require_between("log_std_init", log_std_init, -20, 2)
-        if not isinstance(observation_space, gym.spaces.Box) or len(observation_space.shape) != 1:
-            raise UsageError(f"StochasticPolicy needs a one-dimensional Box as observation, got {observation_space}.")
-        size = observation_space.shape[0]
-        self.actor = multilayer_perceptron(size, hidden_sizes, activation, generator)
-        self.head = make_head(action_space, hidden_sizes[-1], generator, log_std_init)
-        self.critic = multilayer_perceptron(size, hidden_sizes, activation, generator)
-        self.critic.append(orthogonal_linear(hidden_sizes[-1], 1, 1.0, generator))
+        self.encoder, size = make_trunk(observation_space, generator, encoder)
+        may_be_empty = self.encoder is not None
+        self.actor = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
+        last = [size, *hidden_sizes][-1]
+        self.head = make_head(action_space, last, generator, log_std_init)
+        self.critic = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
+        self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
-    def act(self, observations: Tensor, generator: torch.Generator, deterministic: bool) -> tuple[Tensor, Tensor]:
+    def act(self, observations: Observations, generator: torch.Generator, deterministic: bool) -> tuple[Tensor, Tensor]:
         """Choose actions.
 
         Args:
-            observations: float32 (B, D).
+            observations: float32 (B, D), or path -> (B, ...).
             generator: draws the sample; untouched if deterministic.
             deterministic: take the mode of the distribution.
 
         Returns:
             Actions, int64 (B,) or float32 (B, A), and their log-probabilities, float32 (B,).
         """
-        distribution = self.head(self.actor(observations))
+        distribution = self.head(self.actor(encode(self.encoder, observations)))
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions)
 
-    def value(self, observations: Tensor) -> Tensor:
-        """Args: observations: float32 (B, D). Returns: float32 (B,)."""
-        return self.critic(observations).squeeze(-1)
+    def value(self, observations: Observations) -> Tensor:
+        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
+        return self.critic(encode(self.encoder, observations)).squeeze(-1)
 
-    def forward(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, observations: Observations, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What a loss needs.
 
         Args:
-            observations: float32 (B, D).
+            observations: float32 (B, D), or path -> (B, ...).
             actions: int64 (B,) or float32 (B, A).
 
         Returns:
             Log-probabilities, entropies and values, each float32 (B,).
         """
-        distribution = self.head(self.actor(observations))
-        return distribution.log_prob(actions), distribution.entropy(), self.value(observations)
+        features = encode(self.encoder, observations)
+        distribution = self.head(self.actor(features))
+        return distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1)

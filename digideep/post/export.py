@@ -89,11 +89,14 @@ class ExportedPolicy(nn.Module):
         agent = policy.agent
         if agent.reset_hidden_state(1) is not None:
             raise UsageError("A recurrent policy cannot be exported: it remembers, a file does not. Use loader.policy.")
+        if len(agent.observation_paths) > 1 or not isinstance(agent.observation_space, gym.spaces.Box):
+            raise UsageError("A policy of several observations or of images cannot be exported. Use loader.policy.")
+        (path,) = agent.observation_paths
         stages: list[nn.Module] = []
         for wrapper in policy.wrappers:
             if isinstance(wrapper, VecNormalizeObs):
-                if agent.observation_path in wrapper.state_dict():
-                    stages.append(Normalize(wrapper, agent.observation_path))
+                if path in wrapper.state_dict():
+                    stages.append(Normalize(wrapper, path))
             elif not isinstance(wrapper, VecNormalizeReward):
                 raise UsageError(
                     f"{type(wrapper).__name__} cannot be exported: what it does is not known on tensors. "
@@ -120,7 +123,7 @@ def collect(policy: Policy, loader: Loader, count: int) -> tuple[np.ndarray, np.
         policy.reset()
         for _ in range(count):
             action = policy(observation)
-            seen.append(policy.raw(observation)[policy.agent.observation_path][0].copy())
+            seen.append(policy.raw(observation)[policy.agent.observation_paths[0]][0].copy())
             done.append(action)
             observation, _, terminated, truncated, _ = environment.step(action)
             if terminated or truncated:
