@@ -260,16 +260,27 @@ def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, 
     return recordings[0].difference(recordings[1]) is None
 
 
-def report_abilities(spec: EnvironmentSpec, info: EnvironmentInfo, num_processes: int) -> None:
-    """Log one line on what an environment can do: exact resume, where it is stepped, its time limit, how it is drawn.
+def report_abilities(
+    spec: EnvironmentSpec, info: EnvironmentInfo, *, backend: str = "gymnasium", num_processes: int = 0, **others: Any
+) -> None:
+    """Log one line on what an environment can do: exact resume, what steps it, its time limit, how it is drawn.
 
-    It is a warning if a resume cannot be exact.
+    It is a warning if a resume cannot be exact though it should be.
+
+    Args:
+        spec: of the environment.
+        info: of the environment.
+        backend: what steps it.
+        num_processes: of its workers.
+        others: parameters of the explorer that have no say in this.
     """
-    repeats = repeats_itself(spec, info)
+    repeats = repeats_itself(spec, info) if backend == "gymnasium" else None
     resume = {True: "yes", False: "NO, it does not repeat itself", None: "unknown, it could not be tried"}[repeats]
     place = "in this process" if num_processes == 0 else f"in {num_processes} processes"
+    if backend != "gymnasium":
+        resume, place = "no, its episodes restart", f"by {backend}"
     limit = "no time limit" if info.max_episode_steps is None else f"time limit {info.max_episode_steps:,} steps"
-    drawn = ", ".join(info.render_modes) or "not at all"
+    drawn = ", ".join(info.render_modes) or "nothing"
     level = logging.WARNING if repeats is False else logging.INFO
-    line = "%s: exact resume %s; stepped %s; %s; renders %s"
+    line = "%s: exact resume: %s; stepped %s; %s; renders %s"
     logging.getLogger("digideep").log(level, line, spec.name, resume, place, limit, drawn)

@@ -164,7 +164,7 @@ class Runner(Component):
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
                 )
             if self.session.mode in ("train", "create"):
-                report_abilities(self.environment, self.info, self.tree["explorer"]["train"].get("num_processes", 0))
+                report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
         self.override()
 
     def make_explorer(
