@@ -276,7 +276,9 @@ def report_abilities(
     """
     repeats = repeats_itself(spec, info) if backend == "gymnasium" else None
     resume = {True: "yes", False: "NO, it does not repeat itself", None: "unknown, it could not be tried"}[repeats]
-    place = "in this process" if num_processes == 0 else f"in {num_processes} processes"
+    place = (
+        "in this process" if num_processes == 0 else f"in {num_processes} process{'es' if num_processes > 1 else ''}"
+    )
     if backend != "gymnasium":
         resume, place = "no, its episodes restart", f"by {backend}"
     limit = "no time limit" if info.max_episode_steps is None else f"time limit {info.max_episode_steps:,} steps"

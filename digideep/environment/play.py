@@ -131,7 +131,7 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
         raise UsageError(f"{spec.name} cannot render '{mode}': it offers {offered}. Use --render none.")
     if render == "video" and (reason := why_no_video(spec)) is not None:
         raise UsageError(f"{spec.name} cannot render images: {reason}. Use --render none.")
-    videos = Path(args.video_dir) if render == "video" else None
+    videos = _new_directory(Path(args.video_dir), spec.name) if render == "video" else None
     environment = make_environment(spec, render_mode=mode, video_dir=videos)
     generator, edge = make_generator(args.seed, "play"), ActionEdge(info.action_space)
     try:
@@ -154,6 +154,12 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
     if videos is not None:
         print(f"videos: {videos}")
     return 0
+
+
+def _new_directory(base: Path, name: str) -> Path:
+    """One that is not there yet: what was filmed before stays."""
+    stem = re.sub(r"\W+", "-", name)
+    return next(path for number in range(10**6) if not (path := base / f"{stem}-{number}").exists())
 
 
 def _has_display() -> bool:

@@ -44,7 +44,9 @@ def test_wrappers_are_stacked_from_the_inside_and_decide_the_spaces():
 
 
 def test_lists_stand_for_tuples_and_arrays():
-    spec = spec_of("CarRacing-v3", (wrappers.ResizeObservation, {"shape": [24, 32]}), (wrappers.GrayscaleObservation, {}))
+    spec = spec_of(
+        "CarRacing-v3", (wrappers.ResizeObservation, {"shape": [24, 32]}), (wrappers.GrayscaleObservation, {})
+    )
     assert inspect_environment(spec).observation_spaces["/agent"].shape == (24, 32)
     spec = spec_of("Pendulum-v1", (wrappers.RescaleObservation, {"min_obs": [-1, -1, -1], "max_obs": [1, 2, 3]}))
     assert inspect_environment(spec).observation_spaces["/agent"].high.tolist() == [1, 2, 3]
@@ -88,9 +90,16 @@ def test_a_wrapper_that_does_not_fit_is_refused_in_one_line():
 
 
 def test_returns_that_are_logged_are_those_below_the_wrappers():
-    stack = [describe_wrapper(wrappers.RepeatAction, num_repeats=2), describe_wrapper(wrappers.ClipReward, max_reward=1)]
+    stack = [
+        describe_wrapper(wrappers.RepeatAction, num_repeats=2),
+        describe_wrapper(wrappers.ClipReward, max_reward=1),
+    ]
     explorer = make_explorer(
-        "Counter-v0", Scripted([0, 1]), env_kwargs={"length": 4}, n_steps=2, norm_wrappers=[*stack, describe_wrapper(Doubled)]
+        "Counter-v0",
+        Scripted([0, 1]),
+        env_kwargs={"length": 4},
+        n_steps=2,
+        norm_wrappers=[*stack, describe_wrapper(Doubled)],
     )
     chunk = explorer.update()
     explorer.close()
@@ -123,5 +132,7 @@ def test_state_within_an_episode_is_relived(cls, arguments):
 
 
 def test_an_environment_with_wrappers_passes_its_check():
-    spec = spec_of("Pendulum-v1", (wrappers.FrameStackObservation, {"stack_size": 2}), (wrappers.DelayObservation, {"delay": 1}))
+    spec = spec_of(
+        "Pendulum-v1", (wrappers.FrameStackObservation, {"stack_size": 2}), (wrappers.DelayObservation, {"delay": 1})
+    )
     assert why_no_exact_resume(check_environment(spec, steps=30)) == []

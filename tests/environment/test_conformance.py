@@ -1,0 +1,34 @@
+"""The conformance suite, for every backend and method that there is."""
+
+import pytest
+
+from tests.conformance import Case, Conformance
+
+CHEETAH, REACH = "dm_control/cheetah-run-v0", "FetchReach-v4"
+CASES = [
+    # In this process, and in two
+    Case("CartPole-v1", "ppo", limit=25, terminates=True, n_steps=60),
+    Case("CartPole-v1", "dqn", limit=25, terminates=True, n_steps=60),
+    Case("CartPole-v1", "ppo", "processes", limit=25, terminates=True, n_steps=60),
+    Case("CartPole-v1", "dqn", "processes", limit=25, terminates=True, n_steps=60),
+    Case("Pendulum-v1", "ppo"),
+    Case("Pendulum-v1", "sac"),
+    Case("Pendulum-v1", "sac", "processes"),
+    Case("LunarLander-v3", "ppo", limit=None, terminates=True, n_steps=130),
+    Case("LunarLander-v3", "dqn", limit=None, terminates=True, n_steps=130),
+    Case("LunarLander-v3", "ppo", "processes", limit=None, terminates=True, n_steps=130),
+    Case("HalfCheetah-v5", "ppo"),
+    Case("HalfCheetah-v5", "sac"),
+    Case("HalfCheetah-v5", "sac", "processes"),
+    Case(CHEETAH, "ppo"),
+    Case(CHEETAH, "sac"),
+    Case(CHEETAH, "ppo", "processes"),
+    Case(REACH, "ppo"),
+    Case(REACH, "sac"),
+    Case(REACH, "sac", "processes"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+class TestConformance(Conformance):
+    pass
