@@ -4,6 +4,7 @@ A case is an environment, a method and a backend. The method's agent steers the 
 chunk that comes out is compared with what docs/data.md promises. A new backend is a line in `BACKENDS`.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cache
@@ -31,8 +32,10 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "envpool": {"backend": "envpool"},
 }
 NATIVE = ("ale", "envpool")  # their environments cannot be looked into, nor their episodes re-lived
-_SMALL = {"hidden_size": 8, "actor_feature_size": 8, "num_mini_batches": 2, "n_update": 1, "batch_size": 16,
-          "warm_start": 0, "compile": "off", "epoch_size": 1, "number_epochs": 2, "memory_size_in_chunks": 1}  # fmt: skip
+_SMALL = {
+    "hidden_size": 8, "actor_feature_size": 8, "num_mini_batches": 2, "n_update": 1, "batch_size": 16, "warm_start": 0,
+    "compile": "off", "epoch_size": 1, "number_epochs": 2, "memory_size_in_chunks": 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,9 @@ class Conformance:
                 endings.append(bool(terminations[worker, row - 1]))
                 begin = row + 1
         limit = case.limit or math.inf
-        assert all(length == limit or (ended and length < limit) for length, ended in zip(lengths, endings))
+        assert all(
+            length == limit or (ended and length < limit) for length, ended in zip(lengths, endings, strict=True)
+        )
         if case.limit and not case.terminates:
             assert set(lengths) == {case.limit}
 
@@ -194,7 +199,7 @@ class Conformance:
         expected = []
         for worker in range(3):
             bounds = [-1, *np.flatnonzero(~masks[worker]).tolist()]
-            expected += [(worker, float(rewards[worker, a + 1 : b].sum())) for a, b in zip(bounds, bounds[1:])]
+            expected += [(worker, float(rewards[worker, a + 1 : b].sum())) for a, b in itertools.pairwise(bounds)]
         got = sorted((episode.worker, episode.episode_return) for episode in ran.episodes)
         assert len(got) == len(expected)
         np.testing.assert_allclose(got, sorted(expected), rtol=1e-4, atol=1e-4)

@@ -1,8 +1,10 @@
 """The one place that makes environments."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -87,11 +89,18 @@ class EnvironmentInfo:
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
 
-    @property
-    def row_bytes(self) -> int:
-        """What a row of one worker takes in a chunk: observations, action, mask, reward and termination."""
-        arrays = [*self.observation_spaces.values(), self.agent_action_space]
-        sizes = (math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize for space in arrays)
+    def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
+        """What a row of one worker takes in a memory: observations, action, mask, reward and termination.
+
+        Args:
+            stacks: keys of observations of which the memory keeps one frame only, and how many they have.
+        """
+        arrays = {f"/observations{path}": space for path, space in self.observation_spaces.items()}
+        arrays["actions"] = self.agent_action_space
+        sizes = (
+            math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize // stacks.get(key, 1)
+            for key, space in arrays.items()
+        )
         return sum(sizes) + 1 + 4 + 1
 
 

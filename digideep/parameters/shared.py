@@ -6,8 +6,10 @@ Each function reads the values that it needs from the control panel, under digid
 from collections.abc import Sequence
 from typing import Any
 
+from digideep.environment.atari import Atari
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
+from digideep.environment.normalizers import VecSignReward
 from digideep.environment.registration import module_name
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
@@ -144,3 +146,34 @@ def replay_sampler(cpanel: Panel) -> Description:
 def planned_frames(cpanel: Panel) -> int:
     """Frames of the whole run."""
     return cpanel["number_epochs"] * cpanel["epoch_size"] * cpanel["n_steps"] * cpanel["num_workers"]
+
+
+def atari_panel() -> Panel:
+    """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
+    return {
+        "model_name": "ALE/Pong-v5",
+        "backend": "ale",  # gymnasium resumes exactly, at three quarters of the speed
+        # Mnih et al. 2015. Machado et al. 2018 recommend sticky actions (0.25), no end at a lost life, all 18 actions
+        "repeat_action_probability": 0.0,
+        "terminal_on_life_loss": True,
+        "full_action_space": False,
+        "frame_skip": 4,
+        "noop_max": 30,
+        "fire_on_reset": False,
+        "screen_size": 84,
+        "grayscale": True,
+        "frame_stack": 4,
+        "reward_clipping": True,  # the learner sees the sign only; what is logged is raw
+        "num_threads": 2,  # convolutions gain from each core
+        "save_interval": 10,
+    }
+
+
+def atari_tree(cpanel: Panel) -> Description:
+    """The environment of an Atari game."""
+    keys = ("repeat_action_probability", "terminal_on_life_loss", "full_action_space", "frame_skip", "noop_max",
+            "fire_on_reset", "screen_size", "grayscale", "frame_stack")  # fmt: skip
+    return environment_tree(cpanel, [describe(VecSignReward)] if cpanel["reward_clipping"] else []) | {
+        "atari": describe(Atari, **{key: cpanel[key] for key in keys}),
+        "steps_per_seed": 5_000,  # a seed costs about as much as 100 steps
+    }

@@ -148,7 +148,8 @@ class Runner(Component):
         if self.session.mode == "play":
             self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
         else:
-            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], self.info.row_bytes)
+            row_bytes = self.info.row_bytes(self.memory.stacks)
+            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
             try:
                 for name in ("train", "test"):
                     self.explorer[name] = self.make_explorer(name)

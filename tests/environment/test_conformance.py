@@ -2,6 +2,8 @@
 
 import pytest
 
+from digideep.environment.atari import Atari
+from digideep.utility.component import describe
 from tests.conformance import Case, Conformance
 
 CHEETAH, REACH = "dm_control/cheetah-run-v0", "FetchReach-v4"
@@ -26,6 +28,12 @@ CASES = [
     Case(REACH, "ppo"),
     Case(REACH, "sac"),
     Case(REACH, "sac", "processes"),
+    # Atari, by gymnasium's wrappers and by the backends that others have written
+    *(
+        Case("ALE/Pong-v5", method, backend, spec={"atari": describe(Atari)}, params=f"params.{method}_atari")
+        for backend in ("here", "ale", "envpool")
+        for method in ("ppo", "dqn")
+    ),
 ]
 
 

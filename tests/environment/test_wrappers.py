@@ -33,8 +33,8 @@ def spec_of(name, *stack, **more):
 
 
 def test_wrappers_are_stacked_from_the_inside_and_decide_the_spaces():
-    spec = spec_of("Counter-v0", (wrappers.TimeAwareObservation, {}), (wrappers.FrameStackObservation, {"stack_size": 3}),
-                   kwargs={"length": 9}, max_episode_steps=10)  # fmt: skip
+    stack = (wrappers.TimeAwareObservation, {}), (wrappers.FrameStackObservation, {"stack_size": 3})
+    spec = spec_of("Counter-v0", *stack, kwargs={"length": 9}, max_episode_steps=10)
     assert inspect_environment(spec).observation_spaces["/agent"].shape == (3, 2)
     environment = make_environment(spec)
     environment.reset(seed=0)
