@@ -82,6 +82,7 @@ class Outcome:
 @cache
 def outcome(case: Case) -> Outcome:
     """Run a case: three times the same number of steps."""
+    torch.set_num_threads(1)
     spec = EnvironmentSpec(name=case.name, max_episode_steps=case.limit, **case.spec)
     info = inspect_environment(spec)
     module = load_params(case.params or f"params.{case.method}_classic")

@@ -13,7 +13,7 @@ import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.spaces import observation_reader
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
@@ -249,7 +250,7 @@ class Batch:
 class RemoteBatch:
     """A `Batch` in a process of its own. A step costs one short message each way; the data lies in shared memory."""
 
-    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: "SharedMemory"):
+    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: SharedMemory):
         self.ranks = ranks
         self._connection, theirs = multiprocessing.Pipe()
         self._process = memory.context.Process(
@@ -310,26 +311,6 @@ class RemoteBatch:
             self._process.join()
 
 
-class SharedMemory:
-    """Allocates arrays that the processes of one context share."""
-
-    def __init__(self) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        # Never fork: a child of this process would inherit the locks of its threads and its open files.
-        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self.blocks: list[Any] = []
-
-    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """A zeroed shared array; `blocks` remembers it for the other processes."""
-        self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
-        return _map(iter(self.blocks[-1:]))(shape, dtype)
-
-
-def _map(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An `allocate` that takes the next of some blocks that are there already."""
-    return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
-
-
 def _serve(
     connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list
 ) -> None:
@@ -338,7 +319,7 @@ def _serve(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        batch = Batch(plan, ranks, Rows(info, num_workers, _map(iter(blocks))))
+        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
         connection.send_bytes(b"")
         while True:
             request = connection.recv_bytes().decode()

@@ -30,7 +30,15 @@ CASES = [
     Case(REACH, "sac", "processes"),
     # Atari, by gymnasium's wrappers and by the backends that others have written
     *(
-        Case("ALE/Pong-v5", method, backend, spec={"atari": describe(Atari)}, params=f"params.{method}_atari")
+        Case(
+            "ALE/Pong-v5",
+            method,
+            backend,
+            limit=6,
+            n_steps=14,
+            spec={"atari": describe(Atari, screen_size=42)},
+            params=f"params.{method}_atari",
+        )
         for backend in ("here", "ale", "envpool")
         for method in ("ppo", "dqn")
     ),
