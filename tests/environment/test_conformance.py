@@ -4,9 +4,10 @@ import pytest
 
 from digideep.environment.atari import Atari
 from digideep.utility.component import describe
-from tests.conformance import Case, Conformance
+from tests.conformance import NATIVE, Case, Conformance
 
-CHEETAH, REACH = "dm_control/cheetah-run-v0", "FetchReach-v4"
+CHEETAH, REACH, PONG = "dm_control/cheetah-run-v0", "FetchReach-v4", "ALE/Pong-v5"
+SCREEN = describe(Atari, screen_size=42)
 CASES = [
     # In this process, and in two
     Case("CartPole-v1", "ppo", limit=25, terminates=True, n_steps=60),
@@ -29,17 +30,11 @@ CASES = [
     Case(REACH, "sac"),
     Case(REACH, "sac", "processes"),
     # Atari, by gymnasium's wrappers and by the backends that others have written
+    Case(PONG, "ppo", limit=6, n_steps=14, params="params.ppo_atari", spec={"atari": SCREEN}),
+    Case(PONG, "dqn", limit=6, n_steps=14, params="params.dqn_atari", spec={"atari": SCREEN, "steps_per_seed": 1000}),
     *(
-        Case(
-            "ALE/Pong-v5",
-            method,
-            backend,
-            limit=6,
-            n_steps=14,
-            spec={"atari": describe(Atari, screen_size=42)},
-            params=f"params.{method}_atari",
-        )
-        for backend in ("here", "ale", "envpool")
+        Case(PONG, method, backend, limit=6, n_steps=14, params=f"params.{method}_atari", spec={"atari": SCREEN})
+        for backend in NATIVE
         for method in ("ppo", "dqn")
     ),
 ]
