@@ -87,6 +87,10 @@ class NativeEnvironment:
         rows = self.rows
         if self._must_restart:
             self._must_restart = False
+            _log.warning(
+                "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
+                "exact; backend 'gymnasium' is.", self.title, self.num_workers,
+            )  # fmt: skip
             self.reset()
             return
         starts, begins = rows.ended.copy(), rows.finished.copy()
@@ -140,10 +144,6 @@ class NativeEnvironment:
             set_generator_state(generator, state[str(rank)]["generator"])
         self._must_restart = True
         self.rows.ended[:] = self.rows.finished[:] = True
-        _log.warning(
-            "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
-            "exact; backend 'gymnasium' is.", self.title, self.num_workers,
-        )  # fmt: skip
         return []
 
     def close(self) -> None:

@@ -133,9 +133,9 @@ def test_a_resume_ends_what_was_running_as_truncated(backend, caplog):
     resumed = explore(backend, spec, [0, 0])
     with caplog.at_level("WARNING", "digideep"):
         assert resumed.load_state_dict(state) == []
+        after = resumed.update()
     (record,) = caplog.records
     assert "cannot re-live episodes: the 2 that were running restart, marked as truncated" in record.getMessage()
-    after = resumed.update()
     resumed.close()
     # The last row before is the first one after, now as an end; nothing terminated.
     np.testing.assert_array_equal(before["/observations/agent"][:, -1], after["/observations/agent"][:, 0])
