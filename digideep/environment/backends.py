@@ -87,6 +87,10 @@ class NativeEnvironment:
         rows = self.rows
         if self._must_restart:
             self._must_restart = False
+            _log.warning(
+                "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
+                "exact; backend 'gymnasium' is.", self.title, self.num_workers,
+            )  # fmt: skip
             self.reset()
             return
         starts, begins = rows.ended.copy(), rows.finished.copy()
@@ -140,10 +144,6 @@ class NativeEnvironment:
             set_generator_state(generator, state[str(rank)]["generator"])
         self._must_restart = True
         self.rows.ended[:] = self.rows.finished[:] = True
-        _log.warning(
-            "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
-            "exact; backend 'gymnasium' is.", self.title, self.num_workers,
-        )  # fmt: skip
         return []
 
     def close(self) -> None:
@@ -237,7 +237,7 @@ class EnvPoolEnvironment(NativeEnvironment):
             self._arguments["max_episode_steps"] = limit
         self._envs: Any = None
         space, (expected,) = self._make([0] * num_workers).observation_space, info.observation_spaces.values()
-        shape = expected.shape if self.atari is None else (1, *expected.shape[1:])
+        shape = expected.shape if self.atari is None else (1, *(expected.shape or ())[1:])
         require(
             getattr(space, "shape", None) == shape, "backend", "envpool",
             f"one whose observations are shaped as gymnasium's, {shape}: EnvPool's {self._name} has {space}",
@@ -289,7 +289,7 @@ def _envpool_arguments(rules: Atari) -> dict[str, Any]:
         "repeat_action_probability": rules.repeat_action_probability,
         "full_action_space": rules.full_action_space,
         "frame_skip": rules.frame_skip,
-        "noop_max": rules.noop_max,
+        "noop_max": max(rules.noop_max, 1),  # one less is the most there are; 0 crashes it
         "use_fire_reset": rules.fire_on_reset,
         "img_height": rules.screen_size,
         "img_width": rules.screen_size,
