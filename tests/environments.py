@@ -95,6 +95,12 @@ class Forgetful(Noise):
         return super().reset(seed=None)
 
 
+class Liar(Counter):
+    """Counter that declares another space than it keeps to."""
+
+    observation_space = Box(-1, 1, (2,), np.float64)
+
+
 class Nested(gym.Env):
     """A nested dictionary of observations."""
 
@@ -143,6 +149,7 @@ for _class, _limit in (
     (Trouble, None),
     (Noise, 30),
     (Forgetful, 30),
+    (Liar, 30),
     (Nested, 5),
     (Recall, None),
 ):

@@ -55,7 +55,9 @@ class Scripted:
         return choice
 
 
-def make_explorer(name: str, agent, *, mode="train", seed=0, wrappers=(), env_kwargs=None, limit=None, **parameters):
+def make_explorer(
+    name: str, agent, *, mode="train", seed=0, wrappers=(), norm_wrappers=(), env_kwargs=None, limit=None, **parameters
+):
     """An Explorer of one of the small environments."""
     spec = EnvironmentSpec(
         name=name,
@@ -63,6 +65,7 @@ def make_explorer(name: str, agent, *, mode="train", seed=0, wrappers=(), env_kw
         kwargs=env_kwargs or {},
         max_episode_steps=limit,
         vect_wrappers=list(wrappers),
+        norm_wrappers=list(norm_wrappers),
     )
     parameters = {"num_workers": 2, "n_steps": 4} | parameters
     return Explorer(mode, {"agent": agent}, spec, inspect_environment(spec), seed, Profiler(), **parameters)

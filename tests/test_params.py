@@ -21,6 +21,7 @@ def test_every_parameter_file_runs(name, capsys):
         "test_interval": 1,
         "test_win_size": 1,
         "compile": "off",
+        "num_threads": 1,
     }
     small |= {"n_steps": 8} if cpanel["n_steps"] > 8 else {}
     small |= {"num_mini_batches": 2} if "num_mini_batches" in cpanel else {}

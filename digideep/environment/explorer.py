@@ -7,10 +7,11 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
-from digideep.environment.workers import Rows, VectorEnvironment, WorkerPlan
+from digideep.environment.workers import Rows, WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -40,7 +41,7 @@ class Actor(Protocol):
 
 
 class Episode(NamedTuple):
-    """A finished episode, before any wrapper changed its rewards."""
+    """A finished episode, before any wrapper changed its rewards; of a game with lives, the whole game."""
 
     worker: int
     episode_return: float
@@ -62,7 +63,9 @@ class Explorer(Component):
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
         profiler: times the phases of a step.
         num_workers: environments stepped together.
-        num_processes: processes to spread them over; 0 runs them in this process.
+        num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
+            threads, 0 for one on each core.
+        backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
             for none. With both limits, both must be met.
@@ -73,6 +76,8 @@ class Explorer(Component):
         render_mode: as in gymnasium; None draws nothing.
         render_delay: seconds to wait after each step.
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
+        extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
+            not change the spaces.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Explorer(Component):
         *,
         num_workers: int,
         num_processes: int = 0,
+        backend: str = "gymnasium",
         n_steps: int | None = None,
         n_episodes: int | None = None,
         deterministic: bool = False,
@@ -96,6 +102,7 @@ class Explorer(Component):
         render_mode: str | None = None,
         render_delay: float = 0.0,
         worker_timeout_s: float = 300.0,
+        extra_env_kwargs: dict[str, Any] | None = None,
     ):
         require_int("num_workers", num_workers, 1)
         require_int("num_processes", num_processes, 0)
@@ -111,6 +118,7 @@ class Explorer(Component):
                 f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
             )
 
+        environment = environment.with_kwargs(extra_env_kwargs or {}, info)
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
@@ -129,7 +137,9 @@ class Explorer(Component):
         self._seat_agents(environment)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
-        self.envs = VectorEnvironment(plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts)
+        self.envs = make_vector_environment(
+            backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
+        )
 
     def _seat_agents(self, environment: EnvironmentSpec) -> None:
         """Make what stands between the workers and the agents."""
@@ -319,7 +329,7 @@ class Explorer(Component):
 
     def _note_ends(self, part: Rows, quota: np.ndarray) -> None:
         """Note the episodes that have just ended, as far as they count."""
-        for row in np.flatnonzero(part.ended).tolist():
+        for row in np.flatnonzero(part.finished).tolist():
             worker = part.workers.start + row
             if self.n_episodes is None or quota[worker] > 0:
                 self.n_episode += 1
@@ -375,7 +385,10 @@ class Explorer(Component):
         self._finished = [Episode(*episode) for episode in state["finished"]]
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_state_dict(state["wrappers"][str(index)])
-        return self.envs.load_state_dict(state["workers"]) if self.observations else []
+        strayed = self.envs.load_state_dict(state["workers"]) if self.observations else []
+        if self.observations:
+            self.masks = ~self.envs.rows.ended  # a backend that cannot re-live has ended its episodes
+        return strayed
 
     def close(self) -> None:
         """Close the environments."""

@@ -1,19 +1,24 @@
 """The one place that makes environments."""
 
-import importlib
-import logging
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.atari import Atari, register_games
+from digideep.environment.families import provide
 from digideep.environment.infos import info_templates
 from digideep.environment.multi_agent import ParallelAdapter, make_parallel
+from digideep.environment.registration import register_user_environments
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
-from digideep.utility.component import Component, Description
+from digideep.environment.wrappers import wrap
+from digideep.utility.checks import require_int
+from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -23,25 +28,64 @@ class EnvironmentSpec(Component):
     """What it takes to make an environment, in any process.
 
     Attributes:
-        name: the id that gymnasium knows, such as "HalfCheetah-v5".
+        name: the id that gymnasium knows, such as "HalfCheetah-v5"; "module:id" imports the module first.
         kwargs: keyword arguments of its constructor.
         max_episode_steps: time limit in steps; None keeps the registered one.
         from_module: a module that registers the environment when it is imported.
+        from_params: arguments of gymnasium's `register`, which registers it: `id`, `entry_point` and what else there is
+            to say. The entry point is a subclass of `gymnasium.Env`.
         observation_key: path of an observation that is neither Dict nor Tuple.
         info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`.
+        norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
         players: for an environment with several: agent -> names or patterns of the players that it plays; None where
             one agent has the whole environment.
+        atari: description of an `Atari`, the preprocessing of an Atari game; None for everything else.
+        steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
+            seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
+            that happened since the last seed is re-lived.
     """
 
     name: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     max_episode_steps: int | None = None
     from_module: str | None = None
+    from_params: dict[str, Any] | None = None
     observation_key: str = "/agent"
     info_keys: list[str] = field(default_factory=list)
+    norm_wrappers: list[Description] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
     players: dict[str, list[str]] | None = None
+    atari: Description | None = None
+    steps_per_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_int("steps_per_seed", self.steps_per_seed, 0)
+        if self.players is not None and (self.norm_wrappers or self.atari is not None):
+            raise UsageError("norm_wrappers and atari are for one agent: they know nothing of players. Leave them out.")
+
+    @property
+    def atari_rules(self) -> Atari | None:
+        """The preprocessing of an Atari game; None for everything else."""
+        return None if self.atari is None else build(self.atari, Atari)
+
+    def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
+        """The same environment with further keyword arguments.
+
+        Raises:
+            UsageError: if that changes the spaces in `info`, those that the agents are made for.
+        """
+        if not extra:
+            return self
+        changed = replace(self, kwargs={**self.kwargs, **extra})
+        theirs = inspect_environment(changed)
+        for what in ("observation_spaces", "action_space"):
+            ours, other = getattr(info, what), getattr(theirs, what)
+            if ours != other:
+                raise UsageError(
+                    f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
+                )
+        return changed
 
 
 @dataclass(frozen=True)
@@ -75,13 +119,20 @@ class EnvironmentInfo:
             raise UsageError(f"Agent '{name}' plays nobody. {did_you_mean(name, self.agents)} See players under env.")
         return self.agents[name]
 
-    @property
-    def row_bytes(self) -> int:
-        """What a row of one worker takes in a chunk: observations, infos, action, mask, reward and termination."""
+    def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
+        """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
+
+        Args:
+            stacks: keys of observations of which the memory keeps one frame only, and how many they have.
+        """
         if self.agents:
-            return 1 + sum(len(agent.players) * agent.row_bytes for agent in self.agents.values())
-        arrays = [*self.observation_spaces.values(), self.agent_action_space]
-        sizes = (math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize for space in arrays)
+            return 1 + sum(len(agent.players) * agent.row_bytes(stacks) for agent in self.agents.values())
+        arrays = {f"/observations{path}": space for path, space in self.observation_spaces.items()}
+        arrays["actions"] = self.agent_action_space
+        sizes = (
+            math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize // stacks.get(key, 1)
+            for key, space in arrays.items()
+        )
         return sum(sizes) + sum(info.nbytes for info in self.infos.values()) + 1 + 4 + 1
 
 
@@ -98,29 +149,35 @@ def make_environment(
     Raises:
         UsageError: if there is no such environment, or it refuses to be made.
     """
-    if spec.from_module is not None:
-        try:
-            importlib.import_module(spec.from_module)
-        except ImportError as err:
-            raise UsageError(
-                f"from_module '{spec.from_module}' cannot be imported ({err}). Put it on PYTHONPATH or correct it."
-            ) from err
-    kwargs = dict(spec.kwargs)
-    if spec.max_episode_steps is not None:
+    register_user_environments(spec.from_module, spec.from_params)
+    module, _, name = spec.name.rpartition(":")
+    if module:
+        register_user_environments(module, None)
+    family, atari = provide(name), spec.atari_rules
+    kwargs = dict(spec.kwargs) if family is None else family.translate(name, spec.kwargs)
+    if atari is not None:
+        register_games()
+        kwargs = {**atari.game_arguments(name), **kwargs}
+    elif spec.max_episode_steps is not None:
         kwargs["max_episode_steps"] = spec.max_episode_steps
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     if spec.players is not None:
         return _record(_make_adapter(spec, render_mode), video_dir)
-    if spec.name.rpartition(":")[2] not in gym.registry and ":" not in spec.name:
-        raise UsageError(f"Unknown environment '{spec.name}'. {_suggestion(spec.name)}")
-    _quieten_mujoco(spec.name)
+    if name not in gym.registry:
+        raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
     try:
-        environment = gym.make(spec.name, disable_env_checker=True, **kwargs)
+        environment = gym.make(name, disable_env_checker=True, **kwargs)
+        if atari is not None:
+            environment = atari.preprocess(environment, spec.max_episode_steps)
     except (gym.error.Error, ImportError, TypeError, ValueError) as err:
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
-    return _record(environment, video_dir)
+    if family is not None:
+        environment = family.finish(environment)
+    environment = _record(environment, video_dir)
+    # Around the recorder, so that a video shows a game and not a life.
+    return wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
 
 
 def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
@@ -135,23 +192,6 @@ def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
     return gym.wrappers.RecordVideo(
         environment, str(video_dir), episode_trigger=lambda episode: True, name_prefix="play", disable_logger=True
     )
-
-
-def _quieten_mujoco(name: str) -> None:
-    """Send MuJoCo's warnings to the log: left alone, it writes MUJOCO_LOG.TXT into the current directory."""
-    known = gym.registry.get(name)
-    if known is None or "mujoco" not in str(known.entry_point):
-        return
-    try:
-        import mujoco
-    except ImportError:
-        return  # gymnasium says what to install
-
-    def warn(message: str) -> None:
-        level = logging.DEBUG if "deprecated" in message else logging.WARNING
-        logging.getLogger("digideep").log(level, "MuJoCo: %s", message)
-
-    mujoco.set_mju_user_warning(warn)
 
 
 def _suggestion(name: str) -> str:
@@ -176,6 +216,12 @@ def why_no_video(spec: EnvironmentSpec) -> str | None:
     return None
 
 
+def _time_limit(environment: gym.Env) -> int | None:
+    """The time limit in steps: that of a wrapper, or else the environment's own."""
+    specs = (environment.spec, environment.unwrapped.spec)
+    return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
+
+
 def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     """Make an environment, ask for its spaces, close it.
 
@@ -190,7 +236,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
             agent_action_space=agent_action_space(environment.action_space),
-            max_episode_steps=environment.spec.max_episode_steps if environment.spec else None,
+            max_episode_steps=_time_limit(environment),
             render_modes=tuple(environment.metadata.get("render_modes", ())),
             infos=info_templates(environment, spec.info_keys),
         )

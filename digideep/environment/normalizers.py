@@ -196,6 +196,8 @@ class VecNormalizeReward(VectorWrapper):
         if not self._is_learning:
             return observations, rewards
         returns = self._returns[rows.workers]
+        if not moved.all():
+            returns[~moved] = 0  # ended without a step: by a resume that cannot re-live episodes
         returns *= self._gamma
         returns += rewards
         learned = returns if moved.all() else returns[moved]
@@ -213,3 +215,16 @@ class VecNormalizeReward(VectorWrapper):
         """Continue where `state_dict` left off."""
         self._running.load_state_dict(state["running"])
         self._returns = np.array(state["returns"])
+
+
+class VecSignReward(VectorWrapper):
+    """Keeps the sign of each reward only: -1, 0 or 1, so that one learning rate serves every game.
+
+    Source: Mnih et al. 2015, Nature 518, Methods. The returns that are logged stay raw.
+    """
+
+    def step(
+        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
+        """Clip the rewards."""
+        return observations, np.sign(rewards)

@@ -4,7 +4,8 @@ Autoreset follows gymnasium's NEXT_STEP mode: the step after an end ignores its 
 of the next episode. So the row after t is always the true successor of row t.
 
 Exact resume needs nothing from a simulator: each worker draws a fresh seed for each episode and remembers the actions,
-so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved.
+so that `Worker.load_state_dict` re-lives the episode up to the step where it was saved. Where seeds are expensive, one
+serves several episodes, and what is re-lived begins with the first of them.
 """
 
 import copy
@@ -12,7 +13,7 @@ import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ import numpy as np
 
 from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.spaces import observation_reader
+from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
@@ -38,16 +41,22 @@ class WorkerPlan:
 
 
 class Worker:
-    """One environment: steps it, restarts it, and can re-live its current episode."""
+    """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
+
+    An end whose info holds "life_lost" is one for the learner only: the environment's next reset plays on, and the
+    return that is logged does too.
+    """
 
     def __init__(self, plan: WorkerPlan, rank: int):
-        self.rank = rank
+        self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
         self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
+        self._raw = raw_reward(self.environment)
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
-        self.actions: list[np.ndarray] = []
         self.info: dict[str, Any] = {}  # of the newest observation
-        self.is_ended = False
+        self.actions: list[np.ndarray] = []  # since the environment was seeded
+        self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
+        self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
@@ -59,10 +68,24 @@ class Worker:
         self.episode_seed = int(self.generator.integers(2**31))
         return self._begin()
 
+    def go_on(self) -> Any:
+        """Begin the episode after one that has ended. Returns: its first observation."""
+        if self.is_finished and len(self.actions) >= self.steps_per_seed:
+            return self.reset()
+        return self._continue()
+
     def _begin(self) -> Any:
-        self.actions, self.is_ended = [], False
+        self.actions, self.resets, self.is_ended, self.is_finished = [], [], False, False
         self.episode_return, self.episode_length = 0.0, 0
         observation, self.info = self.environment.reset(seed=self.episode_seed)
+        return observation
+
+    def _continue(self) -> Any:
+        self.resets.append(len(self.actions))
+        if self.is_finished:
+            self.episode_return, self.episode_length = 0.0, 0
+        self.is_ended = self.is_finished = False
+        observation, self.info = self.environment.reset()
         return observation
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
@@ -71,7 +94,8 @@ class Worker:
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
         observation, reward, terminated, truncated, self.info = self.environment.step(action.copy())
         self.is_ended = bool(terminated or truncated)
-        self.episode_return += float(reward)
+        self.is_finished = self.is_ended and "life_lost" not in self.info
+        self.episode_return += float(reward) if self._raw is None else self._raw.take()
         self.episode_length += 1
         return observation, float(reward), bool(terminated)
 
@@ -81,23 +105,27 @@ class Worker:
         return f"worker {self.rank} (episode seed {self.episode_seed}, step {len(self.actions)}, last action {last})"
 
     def state_dict(self) -> dict[str, Any]:
-        """The episode so far, as its seed and its actions."""
+        """What happened since the last seed: the seed, the actions, and the resets between them."""
         return {
             "generator": generator_state(self.generator),
             "episode_seed": self.episode_seed,
             "actions": np.stack(self.actions) if self.actions else None,
+            "resets": list(self.resets),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Re-live the episode. Returns: the observation that it leads to, None if no episode had begun."""
+        """Re-live what happened. Returns: the observation that it leads to, None if no episode had begun."""
         set_generator_state(self.generator, state["generator"])
         self.episode_seed = state["episode_seed"]
         if self.episode_seed is None:
             return None
-        observation = self._begin()
-        for action in () if state["actions"] is None else state["actions"]:
+        observation, resets = self._begin(), set(state["resets"])
+        actions = () if state["actions"] is None else state["actions"]
+        for index, action in enumerate(actions):
+            if index in resets:
+                self._continue()
             observation, _, _ = self.step(action)
-        return observation
+        return self._continue() if len(actions) in resets else observation
 
 
 class Rows:
@@ -108,7 +136,8 @@ class Rows:
         observations: path -> array (N, ...), what follows the last step. infos: likewise.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
-        returns: float64 (N,) and lengths: int64 (N,), sums over the episode so far.
+        finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
+        returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
         is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
     """
 
@@ -123,6 +152,7 @@ class Rows:
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
         self.ended = allocate((num_workers,), np.bool_)
+        self.finished = allocate((num_workers,), np.bool_)
         self.returns = allocate((num_workers,), np.float64)
         self.lengths = allocate((num_workers,), np.int64)
 
@@ -159,7 +189,7 @@ class Batch:
         rows = self.rows
         for worker in self.workers:
             self._write(worker, self._guarded(worker, worker.reset))
-            rows.ended[worker.rank] = rows.terminations[worker.rank] = False
+            rows.ended[worker.rank] = rows.finished[worker.rank] = rows.terminations[worker.rank] = False
             rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
 
     def step(self) -> None:
@@ -168,7 +198,7 @@ class Batch:
         for worker in self.workers:
             rank = worker.rank
             if worker.is_ended:
-                observation = self._guarded(worker, worker.reset)
+                observation = self._guarded(worker, worker.go_on)
                 reward, terminated = 0.0, False
             else:
                 action = rows.actions[rank]
@@ -177,6 +207,7 @@ class Batch:
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
+            rows.finished[rank] = worker.is_finished
             rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
 
     @staticmethod
@@ -211,7 +242,8 @@ class Batch:
                 continue
             self._write(worker, observation)
             rows, rank = self.rows, worker.rank
-            rows.ended[rank], rows.returns[rank] = worker.is_ended, worker.episode_return
+            rows.ended[rank], rows.finished[rank] = worker.is_ended, worker.is_finished
+            rows.returns[rank] = worker.episode_return
             rows.lengths[rank] = worker.episode_length
             if any(
                 not np.array_equal(rows.observations[p][rank], o, equal_nan=True)
@@ -229,7 +261,7 @@ class Batch:
 class RemoteBatch:
     """A `Batch` in a process of its own. A step costs one short message each way; the data lies in shared memory."""
 
-    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: "SharedMemory"):
+    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: SharedMemory):
         self.ranks = ranks
         self._connection, theirs = multiprocessing.Pipe()
         self._process = memory.context.Process(
@@ -290,26 +322,6 @@ class RemoteBatch:
             self._process.join()
 
 
-class SharedMemory:
-    """Allocates arrays that the processes of one context share."""
-
-    def __init__(self) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        # Never fork: a child of this process would inherit the locks of its threads and its open files.
-        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self.blocks: list[Any] = []
-
-    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """A zeroed shared array; `blocks` remembers it for the other processes."""
-        self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
-        return _map(iter(self.blocks[-1:]))(shape, dtype)
-
-
-def _map(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An `allocate` that takes the next of some blocks that are there already."""
-    return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
-
-
 def _serve(
     connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list
 ) -> None:
@@ -318,7 +330,7 @@ def _serve(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        batch = Batch(plan, ranks, Rows(info, num_workers, _map(iter(blocks))))
+        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
         connection.send_bytes(b"")
         while True:
             request = connection.recv_bytes().decode()

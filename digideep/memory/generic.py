@@ -24,12 +24,16 @@ class Memory(Component):
     write head. Serves on-policy methods (one chunk) and off-policy methods (many). The last row is also the row before
     the first one: as soon as the ring goes round, row 0 is its copy, with the step that was taken there.
 
+    Of observations that are stacks of the newest frames, only the newest one is kept: the others stand in the rows
+    before. `gather_stacked` puts them together again, for replay methods.
+
     Args:
         directory: where the arrays lie with `on_disk`; None for a temporary directory.
         chunk_sample_len: steps of a chunk, the `n_steps` of the explorer.
         buffer_chunk_len: chunks that the memory holds.
         keys: what is kept of a chunk; None keeps all.
         on_disk: keep the arrays in memory-mapped files. They are a cache, not a record: checkpoints have their own.
+        stacks: keys of observations (stack, ...) that are stacks of frames, and how many; None for none.
     """
 
     def __init__(
@@ -40,11 +44,15 @@ class Memory(Component):
         buffer_chunk_len: int = 1,
         keys: list[str] | None = None,
         on_disk: bool = False,
+        stacks: dict[str, int] | None = None,
     ):
         require_int("chunk_sample_len", chunk_sample_len, 1)
         require_int("buffer_chunk_len", buffer_chunk_len, 1)
         require(isinstance(on_disk, bool), "on_disk", on_disk, "true or false")
+        for key, size in (stacks or {}).items():
+            require_int(f"stacks['{key}']", size, 1)
         self.chunk_sample_len, self.buffer_chunk_len = chunk_sample_len, buffer_chunk_len
+        self.stacks = dict(stacks or {})
         self.keys, self.on_disk = keys, on_disk
         self.buffer: Chunk = {}
         self.n_chunks = 0  # stored so far, the forgotten ones too
@@ -93,6 +101,11 @@ class Memory(Component):
         if self.n_chunks <= self.buffer_chunk_len or self.head == self.num_steps:
             return self.head
         return self.num_steps - 1
+
+    @property
+    def num_incomplete(self) -> int:
+        """How many of the oldest rows have stacks whose frames may have been overwritten."""
+        return max(self.stacks.values(), default=1) - 1 if self.n_chunks > self.buffer_chunk_len else 0
 
     def successor(self, rows: np.ndarray) -> np.ndarray:
         """The rows after these. None of them may be `head`, which has none."""
@@ -162,12 +175,24 @@ class Memory(Component):
 
         Raises:
             ValueError: if keys, length or number of workers differ from what the memory holds.
+            UsageError: if it lacks a key that should be kept, or what should be a stack is none.
         """
         if self.keys is not None:
             for key in self.keys:
                 if key not in chunk:
                     raise UsageError(f"The memory should keep '{key}', which no chunk has. {did_you_mean(key, chunk)}")
             chunk = {key: chunk[key] for key in self.keys}
+        for key, size in self.stacks.items():
+            if key not in chunk:
+                raise UsageError(f"The memory should unstack '{key}', which no chunk has. {did_you_mean(key, chunk)}")
+            if chunk[key].shape[2:3] != (size,):
+                raise UsageError(
+                    f"The memory should unstack {size} frames of '{key}', whose shape is {chunk[key].shape[2:]}."
+                )
+        self._store({key: array[:, :, -1] if key in self.stacks else array for key, array in chunk.items()})
+
+    def _store(self, chunk: Chunk) -> None:
+        """Keep a chunk whose stacks have been taken apart."""
         if not self.buffer:
             self._allocate(chunk)
         if chunk.keys() != self.buffer.keys():
@@ -186,7 +211,15 @@ class Memory(Component):
         self.n_chunks += 1
 
     def last_chunk(self) -> Chunk:
-        """Views of the newest chunk: path -> (N, chunk_sample_len + 1, ...)."""
+        """Views of the newest chunk: path -> (N, chunk_sample_len + 1, ...).
+
+        Raises:
+            UsageError: if stacks were taken apart, of which a chunk alone does not hold all.
+        """
+        if self.stacks:
+            raise UsageError(
+                f"Methods that learn from whole chunks need 'stacks' of the memory empty, got {self.stacks}."
+            )
         rows = slice(self.head - self.chunk_sample_len, self.head + 1)
         return {key: array[:, rows] for key, array in self.buffer.items()}
 
@@ -218,7 +251,7 @@ class Memory(Component):
         for number in range(max(first, n_chunks - self.buffer_chunk_len), min(end, n_chunks)):
             rows = slice((number - first) * length, (number - first + 1) * length + 1)
             self.n_chunks = number
-            self.store({key: array[:, rows] for key, array in chunks.items()})
+            self._store({key: array[:, rows] for key, array in chunks.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """The counter. The content is saved as segments, see `digideep.pipeline.segments`."""

@@ -98,15 +98,13 @@ class Priorities(Component):
         self._tree.set(indices.ravel(), values.ravel())
         if memory.head < memory.num_steps:
             self._tree.set(np.arange(memory.num_workers) * memory.num_steps + memory.head, np.zeros(memory.num_workers))
+        if memory.num_incomplete:
+            rows = (memory.oldest + np.arange(memory.num_incomplete)) % memory.num_steps
+            indices = (np.arange(memory.num_workers)[:, None] * memory.num_steps + rows).ravel()
+            self._tree.set(indices, np.zeros(len(indices)))
 
     def draw(self, memory: Memory, info: dict[str, Any]) -> Draw:
-        """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each.
-
-        Raises:
-            ValueError: with stacked frames, for which it has no limits.
-        """
-        if info.get("stack", 1) > 1:
-            raise ValueError("Priorities do not know which stacks are whole: draw stacked frames uniformly.")
+        """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each."""
         self._follow(memory)
         size, tree = info["batch_size"], self._tree
         shares = (np.arange(size) + info["generator"].random(size)) * (tree.total / size)

@@ -26,16 +26,13 @@ def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
     """`info["batch_size"]` transitions, each as likely as any other, with replacement.
 
     Rows that start none (half-steps) are drawn again until there are none: they are few, so that no list of the valid
-    ones needs to be kept. With `info["stack"]` frames, transitions whose frames have been overwritten are left out.
+    ones needs to be kept. Transitions whose stacked frames have been overwritten are left out.
 
     Raises:
         RuntimeError: if no transition can be found.
     """
     generator, masks, size = info["generator"], memory.buffer["/masks"], info["batch_size"]
-    oldest, count = memory.oldest, memory.num_starts
-    history = info.get("stack", 1) - 1
-    if memory.n_chunks > memory.buffer_chunk_len:
-        oldest, count = oldest + history, count - history
+    oldest, count = memory.oldest + memory.num_incomplete, memory.num_starts - memory.num_incomplete
     workers, rows = np.zeros(size, np.int64), np.zeros(size, np.int64)
     wanted = np.arange(size)
     for _ in range(_MAX_REDRAWS if count > 0 else 0):
@@ -60,7 +57,7 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
     Args:
         draw: from a unit that draws.
         info: "observations", a key or a list of them; "actions", a key; "gamma" in [0, 1]; "n_step_return", steps
-            before the bootstrap (1 by default); "stack", frames that an observation consists of (1 by default).
+            before the bootstrap (1 by default).
 
     Returns:
         path -> (B, ...): the observations and actions under their keys; "<observation>_2", those to bootstrap from;
@@ -80,11 +77,11 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
         returns += np.where(goes_on, discounts * rewards[workers, here], 0)
         discounts = np.where(goes_on, discounts * np.float32(gamma) * ~terminations[workers, here], discounts)
         last = np.where(goes_on, memory.successor(here), last)
-    stack, keys = info.get("stack", 1), info["observations"]
+    keys = info["observations"]
     keys = [keys] if isinstance(keys, str) else keys
     return {
-        **{key: gather_stacked(memory, key, workers, rows, stack) for key in keys},
-        **{f"{key}_2": gather_stacked(memory, key, workers, last, stack) for key in keys},
+        **{key: gather_stacked(memory, key, workers, rows) for key in keys},
+        **{f"{key}_2": gather_stacked(memory, key, workers, last) for key in keys},
         info["actions"]: buffer[info["actions"]][workers, rows],
         "/rewards": returns,
         "/discounts": discounts,
@@ -92,17 +89,17 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
     }
 
 
-def gather_stacked(memory: Memory, key: str, workers: np.ndarray, rows: np.ndarray, stack: int) -> np.ndarray:
-    """The last `stack` frames up to each row, oldest first; before an episode's first frame, that frame again.
+def gather_stacked(memory: Memory, key: str, workers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """What was observed at these rows; stacks of frames, which are stored once, are put together as they were.
 
-    Frames are stored once, whatever the stack. Differs from zeros as padding in some libraries: gymnasium's
-    FrameStackObservation repeats the first frame too.
+    The newest frames up to each row, oldest first; before an episode's first frame, that frame again. So do
+    gymnasium's FrameStackObservation and digideep's backends; some libraries begin with zeros.
 
     Returns:
-        (B, stack, ...); (B, ...) for a stack of 1.
+        (B, stack, ...) for a key of `memory.stacks`, (B, ...) for any other.
     """
-    array = memory.buffer[key]
-    if stack == 1:
+    array, stack = memory.buffer[key], memory.stacks.get(key)
+    if stack is None:
         return array[workers, rows]
     frames = np.empty((len(rows), stack, *array.shape[2:]), array.dtype)
     frames[:, -1] = array[workers, rows]

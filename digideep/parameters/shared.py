@@ -3,11 +3,15 @@
 Each function reads the values that it needs from the control panel, under digideep's own key names.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+from digideep.environment.atari import Atari
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
 from digideep.environment.multi_agent_explorer import MultiAgentExplorer
+from digideep.environment.normalizers import VecSignReward
+from digideep.environment.registration import module_name
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
@@ -25,8 +29,10 @@ def session_panel() -> Panel:
     return {
         "seed": 0,
         "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
-        "from_module": None,  # a module that registers the environment when it is imported
+        "from_module": None,  # a module, or a .py file here, that registers the environment when it is imported
+        "from_params": None,  # or arguments of gymnasium's register: {"id": …, "entry_point": "module.Class", …}
         "env_kwargs": {},  # keyword arguments of the environment
+        "test_env_kwargs": {},  # further ones in tests and when playing
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "test_activate": True,
@@ -40,6 +46,7 @@ def session_panel() -> Panel:
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
         "num_processes": 0,  # of worker environments; 0 steps them in the main process, best for cheap ones
+        "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
     }
 
@@ -63,16 +70,26 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
     }
 
 
-def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
-    """The environment that all explorers run; a panel with "players" says which agent plays which of them."""
+def environment_tree(
+    cpanel: Panel, vect_wrappers: Sequence[Description] = (), norm_wrappers: Sequence[Description] = ()
+) -> Description:
+    """The environment that all explorers run; a panel with "players" says which agent plays which of them.
+
+    Args:
+        cpanel: the control panel.
+        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first.
+        norm_wrappers: around each environment, from `describe_wrapper`, innermost first.
+    """
     players = {"players": cpanel["players"]} if cpanel.get("players") else {}
     return describe(
         EnvironmentSpec,
         name=cpanel["model_name"],
         kwargs=cpanel["env_kwargs"],
-        from_module=cpanel["from_module"],
+        from_module=module_name(cpanel["from_module"]),
+        from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
-        vect_wrappers=vect_wrappers,
+        norm_wrappers=list(norm_wrappers),
+        vect_wrappers=list(vect_wrappers),
         **players,
     )
 
@@ -92,14 +109,15 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     processes = cpanel["num_processes"]
     explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
+    whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
         "train": describe(
             explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
-            warm_start=cpanel.get("warm_start", 0),
+            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"],
         ),
         "test": describe(
             explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
-            n_episodes=episodes, **whole,
+            n_episodes=episodes, backend=cpanel["backend"], **whole,
         ),
         "eval": describe(explorer, num_workers=1, n_episodes=1, **whole),
     }  # fmt: skip
@@ -190,3 +208,34 @@ def replay_sampler(cpanel: Panel) -> Description:
 def planned_frames(cpanel: Panel) -> int:
     """Frames of the whole run."""
     return cpanel["number_epochs"] * cpanel["epoch_size"] * cpanel["n_steps"] * cpanel["num_workers"]
+
+
+def atari_panel() -> Panel:
+    """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
+    return {
+        "model_name": "ALE/Pong-v5",
+        "backend": "ale",  # gymnasium resumes exactly, at three quarters of the speed
+        # Mnih et al. 2015. Machado et al. 2018 recommend sticky actions (0.25), no end at a lost life, all 18 actions
+        "repeat_action_probability": 0.0,
+        "terminal_on_life_loss": True,
+        "full_action_space": False,
+        "frame_skip": 4,
+        "noop_max": 30,
+        "fire_on_reset": False,
+        "screen_size": 84,
+        "grayscale": True,
+        "frame_stack": 4,
+        "reward_clipping": True,  # the learner sees the sign only; what is logged is raw
+        "num_threads": 2,  # convolutions gain from each core
+        "save_interval": 10,
+    }
+
+
+def atari_tree(cpanel: Panel) -> Description:
+    """The environment of an Atari game."""
+    keys = ("repeat_action_probability", "terminal_on_life_loss", "full_action_space", "frame_skip", "noop_max",
+            "fire_on_reset", "screen_size", "grayscale", "frame_stack")  # fmt: skip
+    return environment_tree(cpanel, [describe(VecSignReward)] if cpanel["reward_clipping"] else []) | {
+        "atari": describe(Atari, **{key: cpanel[key] for key in keys}),
+        "steps_per_seed": 5_000,  # a seed costs about as much as 100 steps
+    }

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from digideep.agent.base import AgentBase, AgentContext
+from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
@@ -152,7 +153,8 @@ class Runner(Component):
         if self.session.mode == "play":
             self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
         else:
-            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], self.info.row_bytes)
+            row_bytes = self.info.row_bytes(self.memory.stacks)
+            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
             try:
                 for name in ("train", "test"):
                     self.explorer[name] = self.make_explorer(name)
@@ -167,6 +169,8 @@ class Runner(Component):
                 raise UsageError(
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
                 )
+            if self.session.mode in ("train", "create"):
+                report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
         self.override()
 
     def make_explorer(

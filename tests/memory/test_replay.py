@@ -127,19 +127,25 @@ def test_a_return_of_several_steps_equals_a_walk_over_the_stream_on_a_wrapped_ri
 
 
 def frames(num_chunks, chunk_len=3, capacity=4):
-    """A stream whose observations are images of 2 x 2 bytes, all of them 40 * episode + step."""
-    memory, stream = Memory(chunk_sample_len=chunk_len, buffer_chunk_len=capacity), Stream(lengths=(6, 4))
+    """A stream of stacks, whose newest frames are images of 2 x 2 bytes, all of them 40 * episode + step."""
+    stacks = {"/observations/agent": 4}
+    memory, stream = (
+        Memory(chunk_sample_len=chunk_len, buffer_chunk_len=capacity, stacks=stacks),
+        Stream(lengths=(6, 4)),
+    )
     for _ in range(num_chunks):
         chunk = stream.chunk(chunk_len)
         number = 40 * chunk["/observations/agent"][..., 1] + chunk["/observations/agent"][..., 2]
-        chunk["/observations/agent"] = np.broadcast_to(number[..., None, None], (*number.shape, 2, 2)).astype(np.uint8)
+        stacked = np.zeros((*number.shape, 4, 2, 2), np.uint8)
+        stacked[:, :, -1] = number[..., None, None]
+        chunk["/observations/agent"] = stacked
         memory.store(chunk)
     return memory
 
 
 @pytest.mark.parametrize("num_chunks", [1, 2, 4, 5, 6, 7, 8, 12])
 def test_frames_are_stacked_when_drawn_within_their_episode(num_chunks):
-    batch = drawn(frames(num_chunks), stack=4)
+    batch = drawn(frames(num_chunks))
     for key, offset in (("/observations/agent", 0), ("/observations/agent_2", 1)):
         stacks = batch[key]
         assert stacks.shape == (4000, 4, 2, 2)

@@ -1,0 +1,96 @@
+"""dm_control through shimmy: digideep's own ids, plain keyword arguments, and the ends of episodes.
+
+shimmy tells the two ends apart by dm_env's discount: 1 with the last time step is a time limit (truncation), 0 a
+terminal state. dm_control is imported only by functions here.
+"""
+
+import logging
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+_log = logging.getLogger("digideep")
+
+
+def prepare() -> None:
+    """Register each benchmark task of the suite as `DMBench<Domain><Task>-v0`, in digideep's spelling.
+
+    Such an environment gives one vector, with `flat_observation=False` a dictionary by key.
+    """
+    from dm_control import suite
+
+    for domain, task in suite.BENCHMARKING:
+        name = f"DMBench{domain.capitalize()}{task.capitalize()}-v0"
+        if name not in gym.registry:
+            maker: Any = _make_benchmark  # a function; gymnasium's type knows classes only
+            gym.register(name, maker, kwargs={"task_id": f"dm_control/{domain}-{task}-v0"})
+
+
+def _make_benchmark(task_id: str, flat_observation: bool = True, **kwargs: Any) -> gym.Env:
+    environment = gym.make(task_id, disable_env_checker=True, **kwargs)
+    return gym.wrappers.FlattenObservation(environment) if flat_observation else environment
+
+
+# Where the words that people use have their place among dm_control's arguments.
+_PLACES = {
+    "time_limit": "task_kwargs",  # seconds
+    "control_timestep": "environment_kwargs",  # seconds
+    "width": "render_kwargs",
+    "height": "render_kwargs",
+    "camera_id": "render_kwargs",
+}
+
+
+def translate(name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Put `time_limit`, `control_timestep`, `width`, `height` and `camera_id` where dm_control looks for them.
+
+    Some tasks draw constants of their model when they are made (lqr): they draw them from a fixed seed, so that
+    another process makes the same model. `task_kwargs={"random": 1}` takes another one.
+    """
+    translated = {key: value for key, value in kwargs.items() if key not in _PLACES}
+    for key, place in _PLACES.items():
+        if key in kwargs:
+            translated[place] = {**translated.get(place, {}), key: kwargs[key]}
+    if "-" in name.rpartition("-v")[0] or name.startswith("DMBench"):  # a task of the suite: <domain>-<task>
+        translated["task_kwargs"] = {"random": 0, **translated.get("task_kwargs", {})}
+    return translated
+
+
+class DmControlEpisode(gym.Wrapper):
+    """What shimmy leaves open around an environment of dm_control.
+
+    A simulation that diverges ends its episode as dm_control's composer does it: terminal, reward 0, the last sound
+    observation.
+    Films run at the speed of the simulation.
+
+    Attributes:
+        dt: seconds from step to step.
+    """
+
+    def __init__(self, environment: gym.Env):
+        super().__init__(environment)
+        inner: Any = environment.unwrapped
+        self.dt = float(inner.dt)
+        self.metadata = {**environment.metadata, "render_fps": round(1 / self.dt)}
+        limit = getattr(inner._env, "_step_limit", np.inf)
+        if inner.spec is not None and inner.spec.max_episode_steps is None and np.isfinite(limit):
+            inner.spec.max_episode_steps = int(np.ceil(limit))  # its own copy
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._last = observation
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        from dm_control.rl.control import PhysicsError
+
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except PhysicsError as err:
+            _log.debug("An episode of dm_control ends because its simulation diverged: %s", err)
+            return self._last, 0.0, True, False, {}
+        self._last = observation
+        return observation, float(reward), terminated, truncated, info

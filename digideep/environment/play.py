@@ -1,0 +1,170 @@
+"""Look at environments without an agent: `python -m digideep.environment.play`."""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import gymnasium as gym
+
+from digideep.environment.check import check_environment, why_no_exact_resume
+from digideep.environment.families import provide_all
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment, why_no_video
+from digideep.environment.registration import module_name, register_user_environments
+from digideep.environment.spaces import ActionEdge, sample_actions
+from digideep.utility.errors import UsageError
+from digideep.utility.seeding import make_generator
+
+_EXAMPLES = """examples:
+  list       python -m digideep.environment.play --list-include 'dm_control/cheetah|Half' --list-exclude '.*-v4'
+  watch      python -m digideep.environment.play --model LunarLander-v3
+  film       python -m digideep.environment.play --model dm_control/cheetah-run-v0 --runs 1 --render video
+  check      python -m digideep.environment.play --model Mine-v0 --module envs/mine.py --check
+
+exit codes: 0 all is well, 1 a check failed or the environment raised, 2 the command makes no sense.
+"""
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m digideep.environment.play", description="List, run or check environments.",
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EXAMPLES, allow_abbrev=False,
+    )  # fmt: skip
+    listing = parser.add_argument_group("list")
+    listing.add_argument(
+        "--list-include", metavar="PATTERN", nargs="?", const=".*", help="print the ids whose start matches, as JSON"
+    )
+    listing.add_argument("--list-exclude", metavar="PATTERN", nargs="?", const="a^", help="leave out what matches")
+    which = parser.add_argument_group("which environment")
+    which.add_argument("--model", metavar="ID", help="the environment")
+    which.add_argument("--module", metavar="MODULE", help="a module or .py file that registers environments")
+    which.add_argument("--env-kwargs", metavar="JSON", default="{}", help="its keyword arguments")
+    which.add_argument("--seed", type=int, default=0, help="of episodes and actions (0)")
+    running = parser.add_argument_group("run")
+    running.add_argument("--runs", metavar="N", type=int, default=5, help="episodes (5)")
+    running.add_argument("--n-step", metavar="N", type=int, default=1024, help="steps of an episode at most (1024)")
+    running.add_argument("--delay", metavar="MS", type=int, default=0, help="wait after each step, in milliseconds")
+    running.add_argument("--no-action", action="store_true", help="draw the first image only, take no step")
+    running.add_argument(
+        "--render", choices=("human", "video", "none"), help="a window (where there is a display), a film, or nothing"
+    )
+    running.add_argument("--video-dir", metavar="DIR", default="videos", help="where films go (./videos)")
+    running.add_argument("--glfw", action="store_true", help="let MuJoCo and dm_control render with GLFW")
+    checking = parser.add_argument_group("check")
+    checking.add_argument(
+        "--check", action="store_true", help="examine it: will a run of it be right, and resume exact?"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns: the exit code."""
+    args = _parse(argv)
+    try:
+        if args.glfw:
+            os.environ["MUJOCO_GL"] = "glfw"
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # where --module is looked for
+        module = module_name(args.module)
+        register_user_environments(module, None)
+        if args.list_include is not None or args.list_exclude is not None:
+            return _list(args.list_include or ".*", args.list_exclude or "a^")
+        if args.model is None:
+            raise UsageError("Give an environment with --model, or list them with --list-include. See --help.")
+        spec = EnvironmentSpec(name=args.model, kwargs=_object(args.env_kwargs), from_module=module)
+        for name in ("runs", "n_step"):
+            if getattr(args, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}.")
+        return _check(spec, args) if args.check else _run(spec, args)
+    except UsageError as err:
+        print(f"digideep: {err}", file=sys.stderr)
+        return err.exit_code
+    except KeyboardInterrupt:
+        return 0
+    except Exception:  # of the environment's own
+        traceback.print_exc()
+        return 1
+
+
+def _object(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as err:
+        raise UsageError(f"--env-kwargs is no JSON: {err}. Expected an object such as '{{\"gravity\": -5}}'.") from err
+    if not isinstance(value, dict):
+        raise UsageError(f"--env-kwargs must be an object, got {text}.")
+    return value
+
+
+def _list(include: str, exclude: str) -> int:
+    try:
+        included, excluded = re.compile(include), re.compile(exclude)
+    except re.error as err:
+        raise UsageError(f"'{err.pattern!s}' is no regular expression: {err}.") from err
+    for line in provide_all():
+        print(line, file=sys.stderr)
+    names = sorted(name for name in gym.registry if included.match(name) and not excluded.match(name))
+    print(json.dumps(names, indent=4))
+    return 0
+
+
+def _check(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
+    verdicts = check_environment(spec, args.seed, args.n_step)
+    width = max(len(verdict.point) for verdict in verdicts)
+    for point, is_ok, detail in verdicts:
+        print(f"{ ({True: 'ok', False: 'FAILED', None: 'note'}[is_ok]):<7}{point:<{width}}  {detail}")
+    reasons = why_no_exact_resume(verdicts)
+    print(f"Exact resume will NOT hold: {reasons[0]}." if reasons else "Exact resume will hold.")
+    return 1 if any(verdict.is_ok is False for verdict in verdicts) else 0
+
+
+def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
+    render = args.render or ("human" if _has_display() else "none")
+    mode = {"human": "human", "video": "rgb_array", "none": None}[render]
+    info = inspect_environment(spec)
+    if mode is not None and mode not in info.render_modes:
+        offered = ", ".join(info.render_modes) or "nothing"
+        raise UsageError(f"{spec.name} cannot render '{mode}': it offers {offered}. Use --render none.")
+    if render == "video" and (reason := why_no_video(spec)) is not None:
+        raise UsageError(f"{spec.name} cannot render images: {reason}. Use --render none.")
+    videos = _new_directory(Path(args.video_dir), spec.name) if render == "video" else None
+    environment = make_environment(spec, render_mode=mode, video_dir=videos)
+    generator, edge = make_generator(args.seed, "play"), ActionEdge(info.action_space)
+    try:
+        for run in range(args.runs):
+            environment.reset(seed=args.seed + run)
+            total, steps, end = 0.0, 0, "no step was taken"
+            if mode is not None:
+                environment.render()
+            while not args.no_action and steps < args.n_step:
+                action = edge(sample_actions(info.agent_action_space, generator, 1))[0]
+                _, reward, terminated, truncated, _ = environment.step(action)
+                total, steps, end = total + float(reward), steps + 1, f"stopped at --n-step {args.n_step}"
+                if terminated or truncated:
+                    end = "terminated" if terminated else "truncated"
+                    break
+                time.sleep(args.delay / 1000)
+            print(f"run {run + 1}/{args.runs}: return {total:,.3f}, {steps} steps, {end}", flush=True)
+    finally:
+        environment.close()
+    if videos is not None:
+        print(f"videos: {videos}")
+    return 0
+
+
+def _new_directory(base: Path, name: str) -> Path:
+    """One that is not there yet: what was filmed before stays."""
+    stem = re.sub(r"\W+", "-", name)
+    return next(path for number in range(10**6) if not (path := base / f"{stem}-{number}").exists())
+
+
+def _has_display() -> bool:
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+"""`python -m digideep.environment.play`: lists, runs, films, checks."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from digideep.environment import play
+from tests.helpers import ROOT
+
+
+def test_ids_are_listed_by_patterns_as_digideep_did_it(capsys):
+    pattern = "CartPole|DMBenchCheetah|dm_control/cheetah|FetchReach-"
+    assert play.main(["--list-include", pattern, "--list-exclude", ".*-v[123]"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        "CartPole-v0",
+        "DMBenchCheetahRun-v0",
+        "FetchReach-v4",
+        "dm_control/cheetah-run-v0",
+    ]
+
+
+def test_a_list_needs_no_optional_package_and_no_display():
+    code = """
+import sys
+for name in ("shimmy", "gymnasium_robotics", "Box2D", "ale_py"):
+    sys.modules[name] = None
+from digideep.environment.play import main
+raise SystemExit(main(["--list-include"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={"PATH": ""})
+    assert done.returncode == 0, done.stderr
+    assert "CartPole-v1" in json.loads(done.stdout)
+    assert "dm_control is not installed: pip install 'digideep[dmc]'" in done.stderr
+
+
+def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys):
+    argv = [
+        "--model",
+        "Noise-v0",
+        "--module",
+        "tests/environments.py",
+        "--runs",
+        "2",
+        "--render",
+        "none",
+        "--seed",
+        "4",
+    ]
+    outputs = []
+    for _ in range(2):
+        assert play.main(argv) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert outputs[0].splitlines()[1].startswith("run 2/2: return ")
+    assert play.main([*argv, "--n-step", "3"]) == 0
+    assert "3 steps, stopped at --n-step 3" in capsys.readouterr().out
+    assert play.main([*argv, "--no-action"]) == 0
+    assert "return 0.000, 0 steps, no step was taken" in capsys.readouterr().out
+
+
+def test_a_film_is_recorded(tmp_path, capsys):
+    argv = ["--model", "tests.rendering:Picture-v0", "--runs", "1", "--render", "video", "--video-dir", str(tmp_path)]
+    for number in (0, 1):  # a second film leaves the first one alone
+        assert play.main(argv) == 0
+        place = tmp_path / f"tests-rendering-Picture-v0-{number}"
+        assert [path.suffix for path in place.iterdir()] == [".mp4"]
+        assert f"videos: {place}" in capsys.readouterr().out
+
+
+def test_a_sound_environment_passes_its_check(capsys):
+    assert play.main(["--model", "CartPole-v1", "--check"]) == 0
+    *points, conclusion = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in points] == ["ok"] * 6
+    assert conclusion == "Exact resume will hold."
+
+
+def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
+    assert play.main(["--model", "Forgetful-v0", "--module", "tests.environments", "--check"]) == 1
+    output = capsys.readouterr().out
+    assert "FAILED seeding" in output
+    assert "FAILED re-living elsewhere" in output
+    assert output.splitlines()[-1] == "Exact resume will NOT hold: two resets with the seed 0 begin differently."
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("Counter-v0", "{}", "FAILED ends                 no end within 20 steps and no time limit"),
+        ("Trouble-v0", '{"kind": "nan observation"}', "is not finite after 3 steps"),
+        ("Liar-v0", "{}", "lies outside of its space, in bounds, shape or dtype"),
+    ],
+)
+def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
+    argv = ["--model", name, "--module", "tests.environments", "--env-kwargs", kwargs, "--n-step", "20", "--check"]
+    assert play.main(argv) == 1
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "Give an environment with --model"),
+        (["--model", "CartPole-v9"], r"Did you mean 'CartPole-v1'"),
+        (["--model", "CartPole-v1", "--env-kwargs", "[]"], "must be an object"),
+        (["--model", "CartPole-v1", "--env-kwargs", "{"], "--env-kwargs is no JSON"),
+        (["--model", "CartPole-v1", "--runs", "0"], "--runs must be at least 1, got 0"),
+        (["--model", "Noise-v0", "--module", "tests.environments", "--render", "video"], "cannot render 'rgb_array'"),
+        (["--module", "no.such.module", "--list-include"], "'no.such.module' cannot be imported"),
+        (["--list-include", "("], "is no regular expression"),
+    ],
+)
+def test_mistakes_are_one_line_and_code_2(argv, message, capsys):
+    assert play.main(argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
