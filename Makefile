@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?= --params params/ppo_mujoco.py
 
-.PHONY: train test learning check format bench visdom clean
+.PHONY: train test learning check format bench bench-compare bench-collection bench-startup visdom clean
 
 train: .venv/installed
 	$(BIN)/python main.py $(ARGS)
@@ -17,13 +17,22 @@ test: .venv/installed-test
 learning: .venv/installed-test
 	$(BIN)/python -m pytest -m learning
 
-# Speed beside stable-baselines3, which gets an environment of its own. Run nothing else meanwhile.
-bench: .venv/installed .venv-bench/installed
-	$(BIN)/python -m benchmarks.ppo_speed
+# Speed, memory and start-up beside stable-baselines3 and SBX, which get an environment of their own; about 25 minutes.
+# Run nothing else meanwhile. make bench-compare BENCH_ARGS='--only sac-halfcheetah --runs 5' measures a part.
+bench: bench-compare bench-collection bench-startup
+
+bench-compare bench-startup: .venv-bench/installed
+bench-compare bench-collection bench-startup: .venv/installed-bench
+	$(BIN)/python -m benchmarks.$(@:bench-%=%) $(BENCH_ARGS)
+
+.venv/installed-bench: .venv/installed
+	$(PIP) -e '.[atari]'
+	touch $@
 
 .venv-bench/installed: constraints.txt
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet -c constraints.txt torch 'gymnasium[mujoco]' 'mujoco<4' stable-baselines3
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch \
+		'gymnasium[mujoco]' mujoco stable-baselines3 sbx-rl jax ale-py opencv-python-headless
 	touch $@
 
 check: .venv/installed-check

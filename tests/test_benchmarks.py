@@ -1,0 +1,164 @@
+"""The measurements measure the same on both sides, and keep their tables; no time is asserted."""
+
+import json
+import sys
+from fractions import Fraction
+
+import pytest
+
+from benchmarks import collection, compare, measuring, startup
+from benchmarks.compare import Sample
+from benchmarks.measuring import ROOT, Refused, run, update_table
+from benchmarks.workloads import WORKLOADS
+from digideep.parameters.control_panel import generate, load_params, override_panel
+
+THERE = [name for name, workload in WORKLOADS.items() if (ROOT / workload.params).exists()]
+TEXT = "# Results\n\n<!-- speed -->\n<!-- /speed -->\nend\n"
+
+
+def panel_of(name, **changes):
+    module = load_params(WORKLOADS[name].params.removesuffix(".py").replace("/", "."))
+    return module, override_panel(module.cpanel, WORKLOADS[name].panel(**changes))
+
+
+@pytest.mark.parametrize("name", THERE)
+def test_every_workload_is_accepted_by_its_parameter_file(name):
+    module, cpanel = panel_of(name)
+    assert generate(module, cpanel)["agents"]
+    workload = WORKLOADS[name]
+    assert cpanel["num_workers"] * cpanel["n_steps"] == workload.cycle_frames
+    assert workload.epoch_frames % workload.cycle_frames == 0
+    assert cpanel["number_epochs"] == 1 + workload.epochs
+
+
+@pytest.mark.parametrize("name", THERE)
+def test_ours_and_the_peers_have_the_same_hyperparameters(name):
+    _, cpanel = panel_of(name)
+    peer = WORKLOADS[name].peer
+    theirs = {"gamma": 0.99} | peer.parameters
+    assert cpanel["num_workers"] == peer.num_envs
+    assert cpanel["gamma"] == theirs["gamma"]
+    if peer.policy == "MlpPolicy":
+        assert cpanel["model_name"] == peer.environment
+        assert peer.net_arch == (cpanel.get("hidden_size", cpanel.get("actor_feature_size")),) * 2
+    if peer.algorithm == "PPO":
+        assert cpanel["n_steps"] == theirs["n_steps"]
+        assert cpanel["n_update"] == theirs["n_epochs"]
+        assert cpanel["num_workers"] * cpanel["n_steps"] == cpanel["num_mini_batches"] * theirs["batch_size"]
+        assert cpanel["value_loss_coef"] == theirs["vf_coef"]
+        assert cpanel["entropy_coef"] == theirs.get("ent_coef", 0.0)
+        assert cpanel["lr"] == theirs.get("learning_rate", 3e-4)
+        assert cpanel["use_clipped_value_loss"] is False
+        assert cpanel["recompute_advantages"] is False
+        assert cpanel["normalize_advantages"] is True
+        assert cpanel["clip_param"] == theirs.get("clip_range", 0.2)
+        assert (cpanel["tau"], cpanel["max_grad_norm"]) == (0.95, 0.5)  # defaults of theirs
+    else:
+        due = Fraction(theirs["gradient_steps"], theirs["train_freq"] * peer.num_envs)
+        assert Fraction(cpanel["gradient_steps_per_frame"]) == due
+        assert cpanel["batch_size"] == theirs["batch_size"]
+        assert cpanel["warm_start"] == theirs["learning_starts"] < WORKLOADS[name].epoch_frames
+        assert cpanel["memory_size_in_chunks"] * WORKLOADS[name].cycle_frames == theirs["buffer_size"]
+        assert cpanel.get("lr", cpanel.get("lr_critic")) == theirs["learning_rate"]
+        assert cpanel.get("noise_std") == peer.noise_std
+    if peer.algorithm == "DQN":
+        assert cpanel["target_update_interval"] / due == theirs["target_update_interval"]
+
+
+def test_rows_of_a_table_are_replaced_by_their_first_cell_and_others_stay():
+    text = update_table(TEXT, "speed", ("a", "b"), [["x", "1"], ["y", "2"]], note="On a machine.")
+    text = update_table(text, "speed", ("a", "b"), [["y", "3"], ["z", "4"]])
+    assert text == (
+        "# Results\n\n<!-- speed -->\nOn a machine.\n\n| a | b |\n|---|---|\n| x | 1 |\n| y | 3 |\n| z | 4 |\n"
+        "<!-- /speed -->\nend\n"
+    )
+    other = update_table(text, "speed", ("a", "c"), [["x", "5"]])
+    assert "| x | 5 |" in other
+    assert "| y |" not in other
+
+
+def test_empty_cells_survive():
+    header = ("a", "b", "c")
+    text = update_table(TEXT, "speed", header, [["x", "1", ""], ["x", "2", "3"]], keys=2)
+    assert update_table(text, "speed", header, [["x", "2", "4"]], keys=2).count("\n| x |") == 2
+    assert "| x | 1 |  |" in update_table(text, "speed", header, [["y", "", ""]], keys=2)
+
+
+def test_a_table_without_a_place_is_refused():
+    with pytest.raises(ValueError, match="no place for 'speed'"):
+        update_table("nothing", "speed", ("a",), [])
+
+
+def test_the_results_have_a_place_for_every_table():
+    text = (ROOT / "benchmarks/RESULTS.md").read_text()
+    for name in ("speed", "speed-details", "split", "collection", "startup"):
+        assert update_table(text, name, ("a", "b"), [["x", "1"]])
+
+
+def test_ratios_are_those_of_medians_to_the_better_of_both_thread_counts():
+    def taken(*speeds):
+        return [Sample(speed, 200.0, {"/train/act": 0.75, "other": 0.25}) for speed in speeds]
+
+    samples = {
+        "digideep": taken(10, 40, 30),
+        "digideep, bf16": taken(60),
+        "stable-baselines3, 1 thread": taken(8, 12, 9),
+        "stable-baselines3, 2 threads": taken(10, 10, 11),
+        "SBX": taken(20),
+    }
+    text = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("speed", "speed-details", "split"))
+    text = compare.write(text, "w", samples, "command", "On a machine.")
+    assert "| w | 30.0 | 10.0 | 20.0 | 3.00 | 1.50 | `command` |" in text
+    assert "| w, bf16 | 60.0 | 10.0 | 20.0 | 6.00 | 3.00 | `command` |" in text
+    assert "| w | stable-baselines3, 1 thread | 9.0 | 8.0 to 12.0 | 3.33 | 200 |" in text
+    assert "| w | /train/act 75%, other 25% |" in text
+
+
+def test_the_split_counts_innermost_blocks_only():
+    line = {"data": {path: {"totals": total} for path, total in (("/train", 6.0), ("/train/act", 4.0), ("/up", 3.0))}}
+    assert compare.split([line], 10.0) == {"/train/act": 0.4, "/up": 0.3, "other": pytest.approx(0.3)}
+
+
+def test_collection_is_compared_with_one_process_and_with_gymnasium():
+    speeds = {name: [1000.0] for name in collection.COLLECTORS}
+    speeds["digideep, num_processes 2"] = [1800.0, 2000.0, 2200.0]
+    rows = {row[0]: row for row in collection.table(speeds)}
+    assert rows["digideep, num_processes 2"][1:] == ["2,000", "1,800 to 2,200", "2.00", "2.00", "2.00"]
+    assert rows["digideep, num_processes 1"][3] == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "argv", "reason"),
+    [
+        (compare, ["--only", "ppo-cartpoll"], "invalid choice: 'ppo-cartpoll'"),
+        (compare, ["--runs", "0"], "'0' is no positive integer"),
+        (compare, ["--epochs", "x"], "'x' is no positive integer"),
+        (compare, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
+        (startup, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
+        (collection, ["--results", "/nowhere/R.md"], "/nowhere/R.md is not there"),
+        (collection, ["--measure", "x"], "invalid choice: 'x'"),
+    ],
+)
+def test_wrong_arguments_are_refused_with_one_line(module, argv, reason, capsys):
+    with pytest.raises(SystemExit) as ended:
+        module.main(argv)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+
+
+def test_a_program_that_refuses_to_start_says_why():
+    with pytest.raises(Refused, match="unknown key 'lrr'"):
+        measuring.train("params/ppo_classic.py", {"lrr": 1})
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        run([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_run_of_ours_is_timed_after_its_first_epoch():
+    small = {"number_epochs": 3, "epoch_size": 1, "num_workers": 2, "n_steps": 16, "compile": "off"}
+    finished, meta, timings = measuring.train("params/ppo_classic.py", small | {"test_activate": False})
+    assert [line["frame"] for line in meta] == [32, 64, 96]
+    assert finished.start < meta[0]["clock"] < meta[2]["clock"]
+    assert finished.peak_mb is None or finished.peak_mb > 50
+    assert set(compare.split(timings[1:], meta[2]["clock"] - meta[0]["clock"])) >= {"/train/act", "other"}
+    json.dumps(meta)
