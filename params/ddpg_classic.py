@@ -34,6 +34,7 @@ def gen_params(cpanel):
     """The parameter tree of a run."""
     agent = describe(
         DDPG,
+        observation_path=cpanel["observation_path"],
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1),
         sampler=shared.replay_sampler(cpanel),
         noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),

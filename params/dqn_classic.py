@@ -35,6 +35,7 @@ cpanel = shared.replay_panel() | {
     "lr": 5e-4,  # falls to 0 over the run; CleanRL's is 2.5e-4, RL-Zoo's 2.3e-3 unlearns after 50,000 frames
     "max_grad_norm": 10.0,
     "hidden_size": 256,
+    "use_action_mask": False,  # choose only what info["action_mask"] allows
 }
 
 
@@ -46,6 +47,8 @@ def gen_params(cpanel):
     steps = max(int(shared.planned_frames(cpanel) * cpanel["gradient_steps_per_frame"]), 1)
     agent = describe(
         DQN,
+        observation_path=cpanel["observation_path"],
+        use_action_mask=cpanel["use_action_mask"],
         policy=describe(ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]),
         sampler=shared.replay_sampler(cpanel)
         | {

@@ -46,6 +46,7 @@ def gen_params(cpanel):
     )
     agent = describe(
         PPO,
+        observation_path=cpanel["observation_path"],
         policy=policy,
         sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],

@@ -35,6 +35,7 @@ def gen_params(cpanel):
     """The parameter tree of a run."""
     agent = describe(
         SAC,
+        observation_path=cpanel["observation_path"],
         policy=describe(SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
         sampler=shared.replay_sampler(cpanel),
         gamma=cpanel["gamma"],

@@ -37,6 +37,7 @@ def gen_params(cpanel):
     """The parameter tree of a run."""
     agent = describe(
         TD3,
+        observation_path=cpanel["observation_path"],
         policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
         sampler=shared.replay_sampler(cpanel),
         noise=describe(GaussianNoise, std=cpanel["noise_std"]),

@@ -68,8 +68,7 @@ def make_explorer(name: str, agent, *, mode="train", seed=0, wrappers=(), env_kw
     return Explorer(mode, {"agent": agent}, spec, inspect_environment(spec), seed, Profiler(), **parameters)
 
 
-def make_context(observation_space, action_space, memory=None, seed=0) -> AgentContext:
-    """What an agent is given, on the CPU."""
-    return AgentContext(
-        "agent", memory, {"/agent": observation_space}, action_space, torch.device("cpu"), seed, Profiler()
-    )
+def make_context(observation_space, action_space, memory=None, seed=0, infos=None) -> AgentContext:
+    """What an agent is given, on the CPU. The observation space may be several, by path."""
+    spaces = observation_space if isinstance(observation_space, dict) else {"/agent": observation_space}
+    return AgentContext("agent", memory, spaces, action_space, torch.device("cpu"), seed, Profiler(), infos or {})

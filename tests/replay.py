@@ -47,7 +47,7 @@ UNIT = Box(-1, 1, (2,), np.float32)
 CHOICE = gym.spaces.Discrete(3)
 
 
-def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, **changes):
+def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, infos=None, **changes):
     """One of the four agents, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
@@ -63,7 +63,7 @@ def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay
     }[cls]  # fmt: skip
     actions = actions or (CHOICE if cls is DQN else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
-    return cls(make_context(observations, actions, memory, seed), **common | own | changes)
+    return cls(make_context(observations, actions, memory, seed, infos), **common | own | changes)
 
 
 def make_batch(cls, size=32, seed=0) -> Transitions:

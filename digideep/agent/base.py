@@ -1,7 +1,7 @@
 """The contract of agents."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digideep.policy.encoders import Flatten, Observations, ObservationSpace, is_image
+from digideep.policy.observations import Flatten, Observations, ObservationSpace, is_image
+from digideep.utility.checks import require
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.profiler import Profiler
@@ -25,10 +26,12 @@ class AgentContext:
         name: the agent's, unique in the run.
         memory: where the explorer's chunks are stored.
         observation_spaces: by path.
-        action_space: Discrete, or a Box of [-1, 1] (see `environment.spaces`).
+        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
+            `environment.spaces`).
         device: where its tensors live.
         seed: of the run.
         profiler: times the phases of its update.
+        infos: zeros of each info that the environment's chunks hold, by path.
     """
 
     name: str
@@ -38,6 +41,10 @@ class AgentContext:
     device: torch.device
     seed: int
     profiler: Profiler
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+ACTION_MASK = "/infos/action_mask"
 
 
 def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
@@ -65,26 +72,30 @@ class AgentBase(Component):
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees; several as a list; None for all there are.
+        use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
 
     Attributes:
         observation_space: what the policy is built for: a one-dimensional Box for a vector or for several joined to
             one; with images among them, spaces by path.
+        flatten: joins them to that one vector; None where there is nothing to join.
     """
 
     is_off_policy = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
 
-    def __init__(self, context: AgentContext, observation_path: str | list[str] | None):
+    def __init__(self, context: AgentContext, observation_path: str | list[str] | None, use_action_mask: bool = False):
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
         self.observation_path = observation_path
         self.observation_paths = _check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
-        self._flatten: Flatten | None = None
+        self.flatten: Flatten | None = None
         self._set_observation_space()
         self.action_space = context.action_space
+        self.use_action_mask = use_action_mask
+        self._check_action_mask(context.infos)
         self.policy: Any  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self.n_updates = 0
         # The weights are drawn on the CPU, so that they are the same on every device.
@@ -102,13 +113,14 @@ class AgentBase(Component):
         """Choose an action for each worker.
 
         Args:
-            observations: path -> (N, ...); they change with the next step, so that what is to be kept is copied.
+            observations: path -> (N, ...), and infos under `/infos/<key>`; they change with the next step, so that what
+                is to be kept is copied.
             hidden_state: float32 (N, H), the state before this row; None if the policy has none.
             masks: bool (N,), False where the episode is over and the action will be ignored.
             deterministic: take the mode of the policy; draws nothing from a generator.
 
         Returns:
-            "actions": int64 (N,) or float32 (N, A), in [-1, 1] where bounded (the environment's edge clips);
+            "actions": int64 (N,) or (N, A), or float32 (N, A) in [-1, 1] where bounded (the environment's edge clips);
             "hidden_state" (N, H), if there is one, after this row; "artifacts": name -> float32 (N, ...), what `update`
             needs to know of this moment.
         """
@@ -136,8 +148,8 @@ class AgentBase(Component):
         if not others and isinstance(first, gym.spaces.Box) and len(first.shape) == 1 and first.dtype == np.float32:
             self.observation_space = first
         elif not any(is_image(space) for space in self.observation_space.values()):
-            self._flatten = Flatten(self.observation_space).to(self.device)
-            size = self._flatten.out_features
+            self.flatten = Flatten(self.observation_space).to(self.device)
+            size = self.flatten.out_features
             self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def observe(self, observations: Mapping[str, np.ndarray]) -> Observations:
@@ -149,10 +161,25 @@ class AgentBase(Component):
         Returns:
             float32 (B, D), or path -> (B, ...) in their own dtypes if there are images among them.
         """
-        if isinstance(self.observation_space, gym.Space) and self._flatten is None:
+        if isinstance(self.observation_space, gym.Space) and self.flatten is None:
             return self.to_tensor(observations[self.observation_paths[0]])
         tensors = {path: self.to_tensor(observations[path]) for path in self.observation_paths}
-        return tensors if self._flatten is None else self._flatten(tensors)
+        return tensors if self.flatten is None else self.flatten(tensors)
+
+    def _check_action_mask(self, infos: Mapping[str, np.ndarray]) -> None:
+        require(isinstance(self.use_action_mask, bool), "use_action_mask", self.use_action_mask, "true or false")
+        if not self.use_action_mask:
+            return
+        if not isinstance(self.action_space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+            raise UsageError(f"use_action_mask needs Discrete or MultiDiscrete actions, got {self.action_space}.")
+        if "/action_mask" not in infos:
+            raise UsageError(
+                "use_action_mask needs info['action_mask'] of the environment: add action_mask to its info_keys."
+            )
+
+    def allowed(self, observations: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The action mask, if it is in use. Args: observations: of `action_generator`. Returns: bool (N, choices)."""
+        return observations[ACTION_MASK] != 0 if self.use_action_mask else None
 
     def to_tensor(self, array: np.ndarray) -> Tensor:
         """A copy on the agent's device, in memory that torch allocated: its alignment never changes a result."""

@@ -4,6 +4,7 @@ Top to bottom: the loss of the action values, the agent: acting, the step. The d
 n-step return the replay's.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_doubl
     """
     values = target_critic(batch.next_observations)
     chooser = critic(batch.next_observations) if is_double else values
+    if batch.next_allowed is not None:
+        # The last observation of an episode may allow nothing: there is nobody to act.
+        forbidden = ~batch.next_allowed & batch.next_allowed.any(-1, keepdim=True)
+        chooser = chooser.masked_fill(forbidden, -math.inf)
     values = values.gather(-1, chooser.argmax(-1, keepdim=True)).squeeze(-1)
     return batch.rewards + batch.discounts * values
 
@@ -54,6 +59,7 @@ class DQN(OffPolicyAgent):
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees, or several; see `AgentBase`.
+        use_action_mask: see `AgentBase`; the maximum of the targets is over allowed actions too.
         policy: description of a policy such as `ActionValues`.
         sampler: description of a sampler of replayed transitions, such as `Replay`.
         epsilon: chance of a random action, a number or a schedule over frames.
@@ -75,6 +81,7 @@ class DQN(OffPolicyAgent):
         context: AgentContext,
         *,
         observation_path: str | list[str] | None = "/agent",
+        use_action_mask: bool = False,
         policy: Description,
         sampler: Description,
         epsilon: float | Description,
@@ -88,7 +95,7 @@ class DQN(OffPolicyAgent):
         compile: str = "auto",
         planned_frames: int = 0,
     ):
-        super().__init__(context, observation_path, sampler, gamma)
+        super().__init__(context, observation_path, sampler, gamma, use_action_mask)
         require_int("target_update_interval", target_update_interval, 1)
         require(isinstance(is_double, bool), "is_double", is_double, "true or false")
         self.target_update_interval, self.is_double = target_update_interval, is_double
@@ -122,8 +129,12 @@ class DQN(OffPolicyAgent):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. Random actions are the exploration."""
-        actions = self.policy.act(self.observe(observations)).numpy(force=True)
-        return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
+        allowed = self.allowed(observations)
+        mask = () if allowed is None else (self.to_tensor(allowed),)
+        actions = self.policy.act(self.observe(observations), *mask).numpy(force=True)
+        if deterministic:
+            return {"actions": actions}
+        return {"actions": self.noise(actions, masks, self.memory.n_frames, allowed)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`."""

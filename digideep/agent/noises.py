@@ -113,6 +113,12 @@ class EpsilonGreedy(Noise):
         self.num_actions, self.epsilon = num_actions, as_schedule(epsilon)
         require_between("epsilon", self.epsilon(0), 0, 1)
 
-    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+    def __call__(
+        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
+        """See `Noise`. Args: allowed: bool (N, A), the action mask; None allows everything."""
         is_random = self.generator.random(len(actions)) < self.epsilon(frames)
-        return np.where(is_random, self.generator.integers(self.num_actions, size=len(actions)), actions)
+        if allowed is None:
+            return np.where(is_random, self.generator.integers(self.num_actions, size=len(actions)), actions)
+        ranks = np.where(allowed, self.generator.random(allowed.shape), -1.0)
+        return np.where(is_random, ranks.argmax(1), actions)

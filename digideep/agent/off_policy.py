@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from digideep.agent.base import AgentBase, AgentContext
-from digideep.policy.encoders import Observations
+from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.policy.observations import Observations
 from digideep.utility.checks import require_between
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
@@ -24,6 +24,7 @@ class Transitions(NamedTuple):
     discounts: Tensor  # float32 (B,), of the bootstrap; 0 at a termination
     next_observations: Observations  # likewise
     weights: Tensor  # float32 (B,), 1 unless priorities are in use
+    next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
 
 
 class OffPolicyAgent(AgentBase):
@@ -34,15 +35,21 @@ class OffPolicyAgent(AgentBase):
         observation_path: which observation the policy sees, or several; see `AgentBase`.
         sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
         gamma: discount per step, in [0, 1].
+        use_action_mask: see `AgentBase`.
     """
 
     is_off_policy = True
     metrics: tuple[str, ...]
 
     def __init__(
-        self, context: AgentContext, observation_path: str | list[str] | None, sampler: Description, gamma: float
+        self,
+        context: AgentContext,
+        observation_path: str | list[str] | None,
+        sampler: Description,
+        gamma: float,
+        use_action_mask: bool = False,
     ):
-        super().__init__(context, observation_path)
+        super().__init__(context, observation_path, use_action_mask)
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)
         if not hasattr(self.sampler, "steps_due"):
@@ -52,8 +59,9 @@ class OffPolicyAgent(AgentBase):
             )
         self.keys = {path: f"/observations{path}" for path in self.observation_paths}
         self.actions_key = f"/agents/{self.name}/actions"
+        mask = [ACTION_MASK] if use_action_mask else []
         self.sampler_info = {
-            "observations": list(self.keys.values()), "actions": self.actions_key, "gamma": gamma,
+            "observations": [*self.keys.values(), *mask], "actions": self.actions_key, "gamma": gamma,
             "generator": self.numpy_generator,
         }  # fmt: skip
 
@@ -67,6 +75,7 @@ class OffPolicyAgent(AgentBase):
             to_tensor(chunk["/discounts"]),
             self.observe({path: chunk[key + "_2"] for path, key in self.keys.items()}),
             to_tensor(chunk["/weights"]),
+            to_tensor(chunk[ACTION_MASK + "_2"] != 0) if self.use_action_mask else None,
         )
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from digideep.agent.advantages import generalized_advantages
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
 from digideep.policy.base import PolicyBase
-from digideep.policy.encoders import Observations, take_rows
+from digideep.policy.observations import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.schedule import as_schedule
@@ -26,16 +26,19 @@ class Trajectories(NamedTuple):
     """A chunk as tensors, its rows flattened to B = N * (T + 1)."""
 
     observations: Observations  # float32 (B, D), or path -> (B, ...)
-    actions: Tensor  # int64 (B,) or float32 (B, A)
+    actions: Tensor  # int64 (B,) or (B, A), or float32 (B, A)
     log_p: Tensor  # float32 (B,), of the action when it was chosen
     values: Tensor  # float32 (B,), before the update
     advantages: Tensor  # float32 (B,)
     returns: Tensor  # float32 (B,), targets of the value function
+    allowed: Tensor | None = None  # bool (B, choices), the action mask, if it is in use
 
     def take(self, rows: Tensor) -> "Trajectories":
         """Args: rows: int64 (M,). Returns: these rows only."""
-        observations, *others = self
-        return Trajectories(take_rows(observations, rows), *(each[rows] for each in others))
+        return Trajectories(
+            take_rows(self.observations, rows), self.actions[rows], self.log_p[rows], self.values[rows],
+            self.advantages[rows], self.returns[rows], None if self.allowed is None else self.allowed[rows],
+        )  # fmt: skip
 
 
 def ppo_loss(
@@ -68,7 +71,8 @@ def ppo_loss(
         The loss, 0-dimensional, and what `METRICS` names, (5,).
     """
     batch = data.take(rows)
-    log_p, entropies, values = policy(batch.observations, batch.actions)
+    mask = () if batch.allowed is None else (batch.allowed,)
+    log_p, entropies, values = policy(batch.observations, batch.actions, *mask)
     advantages = batch.advantages
     if normalize_advantages:
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
@@ -115,6 +119,7 @@ class PPO(AgentBase):
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees, or several; see `AgentBase`.
+        use_action_mask: see `AgentBase`.
         policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`.
         sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`.
         gamma: discount per step, in [0, 1].
@@ -141,6 +146,7 @@ class PPO(AgentBase):
         context: AgentContext,
         *,
         observation_path: str | list[str] | None = "/agent",
+        use_action_mask: bool = False,
         policy: Description,
         sampler: Description,
         gamma: float,
@@ -160,7 +166,7 @@ class PPO(AgentBase):
         compile: str = "auto",
         planned_updates: int = 0,
     ):
-        super().__init__(context, observation_path)
+        super().__init__(context, observation_path, use_action_mask)
         require_between("gamma", gamma, 0, 1)
         require_between("gae_lambda", gae_lambda, 0, 1)
         require_int("n_update", n_update, 1)
@@ -209,7 +215,8 @@ class PPO(AgentBase):
         agent = f"/agents/{self.name}"
         self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
         observations = [f"/observations{path}" for path in self.observation_paths]
-        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *self.keys.values()]}
+        mask = [ACTION_MASK] if self.use_action_mask else []
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
 
     @torch.inference_mode()
@@ -221,7 +228,9 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        actions, log_p = self.policy.act(self.observe(observations), self.generator, deterministic)
+        allowed = self.allowed(observations)
+        mask = () if allowed is None else (self.to_tensor(allowed),)
+        actions, log_p = self.policy.act(self.observe(observations), self.generator, deterministic, *mask)
         return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
 
     def update(self) -> dict[str, float]:
@@ -266,7 +275,8 @@ class PPO(AgentBase):
         actions, log_p = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         values = self._values(observations)
         nothing = torch.zeros(len(log_p), device=self.device)
-        return Trajectories(observations, actions, log_p, values.clone(), nothing, nothing)
+        allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None
+        return Trajectories(observations, actions, log_p, values.clone(), nothing, nothing, allowed)
 
     @torch.inference_mode()
     def _values(self, observations: Observations) -> Tensor:

@@ -14,7 +14,7 @@ from digideep.agent.base import AgentContext
 from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.base import PolicyBase
-from digideep.policy.encoders import Observations
+from digideep.policy.observations import Observations
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 

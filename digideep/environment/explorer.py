@@ -9,7 +9,7 @@ import numpy as np
 from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.spaces import ActionEdge, sample_actions
+from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
 from digideep.environment.workers import Rows, WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
@@ -122,12 +122,14 @@ class Explorer(Component):
 
         self.steps, self.n_episode = 0, 0
         self.observations: dict[str, np.ndarray] = {}
+        self.infos: dict[str, np.ndarray] = {}
         self.masks = np.zeros(num_workers, np.bool_)
         self.hidden_state: dict[str, np.ndarray | None] = {}
         self._was_reset = False
         self._under_way: dict[int, int] = {}
         self._finished: list[Episode] = []
         self._edge = ActionEdge(info.action_space)
+        self._has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._generator = make_generator(seed, "explorer", mode)
         self.wrappers = [
             build(
@@ -163,6 +165,7 @@ class Explorer(Component):
         for wrapper in self.wrappers:
             observations = wrapper.reset(self.envs.rows, observations)
         self.observations = {path: array.copy() for path, array in observations.items()}
+        self.infos = {path: array.copy() for path, array in self.envs.rows.infos.items()}
         self.masks = np.ones(self.num_workers, np.bool_)
         self.hidden_state = {name: agent.reset_hidden_state(self.num_workers) for name, agent in self.agents.items()}
         self._was_reset = True
@@ -209,6 +212,7 @@ class Explorer(Component):
     def _before(self, workers: slice) -> Chunk:
         """What is known before an action is chosen."""
         row = {f"/observations{path}": array[workers] for path, array in self.observations.items()}
+        row |= {f"/infos{path}": array[workers] for path, array in self.infos.items()}
         row["/masks"] = self.masks[workers, None]
         return row
 
@@ -241,6 +245,8 @@ class Explorer(Component):
                 observations, rewards = wrapper.step(part, observations, rewards, moved)
             for path, array in observations.items():
                 self.observations[path][workers] = array
+            for path, array in part.infos.items():
+                self.infos[path][workers] = array
         if not moved.all():
             for hidden_state in self.hidden_state.values():
                 if hidden_state is not None:
@@ -255,13 +261,17 @@ class Explorer(Component):
     def _act(self, workers: slice) -> tuple[Chunk, np.ndarray]:
         """What the agents choose: the entries of the chunk's row, and the actions (n, ...)."""
         (name, agent), *_ = self.agents.items()
+        space, masks, allowed = self.info.agent_action_space, self.masks[workers], None
+        if self._has_action_mask:
+            allowed = check_action_mask(space, self.infos["/action_mask"][workers], masks, workers.start)
         if self.frames < self.warm_start:
-            actions = sample_actions(self.info.agent_action_space, self._generator, len(self.masks[workers]))
+            actions = sample_actions(space, self._generator, len(masks), allowed)
             return {f"/agents/{name}/actions": actions}, actions
         observations = {path: array[workers] for path, array in self.observations.items()}
+        observations |= {f"/infos{path}": array[workers] for path, array in self.infos.items()}
         hidden_state = self.hidden_state[name]
         before = None if hidden_state is None else hidden_state[workers]
-        choice = agent.action_generator(observations, before, self.masks[workers], self.deterministic)
+        choice = agent.action_generator(observations, before, masks, self.deterministic)
         row = {f"/agents/{name}/actions": choice["actions"]}
         if hidden_state is not None and before is not None:
             row[f"/agents/{name}/hidden_state"] = before.copy()
@@ -318,6 +328,7 @@ class Explorer(Component):
             "was_reset": self._was_reset,
             "generator": generator_state(self._generator),
             "observations": {path: array.copy() for path, array in self.observations.items()},
+            "infos": {path: array.copy() for path, array in self.infos.items()},
             "masks": self.masks.copy(),
             "hidden_state": {n: None if h is None else h.copy() for n, h in self.hidden_state.items()},
             "wrappers": {str(index): wrapper.state_dict() for index, wrapper in enumerate(self.wrappers)},
@@ -335,6 +346,7 @@ class Explorer(Component):
         self.steps, self.n_episode, self._was_reset = state["steps"], state["n_episode"], state["was_reset"]
         set_generator_state(self._generator, state["generator"])
         self.observations = {path: np.array(array) for path, array in state["observations"].items()}
+        self.infos = {path: np.array(array) for path, array in state.get("infos", {}).items()}
         self.masks = np.array(state["masks"])
         self.hidden_state = {n: None if h is None else np.array(h) for n, h in state["hidden_state"].items()}
         self._finished = [Episode(*episode) for episode in state["finished"]]

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.atari import Atari, register_games
+from digideep.environment.infos import info_templates
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
@@ -29,7 +30,8 @@ class EnvironmentSpec(Component):
         kwargs: keyword arguments of its constructor.
         max_episode_steps: time limit in steps; None keeps the registered one.
         from_module: a module that registers the environment when it is imported.
-        observation_key: path of an observation that is no Dict.
+        observation_key: path of an observation that is neither Dict nor Tuple.
+        info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
         atari: description of an `Atari`, the preprocessing of an Atari game; None for everything else.
         steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
@@ -42,6 +44,7 @@ class EnvironmentSpec(Component):
     max_episode_steps: int | None = None
     from_module: str | None = None
     observation_key: str = "/agent"
+    info_keys: list[str] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
     atari: Description | None = None
     steps_per_seed: int = 0
@@ -57,16 +60,17 @@ class EnvironmentSpec(Component):
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What an environment tells of itself before the first step."""
+    """What an environment tells of itself before the first step. `infos`: zeros of each info that is kept, by path."""
 
     observation_spaces: ObservationSpaces
     action_space: gym.Space
     agent_action_space: gym.Space
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
 
     def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
-        """What a row of one worker takes in a memory: observations, action, mask, reward and termination.
+        """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
 
         Args:
             stacks: keys of observations of which the memory keeps one frame only, and how many they have.
@@ -77,7 +81,7 @@ class EnvironmentInfo:
             math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize // stacks.get(key, 1)
             for key, space in arrays.items()
         )
-        return sum(sizes) + 1 + 4 + 1
+        return sum(sizes) + sum(info.nbytes for info in self.infos.values()) + 1 + 4 + 1
 
 
 def make_environment(
@@ -184,6 +188,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             agent_action_space=agent_action_space(environment.action_space),
             max_episode_steps=environment.spec.max_episode_steps if environment.spec else None,
             render_modes=tuple(environment.metadata.get("render_modes", ())),
+            infos=info_templates(environment, spec.info_keys),
         )
     finally:
         environment.close()

@@ -4,47 +4,68 @@ Continuous actions have one unit everywhere in digideep: [-1, 1] spans the range
 policy chose is stored as it is; only at this edge it is clipped and scaled.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from digideep.utility.errors import UsageError
+from digideep.utility.errors import UsageError, WorkerError
 
 ObservationSpaces = dict[str, gym.Space]
+
+
+_LEAVES = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 
 def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
     """The arrays that an observation consists of, by path.
 
-    A Dict space gives a path per entry, nested ones `/outer/inner`; any other space stands under `key`. float64 is
-    narrowed to float32, the other dtypes stay.
+    A Dict gives a path per entry, a Tuple one per position (`/0`, `/1`); nested ones `/outer/inner`. Any other space
+    stands under `key`. float64 is narrowed to float32, the other dtypes stay.
 
     Args:
         space: of the environment.
-        key: path of an observation that is no Dict, such as "/agent".
+        key: path of an observation that is neither Dict nor Tuple, such as "/agent".
 
     Raises:
-        UsageError: for a space that is not supported.
+        UsageError: for a space that is not supported, or two of the same path.
     """
-    if isinstance(space, gym.spaces.Dict):
-        return {
-            f"/{name}{inner if isinstance(part, gym.spaces.Dict) else ''}": box
-            for name, part in space.items()
-            for inner, box in observation_spaces(part, "").items()
-        }
-    if isinstance(space, gym.spaces.Box):
-        dtype = np.dtype(np.float32) if space.dtype == np.float64 else space.dtype
-        return {key: gym.spaces.Box(space.low.astype(dtype), space.high.astype(dtype), dtype=dtype.type)}
-    raise UsageError(f"Observations of type {type(space).__name__} are not supported. Expected Box, or Dict of Box.")
+    found: ObservationSpaces = {}
+    for path, _, leaf in _leaves(space, key, ()):
+        if path in found:
+            raise UsageError(f"Two observations have the path {path}: a name with a slash hides a nested one.")
+        found[path] = leaf
+    if not found:
+        raise UsageError(f"Observations {space} hold nothing to see.")
+    return found
+
+
+def _leaves(space: gym.Space, path: str, keys: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
+    """For each array of a space: its path, the keys that lead to it, and its own space."""
+    if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
+        parts = space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space)
+        prefix = path if keys else ""
+        for name, part in parts:
+            yield from _leaves(part, f"{prefix}/{name}", (*keys, name))
+    elif isinstance(space, gym.spaces.Box) and space.dtype == np.float64:
+        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
+        yield path, keys, gym.spaces.Box(low, high, dtype=np.float32)
+    elif isinstance(space, _LEAVES):
+        yield path, keys, space
+    else:
+        raise UsageError(
+            f"Observations of type {type(space).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
+            "MultiBinary, or Dict and Tuple of them."
+        )
 
 
 def observation_reader(space: gym.Space, path: str) -> Callable[[Any], Any]:
     """A function that takes the array under `path` out of an observation."""
-    if not isinstance(space, gym.spaces.Dict):
+    keys = next(keys for found, keys, _ in _leaves(space, path, ()) if found == path)
+    if not keys:
         return lambda observation: observation
-    keys = path.strip("/").split("/")
 
     def read(observation: Any) -> Any:
         for key in keys:
@@ -54,58 +75,156 @@ def observation_reader(space: gym.Space, path: str) -> Callable[[Any], Any]:
     return read
 
 
+def read_observation(observation: Any, path: str) -> Any:
+    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`."""
+    if not isinstance(observation, (Mapping, tuple)):
+        return observation
+    for name in observation if isinstance(observation, Mapping) else range(len(observation)):
+        if path == f"/{name}" or path.startswith(f"/{name}/"):
+            return read_observation(observation[name], path[len(f"/{name}") :])
+    raise KeyError(path)
+
+
 def agent_action_space(space: gym.Space) -> gym.Space:
-    """The space that agents choose from: Discrete as it is, Box as [-1, 1] in every bounded dimension.
+    """The space that agents choose from.
+
+    Discrete and MultiDiscrete counted from 0, MultiBinary as it is, Box as [-1, 1] in every bounded dimension; each
+    with one dimension at most, whatever the shape of the environment's.
 
     Raises:
         UsageError: for a space that is not supported.
     """
     if isinstance(space, gym.spaces.Discrete):
-        return gym.spaces.Discrete(int(space.n))  # counted from 0; the edge adds the start
-    if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
-        bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        return gym.spaces.Discrete(int(space.n))
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return gym.spaces.MultiDiscrete(space.nvec.reshape(-1))
+    if isinstance(space, gym.spaces.MultiBinary):
+        return gym.spaces.MultiBinary(math.prod(space.shape))
+    if isinstance(space, gym.spaces.Box):
+        bounded = (np.isfinite(space.low) & np.isfinite(space.high)).reshape(-1)
         low = np.where(bounded, -1.0, -np.inf).astype(np.float32)
         return gym.spaces.Box(low, -low, dtype=np.float32)
-    raise UsageError(f"Actions {space} are not supported. Expected Discrete or a one-dimensional Box.")
+    raise UsageError(f"Actions {space} are not supported. Expected Discrete, MultiDiscrete, MultiBinary or Box.")
 
 
 class ActionEdge:
-    """Turns a batch of agent actions into environment actions.
+    """Turns a batch of agent actions into environment actions, in the shape of the environment's.
 
-    Box: clipped to [-1, 1], then scaled to [low, high]; unbounded dimensions pass. Discrete: shifted by the space's
-    start."""
+    Box: clipped to [-1, 1], then scaled to [low, high], and rounded where the space holds integers; a dimension without
+    two bounds passes, within the one that it has. Discrete and MultiDiscrete: shifted by the space's start.
+    """
 
     def __init__(self, space: gym.Space):
         self.space = space
+        self._start: Any = getattr(space, "start", 0)
         if isinstance(space, gym.spaces.Box):
             bounded = np.isfinite(space.low) & np.isfinite(space.high)
             low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
-            self._scale, self._center = ((high - low) / 2).astype(space.dtype), ((high + low) / 2).astype(space.dtype)
-            self._limit = np.where(bounded, 1.0, np.inf).astype(np.float32)
+            self._is_integer = space.dtype is not None and space.dtype.kind in "iu"
+            dtype = np.float64 if self._is_integer else space.dtype
+            self._scale, self._center = ((high - low) / 2).astype(dtype), ((high + low) / 2).astype(dtype)
+            self._low = np.where(bounded, -1.0, space.low).astype(np.float32)
+            self._high = np.where(bounded, 1.0, space.high).astype(np.float32)
             self._is_identity = bool(np.all(self._scale == 1) and np.all(self._center == 0))
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """Args: actions: (N, ...) as an agent chose them. Returns: a new array (N, ...) for the environments."""
-        if isinstance(self.space, gym.spaces.Discrete):
-            return actions + self.space.start
-        clipped = np.minimum(np.maximum(actions, -self._limit), self._limit)
-        return clipped if self._is_identity else clipped * self._scale + self._center
+        if not isinstance(self.space, gym.spaces.Box):
+            return actions.reshape(len(actions), *(self.space.shape or ())) + self._start
+        if actions.ndim != 1 + self._low.ndim:
+            actions = actions.reshape(len(actions), *self._low.shape)
+        clipped = np.minimum(np.maximum(actions, self._low), self._high)
+        scaled = clipped if self._is_identity else clipped * self._scale + self._center
+        return np.rint(scaled) if self._is_integer else scaled
 
 
-def sample_actions(space: gym.Space, generator: np.random.Generator, num_workers: int) -> np.ndarray:
+def sample_actions(
+    space: gym.Space, generator: np.random.Generator, num_workers: int, allowed: np.ndarray | None = None
+) -> np.ndarray:
     """Random actions over the whole range: uniform where it is bounded, standard normal where it is not.
 
     Args:
         space: from `agent_action_space`.
         generator: owned by the caller.
         num_workers: N.
+        allowed: bool, as in `check_action_mask`; None allows everything.
 
     Returns:
-        int64 (N,) for Discrete, float32 (N, A) for Box.
+        int64 (N,) for Discrete, int64 (N, A) for MultiDiscrete and MultiBinary, float32 (N, A) for Box.
     """
+    if allowed is not None:
+        # The largest of equally distributed numbers is uniform among those that take part.
+        ranks = np.where(allowed, generator.random(allowed.shape), -1.0)
+        choices = [part.argmax(1) for part in np.split(ranks, mask_bounds(space)[1:], axis=1)]
+        return choices[0] if isinstance(space, gym.spaces.Discrete) else np.stack(choices, 1)
     if isinstance(space, gym.spaces.Discrete):
         return generator.integers(int(space.n), size=num_workers)
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return generator.integers(space.nvec, size=(num_workers, len(space.nvec)))
+    if isinstance(space, gym.spaces.MultiBinary):
+        return generator.integers(2, size=(num_workers, math.prod(space.shape)))
     assert isinstance(space, gym.spaces.Box)
     shape = (num_workers, *space.shape)
     uniform, normal = generator.uniform(-1, 1, shape), generator.standard_normal(shape)
     return np.where(np.isfinite(space.low), uniform, normal).astype(np.float32)
+
+
+def mask_bounds(space: gym.Space) -> np.ndarray:
+    """Where the choices of each component begin in an action mask.
+
+    Args:
+        space: Discrete, whose mask is (n,); or MultiDiscrete, whose mask joins those of its components, (sum of nvec,).
+
+    Raises:
+        UsageError: for a space that has no such mask.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        return np.array([0])
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return np.concatenate([[0], np.cumsum(space.nvec.reshape(-1))[:-1]])
+    raise UsageError(f"Action masks are for Discrete and MultiDiscrete actions, not for {space}.")
+
+
+def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
+    """Whether the infos hold a mask of the actions that are allowed.
+
+    Args:
+        space: from `agent_action_space`.
+        infos: zeros of each info's shape, by path.
+
+    Raises:
+        UsageError: if the mask has not one entry for each choice.
+    """
+    if "/action_mask" not in infos or not isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+        return False
+    shape = infos["/action_mask"].shape
+    size = int(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec.sum())
+    if shape != (size,):
+        raise UsageError(f"info['action_mask'] has the shape {shape}, expected {(size,)}: one entry for each choice.")
+    return True
+
+
+def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0) -> np.ndarray:
+    """Make a mask of allowed actions boolean, and see that there is one for everybody who has to act.
+
+    Args:
+        space: from `agent_action_space`.
+        mask: (N, A), not 0 where an action is allowed; see `mask_bounds`.
+        acting: bool (N,), False where the episode is over and the action will be ignored.
+        first_worker: number of the first row's worker.
+
+    Returns:
+        bool (N, A).
+
+    Raises:
+        WorkerError: naming the worker whose actions are all forbidden.
+    """
+    allowed = mask if mask.dtype == np.bool_ else mask != 0
+    possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1) | ~acting
+    if not possible.all():
+        worker = first_worker + int(possible.argmin())
+        raise WorkerError(
+            f"worker {worker} forbids every action though its episode goes on: info['action_mask'] is "
+            f"{mask[possible.argmin()].tolist()}. Correct the environment: at least one action must be allowed."
+        )
+    return allowed

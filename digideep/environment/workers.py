@@ -13,14 +13,16 @@ import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.spaces import observation_reader
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
@@ -51,6 +53,7 @@ class Worker:
         self.episode_seed: int | None = None
         self.actions: list[np.ndarray] = []  # since the environment was seeded
         self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
+        self.info: dict[str, Any] = {}  # of the newest observation
         self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
 
@@ -72,22 +75,24 @@ class Worker:
     def _begin(self) -> Any:
         self.actions, self.resets, self.is_ended, self.is_finished = [], [], False, False
         self.episode_return, self.episode_length = 0.0, 0
-        return self.environment.reset(seed=self.episode_seed)[0]
+        observation, self.info = self.environment.reset(seed=self.episode_seed)
+        return observation
 
     def _continue(self) -> Any:
         self.resets.append(len(self.actions))
         if self.is_finished:
             self.episode_return, self.episode_length = 0.0, 0
         self.is_ended = self.is_finished = False
-        return self.environment.reset()[0]
+        observation, self.info = self.environment.reset()
+        return observation
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
         """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
         self.actions.append(action)
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
-        observation, reward, terminated, truncated, info = self.environment.step(action.copy())
+        observation, reward, terminated, truncated, self.info = self.environment.step(action.copy())
         self.is_ended = bool(terminated or truncated)
-        self.is_finished = self.is_ended and "life_lost" not in info
+        self.is_finished = self.is_ended and "life_lost" not in self.info
         self.episode_return += float(reward)
         self.episode_length += 1
         return observation, float(reward), bool(terminated)
@@ -126,7 +131,7 @@ class Rows:
 
     Attributes:
         workers: which of the explorer's workers these rows are of.
-        observations: path -> array (N, ...), what follows the last step.
+        observations: path -> array (N, ...), what follows the last step. infos: likewise.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
@@ -137,6 +142,7 @@ class Rows:
         spaces, action_space = info.observation_spaces, info.action_space
         self.workers = slice(0, num_workers)
         self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
+        self.infos = {path: allocate((num_workers, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
         self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
@@ -153,6 +159,7 @@ class Rows:
                 setattr(part, name, value[workers])
         part.workers = workers
         part.observations = {path: array[workers] for path, array in self.observations.items()}
+        part.infos = {path: array[workers] for path, array in self.infos.items()}
         return part
 
 
@@ -166,15 +173,17 @@ class Batch:
         self._readers = [(array, observation_reader(space, path)) for path, array in rows.observations.items()]
         self._is_discrete = not rows.actions.shape[1:]
 
-    def _write(self, rank: int, observation: Any) -> None:
+    def _write(self, worker: Worker, observation: Any) -> None:
         for array, read in self._readers:
-            array[rank] = read(observation)
+            array[worker.rank] = read(observation)
+        for path, array in self.rows.infos.items():
+            self._guarded(worker, write_info, array, worker.rank, path[1:], worker.info)
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
         rows = self.rows
         for worker in self.workers:
-            self._write(worker.rank, self._guarded(worker, worker.reset))
+            self._write(worker, self._guarded(worker, worker.reset))
             rows.ended[worker.rank] = rows.finished[worker.rank] = rows.terminations[worker.rank] = False
             rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
 
@@ -191,7 +200,7 @@ class Batch:
                 # Discrete environments look their action up: give them a number that is their own, not a view.
                 action = action[()] if self._is_discrete else action.copy()
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
-            self._write(rank, observation)
+            self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
             rows.finished[rank] = worker.is_finished
             rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
@@ -226,7 +235,7 @@ class Batch:
             observation = self._guarded(worker, worker.load_state_dict, saved)
             if observation is None:
                 continue
-            self._write(worker.rank, observation)
+            self._write(worker, observation)
             rows, rank = self.rows, worker.rank
             rows.ended[rank], rows.finished[rank] = worker.is_ended, worker.is_finished
             rows.returns[rank] = worker.episode_return
@@ -247,7 +256,7 @@ class Batch:
 class RemoteBatch:
     """A `Batch` in a process of its own. A step costs one short message each way; the data lies in shared memory."""
 
-    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: "SharedMemory"):
+    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: SharedMemory):
         self.ranks = ranks
         self._connection, theirs = multiprocessing.Pipe()
         self._process = memory.context.Process(
@@ -308,26 +317,6 @@ class RemoteBatch:
             self._process.join()
 
 
-class SharedMemory:
-    """Allocates arrays that the processes of one context share."""
-
-    def __init__(self) -> None:
-        methods = multiprocessing.get_all_start_methods()
-        # Never fork: a child of this process would inherit the locks of its threads and its open files.
-        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self.blocks: list[Any] = []
-
-    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """A zeroed shared array; `blocks` remembers it for the other processes."""
-        self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
-        return _map(iter(self.blocks[-1:]))(shape, dtype)
-
-
-def _map(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An `allocate` that takes the next of some blocks that are there already."""
-    return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
-
-
 def _serve(
     connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list
 ) -> None:
@@ -336,7 +325,7 @@ def _serve(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
-        batch = Batch(plan, ranks, Rows(info, num_workers, _map(iter(blocks))))
+        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
         connection.send_bytes(b"")
         while True:
             request = connection.recv_bytes().decode()

@@ -25,6 +25,8 @@ def session_panel() -> Panel:
         "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
         "from_module": None,  # a module that registers the environment when it is imported
         "env_kwargs": {},  # keyword arguments of the environment
+        "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
+        "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "test_activate": True,
         "test_interval": 10,  # epochs
         "test_win_size": 10,  # episodes of a test
@@ -67,8 +69,16 @@ def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Descrip
         name=cpanel["model_name"],
         kwargs=cpanel["env_kwargs"],
         from_module=cpanel["from_module"],
+        info_keys=_info_keys(cpanel),
         vect_wrappers=vect_wrappers,
     )
+
+
+def _info_keys(cpanel: Panel) -> list[str]:
+    """The panel's, and the action mask if the agent uses one."""
+    keys = list(cpanel["info_keys"])
+    is_missing = cpanel.get("use_action_mask", False) and "action_mask" not in keys
+    return [*keys, "action_mask"] if is_missing else keys
 
 
 def explorer_tree(cpanel: Panel) -> dict[str, Description]:

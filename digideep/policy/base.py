@@ -8,8 +8,9 @@ from digideep.utility.component import Component
 class PolicyBase(nn.Module, Component):
     """Maps observations to actions. Owns networks; knows nothing of losses, optimizers or memories.
 
-    Policies take their run-time arguments by these names: `observation_space` (a gymnasium Box), `action_space` (of
-    the agent: Discrete, or Box in [-1, 1]) and `generator` (a torch generator on the CPU that draws the weights).
+    Policies take their run-time arguments by these names: `observation_space` (a one-dimensional Box; spaces by path
+    where there are images), `action_space` (of the agent, see `environment.spaces.agent_action_space`) and `generator`
+    (a torch generator on the CPU that draws the weights).
     """
 
     def count_parameters(self) -> int:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from digideep.policy.base import PolicyBase
-from digideep.policy.encoders import Encoder, Observations, ObservationSpace, encode, make_trunk
+from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsembleLinear, check_layers, ensemble_perceptron
+from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
@@ -125,7 +126,8 @@ class ContinuousPolicy(PolicyBase):
         super().__init__()
         name = type(self).__name__
         if not isinstance(action_space, gym.spaces.Box) or not np.isfinite(action_space.low).all():
-            raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For Discrete ones take DQN.")
+            others = "DQN or PPO" if isinstance(action_space, gym.spaces.Discrete) else "PPO"
+            raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For these take {others}.")
         check_layers(hidden_sizes, activation)
         require_int("num_critics", num_critics, 1)
         num_actions = action_space.shape[0]

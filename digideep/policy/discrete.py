@@ -1,12 +1,15 @@
 """Policies for replay methods that choose among numbered actions by their values."""
 
+import math
+
 import gymnasium as gym
 import torch
 from torch import Tensor
 
 from digideep.policy.base import PolicyBase
-from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
+from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import check_layers, ensemble_perceptron
+from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
@@ -39,7 +42,8 @@ class ActionValues(PolicyBase):
     ):
         super().__init__()
         if not isinstance(action_space, gym.spaces.Discrete):
-            raise UsageError(f"ActionValues needs Discrete actions, got {action_space}. For a Box take DDPG, TD3, SAC.")
+            others = "PPO" if not isinstance(action_space, gym.spaces.Box) else "DDPG, TD3, SAC or PPO"
+            raise UsageError(f"ActionValues needs Discrete actions, got {action_space}. For these take {others}.")
         require(isinstance(is_dueling, bool), "is_dueling", is_dueling, "true or false")
         self.encoder, size = make_trunk(observation_space, generator, encoder)
         check_layers(hidden_sizes, activation, may_be_empty=self.encoder is not None)
@@ -58,6 +62,15 @@ class ActionValues(PolicyBase):
             return advantages
         return self.value(features)[0] + advantages - advantages.mean(-1, keepdim=True)
 
-    def act(self, observations: Observations) -> Tensor:
-        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: int64 (B,)."""
-        return self(observations).argmax(-1)
+    def act(self, observations: Observations, allowed: Tensor | None = None) -> Tensor:
+        """Choose the best of the allowed actions.
+
+        Args:
+            observations: float32 (B, D), or path -> (B, ...).
+            allowed: bool (B, A), the action mask; None allows everything.
+
+        Returns:
+            int64 (B,).
+        """
+        values = self(observations)
+        return (values if allowed is None else values.masked_fill(~allowed, -math.inf)).argmax(-1)

@@ -9,6 +9,7 @@ import math
 import gymnasium as gym
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from digideep.utility.errors import UsageError
 
@@ -39,6 +40,54 @@ class Categorical:
         return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
 
+class IndependentCategoricals:
+    """Several choices at once. Args: logits: (B, sum of sizes), not normalised; sizes: choices of each component."""
+
+    def __init__(self, logits: Tensor, sizes: list[int]):
+        self.parts = [Categorical(part) for part in logits.split(sizes, -1)]
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Returns: int64 (B, A)."""
+        return torch.stack([part.sample(generator) for part in self.parts], -1)
+
+    def mode(self) -> Tensor:
+        """Returns: int64 (B, A), the likeliest of each."""
+        return torch.stack([part.mode() for part in self.parts], -1)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Args: actions: int64 (B, A). Returns: (B,), summed over the components."""
+        return torch.stack([part.log_prob(a) for part, a in zip(self.parts, actions.unbind(-1), strict=True)]).sum(0)
+
+    def entropy(self) -> Tensor:
+        """Returns: (B,), in nats, summed over the components."""
+        return torch.stack([part.entropy() for part in self.parts]).sum(0)
+
+
+class IndependentBernoullis:
+    """Several switches at once. Args: logits: (B, A), log-odds of being on."""
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Returns: int64 (B, A), 0 or 1."""
+        noise = torch.empty_like(self.logits).uniform_(generator=generator)
+        return (noise < self.logits.sigmoid()).long()
+
+    def mode(self) -> Tensor:
+        """Returns: int64 (B, A), 1 where that is likelier."""
+        return (self.logits > 0).long()
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Args: actions: int64 (B, A). Returns: (B,), summed over the switches."""
+        return logsigmoid(torch.where(actions > 0, self.logits, -self.logits)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Returns: (B,), in nats, summed over the switches."""
+        on = self.logits.sigmoid()
+        return -(on * logsigmoid(self.logits) + (1 - on) * logsigmoid(-self.logits)).sum(-1)
+
+
 class DiagonalGaussian:
     """Independent normal distributions. Args: mean: (B, A); log_std: (A,) or (B, A)."""
 
@@ -64,6 +113,20 @@ class DiagonalGaussian:
         return (self.log_std + 0.5 + _HALF_LOG_TWO_PI).expand_as(self.mean).sum(-1)
 
 
+def forbid(logits: Tensor, allowed: Tensor | None) -> Tensor:
+    """Take away what a mask forbids.
+
+    Args:
+        logits: (B, A).
+        allowed: bool (B, A); None allows everything.
+
+    Returns:
+        Logits whose forbidden entries have probability 0 and pass no gradient. They are finite, so that 0 times their
+        logarithm is 0 in the entropy. Source: Huang and Ontanon 2022, arXiv:2006.14171, Section 4.
+    """
+    return logits if allowed is None else logits.masked_fill(~allowed, -1e8)
+
+
 class CategoricalHead(nn.Module):
     """Logits from features. Source of the gain 0.01: "The 37 implementation details of PPO", detail 2."""
 
@@ -71,8 +134,32 @@ class CategoricalHead(nn.Module):
         super().__init__()
         self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
 
-    def forward(self, features: Tensor) -> Categorical:
-        return Categorical(self.linear(features))
+    def forward(self, features: Tensor, allowed: Tensor | None = None) -> Categorical:
+        return Categorical(forbid(self.linear(features), allowed))
+
+
+class CategoricalsHead(nn.Module):
+    """The logits of several choices from features. Args: sizes: choices of each component."""
+
+    def __init__(self, in_features: int, sizes: list[int], generator: torch.Generator):
+        super().__init__()
+        self.sizes = sizes
+        self.linear = orthogonal_linear(in_features, sum(sizes), 0.01, generator)
+
+    def forward(self, features: Tensor, allowed: Tensor | None = None) -> IndependentCategoricals:
+        return IndependentCategoricals(forbid(self.linear(features), allowed), self.sizes)
+
+
+class BernoullisHead(nn.Module):
+    """The log-odds of several switches from features."""
+
+    def __init__(self, in_features: int, num_actions: int, generator: torch.Generator):
+        super().__init__()
+        self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
+
+    def forward(self, features: Tensor, allowed: Tensor | None = None) -> IndependentBernoullis:
+        assert allowed is None
+        return IndependentBernoullis(self.linear(features))
 
 
 class GaussianHead(nn.Module):
@@ -83,7 +170,8 @@ class GaussianHead(nn.Module):
         self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
         self.log_std = nn.Parameter(torch.full((num_actions,), float(log_std_init)))
 
-    def forward(self, features: Tensor) -> DiagonalGaussian:
+    def forward(self, features: Tensor, allowed: Tensor | None = None) -> DiagonalGaussian:
+        assert allowed is None
         return DiagonalGaussian(self.linear(features), self.log_std)
 
 
@@ -95,16 +183,26 @@ def orthogonal_linear(in_features: int, out_features: int, gain: float, generato
     return layer
 
 
-def make_head(
-    space: gym.Space, in_features: int, generator: torch.Generator, log_std_init: float
-) -> CategoricalHead | GaussianHead:
-    """The head that an action space needs: Categorical for Discrete, diagonal Gaussian for Box.
+Head = CategoricalHead | CategoricalsHead | BernoullisHead | GaussianHead
+
+
+def make_head(space: gym.Space, in_features: int, generator: torch.Generator, log_std_init: float) -> Head:
+    """The head that an action space needs.
+
+    Categorical for Discrete, independent ones for MultiDiscrete, Bernoulli for MultiBinary, diagonal Gaussian for Box.
 
     Raises:
         UsageError: for any other space.
     """
     if isinstance(space, gym.spaces.Discrete):
         return CategoricalHead(in_features, int(space.n), generator)
+    if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:
+        return CategoricalsHead(in_features, space.nvec.tolist(), generator)
+    if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
+        return BernoullisHead(in_features, space.shape[0], generator)
     if isinstance(space, gym.spaces.Box) and len(space.shape) == 1:
         return GaussianHead(in_features, space.shape[0], generator, log_std_init)
-    raise UsageError(f"A stochastic policy cannot choose from {space}. Expected Discrete or a one-dimensional Box.")
+    raise UsageError(
+        f"A stochastic policy cannot choose from {space}. Expected Discrete, or MultiDiscrete, MultiBinary or Box of "
+        "one dimension."
+    )

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from digideep.policy.base import PolicyBase
 from digideep.policy.distributions import make_head, orthogonal_linear
-from digideep.policy.encoders import Observations, ObservationSpace, encode, make_trunk
+from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
+from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require_between
 from digideep.utility.component import Description
 
@@ -20,7 +21,7 @@ class StochasticPolicy(PolicyBase):
 
     Args:
         observation_space: a one-dimensional Box, or spaces by path.
-        action_space: Discrete or a one-dimensional Box.
+        action_space: Discrete; or MultiDiscrete, MultiBinary or Box of one dimension.
         generator: draws the weights.
         hidden_sizes: of both networks; with a shared encoder it may be empty, heads then follow its features.
         activation: after each hidden layer.
@@ -49,18 +50,25 @@ class StochasticPolicy(PolicyBase):
         self.critic = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
         self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
-    def act(self, observations: Observations, generator: torch.Generator, deterministic: bool) -> tuple[Tensor, Tensor]:
+    def act(
+        self,
+        observations: Observations,
+        generator: torch.Generator,
+        deterministic: bool,
+        allowed: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Choose actions.
 
         Args:
             observations: float32 (B, D), or path -> (B, ...).
             generator: draws the sample; untouched if deterministic.
             deterministic: take the mode of the distribution.
+            allowed: bool (B, choices), the action mask; None allows everything.
 
         Returns:
-            Actions, int64 (B,) or float32 (B, A), and their log-probabilities, float32 (B,).
+            Actions, int64 (B,) or (B, A) or float32 (B, A), and their log-probabilities, float32 (B,).
         """
-        distribution = self.head(self.actor(encode(self.encoder, observations)))
+        distribution = self.head(self.actor(encode(self.encoder, observations)), allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions)
 
@@ -68,16 +76,19 @@ class StochasticPolicy(PolicyBase):
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
         return self.critic(encode(self.encoder, observations)).squeeze(-1)
 
-    def forward(self, observations: Observations, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, observations: Observations, actions: Tensor, allowed: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What a loss needs.
 
         Args:
             observations: float32 (B, D), or path -> (B, ...).
-            actions: int64 (B,) or float32 (B, A).
+            actions: int64 (B,) or (B, A), or float32 (B, A).
+            allowed: bool (B, choices), the action mask under which they were chosen; None allows everything.
 
         Returns:
             Log-probabilities, entropies and values, each float32 (B,).
         """
         features = encode(self.encoder, observations)
-        distribution = self.head(self.actor(features))
+        distribution = self.head(self.actor(features), allowed)
         return distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1)

@@ -49,29 +49,35 @@ class Normalize(nn.Module):
 
 
 class ScaleActions(nn.Module):
-    """`ActionEdge` on tensors: clips to [-1, 1] and scales, or adds the start of numbered actions."""
+    """`ActionEdge` on tensors: clips and scales, or adds the start of numbered actions; in the environment's shape."""
 
     def __init__(self, space: gym.Space):
         super().__init__()
-        self.is_discrete = isinstance(space, gym.spaces.Discrete)
-        if isinstance(space, gym.spaces.Discrete):
-            self.start = int(space.start)
+        self.shape, self.is_box = tuple(space.shape or ()), isinstance(space, gym.spaces.Box)
+        if not isinstance(space, gym.spaces.Box):
+            self.start: Tensor
+            self.register_buffer("start", torch.tensor(getattr(space, "start", 0)))
             return
-        assert isinstance(space, gym.spaces.Box)
+        self.is_integer = np.dtype(space.dtype).kind in "iu"
         bounded = np.isfinite(space.low) & np.isfinite(space.high)
         low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
-        self.limit: Tensor
+        self.low: Tensor
+        self.high: Tensor
         self.scale: Tensor
         self.center: Tensor
-        # A limit that is no infinity: exporters want numbers.
-        self.register_buffer("limit", torch.tensor(np.where(bounded, 1.0, 3e38), dtype=torch.float32))
+        # Limits that are no infinities: exporters want numbers.
+        limits = {"low": np.where(bounded, -1.0, space.low), "high": np.where(bounded, 1.0, space.high)}
+        for name, limit in limits.items():
+            self.register_buffer(name, torch.tensor(np.clip(limit, -3e38, 3e38), dtype=torch.float32))
         self.register_buffer("scale", torch.tensor((high - low) / 2, dtype=torch.float32))
         self.register_buffer("center", torch.tensor((high + low) / 2, dtype=torch.float32))
 
     def forward(self, actions: Tensor) -> Tensor:
-        if self.is_discrete:
+        actions = actions.reshape(-1, *self.shape)
+        if not self.is_box:
             return actions + self.start
-        return torch.minimum(torch.maximum(actions, -self.limit), self.limit) * self.scale + self.center
+        scaled = torch.minimum(torch.maximum(actions, self.low), self.high) * self.scale + self.center
+        return scaled.round() if self.is_integer else scaled
 
 
 class ExportedPolicy(nn.Module):
@@ -89,8 +95,15 @@ class ExportedPolicy(nn.Module):
         agent = policy.agent
         if agent.reset_hidden_state(1) is not None:
             raise UsageError("A recurrent policy cannot be exported: it remembers, a file does not. Use loader.policy.")
-        if len(agent.observation_paths) > 1 or not isinstance(agent.observation_space, gym.spaces.Box):
-            raise UsageError("A policy of several observations or of images cannot be exported. Use loader.policy.")
+        if len(agent.observation_paths) > 1:
+            raise UsageError(
+                f"A policy of several observations ({', '.join(agent.observation_paths)}) cannot be exported: the file "
+                "takes one array. Use loader.policy."
+            )
+        if agent.use_action_mask:
+            raise UsageError(
+                "A policy with an action mask cannot be exported: the file takes no infos. Use loader.policy."
+            )
         (path,) = agent.observation_paths
         stages: list[nn.Module] = []
         for wrapper in policy.wrappers:
@@ -102,11 +115,15 @@ class ExportedPolicy(nn.Module):
                     f"{type(wrapper).__name__} cannot be exported: what it does is not known on tensors. "
                     "Use loader.policy, which runs it."
                 )
+        self.path, self.flatten, self.is_image = path, agent.flatten, isinstance(agent.observation_space, dict)
         self.before, self.policy = nn.Sequential(*stages), agent.policy
         self.after, self._generator = ScaleActions(policy.info.action_space), agent.generator
 
     def forward(self, observations: Tensor) -> Tensor:
-        chosen = self.policy.act(self.before(observations), self._generator, True)
+        seen = self.before(observations)
+        if self.flatten is not None:
+            seen = self.flatten({self.path: seen})
+        chosen = self.policy.act({self.path: seen} if self.is_image else seen, self._generator, True)
         return self.after(chosen[0] if isinstance(chosen, tuple) else chosen)
 
 
@@ -237,10 +254,9 @@ def _difference(expected: np.ndarray, found: np.ndarray, policy: Policy) -> floa
     """The largest deviation, relative to the range of actions; infinite if a numbered action is another one."""
     if expected.shape != found.shape:
         return float("inf")
-    if isinstance(policy.info.action_space, gym.spaces.Discrete):
-        return 0.0 if np.array_equal(expected, found) else float("inf")
     space = policy.info.action_space
-    assert isinstance(space, gym.spaces.Box)
+    if not isinstance(space, gym.spaces.Box):
+        return 0.0 if np.array_equal(expected, found) else float("inf")
     width = np.where(np.isfinite(space.high - space.low), space.high - space.low, 2.0)
     return float(np.max(np.abs(expected - found) / width))
 

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from digideep.agent.base import AgentBase, AgentContext
+from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.spaces import ActionEdge, read_observation
 from digideep.environment.workers import Rows
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import from_plain
 from digideep.utility.component import build
-from digideep.utility.errors import CheckpointError
+from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.profiler import Profiler
 
 
@@ -41,7 +42,7 @@ class Policy:
         (name, description), *_ = tree["agents"].items()
         context = AgentContext(
             name, build(tree["memory"], Memory), self.info.observation_spaces, self.info.agent_action_space,
-            torch.device(device), tree["runner"]["seed"], Profiler(0),
+            torch.device(device), tree["runner"]["seed"], Profiler(0), self.info.infos,
         )  # fmt: skip
         self.agent: AgentBase = build(description, AgentBase, context=context)
         self.wrappers: list[VectorWrapper] = [
@@ -75,10 +76,7 @@ class Policy:
     def raw(self, observation: Any) -> dict[str, np.ndarray]:
         """An observation as the environment gives it, by path: (1, ...)."""
         for path, array in self._rows.observations.items():
-            value = observation
-            for key in path.strip("/").split("/") if isinstance(observation, dict) else ():
-                value = value[key]
-            array[0] = value
+            array[0] = read_observation(observation, path)
         return {path: array.copy() for path, array in self._rows.observations.items()}
 
     def normalize(self, observation: Any) -> dict[str, np.ndarray]:
@@ -92,16 +90,22 @@ class Policy:
         self._is_first = False
         return seen
 
-    def __call__(self, observation: Any) -> Any:
+    def __call__(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
         """Choose an action.
 
         Args:
-            observation: one observation as the environment gives it: an array, or a dictionary of arrays.
+            observation: one observation as the environment gives it: an array, or a dictionary or tuple of them.
+            info: that came with it; needed where the agent uses an action mask.
 
         Returns:
             One action for its `step`: an array, or a number where actions are numbered.
         """
+        if self.agent.use_action_mask and "action_mask" not in (info or {}):
+            raise UsageError("This policy uses an action mask: give the info that came with the observation, too.")
         seen = self.normalize(observation)
+        for path, array in self._rows.infos.items():
+            write_info(array, 0, path[1:], info or {})
+            seen[f"/infos{path}"] = array.copy()
         choice = self.agent.action_generator(seen, self._hidden_state, np.ones(1, np.bool_), True)
         self._hidden_state = choice.get("hidden_state", self._hidden_state)
         self._rows.actions[...] = self._edge(choice["actions"])

@@ -23,7 +23,12 @@ def test_mujoco_writes_no_log_into_the_current_directory(tmp_path, monkeypatch):
         ({"name": "qwertyuiop"}, "Give an id that gymnasium knows"),
         ({"name": "CartPole-v1", "kwargs": {"gravity_": 3}}, "'CartPole-v1' cannot be made with .*gravity_"),
         ({"name": "CartPole-v1", "from_module": "no.such.module"}, "from_module 'no.such.module' cannot be imported"),
-        ({"name": "Blackjack-v1"}, "Observations of type Tuple are not supported. Expected Box"),
+        (
+            {"name": "Senses-v0", "from_module": "tests.senses", "kwargs": {"actions": "words"}},
+            "Actions Text.* Expected",
+        ),
+        ({"name": "CartPole-v1", "info_keys": ["mood"]}, "info_keys: the environment's info has no 'mood'."),
+        ({"name": "CartPole-v1", "info_keys": "mood"}, "info_keys must be a list of names, got 'mood'."),
     ],
 )
 def test_what_cannot_be_made_is_refused_in_one_line(spec, message):

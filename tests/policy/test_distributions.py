@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.policy.distributions import Categorical, DiagonalGaussian, make_head
+from digideep.policy.distributions import (
+    Categorical,
+    DiagonalGaussian,
+    IndependentBernoullis,
+    IndependentCategoricals,
+    forbid,
+    make_head,
+)
 from digideep.policy.networks import multilayer_perceptron
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
@@ -31,6 +38,44 @@ def test_categorical_samples_have_their_probabilities():
     samples = Categorical(probabilities.log().expand(20_000, 3)).sample(generator())
     frequencies = torch.bincount(samples, minlength=3) / 20_000
     torch.testing.assert_close(frequencies, probabilities, atol=0.015, rtol=0)
+
+
+def test_independent_choices_agree_with_torch():
+    logits, sizes = torch.randn(5, 7, generator=generator()), [2, 4, 1]
+    ours = IndependentCategoricals(logits, sizes)
+    theirs = [torch.distributions.Categorical(logits=part) for part in logits.split(sizes, -1)]
+    actions = torch.tensor([[0, 3, 0], [1, 2, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    expected = sum(part.log_prob(actions[:, i]) for i, part in enumerate(theirs))
+    torch.testing.assert_close(ours.log_prob(actions), expected)
+    torch.testing.assert_close(ours.entropy(), sum(part.entropy() for part in theirs))
+    assert ours.mode().tolist() == torch.stack([part.probs.argmax(-1) for part in theirs], -1).tolist()
+    assert ours.sample(generator()).shape == (5, 3)
+
+
+def test_independent_switches_agree_with_torch():
+    logits = torch.randn(5, 3, generator=generator())
+    ours, theirs = IndependentBernoullis(logits), torch.distributions.Bernoulli(logits=logits)
+    actions = (torch.rand(5, 3, generator=generator(1)) < 0.5).long()
+    torch.testing.assert_close(ours.log_prob(actions), theirs.log_prob(actions.float()).sum(-1))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(-1))
+    assert ours.mode().tolist() == (logits > 0).long().tolist()
+    samples = IndependentBernoullis(torch.tensor([[0.2, 0.9]]).logit().expand(20_000, 2)).sample(generator())
+    torch.testing.assert_close(samples.float().mean(0), torch.tensor([0.2, 0.9]), atol=0.015, rtol=0)
+
+
+def test_what_is_forbidden_has_no_probability_no_entropy_and_no_gradient():
+    logits = torch.randn(1, 4, generator=generator()).requires_grad_()
+    allowed = torch.tensor([[True, False, True, False]])
+    ours, theirs = Categorical(forbid(logits, allowed)), torch.distributions.Categorical(logits=logits[:, [0, 2]])
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    torch.testing.assert_close(ours.log_prob(torch.tensor([2])), theirs.log_prob(torch.tensor([1])))
+    (ours.entropy() + ours.log_prob(torch.tensor([2]))).sum().backward()
+    assert logits.grad[0, [1, 3]].tolist() == [0, 0]
+    assert logits.grad[0, [0, 2]].abs().min() > 0
+    many = Categorical(forbid(torch.zeros(1000, 4), allowed.expand(1000, 4)))
+    assert set(many.sample(generator()).tolist()) == {0, 2}
+    alone = Categorical(forbid(torch.zeros(1, 4), torch.tensor([[False, True, False, False]])))
+    assert alone.entropy().item() == 0
 
 
 @pytest.mark.parametrize("shape", [(2,), (5, 2)])
@@ -93,7 +138,7 @@ def test_acting_and_evaluating_agree_on_the_log_probability():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_head(gym.spaces.MultiBinary(2), 3, generator(), 0.0), "cannot choose from MultiBinary"),
+        (lambda: make_head(gym.spaces.Text(2), 3, generator(), 0.0), "cannot choose from Text"),
         (lambda: multilayer_perceptron(3, [], "tanh", generator()), r"hidden_sizes must be .* got \[\]"),
         (lambda: multilayer_perceptron(3, [4, 0], "tanh", generator()), "hidden_sizes must be"),
         (lambda: multilayer_perceptron(3, [4], "tan", generator()), "activation must be one of tanh, relu"),

@@ -1,0 +1,93 @@
+"""What policies see: one vector as a tensor, or images and vectors by path; and how other spaces become vectors."""
+
+import math
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from digideep.utility.errors import UsageError
+
+Observations = Tensor | dict[str, Tensor]
+ObservationSpace = gym.Space | dict[str, gym.Space]  # one vector, or what is seen by path
+
+
+def take_rows(observations: Observations, rows: Tensor) -> Observations:
+    """Args: observations: (B, ...); rows: int64 (M,). Returns: those rows, (M, ...)."""
+    if isinstance(observations, Tensor):
+        return observations[rows]
+    return {path: each[rows] for path, each in observations.items()}
+
+
+def is_image(space: gym.Space) -> bool:
+    """Whether a space holds images: a Box of bytes with two to four dimensions, or of floats with three.
+
+    (H, W), (C, H, W) or (H, W, C); with four dimensions, a stack of the latter two. Everything else is a vector,
+    whatever its shape: a window of past values (T, D) is no picture.
+    """
+    if not isinstance(space, gym.spaces.Box):
+        return False
+    dims = len(space.shape)
+    return 2 <= dims <= 4 if space.dtype == np.uint8 else dims == 3
+
+
+class Flatten(nn.Module):
+    """Joins observations to one vector, in the order of `spaces`: what needs no learning.
+
+    Box: its numbers, bytes divided by 255. Discrete and MultiDiscrete: one-hot, counted from the space's start.
+    MultiBinary: 0.0 and 1.0. Shape: path -> (B, ...) to float32 (B, out_features).
+
+    Args:
+        spaces: by path; no images.
+    """
+
+    def __init__(self, spaces: dict[str, gym.Space]):
+        super().__init__()
+        self.paths = list(spaces)
+        self.parts = nn.ModuleList(_flat_part(space) for space in spaces.values())
+        self.out_features: int = sum(part.out_features for part in self.parts)  # type: ignore[misc]
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        return torch.cat([part(observations[path]) for path, part in zip(self.paths, self.parts, strict=True)], -1)
+
+
+class _Numbers(nn.Module):
+    """The numbers of an array."""
+
+    def __init__(self, space: gym.Space):
+        super().__init__()
+        self.out_features = math.prod(space.shape or ())
+        self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.reshape(len(x), -1).float()
+        return flat if self.scale == 1 else flat * self.scale
+
+
+class _OneHot(nn.Module):
+    """A one for each choice that was made, zeros for the others."""
+
+    def __init__(self, sizes: np.ndarray, starts: np.ndarray):
+        super().__init__()
+        self.out_features = int(sizes.sum())
+        self.columns: Tensor
+        self.choices: Tensor
+        choices = np.concatenate([np.arange(size) + start for size, start in zip(sizes, starts, strict=True)])
+        self.register_buffer("columns", torch.tensor(np.repeat(np.arange(len(sizes)), sizes)), persistent=False)
+        self.register_buffer("choices", torch.tensor(choices), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.reshape(len(x), -1)[:, self.columns] == self.choices).float()
+
+
+def _flat_part(space: gym.Space) -> nn.Module:
+    if isinstance(space, gym.spaces.Discrete):
+        return _OneHot(np.array([space.n]), np.array([space.start]))
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return _OneHot(space.nvec.reshape(-1), space.start.reshape(-1))
+    if isinstance(space, (gym.spaces.Box, gym.spaces.MultiBinary)):
+        return _Numbers(space)
+    raise UsageError(
+        f"A policy cannot see {space}. Expected Box, Discrete, MultiDiscrete, MultiBinary, or Dict and Tuple of them."
+    )
