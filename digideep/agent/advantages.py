@@ -42,9 +42,9 @@ def generalized_advantages(
     # Time first: the recursion then runs over contiguous rows.
     advantages = np.ascontiguousarray(deltas.T, np.float32)
     decay = np.ascontiguousarray((gamma * gae_lambda * masks[:, 1:] * masks[:, :-1]).T, np.float32)
-    trace = np.zeros(shape[0], np.float32)
-    for delta, factor in zip(advantages[::-1], decay[::-1], strict=True):
-        trace *= factor
-        trace += delta
-        delta[...] = trace
+    decayed, trace = np.empty(shape[0], np.float32), np.zeros(shape[0], np.float32)
+    for delta, factor in zip(list(advantages)[::-1], list(decay)[::-1], strict=True):
+        np.multiply(factor, trace, decayed)
+        delta += decayed
+        trace = delta
     return np.ascontiguousarray(advantages.T)

@@ -16,6 +16,7 @@ from digideep.agent.base import AgentContext
 from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.noises import EpsilonGreedy
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.policy.acting import values_act
 from digideep.policy.base import PolicyBase
 from digideep.utility.checks import require, require_int
 from digideep.utility.component import Description, build, describe
@@ -115,12 +116,12 @@ class DQN(OffPolicyAgent):
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
         self.target_critic = Averager(self.critic_step, polyak_factor)
+        self.numpy_act = None if self.use_action_mask else values_act(self.policy)
         self.lr = as_schedule(lr)
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -130,8 +131,12 @@ class DQN(OffPolicyAgent):
     ) -> dict[str, Any]:
         """See `AgentBase`. Random actions are the exploration."""
         allowed = self.allowed(observations)
-        mask = () if allowed is None else (self.to_tensor(allowed),)
-        actions = self.policy.act(self.observe(observations), *mask).numpy(force=True)
+        if self.numpy_act is not None:
+            actions = self.numpy_act(observations[self.observation_paths[0]])
+        else:
+            with torch.inference_mode():
+                mask = () if allowed is None else (self.to_tensor(allowed),)
+                actions = self.policy.act(self.observe(observations), *mask).numpy(force=True)
         if deterministic:
             return {"actions": actions}
         return {"actions": self.noise(actions, masks, self.memory.n_frames, allowed)}

@@ -12,6 +12,7 @@ from torch import Tensor
 from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
+from digideep.policy.acting import stochastic_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
@@ -212,6 +213,7 @@ class PPO(AgentBase):
             compile=compile,
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
+        self.numpy_act = None if self.use_action_mask else stochastic_act(self.policy)
         agent = f"/agents/{self.name}"
         self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
         observations = [f"/observations{path}" for path in self.observation_paths]
@@ -219,7 +221,6 @@ class PPO(AgentBase):
         self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -228,10 +229,16 @@ class PPO(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
-        allowed = self.allowed(observations)
-        mask = () if allowed is None else (self.to_tensor(allowed),)
-        actions, log_p = self.policy.act(self.observe(observations), self.generator, deterministic, *mask)
-        return {"actions": actions.numpy(force=True), "artifacts": {"action_log_p": log_p.numpy(force=True)}}
+        if self.numpy_act is not None:
+            x = observations[self.observation_paths[0]]
+            actions, log_p = self.numpy_act(x, self.generator, deterministic)
+        else:
+            with torch.inference_mode():
+                allowed = self.allowed(observations)
+                mask = () if allowed is None else (self.to_tensor(allowed),)
+                chosen = self.policy.act(self.observe(observations), self.generator, deterministic, *mask)
+            actions, log_p = (tensor.numpy(force=True) for tensor in chosen)
+        return {"actions": actions, "artifacts": {"action_log_p": log_p}}
 
     def update(self) -> dict[str, float]:
         """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""

@@ -9,7 +9,40 @@ from torch import Tensor, nn
 from digideep.policy.distributions import orthogonal_linear
 from digideep.utility.errors import UsageError
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
+# A quotient of polynomials in x^2 over x in [-7.9, 7.9]; its error is at most 3.5e-7. Source: Eigen's `ptanh`.
+_TANH_LIMIT = 7.90531110763549805
+_TANH_P = (
+    -2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08, 1.48572235717979e-05,
+    6.37261928875436e-04, 4.89352455891786e-03,
+)  # fmt: skip
+_TANH_Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+
+
+class Tanh(nn.Tanh):
+    """The hyperbolic tangent; within compiled functions on the CPU by a formula that takes a third of the time.
+
+    There torch's own takes 2.6 ns per element, which is a quarter of a PPO step on two 64-64 networks.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() or x.device.type != "cpu":
+            return torch.tanh(x)
+        with torch.no_grad():
+            y = self._quotient(x.detach().clamp(-_TANH_LIMIT, _TANH_LIMIT))
+        return y + (1 - y * y) * (x - x.detach())  # adds zero, and has the derivative
+
+    @staticmethod
+    def _quotient(x: Tensor) -> Tensor:
+        square = x * x
+        p, q = torch.full_like(x, _TANH_P[0]), torch.full_like(x, _TANH_Q[0])
+        for coefficient in _TANH_P[1:]:
+            p = p * square + coefficient
+        for coefficient in _TANH_Q[1:]:
+            q = q * square + coefficient
+        return x * p / q
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": Tanh, "relu": nn.ReLU, "elu": nn.ELU, "silu": nn.SiLU}
 
 
 def multilayer_perceptron(

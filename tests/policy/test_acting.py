@@ -1,0 +1,82 @@
+"""Acting by numpy is acting by torch."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from digideep.policy.acting import stochastic_act, values_act
+from digideep.policy.discrete import ActionValues
+from digideep.policy.networks import Tanh
+from digideep.policy.stochastic import StochasticPolicy
+
+SEEN = gym.spaces.Box(-1, 1, (7,))
+SPACES = {"vector": gym.spaces.Box(-1, 1, (3,)), "number": gym.spaces.Discrete(5)}
+
+
+def make(kind, space, **parameters):
+    policy = kind(SEEN, space, torch.Generator().manual_seed(3), hidden_sizes=[32, 16], **parameters)
+    for parameter in policy.parameters():  # fresh heads are nearly constant
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4))
+    return policy
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_a_stochastic_policy_acts_by_numpy_as_by_torch(space, deterministic, activation):
+    policy = make(StochasticPolicy, space, activation=activation)
+    act = stochastic_act(policy)
+    rows = np.random.default_rng(0)
+    ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
+    for size in (6, 6, 1, 6):
+        x = rows.normal(size=(size, 7)).astype(np.float32)
+        actions, log_p = act(x, ours, deterministic)
+        with torch.inference_mode():
+            expected, expected_log_p = policy.act(torch.tensor(x), theirs, deterministic)
+        assert actions.dtype == expected.numpy().dtype
+        np.testing.assert_allclose(actions, expected.numpy(), atol=2e-6)
+        np.testing.assert_allclose(log_p, expected_log_p.numpy(), atol=5e-6)
+    assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+def test_action_values_choose_by_numpy_as_by_torch():
+    policy = make(ActionValues, SPACES["number"])
+    x = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
+    chosen = values_act(policy)(x)
+    assert chosen.tolist() == policy.act(torch.tensor(x)).tolist()
+    assert len(set(chosen.tolist())) > 1
+
+
+def test_what_was_learned_shows_in_the_next_action_and_actions_are_the_callers_own():
+    policy = make(StochasticPolicy, SPACES["vector"])
+    act, x = stochastic_act(policy), np.ones((2, 7), np.float32)
+    before, _ = act(x, torch.Generator(), True)
+    kept = before.copy()
+    with torch.no_grad():
+        policy.head.linear.bias += 1
+    after, _ = act(x, torch.Generator(), True)
+    np.testing.assert_allclose(after, kept + 1, rtol=1e-5)
+    np.testing.assert_array_equal(before, kept)
+
+
+def test_what_has_no_counterpart_is_left_to_torch():
+    class Own(StochasticPolicy):
+        def act(self, observations, generator, deterministic):
+            raise NotImplementedError
+
+    generator = torch.Generator()
+    assert stochastic_act(Own(SEEN, SPACES["vector"], generator, hidden_sizes=[8])) is None
+    assert stochastic_act(make(StochasticPolicy, SPACES["vector"], activation="elu")) is None
+    assert stochastic_act(StochasticPolicy(SEEN, SPACES["vector"], generator, hidden_sizes=[400, 400])) is None
+    assert values_act(make(ActionValues, SPACES["number"], is_dueling=True)) is None
+
+
+def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
+    x = torch.linspace(-12, 12, 10_001).requires_grad_()
+    fast = torch.compile(Tanh())(x)
+    exact = torch.tanh(x.double())
+    assert float((fast - exact).abs().max().detach()) < 4e-7
+    (gradient,) = torch.autograd.grad(fast.sum(), x)
+    torch.testing.assert_close(gradient.double(), (1 - exact * exact).detach(), atol=1e-6, rtol=0)
+    assert torch.equal(Tanh()(x), torch.tanh(x))
