@@ -2,10 +2,17 @@
 
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
-from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    newest_sampler,
+    recurrence_panel,
+    runner_parameters,
+    session_panel,
+    stochastic_policy,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
-from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
@@ -33,6 +40,7 @@ cpanel = session_panel() | {
     "recompute_advantages": True,
     "actor_feature_size": 64,
     "use_action_mask": False,  # choose only what info["action_mask"] allows
+    **recurrence_panel(),
 }
 
 
@@ -43,8 +51,8 @@ def gen_params(cpanel):
         PPO,
         observation_path=cpanel["observation_path"],
         use_action_mask=cpanel["use_action_mask"],
-        policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
-        sampler=describe(NewestChunk),
+        policy=stochastic_policy(cpanel, [cpanel["actor_feature_size"]] * 2),
+        sampler=newest_sampler(cpanel),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],

@@ -3,10 +3,17 @@
 from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    newest_sampler,
+    recurrence_panel,
+    runner_parameters,
+    session_panel,
+    stochastic_policy,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
-from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
@@ -35,20 +42,19 @@ cpanel = session_panel() | {
     "recompute_advantages": True,
     "log_std_init": -0.5,
     "actor_feature_size": 64,
+    **recurrence_panel(),
 }
 
 
 def gen_params(cpanel):
     """The parameter tree of a run."""
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
-    policy = describe(
-        StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"]
-    )
+    hidden_sizes = [cpanel["actor_feature_size"]] * 2
     agent = describe(
         PPO,
         observation_path=cpanel["observation_path"],
-        policy=policy,
-        sampler=describe(NewestChunk),
+        policy=stochastic_policy(cpanel, hidden_sizes, log_std_init=cpanel["log_std_init"]),
+        sampler=newest_sampler(cpanel),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],

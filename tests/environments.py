@@ -109,6 +109,34 @@ class Nested(gym.Env):
         return self.reset()[0], 0.0, False, False, {}
 
 
+class Recall(gym.Env):
+    """A sign is shown once, at the first step; `delay` steps later it must be told, for a reward of 1.
+
+    Observation: the sign at the first step, then 0; whether it is to be told now. Guessing gives 0.5 on average, and
+    without a memory nothing gives more.
+    """
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+    action_space = Discrete(2)
+
+    def __init__(self, delay: int = 20):
+        self.delay = delay
+
+    def _observation(self):
+        sign = 2 * self.cue - 1 if self.steps == 0 else 0
+        return np.array([sign, self.steps == self.delay], np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.cue = 0, int(self.np_random.integers(2))
+        return self._observation(), {}
+
+    def step(self, action):
+        is_over = self.steps == self.delay
+        self.steps += 1
+        return self._observation(), float(is_over and action == self.cue), is_over, False, {}
+
+
 for _class, _limit in (
     (Counter, None),
     (ConstantReward, 20),
@@ -116,6 +144,7 @@ for _class, _limit in (
     (Noise, 30),
     (Forgetful, 30),
     (Nested, 5),
+    (Recall, None),
 ):
     if f"{_class.__name__}-v0" not in gym.registry:
         gym.register(f"{_class.__name__}-v0", _class, max_episode_steps=_limit)

@@ -177,6 +177,11 @@ class AgentBase(Component):
                 "use_action_mask needs info['action_mask'] of the environment: add action_mask to its info_keys."
             )
 
+    @property
+    def sees_plainly(self) -> bool:
+        """Whether the policy acts on one array of the environment's as it is, all actions being allowed."""
+        return self.flatten is None and not self.use_action_mask
+
     def allowed(self, observations: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """The action mask, if it is in use. Args: observations: of `action_generator`. Returns: bool (N, choices)."""
         return observations[ACTION_MASK] != 0 if self.use_action_mask else None

@@ -116,7 +116,7 @@ class DQN(OffPolicyAgent):
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
         self.target_critic = Averager(self.critic_step, polyak_factor)
-        self.numpy_act = None if self.use_action_mask else values_act(self.policy)
+        self.numpy_act = values_act(self.policy) if self.sees_plainly else None
         self.lr = as_schedule(lr)
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
@@ -134,8 +134,8 @@ class DQN(OffPolicyAgent):
         if self.numpy_act is not None:
             actions = self.numpy_act(observations[self.observation_paths[0]])
         else:
+            mask = () if allowed is None else (self.to_tensor(allowed),)
             with torch.inference_mode():
-                mask = () if allowed is None else (self.to_tensor(allowed),)
                 actions = self.policy.act(self.observe(observations), *mask).numpy(force=True)
         if deterministic:
             return {"actions": actions}

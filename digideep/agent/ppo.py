@@ -3,6 +3,7 @@
 Top to bottom: the data, the loss (Eq. 7, 9), minibatches, the agent: acting, the update, advantages.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations, take_rows
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
+from digideep.utility.errors import UsageError
 from digideep.utility.schedule import as_schedule
 
 _IMAGE_ROWS = 256  # whose values are computed at once
@@ -33,13 +35,14 @@ class Trajectories(NamedTuple):
     advantages: Tensor  # float32 (B,)
     returns: Tensor  # float32 (B,), targets of the value function
     allowed: Tensor | None = None  # bool (B, choices), the action mask, if it is in use
+    # Of recurrent policies only:
+    states: Tensor | None = None  # float32 (B, H), the hidden state before the row
+    masks: Tensor | None = None  # bool (B,), whether a transition starts there
 
     def take(self, rows: Tensor) -> "Trajectories":
         """Args: rows: int64 (M,). Returns: these rows only."""
-        return Trajectories(
-            take_rows(self.observations, rows), self.actions[rows], self.log_p[rows], self.values[rows],
-            self.advantages[rows], self.returns[rows], None if self.allowed is None else self.allowed[rows],
-        )  # fmt: skip
+        others: list[Any] = [None if each is None else each[rows] for each in self[1:]]
+        return Trajectories(take_rows(self.observations, rows), *others)
 
 
 def ppo_loss(
@@ -61,7 +64,9 @@ def ppo_loss(
     Args:
         policy: maps observations and actions to log-probabilities, entropies and values.
         data: the whole chunk.
-        rows: int64 (M,), the rows of this minibatch.
+        rows: int64 (M,), the rows of this minibatch; (S, L), those of its sequences, for a recurrent policy. It walks
+            along each sequence from the state that is stored at its first row, and rows where no transition starts
+            count nowhere.
         clip_param: 0-dimensional, in (0, 1).
         value_loss_coef: weight of the value loss, at least 0.
         entropy_coef: weight of the entropy bonus, at least 0.
@@ -71,62 +76,87 @@ def ppo_loss(
     Returns:
         The loss, 0-dimensional, and what `METRICS` names, (5,).
     """
-    batch = data.take(rows)
+    batch = data.take(rows.flatten())
     mask = () if batch.allowed is None else (batch.allowed,)
-    log_p, entropies, values = policy(batch.observations, batch.actions, *mask)
-    advantages = batch.advantages
+    if data.states is None or batch.masks is None:
+        log_p, entropies, values = policy(batch.observations, batch.actions, *mask)
+    else:
+        states, masks = data.states[rows[:, 0]], batch.masks.view(rows.shape)
+        log_p, entropies, values = policy(batch.observations, batch.actions, states, masks, *mask)
+        log_p = torch.where(batch.masks, log_p, batch.log_p)
+    mean, advantages = mean_over(batch.masks), batch.advantages
     if normalize_advantages:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        advantages = (advantages - mean(advantages)) / (standard_deviation(advantages, batch.masks) + 1e-8)
 
     log_ratio = log_p - batch.log_p
     ratio = log_ratio.exp()
     clipped = torch.clamp(ratio, 1 - clip_param, 1 + clip_param)
-    policy_loss = -torch.minimum(ratio * advantages, clipped * advantages).mean()
+    policy_loss = -mean(torch.minimum(ratio * advantages, clipped * advantages))
 
     value_errors = (values - batch.returns).square()
     if use_clipped_value_loss:
         near = batch.values + torch.clamp(values - batch.values, -clip_param, clip_param)
         value_errors = torch.maximum(value_errors, (near - batch.returns).square())
-    value_loss = 0.5 * value_errors.mean()
+    value_loss = 0.5 * mean(value_errors)
 
-    entropy = entropies.mean()
+    entropy = mean(entropies)
     loss = policy_loss + value_loss_coef * value_loss - entropy_coef * entropy
-    approx_kl = (ratio - 1 - log_ratio).mean()
-    clip_fraction = ((ratio - 1).abs() > clip_param).float().mean()
+    approx_kl = mean(ratio - 1 - log_ratio)
+    clip_fraction = mean(((ratio - 1).abs() > clip_param).float())
     return loss, torch.stack([policy_loss, value_loss, entropy, approx_kl, clip_fraction]).detach()
 
 
+def mean_over(masks: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """The mean of a tensor (M,), over the rows where `masks`, bool (M,), is true; over all without masks."""
+    if masks is None:
+        return Tensor.mean
+    weights = masks / masks.sum().clamp(min=1)
+    return lambda values: (values * weights).sum()
+
+
+def standard_deviation(values: Tensor, masks: Tensor | None) -> Tensor:
+    """Of a tensor (M,), over the same rows as `mean_over`; of a sample, so divided by one less than their number."""
+    if masks is None:
+        return values.std()
+    deviations = (values - mean_over(masks)(values)) * masks
+    return (deviations.square().sum() / (masks.sum() - 1).clamp(min=1)).sqrt()
+
+
 def shuffled_minibatches(rows: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A random permutation of rows, cut into minibatches.
+    """A random permutation of rows or sequences, cut into minibatches.
 
     Every row comes once; only the last minibatch is filled up with rows from the start of the permutation, so that all
     have one shape and one compiled function serves them.
 
     Args:
-        rows: int64 (M,), M at least 1.
+        rows: int64 (M,), or (M, L) for sequences; M at least 1.
         size: rows of a minibatch.
         generator: owned by the caller.
 
     Returns:
-        int64 (ceil(M / size), size).
+        int64 (ceil(M / size), size), or (ceil(M / size), size, L).
     """
     order = generator.permutation(rows)
-    return np.resize(order, (-(-len(order) // size), size))
+    return np.resize(order, (-(-len(order) // size), size, *rows.shape[1:]))
 
 
 class PPO(AgentBase):
     """Learns from the newest chunk: `n_update` epochs over its transitions, in shuffled minibatches.
 
+    With a recurrent policy the minibatches are of sequences, see docs/recurrence.md.
+
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees, or several; see `AgentBase`.
         use_action_mask: see `AgentBase`.
-        policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`.
-        sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`.
+        policy: description of a policy with `act`, `value` and a `forward` as in `StochasticPolicy`, or, if it has a
+            `state_size`, as in `RecurrentPolicy`.
+        sampler: description of a sampler that delivers a chunk with "/rows", such as `NewestChunk`; for a recurrent
+            policy with "/sequences" too, such as `NewestSequences`.
         gamma: discount per step, in [0, 1].
         gae_lambda: in [0, 1]; 1 sums rewards to the end of the chunk.
         n_update: epochs over a chunk, at least 1. Usual: 3 to 20.
-        num_mini_batches: minibatches of an epoch over a full chunk, at least 1.
+        num_mini_batches: minibatches of an epoch over a full chunk, at least 1; at most its number of sequences.
         lr: learning rate, a number or a schedule over updates.
         clip_param: range of the probability ratio, a number or a schedule over updates. Usual: 0.1 to 0.3.
         value_loss_coef: weight of the value loss. Usual: 0.25 to 1.
@@ -213,13 +243,25 @@ class PPO(AgentBase):
             compile=compile,
             planned_steps=planned_updates * n_update * num_mini_batches,
         )
-        self.numpy_act = None if self.use_action_mask else stochastic_act(self.policy)
+        self.numpy_act = stochastic_act(self.policy) if self.sees_plainly else None
         agent = f"/agents/{self.name}"
         self.keys = {"actions": f"{agent}/actions", "log_p": f"{agent}/artifacts/action_log_p"}
+        self.is_recurrent = self.policy.state_size > 0
+        if self.is_recurrent:
+            self.keys["states"] = f"{agent}/hidden_state"
         observations = [f"/observations{path}" for path in self.observation_paths]
         mask = [ACTION_MASK] if self.use_action_mask else []
         self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *self.keys.values()]}
         self.sampler = self.make_sampler(sampler)
+        if self.is_recurrent and "sequence_length" not in getattr(self.sampler, "info", {}):
+            raise UsageError(
+                f"{type(self.policy).__name__} learns from sequences, which {type(self.sampler).__name__} does not "
+                "deliver. Give PPO the sampler digideep.memory.sampler.NewestSequences."
+            )
+
+    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
+        """See `AgentBase`."""
+        return np.zeros((num_workers, self.policy.state_size), np.float32) if self.is_recurrent else None
 
     def action_generator(
         self,
@@ -232,20 +274,27 @@ class PPO(AgentBase):
         if self.numpy_act is not None:
             x = observations[self.observation_paths[0]]
             actions, log_p = self.numpy_act(x, self.generator, deterministic)
-        else:
-            with torch.inference_mode():
-                allowed = self.allowed(observations)
-                mask = () if allowed is None else (self.to_tensor(allowed),)
-                chosen = self.policy.act(self.observe(observations), self.generator, deterministic, *mask)
-            actions, log_p = (tensor.numpy(force=True) for tensor in chosen)
-        return {"actions": actions, "artifacts": {"action_log_p": log_p}}
+            return {"actions": actions, "artifacts": {"action_log_p": log_p}}
+        with torch.inference_mode():
+            allowed = self.allowed(observations)
+            mask = () if allowed is None else (self.to_tensor(allowed),)
+            before = () if hidden_state is None else (self.to_tensor(hidden_state),)
+            chosen = self.policy.act(self.observe(observations), *before, self.generator, deterministic, *mask)
+        actions, log_p, *states = (tensor.numpy(force=True) for tensor in chosen)
+        choice = {"actions": actions, "artifacts": {"action_log_p": log_p}}
+        return choice | {"hidden_state": states[0]} if states else choice
 
     def update(self) -> dict[str, float]:
         """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""
         with self.profiler(f"update/{self.name}"):
             chunk = self.sampler(self.memory, self.sampler_info)
             rows, (num_workers, length) = chunk["/rows"], chunk["/masks"].shape[:2]
-            size = max(num_workers * (length - 1) // self.num_mini_batches, 1)
+            if not len(rows):  # nobody moved: all of the agent's players had left, or every episode was over
+                self.n_updates += 1
+                return {}
+            units = chunk["/sequences"] if self.is_recurrent else rows
+            whole = len(units) if self.is_recurrent else num_workers * (length - 1)
+            size = max(whole // self.num_mini_batches, 1)
             lr = self.lr(self.n_updates)
             clip_param = torch.tensor(self.clip_param(self.n_updates), device=self.device)
 
@@ -257,9 +306,9 @@ class PPO(AgentBase):
             for epoch in range(self.n_update):
                 if epoch and self.recompute_advantages:
                     with self.profiler("advantages"):
-                        data = self.estimate(chunk, data, self._values(data.observations))
+                        data = self.estimate(chunk, data, self._values(data, num_workers))
                 with self.profiler("step"):
-                    order = torch.from_numpy(shuffled_minibatches(rows, size, self.numpy_generator)).to(self.device)
+                    order = torch.from_numpy(shuffled_minibatches(units, size, self.numpy_generator)).to(self.device)
                     before = totals.clone()
                     for minibatch in order:
                         totals += self.step(lr, data, minibatch, clip_param)
@@ -279,15 +328,26 @@ class PPO(AgentBase):
             return chunk[key].reshape(-1, *chunk[key].shape[2:])
 
         observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
-        actions, log_p = (self.to_tensor(rows_of(key)) for key in self.keys.values())
-        values = self._values(observations)
+        actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
         allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None
-        return Trajectories(observations, actions, log_p, values.clone(), nothing, nothing, allowed)
+        data = Trajectories(observations, actions, log_p, nothing, nothing, nothing, allowed)
+        if states:
+            masks = chunk["/masks"][..., 0].copy()
+            masks[:, -1] = False  # no step was taken there yet
+            data = data._replace(states=states[0], masks=self.to_tensor(masks.reshape(-1)))
+        return data._replace(values=self._values(data, len(chunk["/masks"])).clone())
 
     @torch.inference_mode()
-    def _values(self, observations: Observations) -> Tensor:
-        """The values of all rows, float32 (B,): in one forward pass, with images in slices that fit into the cache."""
+    def _values(self, data: Trajectories, num_workers: int) -> Tensor:
+        """The values of all rows, float32 (B,): in one forward pass, with images in slices that fit into the cache.
+
+        A recurrent policy walks along the chunk, from the states that it had at the first rows.
+        """
+        observations = data.observations
+        if data.states is not None and data.masks is not None:
+            states, masks = (tensor.unflatten(0, (num_workers, -1)) for tensor in (data.states, data.masks))
+            return self.policy.value(observations, states[:, 0], masks)
         if isinstance(observations, Tensor):
             return self.policy.value(observations)
         total = len(next(iter(observations.values())))

@@ -1,9 +1,10 @@
 """The Explorer: simulates workers with the agents' actions and delivers what happened as a chunk."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import gymnasium as gym
 import numpy as np
 
 from digideep.environment.backends import make_vector_environment
@@ -45,6 +46,7 @@ class Episode(NamedTuple):
     worker: int
     episode_return: float
     length: int
+    player_returns: dict[str, float] | None = None  # where there are several players; the return is their sum
 
 
 class Explorer(Component):
@@ -55,7 +57,7 @@ class Explorer(Component):
 
     Args:
         mode: "train", "test" or "eval". Normalisers learn in "train" only.
-        agents: by name; one agent steers the whole action space.
+        agents: by name; one agent steers the whole action space. For several see `MultiAgentExplorer`.
         environment: what each worker runs.
         info: the environment's spaces.
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
@@ -108,8 +110,6 @@ class Explorer(Component):
         require_int("warm_start", warm_start, 0)
         require_between("render_delay", render_delay)
         require_between("worker_timeout_s", worker_timeout_s, 0.1)
-        if len(agents) != 1:
-            raise UsageError(f"{len(agents)} agents for one action space: expected exactly one. Got {sorted(agents)}.")
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
             raise UsageError(
                 f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
@@ -128,24 +128,31 @@ class Explorer(Component):
         self._was_reset = False
         self._under_way: dict[int, int] = {}
         self._finished: list[Episode] = []
-        self._edge = ActionEdge(info.action_space)
         self._has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._generator = make_generator(seed, "explorer", mode)
-        self.wrappers = [
-            build(
-                description,
-                VectorWrapper,
-                mode=mode,
-                num_workers=num_workers,
-                observation_spaces=info.observation_spaces,
-            )
-            for description in environment.vect_wrappers
-        ]
+        self._seat_agents(environment)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
             backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
         )
+
+    def _seat_agents(self, environment: EnvironmentSpec) -> None:
+        """Make what stands between the workers and the agents."""
+        if len(self.agents) != 1 or self.info.agents:
+            raise UsageError(
+                f"{len(self.agents)} agents for one action space: expected exactly one. Got {sorted(self.agents)}. "
+                "Several need players under env, and MultiAgentExplorer: see docs/several_agents.md."
+            )
+        self._edge: Callable[[np.ndarray], np.ndarray] = ActionEdge(self.info.action_space)
+        self.wrappers = self._make_wrappers(environment, self.info, self.num_workers)
+
+    def _make_wrappers(self, environment: EnvironmentSpec, info: EnvironmentInfo, num_rows: int) -> list[VectorWrapper]:
+        spaces = info.observation_spaces
+        return [
+            build(description, VectorWrapper, mode=self.mode, num_workers=num_rows, observation_spaces=spaces)
+            for description in environment.vect_wrappers
+        ]
 
     @property
     def frames(self) -> int:
@@ -161,14 +168,17 @@ class Explorer(Component):
     def reset(self) -> None:
         """Begin a new episode in every worker."""
         self.envs.reset()
-        observations = self._check(self.envs.rows)
+        self.masks = np.ones(self.num_workers, np.bool_)
+        self._begin(self._check(self.envs.rows))
+        self._was_reset = True
+
+    def _begin(self, observations: dict[str, np.ndarray]) -> None:
+        """Take in the first observations of new episodes."""
         for wrapper in self.wrappers:
             observations = wrapper.reset(self.envs.rows, observations)
         self.observations = {path: array.copy() for path, array in observations.items()}
         self.infos = {path: array.copy() for path, array in self.envs.rows.infos.items()}
-        self.masks = np.ones(self.num_workers, np.bool_)
         self.hidden_state = {name: agent.reset_hidden_state(self.num_workers) for name, agent in self.agents.items()}
-        self._was_reset = True
 
     def update(self) -> Chunk:
         """Simulate until the limits are met.
@@ -237,41 +247,57 @@ class Explorer(Component):
             return
         with self.profiler("simulate"):
             self.envs.receive(part)
+        with self.profiler("wrap"):
+            after = self._take_in(part)
+        np.logical_not(part.ended, out=self.masks[part.workers])
+        if part.ended.any():
+            self._note_ends(part, quota)
+        if rows is not None:
+            rows.write(index, part.workers, after)
+
+    def _take_in(self, part: Rows) -> Chunk:
+        """Wrap what a step of a part of the workers brought. Returns: its entries of the chunk's row."""
         workers = part.workers
         moved = self.masks[workers]
-        with self.profiler("wrap"):
-            observations, rewards = self._check(part), part.rewards
-            for wrapper in self.wrappers:
-                observations, rewards = wrapper.step(part, observations, rewards, moved)
-            for path, array in observations.items():
-                self.observations[path][workers] = array
-            for path, array in part.infos.items():
-                self.infos[path][workers] = array
+        observations, rewards = self._check(part), part.rewards
+        for wrapper in self.wrappers:
+            observations, rewards = wrapper.step(part, observations, rewards, moved)
+        for path, array in observations.items():
+            self.observations[path][workers] = array
+        for path, array in part.infos.items():
+            self.infos[path][workers] = array
         if not moved.all():
             for hidden_state in self.hidden_state.values():
                 if hidden_state is not None:
                     hidden_state[workers][~moved] = 0
-        np.logical_not(part.ended, out=moved)
-        if part.ended.any():
-            self._note_ends(part, quota)
-        if rows is not None:
-            after = {"/rewards": rewards[:, None], "/terminations": part.terminations[:, None]}
-            rows.write(index, workers, after)
+        return {"/rewards": rewards[:, None], "/terminations": part.terminations[:, None]}
 
     def _act(self, workers: slice) -> tuple[Chunk, np.ndarray]:
         """What the agents choose: the entries of the chunk's row, and the actions (n, ...)."""
-        (name, agent), *_ = self.agents.items()
+        (name,) = self.agents
         space, masks, allowed = self.info.agent_action_space, self.masks[workers], None
         if self._has_action_mask:
             allowed = check_action_mask(space, self.infos["/action_mask"][workers], masks, workers.start)
+        observations = {path: array[workers] for path, array in self.observations.items()}
+        observations |= {f"/infos{path}": array[workers] for path, array in self.infos.items()}
+        return self._choose(name, workers, observations, masks, space, allowed)
+
+    def _choose(
+        self,
+        name: str,
+        workers: slice,
+        observations: dict[str, np.ndarray],
+        masks: np.ndarray,
+        space: gym.Space,
+        allowed: np.ndarray | None = None,
+    ) -> tuple[Chunk, np.ndarray]:
+        """What an agent chooses for some rows: its entries of the chunk's row, and the actions (n, ...)."""
         if self.frames < self.warm_start:
             actions = sample_actions(space, self._generator, len(masks), allowed)
             return {f"/agents/{name}/actions": actions}, actions
-        observations = {path: array[workers] for path, array in self.observations.items()}
-        observations |= {f"/infos{path}": array[workers] for path, array in self.infos.items()}
         hidden_state = self.hidden_state[name]
         before = None if hidden_state is None else hidden_state[workers]
-        choice = agent.action_generator(observations, before, masks, self.deterministic)
+        choice = self.agents[name].action_generator(observations, before, masks, self.deterministic)
         row = {f"/agents/{name}/actions": choice["actions"]}
         if hidden_state is not None and before is not None:
             row[f"/agents/{name}/hidden_state"] = before.copy()
@@ -303,8 +329,11 @@ class Explorer(Component):
             worker = part.workers.start + row
             if self.n_episodes is None or quota[worker] > 0:
                 self.n_episode += 1
-                self._finished.append(Episode(worker, float(part.returns[row]), int(part.lengths[row])))
+                self._finished.append(self._episode(part, row))
             quota[worker] -= 1
+
+    def _episode(self, part: Rows, row: int) -> Episode:
+        return Episode(part.workers.start + row, float(part.returns[row]), int(part.lengths[row]))
 
     def take_episodes(self) -> list[Episode]:
         """The episodes that ended since the last call."""
@@ -370,15 +399,19 @@ class _Rows:
         self._arrays: Chunk = {}
 
     def write(self, index: int, workers: slice, row: Chunk) -> None:
-        """Write what some workers have at row `index`: path -> (n, ...)."""
+        """Write what some workers have at row `index`: path -> (n, ...), or (n * P, ...) of an agent's P players."""
         if index >= self._capacity:
             self._grow()
         for key, values in row.items():
             array = self._arrays.get(key)
             if array is None:
-                shape = (self._num_workers, self._capacity, *values.shape[1:])
-                array = self._arrays[key] = np.zeros(shape, values.dtype)
-            array[workers, index] = values
+                num_rows = self._num_workers * len(values) // (workers.stop - workers.start)
+                array = self._arrays[key] = np.zeros((num_rows, self._capacity, *values.shape[1:]), values.dtype)
+            if len(array) == self._num_workers:
+                array[workers, index] = values
+            else:
+                players = len(array) // self._num_workers
+                array[workers.start * players : workers.stop * players, index] = values
 
     def _grow(self) -> None:
         self._capacity *= 2

@@ -14,6 +14,7 @@ import numpy as np
 
 from digideep.environment.atari import Atari, register_games
 from digideep.environment.infos import info_templates
+from digideep.environment.multi_agent import ParallelAdapter, make_parallel
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
@@ -37,6 +38,8 @@ class EnvironmentSpec(Component):
         steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
             seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
             that happened since the last seed is re-lived.
+        players: for an environment with several: agent -> names or patterns of the players that it plays; None where
+            one agent has the whole environment.
     """
 
     name: str
@@ -46,6 +49,7 @@ class EnvironmentSpec(Component):
     observation_key: str = "/agent"
     info_keys: list[str] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
+    players: dict[str, list[str]] | None = None
     atari: Description | None = None
     steps_per_seed: int = 0
 
@@ -60,7 +64,13 @@ class EnvironmentSpec(Component):
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What an environment tells of itself before the first step. `infos`: zeros of each info that is kept, by path."""
+    """What an environment tells of itself before the first step.
+
+    Attributes:
+        infos: zeros of each info that is kept, by path.
+        players: of whom this is said, each with these spaces; none where it is said of the environment.
+        agents: what each of several agents has of the environment, by name; empty where one has all of it.
+    """
 
     observation_spaces: ObservationSpaces
     action_space: gym.Space
@@ -68,6 +78,20 @@ class EnvironmentInfo:
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
     infos: dict[str, np.ndarray] = field(default_factory=dict)
+    players: tuple[str, ...] = ()
+    agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
+
+    def of_agent(self, name: str) -> "EnvironmentInfo":
+        """What an agent has of the environment: all of it, unless there are several.
+
+        Raises:
+            UsageError: if there are several, and this is none of them.
+        """
+        if not self.agents:
+            return self
+        if name not in self.agents:
+            raise UsageError(f"Agent '{name}' plays nobody. {did_you_mean(name, self.agents)} See players under env.")
+        return self.agents[name]
 
     def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
         """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
@@ -75,6 +99,8 @@ class EnvironmentInfo:
         Args:
             stacks: keys of observations of which the memory keeps one frame only, and how many they have.
         """
+        if self.agents:
+            return 1 + sum(len(agent.players) * agent.row_bytes(stacks) for agent in self.agents.values())
         arrays = {f"/observations{path}": space for path, space in self.observation_spaces.items()}
         arrays["actions"] = self.agent_action_space
         sizes = (
@@ -113,6 +139,8 @@ def make_environment(
         kwargs["max_episode_steps"] = spec.max_episode_steps
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
+    if spec.players is not None:
+        return _record(_make_adapter(spec, render_mode), video_dir)
     if spec.name.rpartition(":")[2] not in gym.registry and ":" not in spec.name:
         raise UsageError(f"Unknown environment '{spec.name}'. {_suggestion(spec.name)}")
     _quieten_mujoco(spec.name)
@@ -123,16 +151,23 @@ def make_environment(
     except (gym.error.Error, ImportError, TypeError, ValueError) as err:
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
-    if video_dir is not None:
-        environment = gym.wrappers.RecordVideo(
-            environment,
-            str(video_dir),
-            episode_trigger=lambda episode: True,
-            name_prefix="play",
-            disable_logger=True,
-        )
+    environment = _record(environment, video_dir)
     # Around the recorder, so that a video shows a game and not a life.
     return environment if atari is None else atari.complete(environment)
+
+
+def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
+    environment = make_parallel(spec.name, spec.kwargs, render_mode)
+    return ParallelAdapter(environment, spec.players or {}, spec.observation_key, spec.max_episode_steps, render_mode)
+
+
+def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
+    """Let every episode be recorded, if a directory for that is given."""
+    if video_dir is None:
+        return environment
+    return gym.wrappers.RecordVideo(
+        environment, str(video_dir), episode_trigger=lambda episode: True, name_prefix="play", disable_logger=True
+    )
 
 
 def _quieten_mujoco(name: str) -> None:
@@ -182,6 +217,8 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     """
     environment = make_environment(spec)
     try:
+        if isinstance(environment, ParallelAdapter):
+            return _inspect_adapter(environment, spec.observation_key)
         return EnvironmentInfo(
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
@@ -192,3 +229,18 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         )
     finally:
         environment.close()
+
+
+def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
+    """What the workers see of an environment with several players, and under `agents` what each agent sees."""
+    limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
+    agents = {
+        name: EnvironmentInfo(
+            observation_spaces(seat.observation_space, key), seat.action_space, agent_action_space(seat.action_space),
+            limit, modes, players=seat.players,
+        )
+        for name, seat in environment.seats.items()
+    }  # fmt: skip
+    return EnvironmentInfo(
+        environment.flat_spaces, environment.action_space, environment.action_space, limit, modes, agents=agents
+    )

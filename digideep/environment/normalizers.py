@@ -117,16 +117,31 @@ class VecNormalizeObs(VectorWrapper):
         self.clip, self.epsilon = clip, epsilon
         self._running = {path: RunningMeanStd(observation_spaces[path].shape) for path in paths or floating}
 
-    def observe(self, observations: Arrays) -> Arrays:
-        """Standardise, having learned from the rows first: each observation counts once, an episode's last too."""
+    def observe(self, observations: Arrays, counted: np.ndarray | None = None) -> Arrays:
+        """Standardise, having learned from the rows first: each observation counts once, an episode's last too.
+
+        Args:
+            observations: path -> (N, ...).
+            counted: bool (N,), the rows to learn from; None for all.
+        """
         changed = dict(observations)
         for path, running in self._running.items():
             rows = observations[path]
-            if self._is_learning:
-                running.update(rows)
+            if self._is_learning and (counted is None or counted.any()):
+                running.update(rows if counted is None else rows[counted])
             scaled = (rows - running.mean) / np.sqrt(running.var + self.epsilon)
             changed[path] = np.minimum(np.maximum(scaled, -self.clip), self.clip).astype(np.float32)
         return changed
+
+    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+        """Standardise; players that have not come yet do not count."""
+        return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale)
+
+    def step(
+        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
+        """Standardise; players that left before this step do not count."""
+        return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale), rewards
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics by path."""
@@ -194,7 +209,7 @@ class VecNormalizeReward(VectorWrapper):
 
     def state_dict(self) -> dict[str, Any]:
         """The statistics and each worker's return so far."""
-        return {"running": self._running.state_dict(), "returns": self._returns}
+        return {"running": self._running.state_dict(), "returns": self._returns.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""

@@ -136,7 +136,10 @@ class Rows:
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
         returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
+        is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
     """
+
+    is_stale: np.ndarray | None = None
 
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
         spaces, action_space = info.observation_spaces, info.action_space

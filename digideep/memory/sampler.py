@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from digideep.memory.generic import Chunk, Memory
+from digideep.utility.checks import require_int
 from digideep.utility.component import Component
 from digideep.utility.errors import NonFiniteError
 
@@ -54,6 +55,20 @@ def add_transition_rows(chunk: Chunk, info: dict[str, Any]) -> Chunk:
     return chunk | {"/rows": np.flatnonzero(starts)}
 
 
+def add_sequence_rows(chunk: Chunk, info: dict[str, Any]) -> Chunk:
+    """Add `/sequences`: int64 (S, L), the chunk cut into sequences of consecutive rows, as indices into N * (T + 1).
+
+    L is `info["sequence_length"]`, at most T; None makes each worker's steps one sequence. A last piece that is shorter
+    is filled up with the row of the chunk's half-step, where no transition starts.
+    """
+    num_workers, length = chunk["/masks"].shape[:2]
+    size = min(info["sequence_length"] or length - 1, length - 1)
+    starts = np.arange(0, length - 1, size)
+    steps = np.minimum(starts[:, None] + np.arange(size), length - 1)  # (pieces, L)
+    rows = np.arange(num_workers)[:, None, None] * length + steps
+    return chunk | {"/sequences": rows.reshape(-1, size)}
+
+
 def check_finite(chunk: Chunk, info: dict[str, Any]) -> Chunk:
     """Debug unit: stop at the first array with a NaN or an infinity.
 
@@ -77,3 +92,18 @@ class NewestChunk(Sampler):
     """What on-policy methods learn from: the newest chunk, whole, and the rows of it that start a transition."""
 
     units = (get_last_chunk, select_keys, add_transition_rows)
+
+
+class NewestSequences(Sampler):
+    """What recurrent on-policy methods learn from: as `NewestChunk`, and the chunk cut into sequences.
+
+    Args:
+        sequence_length: rows of a sequence, which is how far gradients reach back; None for all of the chunk's.
+    """
+
+    units = (get_last_chunk, select_keys, add_transition_rows, add_sequence_rows)
+
+    def __init__(self, *, sequence_length: int | None = None):
+        if sequence_length is not None:
+            require_int("sequence_length", sequence_length, 1)
+        self.info = {"sequence_length": sequence_length}

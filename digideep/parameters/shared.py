@@ -8,9 +8,13 @@ from typing import Any
 from digideep.environment.atari import Atari
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec
+from digideep.environment.multi_agent_explorer import MultiAgentExplorer
 from digideep.environment.normalizers import VecSignReward
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
+from digideep.memory.sampler import NewestChunk, NewestSequences
+from digideep.policy.recurrent import RecurrentPolicy
+from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description, describe
 from digideep.utility.errors import UsageError
@@ -63,7 +67,8 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 
 
 def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Description:
-    """The environment that all explorers run."""
+    """The environment that all explorers run; a panel with "players" says which agent plays which of them."""
+    players = {"players": cpanel["players"]} if cpanel.get("players") else {}
     return describe(
         EnvironmentSpec,
         name=cpanel["model_name"],
@@ -71,6 +76,7 @@ def environment_tree(cpanel: Panel, vect_wrappers: list[Description]) -> Descrip
         from_module=cpanel["from_module"],
         info_keys=_info_keys(cpanel),
         vect_wrappers=vect_wrappers,
+        **players,
     )
 
 
@@ -87,17 +93,18 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
     processes = cpanel["num_processes"]
+    explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     return {
         "train": describe(
-            Explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
+            explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
             warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"],
         ),
         "test": describe(
-            Explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
+            explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], **whole,
         ),
-        "eval": describe(Explorer, num_workers=1, n_episodes=1, **whole),
+        "eval": describe(explorer, num_workers=1, n_episodes=1, **whole),
     }  # fmt: skip
 
 
@@ -111,9 +118,52 @@ def memory_tree(cpanel: Panel) -> Description:
     )
 
 
+def recurrence_panel() -> Panel:
+    """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
+    return {
+        "recurrent": False,
+        "cell": "gru",  # or lstm
+        "core_size": 64,  # units of the cell
+        "share_core": False,  # one core for actor and critic: half the cost
+        "sequence_length": None,  # rows that gradients reach back; null takes all of a worker's n_steps
+    }
+
+
+def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
+    """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    if not cpanel["recurrent"]:
+        return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
+    return describe(
+        RecurrentPolicy, cell=cpanel["cell"], core_size=cpanel["core_size"], hidden_sizes=hidden_sizes[:-1],
+        is_shared=cpanel["share_core"], **parameters,
+    )  # fmt: skip
+
+
+def newest_sampler(cpanel: Panel) -> Description:
+    """What an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
+
+    Raises:
+        UsageError: if there are fewer sequences than minibatches.
+    """
+    if not cpanel["recurrent"]:
+        return describe(NewestChunk)
+    length, steps, workers = cpanel["sequence_length"], cpanel["n_steps"], cpanel["num_workers"]
+    sampler = describe(NewestSequences, sequence_length=length)
+    if length is not None:
+        require_int("sequence_length", length, 1)
+    sequences = workers * -(-steps // min(length or steps, steps))
+    if sequences < cpanel["num_mini_batches"]:
+        raise UsageError(
+            f"num_mini_batches must be at most the number of sequences, {workers} workers x "
+            f"{sequences // workers} = {sequences}, got {cpanel['num_mini_batches']}. Lower it or sequence_length."
+        )
+    return sampler
+
+
 def replay_panel() -> Panel:
     """Keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
+        "recurrent": False,  # only PPO can be
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
     }
 
@@ -122,8 +172,10 @@ def replay_sampler(cpanel: Panel) -> Description:
     """What a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:
-        UsageError: if the memory cannot hold a batch.
+        UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
     """
+    if cpanel["recurrent"]:
+        raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
     size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
     if size < cpanel["batch_size"]:
         raise UsageError(

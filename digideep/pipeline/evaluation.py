@@ -79,6 +79,8 @@ def play(runner: "Runner", render_mode: str | None) -> None:
         return
     print(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
           f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
+    for player, mean in figures.get("players", {}).items():
+        print(f"  {player}: mean {mean:,.3f}")
     if videos is not None:
         print(f"videos: {videos}")
 
@@ -96,7 +98,15 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
         "quantiles": {f"{level:g}": value for level, value in zip(_QUANTILES, quantiles, strict=True)},
         "returns": returns,
         "lengths": [episode.length for episode in episodes],
+        **_players(episodes),
     }
+
+
+def _players(episodes: list[Episode]) -> dict[str, Any]:
+    """The mean return of each player, where there are several."""
+    names = episodes[0].player_returns or {}
+    means = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
+    return {"players": means} if means else {}
 
 
 class EpisodeRecorder:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from digideep.agent.base import AgentBase, AgentContext
-from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.explorer import Episode, Explorer
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
+from digideep.memory.part import MemoryPart
 from digideep.parameters.tree import Tree, from_plain
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.display import Display, farewell
@@ -138,9 +139,11 @@ class Runner(Component):
         self.memory = build(self.tree["memory"], Memory, directory=ring)
         self.agents: dict[str, AgentBase] = {}
         for name, description in self.tree["agents"].items():
+            info = self.info.of_agent(name)
+            memory = MemoryPart(self.memory, name, len(info.players)) if info.players else self.memory
             context = AgentContext(
-                name, self.memory, self.info.observation_spaces, self.info.agent_action_space,
-                self.session.device, self.seed, self.profiler, self.info.infos,
+                name, memory, info.observation_spaces, info.agent_action_space,
+                self.session.device, self.seed, self.profiler, info.infos,
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
         self.explorer: dict[str, Explorer] = {}
@@ -284,15 +287,20 @@ class Runner(Component):
     def note_episodes(self) -> None:
         """Take the episodes that ended in this cycle into the statistics."""
         episodes = self.explorer["train"].take_episodes()
-        for episode in episodes:
-            self.recent_returns.append(episode.episode_return)
-            self.monitor("/return/train", episode.episode_return)
-            self.monitor("/length/train", episode.length)
-        self.session.write_episodes("train", episodes)
+        self.recent_returns.extend(episode.episode_return for episode in episodes)
+        self._monitor_episodes("train", episodes)
         self.display.cycle(
             f"{self.i_epoch + 1}/{self.n_epochs}", self.frames, self.explorer["train"].n_episode,
             list(self.recent_returns), self.session.logbook.machine,
         )  # fmt: skip
+
+    def _monitor_episodes(self, mode: str, episodes: list[Episode]) -> None:
+        for episode in episodes:
+            self.monitor(f"/return/{mode}", episode.episode_return)
+            self.monitor(f"/length/{mode}", episode.length)
+            for player, player_return in (episode.player_returns or {}).items():
+                self.monitor(f"/return/{mode}/{player}", player_return)
+        self.session.write_episodes(mode, episodes)
 
     def _recent(self) -> float | None:
         return fmean(self.recent_returns) if self.recent_returns else None
@@ -304,15 +312,12 @@ class Runner(Component):
         explorer.reseed(self.i_epoch)
         explorer.update()
         episodes = explorer.take_episodes()
-        for episode in episodes:
-            self.monitor("/return/test", episode.episode_return)
-            self.monitor("/length/test", episode.length)
+        self._monitor_episodes("test", episodes)
         self.test_return = fmean(episode.episode_return for episode in episodes)
         if self.best_return is None or self.test_return > self.best_return:
             self.best_return = self.test_return
             state = self.state_dict()
             self.session.save_best({key: state[key] for key in ("runner", "spaces", "agents", "statistics")})
-        self.session.write_episodes("test", episodes)
 
     def log(self) -> None:
         """Show and write the figures of the epoch."""
@@ -353,8 +358,12 @@ class Runner(Component):
     # ------------------------------------------------------------------ state
 
     def _spaces(self) -> dict[str, Any]:
-        observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in self.info.observation_spaces.items()}
-        return {"observations": observations, "actions": repr(self.info.action_space)}
+        def plain(info: EnvironmentInfo) -> dict[str, Any]:
+            observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in info.observation_spaces.items()}
+            return {"observations": observations, "actions": repr(info.action_space)}
+
+        agents = {name: {**plain(info), "players": list(info.players)} for name, info in self.info.agents.items()}
+        return {**plain(self.info), **({"agents": agents} if agents else {})}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact continuation needs."""

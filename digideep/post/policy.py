@@ -38,6 +38,8 @@ class Policy:
     def __init__(self, state: dict[str, Any], device: str = "cpu"):
         tree = from_plain(state["params"])
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
+        if self.spec.players is not None:
+            raise UsageError("A policy by itself is that of one agent; this session trained several. Use --play.")
         self.info = inspect_environment(self.spec)
         (name, description), *_ = tree["agents"].items()
         context = AgentContext(

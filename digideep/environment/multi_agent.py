@@ -1,0 +1,287 @@
+"""Several agents in one environment: PettingZoo's parallel API, as what the workers step.
+
+*Players* are the roles in an environment (PettingZoo's `possible_agents`); *agents* are those who learn. A map in the
+parameter tree says which agent plays which players: one each makes independent learners, one for several makes them
+share its parameters.
+"""
+
+import importlib
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from digideep.environment.spaces import observation_reader, observation_spaces
+from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
+
+_INSTALL = "pip install 'digideep[multiagent]'"
+# The only packages whose modules a name leads to: what a session's files name is never imported beyond them.
+_NAME = re.compile(r"(mpe2|pettingzoo)((?:/[A-Za-z]\w*)+)")
+_registered: dict[str, Callable[..., Any]] = {}
+
+
+def register_parallel(name: str, make: Callable[..., Any]) -> None:
+    """Let parameter files name an environment of your own; `from_module` imports the module that calls this.
+
+    Args:
+        name: such as "mine/tag_v0".
+        make: from keyword arguments, `render_mode` among them, to a PettingZoo `ParallelEnv`.
+    """
+    _registered[name] = make
+
+
+def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None) -> Any:
+    """Make an environment with PettingZoo's parallel API.
+
+    Args:
+        name: "mpe2/simple_spread_v3", "pettingzoo/sisl/pursuit_v5" or one that was registered.
+        kwargs: of its constructor.
+        render_mode: as in gymnasium.
+
+    Raises:
+        UsageError: if there is none, or it cannot be made.
+    """
+    with warnings.catch_warnings():
+        # Of the packages that PettingZoo builds on, at their import: nothing that a user can do something about.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        try:
+            make = _registered.get(name) or _find(name)
+            # Some take no render_mode; those that do have None as their default.
+            return make(**kwargs) if render_mode is None else make(**kwargs, render_mode=render_mode)
+        except ImportError as err:
+            raise UsageError(f"Environment '{name}' needs a package that is missing ({err}): {_INSTALL}.") from err
+        except UsageError:
+            raise
+        except Exception as err:  # constructors refuse arguments with all kinds of errors
+            reason = f"{type(err).__name__}: {' '.join(str(err).split())}"
+            raise UsageError(f"Environment '{name}' cannot be made with {dict(kwargs)}: {reason}") from err
+
+
+def _find(name: str) -> Callable[..., Any]:
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(
+            f"Unknown environment '{name}'. With players, expected a name such as mpe2/simple_spread_v3 or "
+            "pettingzoo/sisl/pursuit_v5, or one that from_module registers."
+        )
+    package = importlib.import_module(match[1])
+    if hasattr(package, "parallel_registry"):  # of PettingZoo 1.27: it asks for the registry instead of the module
+        known = {f"pettingzoo/{id.replace('-v', '_v')}": id for id in package.parallel_registry}
+        if name not in known:
+            raise UsageError(
+                f"There is no parallel environment '{name}'; games of turns are not supported. "
+                f"{did_you_mean(name, known)}"
+            )
+        return lambda **kwargs: package.make("parallel", known[name], **kwargs)
+    path = f"{match[1]}{match[2].replace('/', '.')}"
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as err:
+        if err.name is None or not path.startswith(err.name) or err.name == match[1]:
+            raise
+        raise UsageError(f"Unknown environment '{name}': there is no module {path}.") from err
+    if not hasattr(module, "parallel_env"):
+        raise UsageError(f"'{name}' has no parallel API, which is needed: games of turns are not supported.")
+    return module.parallel_env
+
+
+class Seat(NamedTuple):
+    """What one agent plays.
+
+    Attributes:
+        players: their names, in the environment's order.
+        observation_space: of each of them. action_space: likewise.
+    """
+
+    players: tuple[str, ...]
+    observation_space: gym.Space
+    action_space: gym.Space
+
+
+def assign_players(environment: Any, players: Mapping[str, list[str]]) -> dict[str, Seat]:
+    """Give every player of an environment to an agent.
+
+    Args:
+        environment: a `ParallelEnv`.
+        players: agent -> names of players, or patterns such as "agent_*".
+
+    Raises:
+        UsageError: if a player has no agent or several, an agent has no player, or one agent's players have different
+            spaces.
+    """
+    names = {str(player): player for player in environment.possible_agents}
+    owners: dict[str, str] = {}
+    seats = {}
+    for agent, patterns in players.items():
+        if not isinstance(patterns, (list, tuple)):
+            raise UsageError(f"players of agent '{agent}' must be a list of names, got {patterns!r}.")
+        mine = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UsageError(f"players: there is no player '{pattern}'. {did_you_mean(pattern, names)}")
+        if not mine:
+            raise UsageError(f"players: agent '{agent}' plays nobody. Known: {', '.join(names)}.")
+        for name in mine:
+            if name in owners:
+                raise UsageError(f"players: '{name}' is played by both '{owners[name]}' and '{agent}'. Choose one.")
+            owners[name] = agent
+        spaces = [(environment.observation_space(names[n]), environment.action_space(names[n])) for n in mine]
+        for name, other in zip(mine, spaces, strict=True):
+            if other != spaces[0]:
+                raise UsageError(
+                    f"players: '{mine[0]}' and '{name}' of agent '{agent}' have different spaces ({spaces[0]}, "
+                    f"{other}). Give each an agent of its own."
+                )
+        seats[agent] = Seat(tuple(mine), *spaces[0])
+    alone = [name for name in names if name not in owners]
+    if alone:
+        raise UsageError(f"players: nobody plays {', '.join(alone)}. Name an agent for each player.")
+    return seats
+
+
+class _SeatArrays:
+    """What the players of one agent have at this moment, one row a player."""
+
+    def __init__(self, seat: Seat, key: str):
+        self.seat, num = seat, len(seat.players)
+        spaces = observation_spaces(seat.observation_space, key)
+        self._readers = {path: observation_reader(seat.observation_space, path) for path in spaces}
+        self.observations = {path: np.zeros((num, *(space.shape or ())), space.dtype) for path, space in spaces.items()}
+        self.masks, self.terminations = np.zeros(num, np.bool_), np.zeros(num, np.bool_)
+        self.rewards, self.returns = np.zeros(num, np.float32), np.zeros(num, np.float64)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it, by path."""
+        return {
+            **{f"/observations{path}": array for path, array in self.observations.items()},
+            "/masks": self.masks, "/terminations": self.terminations, "/rewards": self.rewards,
+            "/returns": self.returns,
+        }  # fmt: skip
+
+    def clear(self) -> None:
+        """Forget the last episode."""
+        for array in self.arrays().values():
+            array[...] = 0
+
+    def read(self, index: int, observation: Any) -> None:
+        """Take in what a player sees."""
+        for path, array in self.observations.items():
+            array[index] = self._readers[path](observation)
+
+
+class ParallelAdapter(gym.Env):
+    """A `ParallelEnv` as one gymnasium environment, so that workers step, record and re-live it like any other.
+
+    The observation is a nested dictionary: for each agent what its players see and what has happened to them, one row
+    a player. `/<agent>/observations/<path>`; `/masks`, False where the player has left or has not come yet; `/rewards`;
+    `/terminations`; `/returns`, float64, of the episode so far. The reward is the sum over all players. The episode is
+    over when nobody is left. A player that has left keeps its last observation.
+
+    Args:
+        environment: a `ParallelEnv`.
+        players: see `assign_players`.
+        key: path of an observation that is no Dict.
+        max_episode_steps: time limit in steps, a truncation of all who are there; None for none.
+        render_mode: that it was made with.
+    """
+
+    def __init__(
+        self,
+        environment: Any,
+        players: Mapping[str, list[str]],
+        key: str,
+        max_episode_steps: int | None,
+        render_mode: str | None,
+    ):
+        self.environment, self.max_episode_steps, self.render_mode = environment, max_episode_steps, render_mode
+        self.metadata = dict(environment.metadata)
+        self.seats = assign_players(environment, players)
+        self._ids = {str(player): player for player in environment.possible_agents}
+        self._arrays = {agent: _SeatArrays(seat, key) for agent, seat in self.seats.items()}
+        flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
+        self.flat_spaces: dict[str, gym.Space] = {path: _box(array) for path, array in flat.items()}
+        self.observation_space = _nest(self.flat_spaces, lambda box: box, gym.spaces.Dict)
+        self._observation = _nest(flat, lambda array: array, dict)
+        # One vector: the players' actions one after the other, in the order of the agents and of their players.
+        self._places: dict[str, tuple[gym.Space, slice]] = {}
+        start = 0
+        for seat in self.seats.values():
+            size = int(np.prod(seat.action_space.shape or ()))
+            for player in seat.players:
+                self._places[player] = seat.action_space, slice(start, start + size)
+                start += size
+        self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode. All randomness comes from `seed`."""
+        super().reset(seed=seed)
+        observations, _ = self.environment.reset(seed=seed, options=options)
+        self._steps = 0
+        present = set(self.environment.agents)
+        for arrays in self._arrays.values():
+            arrays.clear()
+            for index, name in enumerate(arrays.seat.players):
+                if self._ids[name] in present:
+                    arrays.read(index, observations[self._ids[name]])
+                    arrays.masks[index] = True
+        return self._observation, {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
+        chosen = {player: self._take(str(player), action) for player in self.environment.agents}
+        observations, rewards, terminations, truncations, _ = self.environment.step(chosen)
+        self._steps += 1
+        is_over = self.max_episode_steps is not None and self._steps >= self.max_episode_steps
+        present, total, has_truncated = set(self.environment.agents), 0.0, False
+        for arrays in self._arrays.values():
+            for index, name in enumerate(arrays.seat.players):
+                player, was_there = self._ids[name], bool(arrays.masks[index])
+                has_terminated = was_there and bool(terminations.get(player, False))
+                stays = player in present and not is_over and not has_terminated and not truncations.get(player, False)
+                if player in observations:
+                    arrays.read(index, observations[player])
+                elif stays or (was_there and not has_terminated):
+                    raise RuntimeError(f"player '{name}' was given no observation, but did not terminate either")
+                reward = float(rewards.get(player, 0.0)) if was_there else 0.0
+                arrays.rewards[index], arrays.terminations[index], arrays.masks[index] = reward, has_terminated, stays
+                arrays.returns[index] += reward
+                total += reward
+                has_truncated |= was_there and not stays and not has_terminated
+        is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
+        return self._observation, total, is_over and not has_truncated, is_over and has_truncated, {}
+
+    def _take(self, name: str, action: np.ndarray) -> Any:
+        """A player's part of the vector, as its own space has it."""
+        space, place = self._places[name]
+        part = action[place]
+        return int(part[0]) if isinstance(space, gym.spaces.Discrete) else part.astype(space.dtype).reshape(space.shape)
+
+    def render(self) -> Any:
+        """As the environment does it."""
+        return self.environment.render()
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.environment.close()
+
+
+def _box(array: np.ndarray) -> gym.spaces.Box:
+    """The space of all arrays like this one."""
+    if array.dtype.kind == "f":
+        return gym.spaces.Box(-np.inf, np.inf, array.shape, array.dtype.type)
+    limits = (0, 1) if array.dtype == np.bool_ else (np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
+    return gym.spaces.Box(*limits, array.shape, array.dtype.type)
+
+
+def _nest(flat: Mapping[str, Any], leaf: Callable[[Any], Any], branch: Callable[[dict], Any]) -> Any:
+    """Nested dictionaries from paths."""
+    children: dict[str, dict[str, Any]] = {}
+    for path, value in flat.items():
+        first, _, rest = path.lstrip("/").partition("/")
+        children.setdefault(first, {})[rest] = value
+    return branch({k: leaf(inner[""]) if "" in inner else _nest(inner, leaf, branch) for k, inner in children.items()})

@@ -1,0 +1,74 @@
+"""PPO with several players: three share their parameters in mpe2's simple_spread_v3, by default.
+
+`python main.py --params params/ppo_mpe.py`; see docs/several_agents.md for independent learners and other games.
+"""
+
+from digideep.agent.gradient_step import Adam
+from digideep.agent.ppo import PPO
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
+from digideep.memory.sampler import NewestChunk
+from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.pipeline.runner import Runner
+from digideep.policy.stochastic import StochasticPolicy
+from digideep.utility.component import describe
+from digideep.utility.schedule import Linear
+
+cpanel = session_panel() | {
+    "model_name": "mpe2/simple_spread_v3",
+    # agent -> players, by name or pattern: one each are independent learners, one for several shares its parameters
+    "players": {"agent": ["*"]},
+    # 25 x 10 cycles of 16 x 125 frames: 500,000 frames, each of them a step of three players
+    "number_epochs": 25,
+    "epoch_size": 10,
+    "num_workers": 16,
+    "n_steps": 125,  # five episodes
+    "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
+    # lr, epochs and entropy near those of Yu et al. 2022, arXiv:2103.01955, for these games; smaller minibatches
+    "n_update": 10,
+    "num_mini_batches": 4,
+    "gamma": 0.99,
+    "tau": 0.95,  # lambda of the advantage estimate
+    "clip_param": 0.2,
+    "lr": 7e-4,  # falls to 0 over the run
+    "eps": 1e-5,  # of Adam
+    "value_loss_coef": 0.5,
+    "entropy_coef": 0.01,
+    "max_grad_norm": 0.5,
+    "use_clipped_value_loss": False,
+    "normalize_advantages": True,
+    "recompute_advantages": True,
+    "actor_feature_size": 64,
+}
+
+
+def gen_params(cpanel):
+    """The parameter tree of a run."""
+    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
+    agent = describe(
+        PPO,
+        policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
+        sampler=describe(NewestChunk),
+        gamma=cpanel["gamma"],
+        gae_lambda=cpanel["tau"],
+        n_update=cpanel["n_update"],
+        num_mini_batches=cpanel["num_mini_batches"],
+        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
+        clip_param=cpanel["clip_param"],
+        value_loss_coef=cpanel["value_loss_coef"],
+        entropy_coef=cpanel["entropy_coef"],
+        max_grad_norm=cpanel["max_grad_norm"],
+        use_clipped_value_loss=cpanel["use_clipped_value_loss"],
+        normalize_advantages=cpanel["normalize_advantages"],
+        recompute_advantages=cpanel["recompute_advantages"],
+        optimizer=describe(Adam, eps=cpanel["eps"]),
+        compile=cpanel["compile"],
+        planned_updates=updates,
+    )
+    normalizers = [describe(VecNormalizeObs, clip=10.0), describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0)]
+    return {
+        "runner": describe(Runner, **runner_parameters(cpanel)),
+        "env": environment_tree(cpanel, normalizers),
+        "explorer": explorer_tree(cpanel),
+        "memory": memory_tree(cpanel),
+        "agents": dict.fromkeys(cpanel["players"], agent),
+    }
