@@ -44,6 +44,8 @@ class NativeEnvironment:
                 f"{self.title} delivers one array, but {plan.spec.name} has the observations "
                 f"{', '.join(info.observation_spaces)}. Use backend 'gymnasium'."
             )
+        if info.infos:
+            raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for info_keys {list(info.infos)}.")
         self.plan, self.info, self.num_workers, self.num_threads = plan, info, num_workers, num_threads
         self.atari = plan.spec.atari_rules
         self.rows = Rows(info, num_workers, np.zeros)

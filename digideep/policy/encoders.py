@@ -62,7 +62,9 @@ class VectorEncoder(Encoder):
 
 
 class ImageEncoder(Encoder):
-    """What convolutional encoders share: bytes become numbers in [0, 1], and the channels come last in memory.
+    """What convolutional encoders share: bytes count as numbers in [0, 1], and the channels come last in memory.
+
+    It is the first convolution's weights that are divided by 255, which are few, not the pixels.
 
     In (C, H, W) and (H, W, C) the smaller end holds the channels. The frames of a stack become channels.
 
@@ -79,6 +81,7 @@ class ImageEncoder(Encoder):
             raise UsageError(f"{name} needs images, a Box of bytes or of three dimensions, got {observation_space}.")
         shape = observation_space.shape
         assert shape is not None
+        self.scale = 1 / 255 if observation_space.dtype == np.uint8 else 1.0
         self.is_flat, self.is_stack = len(shape) == 2, len(shape) == 4
         frame = (1, *shape) if self.is_flat else shape[-3:]
         self.is_channels_last = frame[2] < frame[0]
@@ -86,7 +89,7 @@ class ImageEncoder(Encoder):
         self.channels = channels * (shape[0] if self.is_stack else 1)
 
     def planes(self, images: Tensor) -> Tensor:
-        """Args: images: (B, ...) as the space has them. Returns: (B, C, H, W), laid out (B, H, W, C)."""
+        """Args: images: (B, ...) as the space has them. Returns: the same, (B, C, H, W), laid out (B, H, W, C)."""
         if self.is_flat:
             images = images.unsqueeze(1)
         if self.is_channels_last:
@@ -94,8 +97,7 @@ class ImageEncoder(Encoder):
         if self.is_stack:
             images = images.flatten(1, 2)
         # 3,800 instead of 2,500 frames/s forward and backward through NatureCNN, on two cores.
-        planes = images.to(self.dtype, memory_format=torch.channels_last)
-        return planes * (1 / 255) if images.dtype == torch.uint8 else planes
+        return images.to(self.dtype, memory_format=torch.channels_last)
 
     def features(self, planes: Tensor) -> Tensor:
         """Args: planes: from `planes`. Returns: (B, out_features)."""
@@ -139,7 +141,7 @@ class NatureCNN(ImageEncoder):
             )
         gain = math.sqrt(2)
         self.convolutions = nn.Sequential(
-            _convolution(self.channels, 32, 8, 4, 0, gain, generator), nn.ReLU(),
+            _convolution(self.channels, 32, 8, 4, 0, gain, generator, self.scale), nn.ReLU(),
             _convolution(32, 64, 4, 2, 0, gain, generator), nn.ReLU(),
             _convolution(64, 64, 3, 1, 0, gain, generator), nn.ReLU(),
         )  # fmt: skip
@@ -180,15 +182,15 @@ class ImpalaResNet(ImageEncoder):
         require_int("width", width, 1)
         require_int("features", features, 1)
         groups: list[nn.Module] = []
-        channels, height, breadth = self.channels, self.height, self.width
+        channels, height, breadth, scale = self.channels, self.height, self.width, self.scale
         for depth in (16 * width, 32 * width, 32 * width):
             groups += [
-                _convolution(channels, depth, 3, 1, 1, 1.0, generator),
+                _convolution(channels, depth, 3, 1, 1, 1.0, generator, scale),
                 nn.MaxPool2d(3, 2, 1),
                 _ResidualBlock(depth, generator),
                 _ResidualBlock(depth, generator),
             ]
-            channels, height, breadth = depth, (height + 1) // 2, (breadth + 1) // 2
+            channels, height, breadth, scale = depth, (height + 1) // 2, (breadth + 1) // 2, 1.0
         self.groups = nn.Sequential(*groups)
         self.linear = orthogonal_linear(channels * height * breadth, features, math.sqrt(2), generator)
         self.out_features = features
@@ -208,11 +210,29 @@ class _ResidualBlock(nn.Module):
         return x + self.second(relu(self.first(relu(x))))
 
 
+class _Convolution(nn.Conv2d):
+    """A convolution of its input times `scale`."""
+
+    scale = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight if self.scale == 1 else self.weight * self.scale
+        return self._conv_forward(x, weight, self.bias)
+
+
 def _convolution(
-    channels: int, filters: int, size: int, stride: int, padding: int, gain: float, generator: torch.Generator
+    channels: int,
+    filters: int,
+    size: int,
+    stride: int,
+    padding: int,
+    gain: float,
+    generator: torch.Generator,
+    scale: float = 1.0,
 ) -> nn.Conv2d:
-    """A convolution with orthogonal weights and zero bias."""
-    layer = nn.utils.skip_init(nn.Conv2d, channels, filters, size, stride=stride, padding=padding)
+    """A convolution with orthogonal weights and zero bias, of its input times `scale`."""
+    layer = nn.utils.skip_init(_Convolution, channels, filters, size, stride=stride, padding=padding)
+    layer.scale = scale
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

@@ -62,12 +62,13 @@ def test_the_smaller_end_holds_the_channels_and_stacks_become_channels(shape):
         (4, 8, 9, 3): lambda: images.permute(0, 1, 4, 2, 3).reshape(2, 12, 8, 9),
         (4, 3, 8, 9): lambda: images.reshape(2, 12, 8, 9),
     }[shape]()
-    torch.testing.assert_close(planes, expected.float() / 255)
+    assert torch.equal(planes, expected.float())
 
 
 def test_floats_are_not_scaled():
     encoder, images = ImageEncoder(Box(0, 1, (3, 8, 8), np.float32)), torch.rand(2, 3, 8, 8, generator=generator())
     assert torch.equal(encoder.planes(images), images)
+    assert encoder.scale == 1
 
 
 def test_vectors_are_joined_in_order_with_choices_one_hot():
@@ -106,9 +107,27 @@ def test_nature_cnn_is_the_one_of_the_paper():
 
 def test_the_memory_layout_does_not_change_the_result():
     encoder, images = NatureCNN(pixels(4, 44, 40), generator()), noise(3, 4, 44, 40)
-    plain = (images.float() / 255).contiguous()
-    expected = torch.relu(encoder.linear(encoder.convolutions(plain).flatten(1)))
+    first, *rest = encoder.convolutions
+    hidden = torch.nn.functional.conv2d((images.float() / 255).contiguous(), first.weight, first.bias, first.stride)
+    for layer in rest:
+        hidden = layer(hidden)
+    expected = torch.relu(encoder.linear(hidden.flatten(1)))
     torch.testing.assert_close(encoder(images), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [NatureCNN, ImpalaResNet])
+def test_bfloat16_changes_features_little_and_keeps_weights_and_gradients_in_single_precision(cls):
+    images = noise(3, 4, 44, 40)
+    exact, rough = (cls(pixels(4, 44, 40), generator(), precision=precision) for precision in ("fp32", "bf16"))
+    features = rough(images)
+    assert features.dtype == torch.float32
+    assert not torch.equal(features, exact(images))
+    assert (features - exact(images)).norm() < 0.03 * exact(images).norm()
+    torch.testing.assert_close(rough(images[:1]), features[:1], atol=1e-3, rtol=0.01)
+    features.sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in rough.parameters())
+    with pytest.raises(UsageError, match="precision must be fp32 or bf16, got 'fp16'"):
+        cls(pixels(4, 44, 40), generator(), precision="fp16")
 
 
 @pytest.mark.parametrize(("width", "depths"), [(1, [16, 32, 32]), (2, [32, 64, 64])])
