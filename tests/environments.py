@@ -71,6 +71,18 @@ class Trouble(Counter):
         return observation, reward, *rest
 
 
+class Slow(Counter):
+    """A counter whose step takes some time."""
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds = seconds
+
+    def step(self, action):
+        time.sleep(self.seconds)
+        return super().step(action)
+
+
 class Noise(gym.Env):
     """A walk driven by the environment's own generator: only re-living an episode brings it back."""
 
@@ -145,6 +157,7 @@ class Recall(gym.Env):
 
 for _class, _limit in (
     (Counter, None),
+    (Slow, None),
     (ConstantReward, 20),
     (Trouble, None),
     (Noise, 30),

@@ -14,7 +14,8 @@ import numpy as np
 
 from digideep.environment.atari import Atari, is_life_lost, register_games
 from digideep.environment.make_environment import EnvironmentInfo
-from digideep.environment.workers import Rows, VectorEnvironment, WorkerPlan
+from digideep.environment.rows import Rows
+from digideep.environment.workers import VectorEnvironment, WorkerPlan
 from digideep.utility.checks import require
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state

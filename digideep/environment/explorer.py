@@ -10,8 +10,9 @@ import numpy as np
 from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.rows import Rows
 from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
-from digideep.environment.workers import Rows, WorkerPlan
+from digideep.environment.workers import WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, UsageError

@@ -7,8 +7,8 @@ import numpy as np
 from digideep.environment.explorer import Chunk, Episode, Explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.rows import Rows
 from digideep.environment.spaces import ActionEdge
-from digideep.environment.workers import Rows
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 

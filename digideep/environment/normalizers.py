@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from digideep.environment.workers import Rows
+from digideep.environment.rows import Rows
 from digideep.utility.checks import require, require_between
 from digideep.utility.component import Component
 

@@ -8,12 +8,10 @@ so that `Worker.load_state_dict` re-lives the episode up to the step where it wa
 serves several episodes, and what is re-lived begins with the first of them.
 """
 
-import copy
 import itertools
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +20,14 @@ import numpy as np
 
 from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.spaces import observation_reader
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
+
+_START_S = 60.0  # beyond the timeout of a step: a process has to start and to import
 
 
 @dataclass(frozen=True)
@@ -126,46 +127,6 @@ class Worker:
                 self._continue()
             observation, _, _ = self.step(action)
         return self._continue() if len(actions) in resets else observation
-
-
-class Rows:
-    """The arrays that workers write to and the Explorer reads from, one row a worker.
-
-    Attributes:
-        workers: which of the explorer's workers these rows are of.
-        observations: path -> array (N, ...), what follows the last step. infos: likewise.
-        actions: (N, ...) environment actions of the step to take.
-        rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
-        finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
-        returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
-        is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
-    """
-
-    is_stale: np.ndarray | None = None
-
-    def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
-        spaces, action_space = info.observation_spaces, info.action_space
-        self.workers = slice(0, num_workers)
-        self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
-        self.infos = {path: allocate((num_workers, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
-        self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
-        self.rewards = allocate((num_workers,), np.float32)
-        self.terminations = allocate((num_workers,), np.bool_)
-        self.ended = allocate((num_workers,), np.bool_)
-        self.finished = allocate((num_workers,), np.bool_)
-        self.returns = allocate((num_workers,), np.float64)
-        self.lengths = allocate((num_workers,), np.int64)
-
-    def part(self, first: int, last: int) -> "Rows":
-        """The rows of workers `first` to `last - 1`, as views."""
-        part, workers = copy.copy(self), slice(first, last)
-        for name, value in vars(self).items():
-            if isinstance(value, np.ndarray):
-                setattr(part, name, value[workers])
-        part.workers = workers
-        part.observations = {path: array[workers] for path, array in self.observations.items()}
-        part.infos = {path: array[workers] for path, array in self.infos.items()}
-        return part
 
 
 class Batch:
@@ -391,9 +352,10 @@ class VectorEnvironment:
             for first, last in itertools.pairwise(bounds):
                 self._remote.append(RemoteBatch(plan, range(first, last), info, num_workers, memory))
             for batch in self._remote:
-                batch.receive(timeout_s)
+                batch.receive(timeout_s + _START_S)
         except BaseException:
-            self.close()
+            for batch in self._remote:
+                batch.close()
             raise
 
     def _ask(self, request: str, *args: Any) -> list[Any]:

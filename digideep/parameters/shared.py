@@ -45,7 +45,7 @@ def session_panel() -> Panel:
         "max_exec_time": None,  # hours; null sets no limit
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
-        "num_processes": 0,  # of worker environments; 0 steps them in the main process, best for cheap ones
+        "num_processes": 0,  # of workers; 0 steps them in the main process, best for cheap ones; null chooses
         "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
     }
@@ -116,7 +116,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
             warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"],
         ),
         "test": describe(
-            explorer, num_workers=min(workers, episodes), num_processes=min(processes, workers, episodes),
+            explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], **whole,
         ),
         "eval": describe(explorer, num_workers=1, n_episodes=1, **whole),

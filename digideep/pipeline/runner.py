@@ -13,6 +13,7 @@ from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
+from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
 from digideep.memory.part import MemoryPart
 from digideep.parameters.tree import Tree, from_plain
@@ -184,8 +185,13 @@ class Runner(Component):
             video_dir: where to record every episode.
             changes: parameters that differ from the tree's.
         """
+        parameters = self.tree["explorer"][mode]
+        if parameters.get("num_processes", 0) is None:
+            # Written down, since results depend on it: a resumed run takes the same number.
+            number = choose_num_processes(self.environment, self.info, parameters["num_workers"], available_cores())
+            parameters["num_processes"] = self.session.tree["explorer"][mode]["num_processes"] = number
         return build(
-            {**self.tree["explorer"][mode], **changes},
+            {**parameters, **changes},
             Explorer,
             mode=mode,
             agents=self.agents,

@@ -9,8 +9,8 @@ from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.infos import write_info
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.rows import Rows
 from digideep.environment.spaces import ActionEdge, read_observation
-from digideep.environment.workers import Rows
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import from_plain
 from digideep.utility.component import build
