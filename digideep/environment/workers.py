@@ -55,7 +55,7 @@ class Worker:
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
         self.info: dict[str, Any] = {}  # of the newest observation
-        self.actions: list[np.ndarray] = []  # since the environment was seeded
+        self.actions: list[np.ndarray | int] = []  # since the environment was seeded
         self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
         self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
@@ -89,11 +89,13 @@ class Worker:
         observation, self.info = self.environment.reset()
         return observation
 
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool]:
+    def step(self, action: np.ndarray | int) -> tuple[Any, float, bool]:
         """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
         self.actions.append(action)
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
-        observation, reward, terminated, truncated, self.info = self.environment.step(action.copy())
+        observation, reward, terminated, truncated, self.info = self.environment.step(
+            action if isinstance(action, int) else action.copy()
+        )
         self.is_ended = bool(terminated or truncated)
         self.is_finished = self.is_ended and "life_lost" not in self.info
         self.episode_return += float(reward) if self._raw is None else self._raw.take()
@@ -102,7 +104,7 @@ class Worker:
 
     def describe(self) -> str:
         """Who this is and what it was doing, for an error message."""
-        last = self.actions[-1].tolist() if self.actions else None
+        last = np.asarray(self.actions[-1]).tolist() if self.actions else None
         return f"worker {self.rank} (episode seed {self.episode_seed}, step {len(self.actions)}, last action {last})"
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,7 +127,7 @@ class Worker:
         for index, action in enumerate(actions):
             if index in resets:
                 self._continue()
-            observation, _, _ = self.step(action)
+            observation, _, _ = self.step(action if action.shape else action.item())
         return self._continue() if len(actions) in resets else observation
 
 
@@ -163,8 +165,8 @@ class Batch:
                 reward, terminated = 0.0, False
             else:
                 action = rows.actions[rank]
-                # Discrete environments look their action up: give them a number that is their own, not a view.
-                action = action[()] if self._is_discrete else action.copy()
+                # Discrete spaces take long to accept a number of numpy's.
+                action = action.item() if self._is_discrete else action.copy()
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
