@@ -10,7 +10,7 @@ import numpy as np
 from digideep.environment.backends import make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.rows import Rows
+from digideep.environment.rows import ChunkRows, Rows
 from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
 from digideep.environment.workers import WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
@@ -74,6 +74,8 @@ class Explorer(Component):
         warm_start: frames at the start of a run that take uniformly random actions (off-policy agents only).
         do_reset: begin new episodes with each `update`.
         keep_trajectory: deliver the trajectory; False where only the episodes' returns matter.
+        overlap: begin the first step of a chunk at the end of the update before, so that it is simulated while agents
+            learn. Its actions come from the policy before that learning: a lag that never depends on timing.
         render_mode: as in gymnasium; None draws nothing.
         render_delay: seconds to wait after each step.
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
@@ -100,6 +102,7 @@ class Explorer(Component):
         warm_start: int = 0,
         do_reset: bool = False,
         keep_trajectory: bool = True,
+        overlap: bool = False,
         render_mode: str | None = None,
         render_delay: float = 0.0,
         worker_timeout_s: float = 300.0,
@@ -114,6 +117,12 @@ class Explorer(Component):
         require_int("warm_start", warm_start, 0)
         require_between("render_delay", render_delay)
         require_between("worker_timeout_s", worker_timeout_s, 0.1)
+        if overlap and (
+            backend != "gymnasium" or n_steps is None or n_episodes is not None or do_reset or render_delay
+        ):
+            raise UsageError(
+                "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
+            )
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
             raise UsageError(
                 f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
@@ -123,7 +132,7 @@ class Explorer(Component):
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
-        self.keep_trajectory, self.render_delay = keep_trajectory, render_delay
+        self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
 
         self.steps, self.n_episode = 0, 0
         self.observations: dict[str, np.ndarray] = {}
@@ -131,7 +140,9 @@ class Explorer(Component):
         self.masks = np.zeros(num_workers, np.bool_)
         self.hidden_state: dict[str, np.ndarray | None] = {}
         self._was_reset = False
-        self._under_way: dict[int, int] = {}
+        self._under_way: dict[int, int] = {}  # first worker of a part -> row of the step that it takes
+        self._arrived: set[int] = set()  # parts whose step under way has been waited for
+        self._ahead: ChunkRows | None = None
         self._finished: list[Episode] = []
         self._has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._generator = make_generator(seed, "explorer", mode)
@@ -166,12 +177,15 @@ class Explorer(Component):
 
     def reseed(self, *purpose: str | int) -> None:
         """Let all that follows depend on the run's seed and `purpose` alone; begins new episodes."""
+        self._await()
         self.envs.reseed(self.seed, self.mode, *purpose)
         self._generator = make_generator(self.seed, "explorer", self.mode, *purpose)
         self.reset()
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
+        self._await()
+        self._under_way, self._arrived, self._ahead = {}, set(), None
         self.envs.reset()
         self.masks = np.ones(self.num_workers, np.bool_)
         self._begin(self._check(self.envs.rows))
@@ -200,9 +214,11 @@ class Explorer(Component):
             if not self.observations or (self.do_reset and not self._was_reset):
                 self.reset()
             self._was_reset = False
-            rows = _Rows(self.num_workers, (self.n_steps or 64) + 1) if self.keep_trajectory else None
-            quota = self._quota()
-            step = 0
+            rows, self._ahead, step, quota = self._ahead, None, 0, self._quota()
+            if rows is not None:  # the first step is under way
+                step, self.steps = 1, self.steps + 1
+            elif self.keep_trajectory:
+                rows = self._empty_rows()
             while (self.n_steps is not None and step < self.n_steps) or (quota > 0).any():
                 for part in self.envs.parts:
                     self._finish_step(part, rows, quota)  # while the other part simulates
@@ -217,7 +233,14 @@ class Explorer(Component):
                 return {}
             for part in self.envs.parts:
                 rows.write(step, part.workers, self._before(part.workers))
+            if self.overlap:
+                self._ahead = self._empty_rows()
+                for part in self.envs.parts:
+                    self._begin_step(part, self._ahead, 0)
             return rows.chunk(step + 1)
+
+    def _empty_rows(self) -> ChunkRows:
+        return ChunkRows(self.num_workers, (self.n_steps or 64) + 1)
 
     def _quota(self) -> np.ndarray:
         """Episodes that each worker has to end: int (N,)."""
@@ -231,7 +254,7 @@ class Explorer(Component):
         row["/masks"] = self.masks[workers, None]
         return row
 
-    def _begin_step(self, part: Rows, rows: "_Rows | None", index: int) -> None:
+    def _begin_step(self, part: Rows, rows: ChunkRows | None, index: int) -> None:
         """Choose actions for a part of the workers, let them start, note what there was in row `index`."""
         with self.profiler("act"):
             chosen, actions = self._act(part.workers)
@@ -241,17 +264,20 @@ class Explorer(Component):
         if rows is not None:
             rows.write(index, part.workers, self._before(part.workers) | chosen)
 
-    def _finish_steps(self, rows: "_Rows | None", quota: np.ndarray) -> None:
+    def _finish_steps(self, rows: ChunkRows | None, quota: np.ndarray) -> None:
         for part in self.envs.parts:
             self._finish_step(part, rows, quota)
 
-    def _finish_step(self, part: Rows, rows: "_Rows | None", quota: np.ndarray) -> None:
+    def _finish_step(self, part: Rows, rows: ChunkRows | None, quota: np.ndarray) -> None:
         """Wait for a part of the workers, and note what came of their step, if one is under way."""
         index = self._under_way.pop(part.workers.start, None)
         if index is None:
             return
-        with self.profiler("simulate"):
-            self.envs.receive(part)
+        if part.workers.start in self._arrived:
+            self._arrived.remove(part.workers.start)
+        else:
+            with self.profiler("simulate"):
+                self.envs.receive(part)
         with self.profiler("wrap"):
             after = self._take_in(part)
         np.logical_not(part.ended, out=self.masks[part.workers])
@@ -259,6 +285,13 @@ class Explorer(Component):
             self._note_ends(part, quota)
         if rows is not None:
             rows.write(index, part.workers, after)
+
+    def _await(self) -> None:
+        """Wait for the steps that are under way, without noting yet what came of them."""
+        for part in self.envs.parts:
+            if part.workers.start in self._under_way.keys() - self._arrived:
+                self.envs.receive(part)
+                self._arrived.add(part.workers.start)
 
     def _take_in(self, part: Rows) -> Chunk:
         """Wrap what a step of a part of the workers brought. Returns: its entries of the chunk's row."""
@@ -356,6 +389,7 @@ class Explorer(Component):
 
     def state_dict(self) -> dict[str, Any]:
         """Episodes to re-live, normalisers, current observations, counters and generator."""
+        self._await()
         return {
             "steps": self.steps,
             "n_episode": self.n_episode,
@@ -368,6 +402,7 @@ class Explorer(Component):
             "wrappers": {str(index): wrapper.state_dict() for index, wrapper in enumerate(self.wrappers)},
             "workers": self.envs.state_dict() if self.observations else {},
             "finished": [list(episode) for episode in self._finished],
+            "ahead": None if self._ahead is None else self._ahead.first(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> list[int]:
@@ -387,43 +422,15 @@ class Explorer(Component):
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_state_dict(state["wrappers"][str(index)])
         strayed = self.envs.load_state_dict(state["workers"]) if self.observations else []
-        if self.observations:
+        if state.get("ahead") is not None:  # the workers are a step further than what was noted
+            self._ahead = self._empty_rows()
+            self._ahead.restore({path: np.array(array) for path, array in state["ahead"].items()})
+            self._arrived = {part.workers.start for part in self.envs.parts}
+            self._under_way = dict.fromkeys(self._arrived, 0)
+        elif self.observations:
             self.masks = ~self.envs.rows.ended  # a backend that cannot re-live has ended its episodes
         return strayed
 
     def close(self) -> None:
         """Close the environments."""
         self.envs.close()
-
-
-class _Rows:
-    """A chunk being written, row by row."""
-
-    def __init__(self, num_workers: int, capacity: int):
-        self._num_workers, self._capacity = num_workers, capacity
-        self._arrays: Chunk = {}
-
-    def write(self, index: int, workers: slice, row: Chunk) -> None:
-        """Write what some workers have at row `index`: path -> (n, ...), or (n * P, ...) of an agent's P players."""
-        if index >= self._capacity:
-            self._grow()
-        for key, values in row.items():
-            array = self._arrays.get(key)
-            if array is None:
-                num_rows = self._num_workers * len(values) // (workers.stop - workers.start)
-                array = self._arrays[key] = np.zeros((num_rows, self._capacity, *values.shape[1:]), values.dtype)
-            if len(array) == self._num_workers:
-                array[workers, index] = values
-            else:
-                players = len(array) // self._num_workers
-                array[workers.start * players : workers.stop * players, index] = values
-
-    def _grow(self) -> None:
-        self._capacity *= 2
-        for key, old in self._arrays.items():
-            self._arrays[key] = np.zeros((old.shape[0], self._capacity, *old.shape[2:]), old.dtype)
-            self._arrays[key][:, : old.shape[1]] = old
-
-    def chunk(self, length: int) -> Chunk:
-        """The first `length` rows."""
-        return {key: array[:, :length] for key, array in self._arrays.items()}

@@ -1,4 +1,4 @@
-"""The arrays between workers and Explorer."""
+"""The arrays between workers and Explorer, and those that become a chunk."""
 
 import copy
 from collections.abc import Callable
@@ -47,3 +47,46 @@ class Rows:
         part.observations = {path: array[workers] for path, array in self.observations.items()}
         part.infos = {path: array[workers] for path, array in self.infos.items()}
         return part
+
+
+class ChunkRows:
+    """A chunk being written, row by row."""
+
+    def __init__(self, num_workers: int, capacity: int):
+        self._num_workers, self._capacity = num_workers, capacity
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def write(self, index: int, workers: slice, row: dict[str, np.ndarray]) -> None:
+        """Write what some workers have at row `index`: path -> (n, ...), or (n * P, ...) of an agent's P players."""
+        if index >= self._capacity:
+            self._grow()
+        for key, values in row.items():
+            array = self._arrays.get(key)
+            if array is None:
+                num_rows = self._num_workers * len(values) // (workers.stop - workers.start)
+                array = self._arrays[key] = np.zeros((num_rows, self._capacity, *values.shape[1:]), values.dtype)
+            if len(array) == self._num_workers:
+                array[workers, index] = values
+            else:
+                players = len(array) // self._num_workers
+                array[workers.start * players : workers.stop * players, index] = values
+
+    def _grow(self) -> None:
+        self._capacity *= 2
+        for key, old in self._arrays.items():
+            self._arrays[key] = np.zeros((old.shape[0], self._capacity, *old.shape[2:]), old.dtype)
+            self._arrays[key][:, : old.shape[1]] = old
+
+    def chunk(self, length: int) -> dict[str, np.ndarray]:
+        """The first `length` rows."""
+        return {key: array[:, :length] for key, array in self._arrays.items()}
+
+    def first(self) -> dict[str, np.ndarray]:
+        """What stands in the first row: path -> (N, ...)."""
+        return {key: array[:, 0].copy() for key, array in self._arrays.items()}
+
+    def restore(self, first: dict[str, np.ndarray]) -> None:
+        """Begin anew with a first row from `first`."""
+        for key, values in first.items():
+            self._arrays[key] = np.zeros((len(values), self._capacity, *values.shape[1:]), values.dtype)
+            self._arrays[key][:, 0] = values

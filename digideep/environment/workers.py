@@ -116,19 +116,19 @@ class Worker:
             "resets": list(self.resets),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Re-live what happened. Returns: the observation that it leads to, None if no episode had begun."""
+    def load_state_dict(self, state: dict[str, Any]) -> tuple[Any, float, bool] | None:
+        """Re-live what happened. Returns: as `step`, of the last step; None if no episode had begun."""
         set_generator_state(self.generator, state["generator"])
         self.episode_seed = state["episode_seed"]
         if self.episode_seed is None:
             return None
-        observation, resets = self._begin(), set(state["resets"])
+        came, resets = (self._begin(), 0.0, False), set(state["resets"])
         actions = () if state["actions"] is None else state["actions"]
         for index, action in enumerate(actions):
             if index in resets:
                 self._continue()
-            observation, _, _ = self.step(action if action.shape else action.item())
-        return self._continue() if len(actions) in resets else observation
+            came = self.step(action if action.shape else action.item())
+        return (self._continue(), 0.0, False) if len(actions) in resets else came
 
 
 class Batch:
@@ -200,11 +200,12 @@ class Batch:
         strayed = []
         for worker in self.workers:
             saved = state[str(worker.rank)]
-            observation = self._guarded(worker, worker.load_state_dict, saved)
-            if observation is None:
+            came = self._guarded(worker, worker.load_state_dict, saved)
+            if came is None:
                 continue
-            self._write(worker, observation)
+            self._write(worker, came[0])
             rows, rank = self.rows, worker.rank
+            rows.rewards[rank], rows.terminations[rank] = came[1:]
             rows.ended[rank], rows.finished[rank] = worker.is_ended, worker.is_finished
             rows.returns[rank] = worker.episode_return
             rows.lengths[rank] = worker.episode_length

@@ -113,7 +113,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     return {
         "train": describe(
             explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
-            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"],
+            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"], overlap=cpanel.get("overlap", False),
         ),
         "test": describe(
             explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
@@ -180,6 +180,7 @@ def replay_panel() -> Panel:
     return session_panel() | {
         "recurrent": False,  # only PPO can be
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+        "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
     }
 
 

@@ -188,6 +188,54 @@ def test_whole_episodes_are_counted_alike_in_parts():
     assert len(results[0][1]) == 7
 
 
+class Ageing(Follower):
+    """Says how old the policy is that acts; it grows older when it learns."""
+
+    age = 0.0
+
+    def action_generator(self, observations, hidden_state, masks, deterministic):
+        choice = super().action_generator(observations, hidden_state, masks, deterministic)
+        choice["artifacts"]["age"] = np.full(len(masks), self.age, np.float32)
+        return choice
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_overlap_acts_once_before_learning_and_changes_nothing_else(num_processes):
+    parameters = {"n_steps": 3, "num_workers": 4, "limit": 7}
+    plain_agent, ahead_agent = Ageing([], 1), Ageing([], 1)
+    plain = make_explorer("Noise-v0", plain_agent, **parameters)
+    ahead = make_explorer("Noise-v0", ahead_agent, num_processes=num_processes, overlap=True, **parameters)
+    for age in range(6):
+        plain_agent.age = ahead_agent.age = float(age)
+        expected, chunk = plain.update(), ahead.update()
+        ages = chunk["/agents/agent/artifacts/age"]
+        assert ages[0, :3].tolist() == [max(age - 1, 0), age, age]
+        for key in expected.keys() - {"/agents/agent/artifacts/age"}:
+            np.testing.assert_array_equal(expected[key], chunk[key], err_msg=key)
+        assert plain.frames == ahead.frames
+        assert sorted(plain.take_episodes()) == sorted(ahead.take_episodes())
+    ahead.close()
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_a_step_ahead_survives_in_a_checkpoint(num_processes):
+    parameters = {"n_steps": 1, "num_workers": 3, "limit": 4, "overlap": True}
+    explorer = make_explorer("Noise-v0", Follower([], 1), num_processes=num_processes, **parameters)
+    for done in range(9):  # so that steps and resets, ends and beginnings are under way
+        explorer.update()
+        state = explorer.state_dict()
+        other = make_explorer("Noise-v0", Follower([], 1), **parameters)
+        assert other.load_state_dict(state) == []
+        if done % 2:
+            expected = explorer.update()
+            repeated = other.update()
+            for key, array in expected.items():
+                np.testing.assert_array_equal(array, repeated[key], err_msg=f"{done} {key}")
+        other.reset()
+        assert other.update()["/masks"][:, 0].all()
+    explorer.close()
+
+
 def test_worker_processes_start_where_there_is_no_fork(monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["spawn"])
     explorer = make_explorer("Counter-v0", Scripted([0, 2]), env_kwargs={"length": 3}, n_steps=6, num_processes=2)
