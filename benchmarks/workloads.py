@@ -117,7 +117,6 @@ _SAC_HALF_CHEETAH = Workload(
     cycle_frames=1,
     epochs=3,
     peer=Peer("SAC", "HalfCheetah-v5", net_arch=(256, 256), parameters=_REPLAY | {"learning_rate": 3e-4}),
-    variants={"bf16": {"precision": "bf16"}},
 )
 
 _TD3_HALF_CHEETAH = Workload(

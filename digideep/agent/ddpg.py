@@ -13,6 +13,7 @@ from digideep.agent.base import AgentContext
 from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.noises import Noise
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
 from digideep.utility.checks import require_between
@@ -108,6 +109,7 @@ class DDPG(OffPolicyAgent):
         self.target_actor = Averager(self.actor_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
+        self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
@@ -121,7 +123,10 @@ class DDPG(OffPolicyAgent):
         deterministic: bool,
     ) -> dict[str, Any]:
         """See `AgentBase`. The noise is the exploration."""
-        actions = self.policy.act(self.observe(observations)).numpy(force=True)
+        if self.numpy_act is not None:
+            actions = self.numpy_act(observations[self.observation_paths[0]])
+        else:
+            actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -222,25 +222,35 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function or method that is compiled when it is called with arguments of a new shape, or with another flag.
 
     The compiler would check before every call that nothing has changed of all that the function reads: a sixth of a
-    small step. Here only the arguments are looked at; the rest is that of an agent, and stays what it is.
+    small step. Calls like the first one go without: only their arguments are looked at, the rest is an agent's own and
+    stays what it is.
     """
     owner = (function.__self__,) if hasattr(function, "__self__") else ()
-    plain = getattr(function, "__func__", function)
-    fast = torch.compile(plain, dynamic=False, fullgraph=True)
-    if not hasattr(fast, "aot_compile"):  # torch 2.9
-        return lambda *args: fast(*owner, *args)
-    known: dict[Any, Callable[..., Any]] = {}
+    plain = torch.compile(getattr(function, "__func__", function), dynamic=False, fullgraph=True)
+    first: tuple[Any, Callable[..., Any]] | None = None
 
     def call(*args: Any) -> Any:
+        nonlocal first
         signature = _signature(args)
-        if signature not in known:
-            if not known:
-                logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
-            known[signature] = fast.aot_compile(((*owner, *args), {}))
-            known[signature].disable_guard_check()  # type: ignore[attr-defined]
-        return known[signature](*owner, *args)
+        if first is None:
+            logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
+            first = signature, _unchecked(plain, (*owner, *args))
+        return (first[1] if signature == first[0] else plain)(*owner, *args)
 
     return call
+
+
+def _unchecked(plain: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
+    """The compiled function for arguments like these, without its checks; with them where torch cannot do it."""
+    if not hasattr(plain, "aot_compile"):  # torch 2.9
+        return plain
+    try:
+        fast = plain.aot_compile((args, {}))
+        fast.disable_guard_check()
+    except Exception as err:  # it is fresh, and refuses what cannot be pickled
+        logging.getLogger("digideep").debug("Checks before each step stay: %s", " ".join(str(err).split()))
+        return plain
+    return fast
 
 
 def _signature(args: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from digideep.agent.base import AgentContext
 from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
 from digideep.utility.checks import require, require_between, require_int
@@ -140,6 +141,7 @@ class SAC(OffPolicyAgent):
         self.target_critics = Averager(self.critic_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor), (self.alpha_step, lr_alpha)):
             step.set_lr(lr)
+        self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
@@ -154,8 +156,10 @@ class SAC(OffPolicyAgent):
     ) -> dict[str, Any]:
         """See `AgentBase`. The policy's own spread is the exploration."""
         noise = None if deterministic else self.draw_noise(len(masks))
-        actions = self.policy.act(self.observe(observations), noise)
-        return {"actions": actions.numpy(force=True)}
+        if self.numpy_act is not None:
+            x = observations[self.observation_paths[0]]
+            return {"actions": self.numpy_act(x, None if noise is None else noise.numpy())}
+        return {"actions": self.policy.act(self.observe(observations), noise).numpy(force=True)}
 
     def draw_noise(self, size: int) -> Tensor:
         """Returns: float32 (size, A), standard normal."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from digideep.policy.continuous import LOG_STD_RANGE, ContinuousPolicy, DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.distributions import CategoricalHead, GaussianHead
 from digideep.policy.networks import EnsembleLinear
@@ -123,6 +124,23 @@ def values_act(policy: Any) -> Act | None:
     return lambda x: network(x).argmax(-1)
 
 
+def continuous_act(policy: Any) -> Act | None:
+    """`act` of a deterministic or a squashed Gaussian policy in arrays: (observations[, noise]) -> actions."""
+    if type(policy) not in (DeterministicPolicy, SquashedGaussianPolicy) or not _is_plain(policy):
+        return None
+    try:
+        network = Perceptron(*policy.actor.layers)
+    except LookupError:
+        return None
+
+    def sample(x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        mean, log_std = np.split(network(x), 2, axis=-1)
+        return np.tanh(mean if noise is None else mean + noise * np.exp(log_std.clip(*LOG_STD_RANGE)))
+
+    return sample if type(policy) is SquashedGaussianPolicy else lambda x: np.tanh(network(x))
+
+
 def _is_plain(policy: Any) -> bool:
     """Whether it sees one vector, on the CPU."""
-    return policy.encoder is None and all(parameter.device.type == "cpu" for parameter in policy.parameters())
+    encoder = policy.actor.encoder if isinstance(policy, ContinuousPolicy) else policy.encoder
+    return encoder is None and all(parameter.device.type == "cpu" for parameter in policy.parameters())

@@ -18,7 +18,7 @@ from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
+LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
 
 
 class DeterministicActor(nn.Module):
@@ -55,7 +55,7 @@ class SquashedGaussianActor(nn.Module):
     def sample(self, observations: Observations, noise: Tensor) -> Tensor:
         """As `forward`, without the log-probabilities: what acting needs."""
         mean, log_std = self._moments(observations)
-        return torch.tanh(mean + noise * log_std.clamp(*_LOG_STD_RANGE).exp())
+        return torch.tanh(mean + noise * log_std.clamp(*LOG_STD_RANGE).exp())
 
     def forward(self, observations: Observations, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A sample, differentiable in the parameters.
@@ -68,7 +68,7 @@ class SquashedGaussianActor(nn.Module):
             Actions (B, A) and their log-probabilities (B,), densities in the unit of [-1, 1].
         """
         mean, log_std = self._moments(observations)
-        log_std = log_std.clamp(*_LOG_STD_RANGE)
+        log_std = log_std.clamp(*LOG_STD_RANGE)
         raw = mean + noise * log_std.exp()
         # log(1 - tanh(u)^2) in a form that neither rounds to log(0) nor needs an epsilon.
         log_slope = 2 * (math.log(2) - raw - softplus(-2 * raw))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import Adam, GradientStep, flatten_parameters
+from digideep.agent.gradient_step import Adam, GradientStep, compiled, flatten_parameters
 from digideep.utility.errors import UsageError
 
 
@@ -49,13 +49,34 @@ def test_adam_with_clipping_equals_torch():
 
 
 def test_the_compiled_step_equals_the_eager_one():
-    eager, compiled = (
+    eager, fast = (
         GradientStep(make_module(), loss, Adam(), max_grad_norm=0.5, compile=choice) for choice in ("off", "on")
     )
-    assert (eager.is_compiled, compiled.is_compiled) == (False, True)
+    assert (eager.is_compiled, fast.is_compiled) == (False, True)
     for index in range(20):
-        torch.testing.assert_close(eager(0.01, *data(index)), compiled(0.01, *data(index)), atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(eager.flat, compiled.flat, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(eager(0.01, *data(index)), fast(0.01, *data(index)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
+
+
+class Doubler:
+    """Holds what it calls, as agents do."""
+
+    def __init__(self):
+        self.factor, self.fast = torch.tensor(2.0), compiled(self.multiply)
+
+    def multiply(self, x, is_twice):
+        self.factor.add_(1)
+        return x * self.factor * (2 if is_twice else 1)
+
+
+def test_a_compiled_method_knows_flags_and_shapes_apart_and_two_owners_too():
+    one, other = Doubler(), Doubler()
+    other.factor.fill_(10)
+    for size, is_twice in ((3, False), (3, True), (5, False), (3, False), (5, True), (3, True)):
+        x, factor = torch.arange(float(size)), float(one.factor) + 1
+        assert one.fast(x, is_twice).tolist() == (x * factor * (2 if is_twice else 1)).tolist()
+    assert other.fast(torch.ones(3), False).tolist() == [11.0] * 3
+    assert (float(one.factor), float(other.factor)) == (8.0, 11.0)
 
 
 def test_compiling_is_chosen_when_the_planned_steps_repay_it():

@@ -1,14 +1,20 @@
 """Acting by numpy is acting by torch."""
 
+import importlib
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from digideep.policy.acting import stochastic_act, values_act
+from digideep.agent.base import AgentBase
+from digideep.policy.acting import continuous_act, stochastic_act, values_act
+from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.networks import Tanh
 from digideep.policy.stochastic import StochasticPolicy
+from digideep.utility.component import build
+from tests.helpers import make_context
 
 SEEN = gym.spaces.Box(-1, 1, (7,))
 SPACES = {"vector": gym.spaces.Box(-1, 1, (3,)), "number": gym.spaces.Discrete(5)}
@@ -38,6 +44,39 @@ def test_a_stochastic_policy_acts_by_numpy_as_by_torch(space, deterministic, act
         np.testing.assert_allclose(actions, expected.numpy(), atol=2e-6)
         np.testing.assert_allclose(log_p, expected_log_p.numpy(), atol=5e-6)
     assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+@pytest.mark.parametrize("with_noise", [False, True])
+def test_continuous_policies_act_by_numpy_as_by_torch(with_noise):
+    box, x = SPACES["vector"], np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    policy = make(DeterministicPolicy, box)
+    np.testing.assert_allclose(continuous_act(policy)(x), policy.act(torch.tensor(x)).detach().numpy(), atol=1e-6)
+    policy = make(SquashedGaussianPolicy, box)
+    noise = torch.randn((5, 3), generator=torch.Generator().manual_seed(1)) if with_noise else None
+    actions = continuous_act(policy)(x, None if noise is None else noise.numpy())
+    np.testing.assert_allclose(actions, policy.act(torch.tensor(x), noise).detach().numpy(), atol=1e-6)
+    assert actions.shape == (5, 3)
+
+
+@pytest.mark.parametrize("name", ["ppo_classic", "dqn_classic", "sac_classic", "ddpg_classic", "td3_mujoco"])
+def test_agents_act_with_the_parameters_that_they_learn(name):
+    panel = importlib.import_module(f"params.{name}").cpanel | {"compile": "off"}
+    description = importlib.import_module(f"params.{name}").gen_params(panel)["agents"]["agent"]
+    space = SPACES["number"] if name in ("ppo_classic", "dqn_classic") else SPACES["vector"]
+    agent = build(description, AgentBase, context=make_context(SEEN, space))
+    assert agent.numpy_act is not None
+    x, masks = {"/agent": np.ones((2, 7), np.float32)}, np.ones(2, np.bool_)
+
+    def act():
+        choice = agent.action_generator(x, None, masks, True)
+        return np.concatenate([np.ravel(choice["actions"]), *map(np.ravel, choice.get("artifacts", {}).values())])
+
+    before = act()
+    for step in [getattr(agent, n) for n in ("step", "actor_step", "critic_step") if hasattr(agent, n)]:
+        step.flat.copy_(torch.linspace(-1, 1, len(step.flat)))
+    assert not np.array_equal(before, act())
+    agent.numpy_act, by_numpy = None, act()
+    np.testing.assert_allclose(act(), by_numpy, atol=1e-5)
 
 
 def test_action_values_choose_by_numpy_as_by_torch():
