@@ -174,7 +174,7 @@ def test_several_episodes_of_one_seed_are_lived_again_exactly(spec, num_actions)
         seeds.add(worker.episode_seed)
         resets = max(resets, len(worker.resets))
         if index in (90, 150, 161, 221):  # amid an episode, or at its end
-            again = other.load_state_dict(worker.state_dict())
+            again, _, _ = other.load_state_dict(worker.state_dict())
             np.testing.assert_array_equal(again, played[0])
             assert look(other) == look(worker)
             for later in range(index + 1, index + 4):
