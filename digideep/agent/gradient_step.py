@@ -226,7 +226,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     stays what it is.
     """
     owner = (function.__self__,) if hasattr(function, "__self__") else ()
-    plain = torch.compile(getattr(function, "__func__", function), dynamic=False, fullgraph=True)
+    skip = getattr(torch.compiler, "skip_guard_on_inbuilt_nn_modules_unsafe", None)  # torch 2.7
+    options = {"guard_filter_fn": skip} if skip is not None else None
+    plain = torch.compile(getattr(function, "__func__", function), dynamic=False, fullgraph=True, options=options)
     first: tuple[Any, Callable[..., Any]] | None = None
 
     def call(*args: Any) -> Any:
