@@ -258,8 +258,7 @@ class Explorer(Component):
         """Choose actions for a part of the workers, let them start, note what there was in row `index`."""
         with self.profiler("act"):
             chosen, actions = self._act(part.workers)
-        with self.profiler("simulate"):
-            self.envs.send(part, self._edge(actions))
+        self.envs.send(part, self._edge(actions))
         self._under_way[part.workers.start] = index
         if rows is not None:
             rows.write(index, part.workers, self._before(part.workers) | chosen)

@@ -86,7 +86,6 @@ TRAIN = ["--params", CLASSIC]
         ([*TRAIN, "--cpanel", '{"actor_feature_size": -3}'], ["hidden_sizes must be a list of positive integers"]),
         ([*TRAIN, "--cpanel", '{"num_processes": 99}'], ["num_processes must be at most num_workers=8, got 99"]),
         ([*TRAIN, "--cpanel", '{"model_name": "CartPole-v7"}'], ["'CartPole-v7'. Did you mean 'CartPole-v1'?"]),
-        ([*TRAIN, "--cpanel", '{"model_name": "Blackjack-v1"}'], ["type Tuple are not supported"]),
         ([*TRAIN, "--cpanel", '{"env_kwargs": {"colour": 1}}'], ["'CartPole-v1' cannot be made", "colour"]),
         ([*TRAIN, "--cpanel", '{"from_module": "no.such"}'], ["from_module 'no.such' cannot be imported"]),
         ([*TRAIN, "--repeal", '{"/runner/save_itn": 5}'], ["no 'save_itn' under '/runner'. Did you mean 'save_int'?"]),

@@ -100,4 +100,4 @@ def test_a_worker_that_forbids_everything_ends_the_run_with_one_line(tmp_path, c
 
 def test_a_dictionary_with_an_image_takes_no_more_room_than_its_bytes(base):
     # Camera, position, gear, flags, both of the pair, the action, and what every row has.
-    assert Loader(base / "all").policy().info.row_bytes == 360 + 8 + 8 + 2 + 16 + 4 + 8 + 6
+    assert Loader(base / "all").policy().info.row_bytes() == 360 + 8 + 8 + 2 + 16 + 4 + 8 + 6
