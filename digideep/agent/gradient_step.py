@@ -222,36 +222,33 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function or method that is compiled when it is called with arguments of a new shape, or with another flag.
 
     The compiler would check before every call that nothing has changed of all that the function reads: a sixth of a
-    small step. Calls like the first one go without: only their arguments are looked at, the rest is an agent's own and
-    stays what it is.
+    small step. Here only the arguments are looked at; the rest is an agent's own, and stays what it is.
     """
     owner = (function.__self__,) if hasattr(function, "__self__") else ()
-    skip = getattr(torch.compiler, "skip_guard_on_inbuilt_nn_modules_unsafe", None)  # torch 2.7
-    options = {"guard_filter_fn": skip} if skip is not None else None
-    plain = torch.compile(getattr(function, "__func__", function), dynamic=False, fullgraph=True, options=options)
-    first: tuple[Any, Callable[..., Any]] | None = None
+    plain = getattr(function, "__func__", function)
+    known: dict[Any, Callable[..., Any]] = {}
 
     def call(*args: Any) -> Any:
-        nonlocal first
         signature = _signature(args)
-        if first is None:
-            logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
-            first = signature, _unchecked(plain, (*owner, *args))
-        return (first[1] if signature == first[0] else plain)(*owner, *args)
+        if signature not in known:
+            if not known:
+                logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
+            known[signature] = _compile(plain, (*owner, *args))
+        return known[signature](*owner, *args)
 
     return call
 
 
-def _unchecked(plain: Any, args: tuple[Any, ...]) -> Callable[..., Any]:
-    """The compiled function for arguments like these, without its checks; with them where torch cannot do it."""
-    if not hasattr(plain, "aot_compile"):  # torch 2.9
-        return plain
+def _compile(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+    """The compiled function for arguments like these, without checks where torch can do that (2.9)."""
+    options: dict[str, Any] = {"guard_filter_fn": lambda checks: [False] * len(checks)}
+    unchecked = torch.compile(function, dynamic=False, fullgraph=True, options=options)
     try:
-        fast = plain.aot_compile((args, {}))
+        fast = unchecked.aot_compile((args, {}))  # type: ignore[attr-defined]
         fast.disable_guard_check()
-    except Exception as err:  # it is fresh, and refuses what cannot be pickled
+    except Exception as err:  # it is fresh, and refuses a lot
         logging.getLogger("digideep").debug("Checks before each step stay: %s", " ".join(str(err).split()))
-        return plain
+        return torch.compile(function, dynamic=False, fullgraph=True)
     return fast
 
 
