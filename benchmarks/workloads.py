@@ -102,7 +102,7 @@ _PPO_CART_POLE = Workload(
             "n_epochs": 4,
             "vf_coef": 0.5,
             "ent_coef": 0.01,
-            "learning_rate": 1e-3,
+            "learning_rate": 5e-4,
         },
     ),
 )
