@@ -36,7 +36,7 @@ def test_ppo_runs_as_a_cheetah_within_1_000_000_frames(tmp_path):
     assert final_return(tmp_path, MUJOCO) >= 3000
 
 
-RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "env_kwargs": {"delay": 20},
+RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "lr": 1e-3, "env_kwargs": {"delay": 20},
           "number_epochs": 5, "epoch_size": 10, "test_activate": False, "compile": "off"}  # fmt: skip
 
 

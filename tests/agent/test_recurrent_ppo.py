@@ -211,7 +211,7 @@ def test_a_run_that_cannot_be_recurrent_is_refused_in_one_line(params, panel, me
 # ------------------------------------------------------------------ the whole
 
 
-RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "recurrent": True}
+RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "recurrent": True, "lr": 1e-3}
 
 
 def test_a_recurrent_run_tests_plays_and_is_used_from_outside(tmp_path, capsys):
