@@ -107,6 +107,18 @@ class Forgetful(Noise):
         return super().reset(seed=None)
 
 
+class Leftover(Counter):
+    """Counter that counts on through all episodes."""
+
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        before = self.steps
+        _, info = super().reset(seed=seed)
+        self.steps = before
+        return self._observation(), info
+
+
 class Liar(Counter):
     """Counter that declares another space than it keeps to."""
 
@@ -162,6 +174,7 @@ for _class, _limit in (
     (Trouble, None),
     (Noise, 30),
     (Forgetful, 30),
+    (Leftover, 30),
     (Liar, 30),
     (Nested, 5),
     (Recall, None),

@@ -6,6 +6,7 @@ share its parameters.
 """
 
 import importlib
+import pkgutil
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,7 +16,14 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.spaces import observation_reader, observation_spaces
+from digideep.environment.spaces import (
+    ActionEdge,
+    agent_action_space,
+    mask_size,
+    observation_reader,
+    observation_spaces,
+    sample_actions,
+)
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -33,6 +41,11 @@ def register_parallel(name: str, make: Callable[..., Any]) -> None:
         make: from keyword arguments, `render_mode` among them, to a PettingZoo `ParallelEnv`.
     """
     _registered[name] = make
+
+
+def is_parallel(name: str) -> bool:
+    """Whether a name is one of an environment with PettingZoo's parallel API, as far as the name tells."""
+    return name in _registered or _NAME.fullmatch(name) is not None
 
 
 def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None) -> Any:
@@ -62,6 +75,27 @@ def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None)
             raise UsageError(f"Environment '{name}' cannot be made with {dict(kwargs)}: {reason}") from err
 
 
+def parallel_names() -> list[str]:
+    """Names of the environments that there are: what was registered, and those of the packages, if they are here.
+
+    Raises:
+        ImportError: if they are not.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        import mpe2
+        import pettingzoo
+    names = [
+        f"mpe2/{module.name}" for module in pkgutil.iter_modules(mpe2.__path__) if re.search(r"_v\d+$", module.name)
+    ]
+    return [*_registered, *names, *_named_ids(pettingzoo)]
+
+
+def _named_ids(package: Any) -> dict[str, str]:
+    """PettingZoo's parallel environments: name -> the id in its registry, which it has since 1.27."""
+    return {f"pettingzoo/{id.replace('-v', '_v')}": id for id in getattr(package, "parallel_registry", ())}
+
+
 def _find(name: str) -> Callable[..., Any]:
     match = _NAME.fullmatch(name)
     if match is None:
@@ -71,7 +105,7 @@ def _find(name: str) -> Callable[..., Any]:
         )
     package = importlib.import_module(match[1])
     if hasattr(package, "parallel_registry"):  # of PettingZoo 1.27: it asks for the registry instead of the module
-        known = {f"pettingzoo/{id.replace('-v', '_v')}": id for id in package.parallel_registry}
+        known = _named_ids(package)
         if name not in known:
             raise UsageError(
                 f"There is no parallel environment '{name}'; games of turns are not supported. "
@@ -188,6 +222,9 @@ class ParallelAdapter(gym.Env):
         key: path of an observation that is no Dict.
         max_episode_steps: time limit in steps, a truncation of all who are there; None for none.
         render_mode: that it was made with.
+
+    Attributes:
+        newest: observations and infos of the players, as the environment gave them last.
     """
 
     def __init__(
@@ -216,12 +253,13 @@ class ParallelAdapter(gym.Env):
                 self._places[player] = seat.action_space, slice(start, start + size)
                 start += size
         self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
+        self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. All randomness comes from `seed`."""
         super().reset(seed=seed)
-        observations, _ = self.environment.reset(seed=seed, options=options)
-        self._steps = 0
+        observations, infos = self.environment.reset(seed=seed, options=options)
+        self.newest, self._steps = (observations, infos), 0
         present = set(self.environment.agents)
         for arrays in self._arrays.values():
             arrays.clear()
@@ -234,8 +272,8 @@ class ParallelAdapter(gym.Env):
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
         chosen = {player: self._take(str(player), action) for player in self.environment.agents}
-        observations, rewards, terminations, truncations, _ = self.environment.step(chosen)
-        self._steps += 1
+        observations, rewards, terminations, truncations, infos = self.environment.step(chosen)
+        self.newest, self._steps = (observations, infos), self._steps + 1
         is_over = self.max_episode_steps is not None and self._steps >= self.max_episode_steps
         present, total, has_truncated = set(self.environment.agents), 0.0, False
         for arrays in self._arrays.values():
@@ -254,6 +292,30 @@ class ParallelAdapter(gym.Env):
                 has_truncated |= was_there and not stays and not has_terminated
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
         return self._observation, total, is_over and not has_truncated, is_over and has_truncated, {}
+
+    def sample(self, generator: np.random.Generator) -> np.ndarray:
+        """Random actions of all players, among those that their action masks allow, as `step` takes them."""
+        vector: list[np.ndarray] = []
+        for seat in self.seats.values():
+            space = agent_action_space(seat.action_space)
+            allowed = self._allowed(seat, mask_size(space))
+            actions = sample_actions(space, generator, len(seat.players), allowed)
+            vector.append(np.asarray(ActionEdge(seat.action_space)(actions), np.float64).reshape(-1))
+        return np.concatenate(vector)
+
+    def _allowed(self, seat: Seat, size: int | None) -> np.ndarray | None:
+        """The newest action masks of an agent's players: bool (P, size), true for those who have none."""
+        if size is None:
+            return None
+        masks = [self._newest_mask(self._ids[name]) for name in seat.players]
+        return np.stack([np.ones(size, np.bool_) if np.shape(m) != (size,) else np.asarray(m) != 0 for m in masks])
+
+    def _newest_mask(self, player: Any) -> Any:
+        """The action mask in the info of a player, or in what it sees."""
+        observations, infos = self.newest
+        inside = observations.get(player)
+        mask = (infos.get(player) or {}).get("action_mask")
+        return inside.get("action_mask") if mask is None and isinstance(inside, Mapping) else mask
 
     def _take(self, name: str, action: np.ndarray) -> Any:
         """A player's part of the vector, as its own space has it."""

@@ -185,6 +185,13 @@ def mask_bounds(space: gym.Space) -> np.ndarray:
     raise UsageError(f"Action masks are for Discrete and MultiDiscrete actions, not for {space}.")
 
 
+def mask_size(space: gym.Space) -> int | None:
+    """How many entries an action mask has; None for actions that have none. Args: space: from `agent_action_space`."""
+    if isinstance(space, gym.spaces.Discrete):
+        return int(space.n)
+    return int(space.nvec.sum()) if isinstance(space, gym.spaces.MultiDiscrete) else None
+
+
 def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
     """Whether the infos hold a mask of the actions that are allowed.
 
@@ -195,10 +202,10 @@ def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
     Raises:
         UsageError: if the mask has not one entry for each choice.
     """
-    if "/action_mask" not in infos or not isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+    size = mask_size(space)
+    if "/action_mask" not in infos or size is None:
         return False
     shape = infos["/action_mask"].shape
-    size = int(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec.sum())
     if shape != (size,):
         raise UsageError(f"info['action_mask'] has the shape {shape}, expected {(size,)}: one entry for each choice.")
     return True
