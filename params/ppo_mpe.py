@@ -38,6 +38,7 @@ cpanel = session_panel() | {
     "normalize_advantages": True,
     "recompute_advantages": True,
     "actor_feature_size": 64,
+    "use_action_mask": False,  # choose only what each player's action_mask allows
 }
 
 
@@ -46,6 +47,8 @@ def gen_params(cpanel):
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     agent = describe(
         PPO,
+        observation_path=cpanel["observation_path"],
+        use_action_mask=cpanel["use_action_mask"],
         policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
         sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],

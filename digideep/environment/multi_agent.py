@@ -9,13 +9,20 @@ import importlib
 import pkgutil
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.infos import (
+    ACTION_MASK,
+    Templates,
+    find_info,
+    info_template,
+    without_action_mask,
+)
 from digideep.environment.spaces import (
     ActionEdge,
     agent_action_space,
@@ -214,7 +221,8 @@ class ParallelAdapter(gym.Env):
     The observation is a nested dictionary: for each agent what its players see and what has happened to them, one row
     a player. `/<agent>/observations/<path>`; `/masks`, False where the player has left or has not come yet; `/rewards`;
     `/terminations`; `/returns`, float64, of the episode so far. The reward is the sum over all players. The episode is
-    over when nobody is left. A player that has left keeps its last observation.
+    over when nobody is left. A player that has left keeps its last observation. The info holds `<agent>/<key>` for each
+    of `info_keys` that a player has, one row a player, zero for those who do not have it.
 
     Args:
         environment: a `ParallelEnv`.
@@ -222,6 +230,7 @@ class ParallelAdapter(gym.Env):
         key: path of an observation that is no Dict.
         max_episode_steps: time limit in steps, a truncation of all who are there; None for none.
         render_mode: that it was made with.
+        info_keys: what is kept of the players' infos. "action_mask" is also taken out of observations that hold one.
 
     Attributes:
         newest: observations and infos of the players, as the environment gave them last.
@@ -234,10 +243,16 @@ class ParallelAdapter(gym.Env):
         key: str,
         max_episode_steps: int | None,
         render_mode: str | None,
+        info_keys: Sequence[str] = (),
     ):
         self.environment, self.max_episode_steps, self.render_mode = environment, max_episode_steps, render_mode
-        self.metadata = dict(environment.metadata)
+        self.metadata, self.info_keys = dict(environment.metadata), list(info_keys)
         self.seats = assign_players(environment, players)
+        if ACTION_MASK in self.info_keys:
+            self.seats = {
+                agent: seat._replace(observation_space=without_action_mask(seat.observation_space))
+                for agent, seat in self.seats.items()
+            }
         self._ids = {str(player): player for player in environment.possible_agents}
         self._arrays = {agent: _SeatArrays(seat, key) for agent, seat in self.seats.items()}
         flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
@@ -267,7 +282,7 @@ class ParallelAdapter(gym.Env):
                 if self._ids[name] in present:
                     arrays.read(index, observations[self._ids[name]])
                     arrays.masks[index] = True
-        return self._observation, {}
+        return self._observation, self._infos()
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
@@ -291,7 +306,53 @@ class ParallelAdapter(gym.Env):
                 total += reward
                 has_truncated |= was_there and not stays and not has_terminated
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
-        return self._observation, total, is_over and not has_truncated, is_over and has_truncated, {}
+        return self._observation, total, is_over and not has_truncated, is_over and has_truncated, self._infos()
+
+    def _infos(self) -> dict[str, np.ndarray]:
+        """What is kept of the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""
+        kept: dict[str, np.ndarray] = {}
+        for key in self.info_keys:
+            for agent, seat in self.seats.items():
+                values = [self._info(self._ids[name], key) for name in seat.players]
+                given = [np.asarray(value) for value in values if value is not None]
+                if len({array.shape for array in given}) > 1:
+                    shapes = ", ".join(str(array.shape) for array in given)
+                    raise ValueError(f"info['{key}'] of the players of agent '{agent}' has different shapes: {shapes}")
+                if given:
+                    kept[f"{agent}/{key}"] = np.stack([np.zeros_like(given[0]) if v is None else v for v in values])
+        return kept
+
+    def _info(self, player: Any, key: str) -> Any:
+        """What the newest info of a player says; None if nothing. An action mask may be in what it sees, too."""
+        observations, infos = self.newest
+        found, seen = find_info(infos.get(player) or {}, key), observations.get(player)
+        return seen.get(key) if found is None and key == ACTION_MASK and isinstance(seen, Mapping) else found
+
+    def info_templates(self) -> dict[str, Templates]:
+        """Learn the shapes of infos from a reset, and from a first step for those that are not there.
+
+        Returns:
+            By agent: zeros of what one player has, by path. An agent whose players have not got a key lacks it.
+
+        Raises:
+            UsageError: if nobody has a key, or it holds no numbers.
+        """
+        if not self.info_keys:
+            return {agent: {} for agent in self.seats}
+        _, found = self.reset(seed=0)
+        known = {name for info in self.newest[1].values() for name in info or {}}
+        if len(found) < len(self.seats) * len(self.info_keys):
+            found = {**self.step(self.sample(np.random.default_rng(0)))[4], **found}
+            known |= {name for info in self.newest[1].values() for name in info or {}}
+        for key in self.info_keys:
+            if not any(f"{agent}/{key}" in found for agent in self.seats):
+                raise UsageError(f"info_keys: no player's info has '{key}'. {did_you_mean(key, known)}")
+        return {
+            agent: {
+                f"/{k}": info_template(k, found[f"{agent}/{k}"][0]) for k in self.info_keys if f"{agent}/{k}" in found
+            }
+            for agent in self.seats
+        }
 
     def sample(self, generator: np.random.Generator) -> np.ndarray:
         """Random actions of all players, among those that their action masks allow, as `step` takes them."""
@@ -307,15 +368,8 @@ class ParallelAdapter(gym.Env):
         """The newest action masks of an agent's players: bool (P, size), true for those who have none."""
         if size is None:
             return None
-        masks = [self._newest_mask(self._ids[name]) for name in seat.players]
+        masks = [self._info(self._ids[name], ACTION_MASK) for name in seat.players]
         return np.stack([np.ones(size, np.bool_) if np.shape(m) != (size,) else np.asarray(m) != 0 for m in masks])
-
-    def _newest_mask(self, player: Any) -> Any:
-        """The action mask in the info of a player, or in what it sees."""
-        observations, infos = self.newest
-        inside = observations.get(player)
-        mask = (infos.get(player) or {}).get("action_mask")
-        return inside.get("action_mask") if mask is None and isinstance(inside, Mapping) else mask
 
     def _take(self, name: str, action: np.ndarray) -> Any:
         """A player's part of the vector, as its own space has it."""

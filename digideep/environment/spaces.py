@@ -5,7 +5,7 @@ policy chose is stored as it is; only at this edge it is clipped and scaled.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -211,7 +211,9 @@ def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
     return True
 
 
-def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0) -> np.ndarray:
+def check_action_mask(
+    space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0, players: Sequence[str] = ("",)
+) -> np.ndarray:
     """Make a mask of allowed actions boolean, and see that there is one for everybody who has to act.
 
     Args:
@@ -219,6 +221,7 @@ def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, fi
         mask: (N, A), not 0 where an action is allowed; see `mask_bounds`.
         acting: bool (N,), False where the episode is over and the action will be ignored.
         first_worker: number of the first row's worker.
+        players: names of those who have a row each in every worker, where there are several.
 
     Returns:
         bool (N, A).
@@ -229,9 +232,12 @@ def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, fi
     allowed = mask if mask.dtype == np.bool_ else mask != 0
     possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1) | ~acting
     if not possible.all():
-        worker = first_worker + int(possible.argmin())
+        row = int(possible.argmin())
+        worker, index = divmod(row, len(players))
+        player = f" player '{players[index]}'" if players[index] else ""
         raise WorkerError(
-            f"worker {worker} forbids every action though its episode goes on: info['action_mask'] is "
-            f"{mask[possible.argmin()].tolist()}. Correct the environment: at least one action must be allowed."
+            f"worker {first_worker + worker} forbids{player} every action though its episode goes on: "
+            f"info['action_mask'] is {mask[row].tolist()}. Correct the environment: at least one action must be "
+            "allowed."
         )
     return allowed
