@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -28,7 +29,7 @@ from digideep.environment.workers import Batch, VectorEnvironment, WorkerPlan
 from digideep.utility.seeding import make_generator
 
 _TIMEOUT_S = 300.0
-_FOR_RESUME = ("seeding", "re-living here", "re-living elsewhere")
+_FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewhere")
 
 
 class Verdict(NamedTuple):
@@ -90,10 +91,11 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
     for _ in range(steps):
         observation, earned, terminated, truncated, given = environment.step(choose(given))
         reward: Any = earned
-        if not np.isscalar(reward) and np.shape(reward) != ():
+        if reward is None or np.shape(reward) != ():
             recording.complaints.append(
-                f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number"
+                f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number: its run would stop"
             )
+            reward = 0.0 if reward is None else np.sum(reward)
         if not all(isinstance(end, (bool, np.bool_)) for end in (terminated, truncated)):
             recording.complaints.append(f"ends are {type(terminated).__name__}, {type(truncated).__name__}, not bool")
         recording.rewards.append(float(reward))
@@ -110,7 +112,14 @@ def _outside(environment: gym.Env, observation: Any) -> str | None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Casting input x to numpy array")  # a number where an array () is expected
         if not isinstance(inner, ParallelAdapter):
-            return None if environment.observation_space.contains(observation) else "the observation"
+            space = environment.observation_space
+            given = np.asarray(observation) if isinstance(space, gym.spaces.Box) else None
+            form = (
+                ""
+                if given is None
+                else f" ({given.dtype}{list(given.shape)}, declared {space.dtype}{list(space.shape or ())})"
+            )
+            return None if space.contains(observation) else f"the observation{form}"
         game, seen = inner.environment, inner.newest[0]
         strayed = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
     return f"the observation of player {', '.join(strayed)}" if strayed else None
@@ -123,7 +132,10 @@ class _Trial:
         self.spec, self.seed, self.steps = spec, seed, steps
         self.info = inspect_environment(spec)
         self.environment = make_environment(spec)
-        self.first = record(self.environment, self.info, seed, steps)
+
+    @cached_property
+    def first(self) -> Recording:
+        return record(self.environment, self.info, self.seed, self.steps)
 
     def again(self, seed: int | None = None) -> Recording:
         return record(self.environment, self.info, self.seed if seed is None else seed, self.steps)
@@ -159,7 +171,7 @@ def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None,
         try:
             checker()
         except Exception as err:  # it asserts, and environments raise what they like
-            return False, " ".join(f"{type(err).__name__}: {err}".split())
+            return False, _in_words(err)
         finally:
             environment.close()
     remarks = {" ".join(str(w.message).replace("\x1b[33mWARN: ", "").replace("\x1b[0m", "").split()) for w in caught}
@@ -249,7 +261,8 @@ def _ends(trial: _Trial) -> tuple[bool | None, str]:
     return True, f"no end within {steps} steps; its time limit is {limit}"
 
 
-_POINTS: dict[str, Callable[[_Trial], tuple[bool | None, str]]] = {
+_Point = Callable[[_Trial], tuple[bool | None, str]]
+_POINTS: dict[str, _Point] = {
     "spaces and types": _spaces,
     "seeding": _seeding,
     "re-living here": _here,
@@ -270,17 +283,28 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
         UsageError: if it cannot be made or its spaces are not supported.
     """
     trial = _Trial(spec, seed, steps)
-    first = {"PettingZoo's test": _pettingzoo} if trial.info.agents else {"gymnasium's checker": _gymnasium}
+    theirs: dict[str, _Point] = (
+        {"PettingZoo's test": _pettingzoo} if trial.info.agents else {"gymnasium's checker": _gymnasium}
+    )
     verdicts = []
     try:
-        for point, examine in {**first, **_POINTS}.items():
+        try:
+            points = theirs | (_POINTS if trial.first else {})
+        except Exception as err:  # an environment may raise anything
+            points = theirs
+            verdicts.append(Verdict("first episode", False, _in_words(err)))
+        for point, examine in points.items():
             try:
                 verdicts.append(Verdict(point, *examine(trial)))
-            except Exception as err:  # an environment may raise anything
-                verdicts.append(Verdict(point, False, " ".join(f"{type(err).__name__}: {err}".split())))
+            except Exception as err:
+                verdicts.append(Verdict(point, False, _in_words(err)))
     finally:
         trial.environment.close()
     return verdicts
+
+
+def _in_words(err: Exception) -> str:
+    return " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:

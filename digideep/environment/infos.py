@@ -3,7 +3,7 @@
 An action mask may also stand in the observation, a Dict, as in PettingZoo's games; if it is asked for, it is moved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -84,8 +84,14 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
         info = {**environment.step(environment.action_space.sample() if action is None else action)[4], **info}
     for key in keys:
         if find_info(info, key) is None:
-            raise UsageError(f"info_keys: the environment's info has no '{key}'. {did_you_mean(key, info)}")
+            raise UsageError(missing_info("the environment's", key, info))
     return {f"/{key}": info_template(key, find_info(info, key)) for key in keys}
+
+
+def missing_info(whose: str, key: str, known: Collection[str]) -> str:
+    """What to say where an info does not have a key. Args: known: keys that it has."""
+    why = ", which use_action_mask needs" if key == ACTION_MASK else ""
+    return f"info_keys: {whose} info has no '{key}'{why}. {did_you_mean(key, known) if known else 'It is empty.'}"
 
 
 def check_info_keys(keys: Any) -> None:

@@ -244,6 +244,9 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     try:
         if isinstance(environment, ParallelAdapter):
             return _inspect_adapter(environment, spec.observation_key)
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(environment, name, None), gym.Space):
+                raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
         return EnvironmentInfo(
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,

@@ -21,6 +21,7 @@ from digideep.environment.infos import (
     Templates,
     find_info,
     info_template,
+    missing_info,
     without_action_mask,
 )
 from digideep.environment.spaces import (
@@ -346,7 +347,7 @@ class ParallelAdapter(gym.Env):
             known |= {name for info in self.newest[1].values() for name in info or {}}
         for key in self.info_keys:
             if not any(f"{agent}/{key}" in found for agent in self.seats):
-                raise UsageError(f"info_keys: no player's info has '{key}'. {did_you_mean(key, known)}")
+                raise UsageError(missing_info("the players'", key, known))
         return {
             agent: {
                 f"/{k}": info_template(k, found[f"{agent}/{k}"][0]) for k in self.info_keys if f"{agent}/{k}" in found

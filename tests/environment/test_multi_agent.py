@@ -236,7 +236,7 @@ def test_a_player_that_may_do_nothing_is_named():
 
 
 def test_infos_that_nobody_has_or_that_differ_in_shape_are_refused():
-    with pytest.raises(UsageError, match=r"no player's info has 'step'\. Did you mean 'steps'"):
+    with pytest.raises(UsageError, match=r"the players' info has no 'step'\. Did you mean 'steps'"):
         inspect_environment(spec_of("tests/turnstile", info_keys=["step"]))
     adapter = make_environment(spec_of("tests/turnstile", info_keys=["steps"]))
     adapter.environment._infos = lambda: {"first": {"steps": 1}, "second": {"steps": [1, 2]}}

@@ -83,6 +83,12 @@ def test_a_sound_environment_passes_its_check(capsys):
     assert conclusion == "Exact resume will hold."
 
 
+def test_an_action_without_dimensions_is_an_array_also_when_it_is_re_lived(capsys):
+    argv = ["--model", "Dial-v0", "--module", "tests.environments"]
+    assert play.main([*argv, "--check"]) == 0
+    assert capsys.readouterr().out.endswith("Exact resume will hold.\n")
+
+
 def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
     assert play.main(["--model", "Forgetful-v0", "--module", "tests.environments", "--check"]) == 1
     output = capsys.readouterr().out
@@ -159,6 +165,20 @@ def test_a_run_says_at_its_start_whether_its_environment_repeats_itself(
         ("Counter-v0", "{}", "FAILED ends                 no end within 20 steps and no time limit"),
         ("Trouble-v0", '{"kind": "nan observation"}', "is not finite after 3 steps"),
         ("Liar-v0", "{}", "lies outside of its space, in bounds, shape or dtype"),
+        (
+            "Odd-v0",
+            '{"how": "float64"}',
+            "the observation (float64[1], declared float32[1]) after 0 steps lies outside",
+        ),
+        (
+            "Odd-v0",
+            '{"how": "reset"}',
+            "FAILED first episode        RuntimeError: no reset for you\nFAILED gymnasium's",
+        ),
+        ("Odd-v0", '{"how": "step"}', "FAILED first episode        RuntimeError: no step\n"),
+        ("Odd-v0", '{"how": "step"}', "Exact resume will NOT hold: RuntimeError: no step."),
+        ("Odd-v0", '{"how": "old"}', "FAILED first episode "),
+        ("Odd-v0", '{"how": "reward"}', "a reward is ndarray of shape (1,), not a number"),
     ],
 )
 def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
@@ -178,9 +198,21 @@ def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
         (["--model", "Noise-v0", "--module", "tests.environments", "--render", "video"], "cannot render 'rgb_array'"),
         (["--module", "no.such.module", "--list-include"], "'no.such.module' cannot be imported"),
         (["--list-include", "("], "is no regular expression"),
+        (
+            ["--module", "broken_raises", "--list-include"],
+            "RuntimeError: this is broken (broken_raises.py, line 2). Correct",
+        ),
+        (["--module", "broken_syntax", "--list-include"], "fails while it is imported: SyntaxError: "),
+        (
+            ["--model", "Spaceless-v0", "--module", "tests.environments", "--check"],
+            "has no observation_space. Give it one",
+        ),
     ],
 )
-def test_mistakes_are_one_line_and_code_2(argv, message, capsys):
+def test_mistakes_are_one_line_and_code_2(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_raises.py").write_text('\nraise RuntimeError("this is\\nbroken")\n')
+    (tmp_path / "broken_syntax.py").write_text("def f(:\n")
     assert play.main(argv) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -122,7 +122,10 @@ def test_a_policy_by_itself_is_refused_for_several_agents(session):
         ({"players": {"agent": ["agent_*", "agent_9"]}}, "there is no player 'agent_9'"),
         ({"players": {"agent": ["agent_0"]}}, "nobody plays agent_1, agent_2"),
         ({"model_name": "CartPole-v1"}, "With players, expected a name such as mpe2/simple_spread_v3"),
-        ({"use_action_mask": True}, "no player's info has 'action_mask'"),
+        (
+            {"use_action_mask": True},
+            "the players' info has no 'action_mask', which use_action_mask needs. It is empty.",
+        ),
         ({"players": {}}, "Unknown environment 'mpe2/simple_spread_v3'"),
         ({"model_name": "mpe2/simple_tag_v3"}, "have different spaces"),
     ],
