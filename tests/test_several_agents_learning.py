@@ -26,7 +26,6 @@ def test_two_players_agree_where_to_meet(tmp_path, players, is_alike):
 @pytest.mark.learning
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_three_players_spread_over_the_landmarks_within_200_000_frames(tmp_path, seed):
+def test_three_players_spread_over_the_landmarks_within_500_000_frames(tmp_path, seed):
     # At random -81, without a move -76; -25 with a landmark assigned to each and the shortest way there.
-    changes = {"number_epochs": 10, "compile": "off", "test_activate": False}
-    assert final_return(tmp_path, MPE, seed=seed, **changes) >= -60
+    assert final_return(tmp_path, MPE, seed=seed, compile="off", test_activate=False) >= -55
