@@ -133,19 +133,23 @@ class Odd(Counter):
     """Counter that does not keep to gymnasium's API.
 
     Args:
-        how: "reset" or "step" raises; "old" is gym's API of before; "reward" is an array; "float64", not float32.
+        how: "reset" or "step" raises; "old" is gym's API of before; "reward" is an array; "float64", not float32;
+            "key", one is missing.
     """
 
     def __init__(self, how: str):
         super().__init__(length=5)
         self.how = how
-        if how == "float64":
-            self.observation_space = Box(-9, 9, (1,), np.float32)
+        line = Box(-9, 9, (1,), np.float32)
+        if how in ("float64", "key"):
+            self.observation_space = line if how == "float64" else Dict({"a": line, "b": line})
 
     def reset(self, *, seed=None, options=None):
         if self.how == "reset":
             raise RuntimeError("no reset\nfor you")
         observation, info = super().reset(seed=seed)
+        if self.how == "key":
+            return {"a": observation.astype(np.float32)}, info
         return observation if self.how == "old" else (observation, info)
 
     def step(self, action):

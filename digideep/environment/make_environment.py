@@ -19,7 +19,7 @@ from digideep.environment.infos import (
     info_templates,
     sees_action_mask,
 )
-from digideep.environment.multi_agent import ParallelAdapter, make_parallel
+from digideep.environment.multi_agent import ParallelAdapter, is_parallel, make_parallel
 from digideep.environment.registration import register_user_environments
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.environment.wrappers import wrap
@@ -172,6 +172,8 @@ def make_environment(
         kwargs["render_mode"] = render_mode
     if spec.players is not None:
         return _record(_make_adapter(spec, render_mode), video_dir)
+    if name not in gym.registry and is_parallel(name):
+        raise UsageError(f"'{name}' has several players: say in 'players' who plays them, as params/ppo_mpe.py does.")
     if name not in gym.registry:
         raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
     try:

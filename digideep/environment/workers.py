@@ -147,8 +147,13 @@ class Batch:
         self._is_discrete = is_number(rows.actions)
 
     def _write(self, worker: Worker, observation: Any) -> None:
-        for array, read in self._readers:
-            array[worker.rank] = read(observation)
+        try:
+            for array, read in self._readers:
+                array[worker.rank] = read(observation)
+        except Exception as err:
+            raise WorkerError(
+                f"{worker.describe()} gave an observation that is not what its space says: {type(err).__name__}: {err}"
+            ) from err
         for path, array in self.rows.infos.items():
             self._guarded(worker, write_info, array, worker.rank, path[1:], worker.info)
 

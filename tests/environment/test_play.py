@@ -177,6 +177,7 @@ def test_a_run_says_at_its_start_whether_its_environment_repeats_itself(
         ),
         ("Odd-v0", '{"how": "step"}', "FAILED first episode        RuntimeError: no step\n"),
         ("Odd-v0", '{"how": "step"}', "Exact resume will NOT hold: RuntimeError: no step."),
+        ("Odd-v0", '{"how": "key"}', "FAILED first episode        KeyError: 'b'"),
         ("Odd-v0", '{"how": "old"}', "FAILED first episode "),
         ("Odd-v0", '{"how": "reward"}', "a reward is ndarray of shape (1,), not a number"),
     ],

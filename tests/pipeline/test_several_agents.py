@@ -126,7 +126,7 @@ def test_a_policy_by_itself_is_refused_for_several_agents(session):
             {"use_action_mask": True},
             "the players' info has no 'action_mask', which use_action_mask needs. It is empty.",
         ),
-        ({"players": {}}, "Unknown environment 'mpe2/simple_spread_v3'"),
+        ({"players": {}}, "'mpe2/simple_spread_v3' has several players: say in 'players' who plays them"),
         ({"model_name": "mpe2/simple_tag_v3"}, "have different spaces"),
     ],
 )
