@@ -21,7 +21,7 @@ def take_rows(observations: Observations, rows: Tensor) -> Observations:
 
 
 def interleave(images: Tensor) -> Tensor:
-    """Lay images out as convolutions read them. Args: images: (B, C, H, W). Returns: the same, laid out (B, H, W, C)."""
+    """Images (B, C, H, W) as convolutions read them. Returns: the same values and shape, laid out (B, H, W, C)."""
     if images.is_contiguous(memory_format=torch.channels_last):
         return images
     # A third of the time that `contiguous` takes with bytes.
