@@ -22,6 +22,8 @@ Loss = Callable[..., tuple[Tensor, Any]]
 
 # Compiling takes 5 to 25 s and saves about 0.4 ms a step on small networks: it is repaid from here on.
 _STEPS_THAT_REPAY_COMPILING = 60_000
+# The saving grows with the network: 10 ms (bf16) to 40 ms (fp32) a step of PPO through NatureCNN's 1.7 million.
+_PARAMETERS_THAT_DOUBLE_THE_SAVING = 70_000
 
 
 class Optimizer(Component):
@@ -139,7 +141,7 @@ class GradientStep:
         self._gradient = torch.zeros_like(self.flat)
         for parameter, view in zip(module.parameters(), _split(module, self._gradient).values(), strict=True):
             parameter.grad = view
-        self.is_compiled = pays_to_compile(compile, planned_steps, self.flat.device)
+        self.is_compiled = pays_to_compile(compile, planned_steps, self.flat.device, len(self.flat))
         self._step = compiled(self._functional, self.flat.device) if self.is_compiled else self._eager
 
     def __call__(self, lr: float, *tensors: Any) -> Any:
@@ -268,12 +270,11 @@ def _signature(args: Any) -> Any:
     return args if isinstance(args, (bool, int, float, str)) else id(args)
 
 
-def pays_to_compile(compile: str, planned_steps: int, device: torch.device) -> bool:
-    """Whether to compile, see the arguments of `GradientStep`."""
+def pays_to_compile(compile: str, planned_steps: int, device: torch.device, num_parameters: int = 0) -> bool:
+    """Whether to compile, see the arguments of `GradientStep`. Args: num_parameters: that a step changes."""
     require(compile in ("auto", "on", "off"), "compile", compile, "one of auto, on, off")
-    return compile == "on" or (
-        compile == "auto" and planned_steps >= _STEPS_THAT_REPAY_COMPILING and _has_compiler(device)
-    )
+    saving = planned_steps * (1 + num_parameters / _PARAMETERS_THAT_DOUBLE_THE_SAVING)
+    return compile == "on" or (compile == "auto" and saving >= _STEPS_THAT_REPAY_COMPILING and _has_compiler(device))
 
 
 def _has_compiler(device: torch.device) -> bool:

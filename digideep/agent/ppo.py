@@ -15,7 +15,8 @@ from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
 from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
 from digideep.policy.acting import stochastic_act
 from digideep.policy.base import PolicyBase
-from digideep.policy.observations import Observations, take_rows
+from digideep.policy.observations import Observations, interleave_images, take_rows
+from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.errors import UsageError
@@ -251,7 +252,12 @@ class PPO(AgentBase):
             self.keys["states"] = f"{agent}/hidden_state"
         observations = [f"/observations{path}" for path in self.observation_paths]
         mask = [ACTION_MASK] if self.use_action_mask else []
-        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *self.keys.values()]}
+        # Behind a shared encoder a value costs next to nothing when an action is chosen, and a pass later.
+        shares_encoder = type(self.policy) is StochasticPolicy and self.policy.encoder is not None
+        self.value_key = f"{agent}/artifacts/value" if shares_encoder else None
+        values = [self.value_key] if self.value_key else []
+        own = [*self.keys.values(), *values]
+        self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *mask, *own]}
         self.sampler = self.make_sampler(sampler)
         if self.is_recurrent and "sequence_length" not in getattr(self.sampler, "info", {}):
             raise UsageError(
@@ -270,7 +276,10 @@ class PPO(AgentBase):
         masks: np.ndarray,
         deterministic: bool,
     ) -> dict[str, Any]:
-        """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by."""
+        """See `AgentBase`. The artifact `action_log_p` (N,) is what the ratio of the loss divides by.
+
+        Where actor and critic share an encoder, there is `value` (N,) too.
+        """
         if self.numpy_act is not None:
             x = observations[self.observation_paths[0]]
             actions, log_p = self.numpy_act(x, self.generator, deterministic)
@@ -279,10 +288,15 @@ class PPO(AgentBase):
             allowed = self.allowed(observations)
             mask = () if allowed is None else (self.to_tensor(allowed),)
             before = () if hidden_state is None else (self.to_tensor(hidden_state),)
-            chosen = self.policy.act(self.observe(observations), *before, self.generator, deterministic, *mask)
-        actions, log_p, *states = (tensor.numpy(force=True) for tensor in chosen)
-        choice = {"actions": actions, "artifacts": {"action_log_p": log_p}}
-        return choice | {"hidden_state": states[0]} if states else choice
+            act = self.policy.act_and_value if self.value_key else self.policy.act
+            chosen = act(self.observe(observations), *before, self.generator, deterministic, *mask)
+        actions, log_p, *others = (tensor.numpy(force=True) for tensor in chosen)
+        choice: dict[str, Any] = {"actions": actions, "artifacts": {"action_log_p": log_p}}
+        if self.value_key:
+            choice["artifacts"]["value"] = others[0]
+        elif others:
+            choice["hidden_state"] = others[0]
+        return choice
 
     def update(self) -> dict[str, float]:
         """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""
@@ -327,7 +341,8 @@ class PPO(AgentBase):
         def rows_of(key: str) -> np.ndarray:
             return chunk[key].reshape(-1, *chunk[key].shape[2:])
 
-        observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
+        seen = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
+        observations = interleave_images(seen)
         actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
         allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None
@@ -336,7 +351,14 @@ class PPO(AgentBase):
             masks = chunk["/masks"][..., 0].copy()
             masks[:, -1] = False  # no step was taken there yet
             data = data._replace(states=states[0], masks=self.to_tensor(masks.reshape(-1)))
-        return data._replace(values=self._values(data, len(chunk["/masks"])).clone())
+        if self.value_key is None:
+            return data._replace(values=self._values(data, len(chunk["/masks"])).clone())
+        values = self.to_tensor(chunk[self.value_key])
+        num_workers, length = values.shape
+        with torch.inference_mode():  # no action has been chosen yet for the last rows
+            last = torch.arange(1, num_workers + 1, device=self.device) * length - 1
+            values[:, -1] = self.policy.value(take_rows(observations, last))
+        return data._replace(values=values.flatten())
 
     @torch.inference_mode()
     def _values(self, data: Trajectories, num_workers: int) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.functional import relu
 
 from digideep.policy.distributions import orthogonal_linear
 from digideep.policy.networks import check_layers, multilayer_perceptron
-from digideep.policy.observations import Flatten, Observations, ObservationSpace, is_image
+from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave, is_image
 from digideep.utility.checks import require, require_int
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
@@ -97,7 +97,7 @@ class ImageEncoder(Encoder):
         if self.is_stack:
             images = images.flatten(1, 2)
         # 1,320 instead of 1,110 images/s forward and backward through NatureCNN, in fp32 on one core.
-        return images.to(self.dtype, memory_format=torch.channels_last)
+        return interleave(images).to(self.dtype)
 
     def features(self, planes: Tensor) -> Tensor:
         """Args: planes: from `planes`. Returns: (B, out_features)."""

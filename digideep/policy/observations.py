@@ -20,6 +20,26 @@ def take_rows(observations: Observations, rows: Tensor) -> Observations:
     return {path: each[rows] for path, each in observations.items()}
 
 
+def interleave(images: Tensor) -> Tensor:
+    """Images (B, C, H, W) as convolutions read them. Returns: the same values and shape, laid out (B, H, W, C)."""
+    if images.is_contiguous(memory_format=torch.channels_last):
+        return images
+    # A third of the time that `contiguous` takes with bytes.
+    return torch.stack(images.unbind(1), -1).movedim(-1, 1)
+
+
+def interleave_images(observations: Observations) -> Observations:
+    """Lay out the images of many rows at once, of which minibatches are taken later. Returns: the same values."""
+    if isinstance(observations, Tensor):
+        return observations
+    return {path: interleave(each) if _is_planes(each) else each for path, each in observations.items()}
+
+
+def _is_planes(observations: Tensor) -> bool:
+    """Whether they are images (B, C, H, W): of a space with three dimensions, whose smaller end is the first."""
+    return observations.dim() == 4 and observations.shape[1] < observations.shape[3]
+
+
 def is_image(space: gym.Space) -> bool:
     """Whether a space holds images: a Box of bytes with two to four dimensions, or of floats with three.
 

@@ -68,7 +68,24 @@ class StochasticPolicy(PolicyBase):
         Returns:
             Actions, int64 (B,) or (B, A) or float32 (B, A), and their log-probabilities, float32 (B,).
         """
-        distribution = self.head(self.actor(encode(self.encoder, observations)), allowed)
+        return self._choose(encode(self.encoder, observations), generator, deterministic, allowed)
+
+    def act_and_value(
+        self,
+        observations: Observations,
+        generator: torch.Generator,
+        deterministic: bool,
+        allowed: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `act`, and what `value` says, float32 (B,): almost for nothing where both share an encoder."""
+        features = encode(self.encoder, observations)
+        chosen = self._choose(features, generator, deterministic, allowed)
+        return *chosen, self.critic(features).squeeze(-1)
+
+    def _choose(
+        self, features: Tensor, generator: torch.Generator, deterministic: bool, allowed: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        distribution = self.head(self.actor(features), allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions)
 

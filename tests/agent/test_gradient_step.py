@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import Adam, GradientStep, compiled, flatten_parameters
+from digideep.agent.gradient_step import Adam, GradientStep, compiled, flatten_parameters, pays_to_compile
 from digideep.utility.errors import UsageError
 
 
@@ -86,6 +86,11 @@ def test_compiling_is_chosen_when_the_planned_steps_repay_it():
     assert plans == [False, True]
     with pytest.raises(UsageError, match="compile must be one of auto, on, off, got 'yes'"):
         GradientStep(make_module(), loss, Adam(), compile="yes")
+
+
+def test_a_large_network_repays_compiling_after_fewer_steps():
+    plans = [pays_to_compile("auto", 20_000, torch.device("cpu"), number) for number in (10_000, 1_700_000)]
+    assert plans == [False, True]
 
 
 def test_a_restored_step_goes_on_exactly():

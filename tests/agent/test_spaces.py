@@ -96,6 +96,15 @@ def test_ppo_sees_and_chooses_from_every_space_and_its_first_ratio_is_one(kind):
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
 
 
+def test_behind_a_shared_encoder_ppo_knows_the_values_from_acting():
+    agent, chunk = practise(2, "Senses-v0", lambda *a: ppo_of_everything(*a, lr=0.0))
+    data = agent._tensors(agent.sampler(agent.memory, agent.sampler_info))
+    noted = torch.from_numpy(chunk["/agents/agent/artifacts/value"])[:, :-1]  # nobody acts on the last row
+    assert torch.equal(data.values.view(2, 17)[:, :-1], noted)
+    torch.testing.assert_close(data.values, agent._values(data, 2), atol=1e-5, rtol=1e-5)
+    assert data.values.std() > 0
+
+
 @pytest.mark.parametrize("cls", [SAC, TD3, DDPG])
 def test_continuous_methods_see_goals_and_images_too(cls):
     def make(info, memory):
