@@ -23,21 +23,22 @@ cpanel = session_panel() | {
     "num_workers": 16,
     "n_steps": 125,  # five episodes
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
-    # lr, epochs and entropy near those of Yu et al. 2022, arXiv:2103.01955, for these games; smaller minibatches
+    # Epochs, lambda, clip, lr, eps and entropy of the scripts of Yu et al. 2022, arXiv:2103.01955, for simple_spread
     "n_update": 10,
-    "num_mini_batches": 4,
-    "gamma": 0.99,
+    "num_mini_batches": 4,  # chosen here, theirs is 1: they have 20 million frames
+    "gamma": 0.95,  # of Lowe et al. 2017, arXiv:1706.02275, for these games; with theirs, 0.99, seeds unlearned here
     "tau": 0.95,  # lambda of the advantage estimate
     "clip_param": 0.2,
-    "lr": 7e-4,  # falls to 0 over the run
+    "lr": 7e-4,  # falls to 0 over the run, theirs stays
     "eps": 1e-5,  # of Adam
-    "value_loss_coef": 0.5,
+    "value_loss_coef": 0.5,  # from here on as in params/ppo_classic.py
     "entropy_coef": 0.01,
     "max_grad_norm": 0.5,
     "use_clipped_value_loss": False,
     "normalize_advantages": True,
     "recompute_advantages": True,
     "actor_feature_size": 64,
+    "use_action_mask": False,  # choose only what each player's action_mask allows
 }
 
 
@@ -46,6 +47,8 @@ def gen_params(cpanel):
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     agent = describe(
         PPO,
+        observation_path=cpanel["observation_path"],
+        use_action_mask=cpanel["use_action_mask"],
         policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
         sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],

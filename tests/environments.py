@@ -107,6 +107,62 @@ class Forgetful(Noise):
         return super().reset(seed=None)
 
 
+class Leftover(Counter):
+    """Counter that counts on through all episodes."""
+
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        before = self.steps
+        _, info = super().reset(seed=seed)
+        self.steps = before
+        return self._observation(), info
+
+
+class Dial(Counter):
+    """Counter whose action is a number between -2 and 2: an array without dimensions."""
+
+    action_space = Box(-2, 2, (), np.float32)
+
+    def step(self, action):
+        assert isinstance(action, np.ndarray), action
+        return super().step(action)
+
+
+class Odd(Counter):
+    """Counter that does not keep to gymnasium's API.
+
+    Args:
+        how: "reset" or "step" raises; "old" is gym's API of before; "reward" is an array; "float64", not float32;
+            "key", one is missing.
+    """
+
+    def __init__(self, how: str):
+        super().__init__(length=5)
+        self.how = how
+        line = Box(-9, 9, (1,), np.float32)
+        if how in ("float64", "key"):
+            self.observation_space = line if how == "float64" else Dict({"a": line, "b": line})
+
+    def reset(self, *, seed=None, options=None):
+        if self.how == "reset":
+            raise RuntimeError("no reset\nfor you")
+        observation, info = super().reset(seed=seed)
+        if self.how == "key":
+            return {"a": observation.astype(np.float32)}, info
+        return observation if self.how == "old" else (observation, info)
+
+    def step(self, action):
+        if self.how == "step":
+            raise RuntimeError("no step")
+        observation, reward, *rest = super().step(action)
+        return observation, np.array([reward]) if self.how == "reward" else reward, *rest
+
+
+class Spaceless(gym.Env):
+    """Says neither what is seen nor what is done."""
+
+
 class Liar(Counter):
     """Counter that declares another space than it keeps to."""
 
@@ -162,6 +218,10 @@ for _class, _limit in (
     (Trouble, None),
     (Noise, 30),
     (Forgetful, 30),
+    (Leftover, 30),
+    (Dial, 9),
+    (Odd, None),
+    (Spaceless, None),
     (Liar, 30),
     (Nested, 5),
     (Recall, None),

@@ -23,7 +23,8 @@ def gen_params(cpanel):
     tree = ppo_mpe.gen_params(cpanel)
     dqn = describe(
         DQN, policy=describe(ActionValues, hidden_sizes=[16]), target_update_interval=20, lr=1e-3, epsilon=0.2,
-        gamma=0.9, sampler=describe(Replay, batch_size=8, learning_starts=32, gradient_steps_per_frame=0.25),
+        gamma=0.9, observation_path=None, use_action_mask=cpanel["use_action_mask"],
+        sampler=describe(Replay, batch_size=8, learning_starts=32, gradient_steps_per_frame=0.25),
     )  # fmt: skip
     normalizers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
     ppo = {**tree["agents"]["y"], "observation_path": "/line"}

@@ -102,5 +102,53 @@ class Meeting(ParallelEnv):
         pass
 
 
+class Turnstile(Meeting):
+    """Meeting where each player may only do one thing at a time, and must: 0 and 1 in turn, the second the opposite.
+
+    Args:
+        place: "info" or "observation", where the action mask is found; the others' infos have it from the first step.
+        is_off: the second player sees what lies outside of its space.
+    """
+
+    def __init__(self, place="info", is_off=False):
+        super().__init__(rounds=4)
+        self.place, self.is_off, self.choices = place, is_off, Discrete(2)
+        line, mask = Box(0, 1, (2,), np.float32), Box(0, 1, (2,), np.int8)
+        self.space = Dict({"line": line, "action_mask": mask}) if place == "observation" else line
+
+    def observation_space(self, agent):
+        return self.space
+
+    def action_space(self, agent):
+        return self.choices
+
+    def _mask(self, agent):
+        return np.roll(np.array([1, 0], np.int8), self.steps + (agent == "second"))
+
+    def _observe(self):
+        lines = {a: np.full(2, 2.0 if self.is_off and a == "second" else 0.5, np.float32) for a in self.possible_agents}
+        if self.place == "info":
+            return lines
+        return {agent: {"line": line, "action_mask": self._mask(agent)} for agent, line in lines.items()}
+
+    def _infos(self):
+        masks = {
+            agent: {"action_mask": self._mask(agent)} if self.place == "info" else {} for agent in self.possible_agents
+        }
+        masks["first"]["steps"] = self.steps
+        return masks
+
+    def reset(self, seed=None, options=None):
+        observations, _ = super().reset(seed, options)
+        return observations, self._infos()
+
+    def step(self, actions):
+        for agent, action in actions.items():
+            if not self._mask(agent)[action]:
+                raise RuntimeError(f"{action} is forbidden to {agent} at step {self.steps}")
+        return *super().step(actions)[:4], self._infos()
+
+
+register_parallel("tests/turnstile", Turnstile)
 register_parallel("tests/roster", Roster)
 register_parallel("tests/meeting", Meeting)

@@ -74,13 +74,17 @@ class Forbidding(gym.Env):
         actions: "discrete" or "many".
         length: of an episode; it ends with a truncation at odd and a termination at even lengths.
         stuck: forbid everything at this step.
+        place: "info" or "observation", where the mask is found.
     """
 
     observation_space = Box(0, 1, (4,), np.float32)
 
-    def __init__(self, actions: str = "discrete", length: int = 5, stuck: int | None = None):
+    def __init__(self, actions: str = "discrete", length: int = 5, stuck: int | None = None, place: str = "info"):
         self.action_space = Discrete(4, start=10) if actions == "discrete" else MultiDiscrete([2, 3])
-        self.length, self.stuck = length, stuck
+        self.length, self.stuck, self.place = length, stuck, place
+        if place == "observation":
+            mask = Box(0, 1, (4 if actions == "discrete" else 5,), np.int8)
+            self.observation_space = Dict({"clock": Forbidding.observation_space, "action_mask": mask})
 
     def _moment(self):
         mask = np.zeros(4 if isinstance(self.action_space, Discrete) else 5, np.int8)
@@ -91,7 +95,10 @@ class Forbidding(gym.Env):
                 mask[2:] = 1
                 mask[[self.steps % 2, 2 + self.steps % 3]] = [1, 0]
         self.mask = mask
-        return np.eye(4, dtype=np.float32)[self.steps % 4], {"action_mask": mask, "steps": self.steps}
+        clock = np.eye(4, dtype=np.float32)[self.steps % 4]
+        if self.place == "observation":
+            return {"clock": clock, "action_mask": mask}, {"steps": self.steps}
+        return clock, {"action_mask": mask, "steps": self.steps}
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

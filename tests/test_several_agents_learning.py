@@ -25,6 +25,7 @@ def test_two_players_agree_where_to_meet(tmp_path, players, is_alike):
 
 @pytest.mark.learning
 @pytest.mark.timeout(3600)
-def test_three_players_spread_over_the_landmarks_within_500_000_frames(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_three_players_spread_over_the_landmarks_within_500_000_frames(tmp_path, seed):
     # At random -81, without a move -76; -25 with a landmark assigned to each and the shortest way there.
-    assert final_return(tmp_path, MPE) >= -60
+    assert final_return(tmp_path, MPE, seed=seed, compile="off", test_activate=False) >= -55

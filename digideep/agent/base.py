@@ -174,7 +174,8 @@ class AgentBase(Component):
             raise UsageError(f"use_action_mask needs Discrete or MultiDiscrete actions, got {self.action_space}.")
         if "/action_mask" not in infos:
             raise UsageError(
-                "use_action_mask needs info['action_mask'] of the environment: add action_mask to its info_keys."
+                f"use_action_mask of agent '{self.name}' needs info['action_mask'] of the environment, which it does "
+                "not give, or which its info_keys lack."
             )
 
     @property

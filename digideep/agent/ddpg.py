@@ -112,7 +112,7 @@ class DDPG(OffPolicyAgent):
         self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
-        self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
+        self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     @torch.inference_mode()
     def action_generator(

@@ -120,7 +120,7 @@ class DQN(OffPolicyAgent):
         self.lr = as_schedule(lr)
         planned_steps = int(planned_frames * self.sampler.ratio)
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
-        self._learn = compiled(self.learn_once) if is_compiled else self.learn_once
+        self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     def action_generator(
         self,

@@ -3,10 +3,12 @@
 Each check runs the environment itself, under seeds and random actions, and says in words what it saw.
 """
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -19,12 +21,15 @@ from digideep.environment.make_environment import (
     inspect_environment,
     make_environment,
 )
-from digideep.environment.spaces import ActionEdge, observation_reader, sample_actions
-from digideep.environment.workers import VectorEnvironment, WorkerPlan
+from digideep.environment.multi_agent import ParallelAdapter
+from digideep.environment.random_actions import random_chooser
+from digideep.environment.rows import Rows
+from digideep.environment.spaces import observation_reader
+from digideep.environment.workers import Batch, VectorEnvironment, WorkerPlan
 from digideep.utility.seeding import make_generator
 
 _TIMEOUT_S = 300.0
-_FOR_RESUME = ("seeding", "re-living here", "re-living elsewhere")
+_FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewhere")
 
 
 class Verdict(NamedTuple):
@@ -67,14 +72,13 @@ class Recording:
 def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -> Recording:
     """Run an environment. Args: environment: also a used one. info: of it. seed: of reset and actions."""
     recording = Recording()
-    generator, edge = make_generator(seed, "check"), ActionEdge(info.action_space)
+    choose = random_chooser(environment, info, make_generator(seed, "check"))
     readers = {path: observation_reader(environment.observation_space, path) for path in info.observation_spaces}
 
     def note(observation: Any) -> None:
-        if len(recording.complaints) < 3 and not environment.observation_space.contains(observation):
+        if len(recording.complaints) < 3 and (strayed := _outside(environment, observation)):
             recording.complaints.append(
-                f"the observation after {len(recording.rewards)} steps lies outside of its space, in bounds, shape or "
-                "dtype"
+                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds, shape or dtype"
             )
         arrays = {path: np.array(read(observation)) for path, read in readers.items()}
         for path, array in arrays.items():
@@ -82,15 +86,16 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
                 recording.complaints.append(f"observation {path} is not finite after {len(recording.rewards)} steps")
         recording.observations.append(arrays)
 
-    note(environment.reset(seed=seed)[0])
+    observation, given = environment.reset(seed=seed)
+    note(observation)
     for _ in range(steps):
-        action = edge(sample_actions(info.agent_action_space, generator, 1))[0]
-        observation, given, terminated, truncated, _ = environment.step(action)
-        reward: Any = given
-        if not np.isscalar(reward) and np.shape(reward) != ():
+        observation, earned, terminated, truncated, given = environment.step(choose(given))
+        reward: Any = earned
+        if reward is None or np.shape(reward) != ():
             recording.complaints.append(
-                f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number"
+                f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number: its run would stop"
             )
+            reward = 0.0 if reward is None else np.sum(reward)
         if not all(isinstance(end, (bool, np.bool_)) for end in (terminated, truncated)):
             recording.complaints.append(f"ends are {type(terminated).__name__}, {type(truncated).__name__}, not bool")
         recording.rewards.append(float(reward))
@@ -101,6 +106,25 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
     return recording
 
 
+def _outside(environment: gym.Env, observation: Any) -> str | None:
+    """What lies outside of its space; None if all is well."""
+    inner = environment.unwrapped
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Casting input x to numpy array")  # a number where an array () is expected
+        if not isinstance(inner, ParallelAdapter):
+            space = environment.observation_space
+            given = np.asarray(observation) if isinstance(space, gym.spaces.Box) else None
+            form = (
+                ""
+                if given is None
+                else f" ({given.dtype}{list(given.shape)}, declared {space.dtype}{list(space.shape or ())})"
+            )
+            return None if space.contains(observation) else f"the observation{form}"
+        game, seen = inner.environment, inner.newest[0]
+        strayed = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
+    return f"the observation of player {', '.join(strayed)}" if strayed else None
+
+
 class _Trial:
     """An environment under examination: made once, and recorded once as the measure for the rest."""
 
@@ -108,7 +132,10 @@ class _Trial:
         self.spec, self.seed, self.steps = spec, seed, steps
         self.info = inspect_environment(spec)
         self.environment = make_environment(spec)
-        self.first = record(self.environment, self.info, seed, steps)
+
+    @cached_property
+    def first(self) -> Recording:
+        return record(self.environment, self.info, self.seed, self.steps)
 
     def again(self, seed: int | None = None) -> Recording:
         return record(self.environment, self.info, self.seed if seed is None else seed, self.steps)
@@ -117,12 +144,34 @@ class _Trial:
 def _gymnasium(trial: _Trial) -> tuple[bool | None, str]:
     """gymnasium's own checker on the bare environment."""
     environment = make_environment(trial.spec).unwrapped
-    with warnings.catch_warnings(record=True) as caught:
+    return _ask(lambda: check_env(environment, skip_render_check=True, skip_close_check=True), environment)
+
+
+def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
+    """PettingZoo's own test of the bare environment."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its own, at the import
+        from pettingzoo.test import parallel_api_test
+
+    adapter = make_environment(trial.spec).unwrapped
+    assert isinstance(adapter, ParallelAdapter)
+    adapter.reset(seed=trial.seed)
+    if any("action_mask" in (info or {}) for info in adapter.newest[1].values()):
+        adapter.close()
+        return None, "not asked: it knows nothing of action masks in infos, and takes any action"
+    for player in adapter.environment.possible_agents:
+        adapter.environment.action_space(player).seed(trial.seed)
+    return _ask(lambda: parallel_api_test(adapter.environment, num_cycles=trial.steps), adapter)
+
+
+def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None, str]:
+    """Let somebody else's checker run, and close the environment. Returns: what it raised, or its warnings."""
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(None):
         warnings.simplefilter("always")
         try:
-            check_env(environment, skip_render_check=True, skip_close_check=True)
+            checker()
         except Exception as err:  # it asserts, and environments raise what they like
-            return False, " ".join(f"{type(err).__name__}: {err}".split())
+            return False, _in_words(err)
         finally:
             environment.close()
     remarks = {" ".join(str(w.message).replace("\x1b[33mWARN: ", "").replace("\x1b[0m", "").split()) for w in caught}
@@ -134,8 +183,14 @@ def _spaces(trial: _Trial) -> tuple[bool | None, str]:
     """Observations, rewards and ends are what the environment declares."""
     if trial.first.complaints:
         return False, "; ".join(dict.fromkeys(trial.first.complaints))
-    shapes = [f"{path} {space.dtype}{list(space.shape or ())}" for path, space in trial.info.observation_spaces.items()]
-    return True, f"{len(trial.first.rewards)} steps as declared: {', '.join(shapes)}; actions {trial.info.action_space}"
+    seen = "; ".join(_declared(info, name) for name, info in (trial.info.agents or {"": trial.info}).items())
+    return True, f"{len(trial.first.rewards)} steps as declared: {seen}"
+
+
+def _declared(info: EnvironmentInfo, name: str) -> str:
+    """What somebody sees and does, in words."""
+    shapes = [f"{path} {space.dtype}{list(space.shape or ())}" for path, space in info.observation_spaces.items()]
+    return f"{f'{name} sees ' if name else ''}{', '.join(shapes)}; actions {info.action_space}"
 
 
 def _seeding(trial: _Trial) -> tuple[bool | None, str]:
@@ -168,14 +223,15 @@ def _here(trial: _Trial) -> tuple[bool | None, str]:
 def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
     """An episode can be re-lived in another process, in the way that a resumed run does it."""
     plan = WorkerPlan(trial.spec, trial.seed, "check")
-    here = VectorEnvironment(plan, trial.info, 1, 0, _TIMEOUT_S)
+    here = Batch(plan, range(1), Rows(trial.info, 1, np.zeros))
+    (worker,) = here.workers
     try:
         here.reset()
-        generator, edge = make_generator(trial.seed, "check"), ActionEdge(trial.info.action_space)
+        choose = random_chooser(worker.environment, trial.info, make_generator(trial.seed, "check"))
         for _ in range(trial.steps):
-            here.send(here.rows, edge(sample_actions(trial.info.agent_action_space, generator, 1)))
-            here.receive(here.rows)
-            if here.rows.ended.any():
+            here.rows.actions[0] = choose(worker.info)
+            here.step()
+            if worker.is_ended:
                 break
         state = here.state_dict()
     finally:
@@ -205,8 +261,8 @@ def _ends(trial: _Trial) -> tuple[bool | None, str]:
     return True, f"no end within {steps} steps; its time limit is {limit}"
 
 
-_POINTS: dict[str, Callable[[_Trial], tuple[bool | None, str]]] = {
-    "gymnasium's checker": _gymnasium,
+_Point = Callable[[_Trial], tuple[bool | None, str]]
+_POINTS: dict[str, _Point] = {
     "spaces and types": _spaces,
     "seeding": _seeding,
     "re-living here": _here,
@@ -227,16 +283,28 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
         UsageError: if it cannot be made or its spaces are not supported.
     """
     trial = _Trial(spec, seed, steps)
+    theirs: dict[str, _Point] = (
+        {"PettingZoo's test": _pettingzoo} if trial.info.agents else {"gymnasium's checker": _gymnasium}
+    )
     verdicts = []
     try:
-        for point, examine in _POINTS.items():
+        try:
+            points = theirs | (_POINTS if trial.first else {})
+        except Exception as err:  # an environment may raise anything
+            points = theirs
+            verdicts.append(Verdict("first episode", False, _in_words(err)))
+        for point, examine in points.items():
             try:
                 verdicts.append(Verdict(point, *examine(trial)))
-            except Exception as err:  # an environment may raise anything
-                verdicts.append(Verdict(point, False, " ".join(f"{type(err).__name__}: {err}".split())))
+            except Exception as err:
+                verdicts.append(Verdict(point, False, _in_words(err)))
     finally:
         trial.environment.close()
     return verdicts
+
+
+def _in_words(err: Exception) -> str:
+    return " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
@@ -245,19 +313,20 @@ def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
 
 
 def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, steps: int = 5) -> bool | None:
-    """A quick look whether two environments under one seed do the same. Returns: None if they raise."""
+    """A quick look whether one seed leads to the same: in two environments, and in a used one. None if they raise."""
     recordings = []
     try:
-        for _ in range(2):
+        for times in (1, 2):
             environment = make_environment(spec)
             try:
-                recordings.append(record(environment, info, seed, steps))
+                recordings += [record(environment, info, seed, steps) for _ in range(times)]
             finally:
                 environment.close()
     except Exception as err:  # the run itself will say so, with worker and step
         logging.getLogger("digideep").debug("The environment could not be tried: %s: %s", type(err).__name__, err)
         return None
-    return recordings[0].difference(recordings[1]) is None
+    first, *others = recordings
+    return all(first.difference(other) is None for other in others)
 
 
 def report_abilities(

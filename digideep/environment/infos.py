@@ -1,6 +1,9 @@
-"""What is taken from the info of an environment: the keys that are asked for, as arrays of one shape and dtype each."""
+"""What is taken from the info of an environment: the keys that are asked for, as arrays of one shape and dtype each.
 
-from collections.abc import Mapping
+An action mask may also stand in the observation, a Dict, as in PettingZoo's games; if it is asked for, it is moved.
+"""
+
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -10,6 +13,42 @@ from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
 Templates = dict[str, np.ndarray]
+ACTION_MASK = "action_mask"
+
+
+def sees_action_mask(space: gym.Space) -> bool:
+    """Whether observations hold an action mask beside what there is to see."""
+    return isinstance(space, gym.spaces.Dict) and ACTION_MASK in space.spaces
+
+
+def without_action_mask(space: gym.Space) -> gym.Space:
+    """A space of observations without their action mask, if they hold one."""
+    if not isinstance(space, gym.spaces.Dict):
+        return space
+    return gym.spaces.Dict({key: part for key, part in space.spaces.items() if key != ACTION_MASK})
+
+
+class ActionMaskToInfo(gym.Wrapper):
+    """Moves the action mask from the observation to the info."""
+
+    def __init__(self, environment: gym.Env):
+        super().__init__(environment)
+        self.observation_space = without_action_mask(environment.observation_space)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        return self._move(*self.env.reset(seed=seed, options=options))
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, info = self._move(observation, info)
+        return observation, reward, terminated, truncated, info
+
+    @staticmethod
+    def _move(observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        rest = {key: part for key, part in observation.items() if key != ACTION_MASK}
+        return rest, {**info, ACTION_MASK: observation[ACTION_MASK]}
 
 
 def find_info(info: Mapping[str, Any], key: str) -> Any:
@@ -36,8 +75,6 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
     """
     if not keys:
         return {}
-    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) and key.strip("/") for key in keys):
-        raise UsageError(f"info_keys must be a list of names, got {keys!r}.")
     _, info = environment.reset(seed=0)
     if any(find_info(info, key) is None for key in keys):
         environment.action_space.seed(0)
@@ -45,13 +82,30 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
         is_masked = mask is not None and isinstance(environment.action_space, gym.spaces.Discrete)
         action = environment.action_space.sample(np.asarray(mask, np.int8)) if is_masked else None
         info = {**environment.step(environment.action_space.sample() if action is None else action)[4], **info}
-    return {f"/{key}": _template(key, info) for key in keys}
+    for key in keys:
+        if find_info(info, key) is None:
+            raise UsageError(missing_info("the environment's", key, info))
+    return {f"/{key}": info_template(key, find_info(info, key)) for key in keys}
 
 
-def _template(key: str, info: Mapping[str, Any]) -> np.ndarray:
-    value = find_info(info, key)
-    if value is None:
-        raise UsageError(f"info_keys: the environment's info has no '{key}'. {did_you_mean(key, info)}")
+def missing_info(whose: str, key: str, known: Collection[str]) -> str:
+    """What to say where an info does not have a key. Args: known: keys that it has."""
+    why = ", which use_action_mask needs" if key == ACTION_MASK else ""
+    return f"info_keys: {whose} info has no '{key}'{why}. {did_you_mean(key, known) if known else 'It is empty.'}"
+
+
+def check_info_keys(keys: Any) -> None:
+    """Raises: UsageError: if they are no list of names."""
+    if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) and key.strip("/") for key in keys):
+        raise UsageError(f"info_keys must be a list of names, got {keys!r}.")
+
+
+def info_template(key: str, value: Any) -> np.ndarray:
+    """Zeros in the shape and dtype of an info. float64 is narrowed to float32.
+
+    Raises:
+        UsageError: if it is no number, boolean or array of them.
+    """
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise UsageError(f"info_keys: '{key}' is {value!r}. Expected a number, a boolean or an array of them.")

@@ -12,8 +12,14 @@ import numpy as np
 
 from digideep.environment.atari import Atari, register_games
 from digideep.environment.families import provide
-from digideep.environment.infos import info_templates
-from digideep.environment.multi_agent import ParallelAdapter, make_parallel
+from digideep.environment.infos import (
+    ACTION_MASK,
+    ActionMaskToInfo,
+    check_info_keys,
+    info_templates,
+    sees_action_mask,
+)
+from digideep.environment.multi_agent import ParallelAdapter, is_parallel, make_parallel
 from digideep.environment.registration import register_user_environments
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
 from digideep.environment.wrappers import wrap
@@ -35,7 +41,8 @@ class EnvironmentSpec(Component):
         from_params: arguments of gymnasium's `register`, which registers it: `id`, `entry_point` and what else there is
             to say. The entry point is a subclass of `gymnasium.Env`.
         observation_key: path of an observation that is neither Dict nor Tuple.
-        info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`.
+        info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`. "action_mask" is also
+            taken out of observations that hold one.
         norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
         players: for an environment with several: agent -> names or patterns of the players that it plays; None where
@@ -61,6 +68,7 @@ class EnvironmentSpec(Component):
 
     def __post_init__(self) -> None:
         require_int("steps_per_seed", self.steps_per_seed, 0)
+        check_info_keys(self.info_keys)
         if self.players is not None and (self.norm_wrappers or self.atari is not None):
             raise UsageError("norm_wrappers and atari are for one agent: they know nothing of players. Leave them out.")
 
@@ -164,6 +172,8 @@ def make_environment(
         kwargs["render_mode"] = render_mode
     if spec.players is not None:
         return _record(_make_adapter(spec, render_mode), video_dir)
+    if name not in gym.registry and is_parallel(name):
+        raise UsageError(f"'{name}' has several players: say in 'players' who plays them, as params/ppo_mpe.py does.")
     if name not in gym.registry:
         raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
     try:
@@ -175,6 +185,8 @@ def make_environment(
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
     if family is not None:
         environment = family.finish(environment)
+    if ACTION_MASK in spec.info_keys and sees_action_mask(environment.observation_space):
+        environment = ActionMaskToInfo(environment)
     environment = _record(environment, video_dir)
     # Around the recorder, so that a video shows a game and not a life.
     return wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
@@ -182,7 +194,9 @@ def make_environment(
 
 def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
     environment = make_parallel(spec.name, spec.kwargs, render_mode)
-    return ParallelAdapter(environment, spec.players or {}, spec.observation_key, spec.max_episode_steps, render_mode)
+    return ParallelAdapter(
+        environment, spec.players or {}, spec.observation_key, spec.max_episode_steps, render_mode, spec.info_keys
+    )
 
 
 def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
@@ -232,6 +246,9 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     try:
         if isinstance(environment, ParallelAdapter):
             return _inspect_adapter(environment, spec.observation_key)
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(environment, name, None), gym.Space):
+                raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
         return EnvironmentInfo(
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
@@ -247,13 +264,20 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
     """What the workers see of an environment with several players, and under `agents` what each agent sees."""
     limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
+    infos = environment.info_templates()
     agents = {
         name: EnvironmentInfo(
             observation_spaces(seat.observation_space, key), seat.action_space, agent_action_space(seat.action_space),
-            limit, modes, players=seat.players,
+            limit, modes, infos[name], players=seat.players,
         )
         for name, seat in environment.seats.items()
     }  # fmt: skip
+    of_workers = {
+        f"/{name}{path}": np.stack([zeros] * len(agent.players))
+        for name, agent in agents.items()
+        for path, zeros in agent.infos.items()
+    }
     return EnvironmentInfo(
-        environment.flat_spaces, environment.action_space, environment.action_space, limit, modes, agents=agents
-    )
+        environment.flat_spaces, environment.action_space, environment.action_space, limit, modes, of_workers,
+        agents=agents,
+    )  # fmt: skip

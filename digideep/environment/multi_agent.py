@@ -6,16 +6,32 @@ share its parameters.
 """
 
 import importlib
+import pkgutil
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.spaces import observation_reader, observation_spaces
+from digideep.environment.infos import (
+    ACTION_MASK,
+    Templates,
+    find_info,
+    info_template,
+    missing_info,
+    without_action_mask,
+)
+from digideep.environment.spaces import (
+    ActionEdge,
+    agent_action_space,
+    mask_size,
+    observation_reader,
+    observation_spaces,
+    sample_actions,
+)
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -33,6 +49,11 @@ def register_parallel(name: str, make: Callable[..., Any]) -> None:
         make: from keyword arguments, `render_mode` among them, to a PettingZoo `ParallelEnv`.
     """
     _registered[name] = make
+
+
+def is_parallel(name: str) -> bool:
+    """Whether a name is one of an environment with PettingZoo's parallel API, as far as the name tells."""
+    return name in _registered or _NAME.fullmatch(name) is not None
 
 
 def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None) -> Any:
@@ -62,6 +83,27 @@ def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None)
             raise UsageError(f"Environment '{name}' cannot be made with {dict(kwargs)}: {reason}") from err
 
 
+def parallel_names() -> list[str]:
+    """Names of the environments that there are: what was registered, and those of the packages, if they are here.
+
+    Raises:
+        ImportError: if they are not.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        import mpe2
+        import pettingzoo
+    names = [
+        f"mpe2/{module.name}" for module in pkgutil.iter_modules(mpe2.__path__) if re.search(r"_v\d+$", module.name)
+    ]
+    return [*_registered, *names, *_named_ids(pettingzoo)]
+
+
+def _named_ids(package: Any) -> dict[str, str]:
+    """PettingZoo's parallel environments: name -> the id in its registry, which it has since 1.27."""
+    return {f"pettingzoo/{id.replace('-v', '_v')}": id for id in getattr(package, "parallel_registry", ())}
+
+
 def _find(name: str) -> Callable[..., Any]:
     match = _NAME.fullmatch(name)
     if match is None:
@@ -71,7 +113,7 @@ def _find(name: str) -> Callable[..., Any]:
         )
     package = importlib.import_module(match[1])
     if hasattr(package, "parallel_registry"):  # of PettingZoo 1.27: it asks for the registry instead of the module
-        known = {f"pettingzoo/{id.replace('-v', '_v')}": id for id in package.parallel_registry}
+        known = _named_ids(package)
         if name not in known:
             raise UsageError(
                 f"There is no parallel environment '{name}'; games of turns are not supported. "
@@ -180,7 +222,8 @@ class ParallelAdapter(gym.Env):
     The observation is a nested dictionary: for each agent what its players see and what has happened to them, one row
     a player. `/<agent>/observations/<path>`; `/masks`, False where the player has left or has not come yet; `/rewards`;
     `/terminations`; `/returns`, float64, of the episode so far. The reward is the sum over all players. The episode is
-    over when nobody is left. A player that has left keeps its last observation.
+    over when nobody is left. A player that has left keeps its last observation. The info holds `<agent>/<key>` for each
+    of `info_keys` that a player has, one row a player, zero for those who do not have it.
 
     Args:
         environment: a `ParallelEnv`.
@@ -188,6 +231,10 @@ class ParallelAdapter(gym.Env):
         key: path of an observation that is no Dict.
         max_episode_steps: time limit in steps, a truncation of all who are there; None for none.
         render_mode: that it was made with.
+        info_keys: what is kept of the players' infos. "action_mask" is also taken out of observations that hold one.
+
+    Attributes:
+        newest: observations and infos of the players, as the environment gave them last.
     """
 
     def __init__(
@@ -197,10 +244,16 @@ class ParallelAdapter(gym.Env):
         key: str,
         max_episode_steps: int | None,
         render_mode: str | None,
+        info_keys: Sequence[str] = (),
     ):
         self.environment, self.max_episode_steps, self.render_mode = environment, max_episode_steps, render_mode
-        self.metadata = dict(environment.metadata)
+        self.metadata, self.info_keys = dict(environment.metadata), list(info_keys)
         self.seats = assign_players(environment, players)
+        if ACTION_MASK in self.info_keys:
+            self.seats = {
+                agent: seat._replace(observation_space=without_action_mask(seat.observation_space))
+                for agent, seat in self.seats.items()
+            }
         self._ids = {str(player): player for player in environment.possible_agents}
         self._arrays = {agent: _SeatArrays(seat, key) for agent, seat in self.seats.items()}
         flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
@@ -216,12 +269,13 @@ class ParallelAdapter(gym.Env):
                 self._places[player] = seat.action_space, slice(start, start + size)
                 start += size
         self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
+        self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. All randomness comes from `seed`."""
         super().reset(seed=seed)
-        observations, _ = self.environment.reset(seed=seed, options=options)
-        self._steps = 0
+        observations, infos = self.environment.reset(seed=seed, options=options)
+        self.newest, self._steps = (observations, infos), 0
         present = set(self.environment.agents)
         for arrays in self._arrays.values():
             arrays.clear()
@@ -229,13 +283,13 @@ class ParallelAdapter(gym.Env):
                 if self._ids[name] in present:
                     arrays.read(index, observations[self._ids[name]])
                     arrays.masks[index] = True
-        return self._observation, {}
+        return self._observation, self._infos()
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
         chosen = {player: self._take(str(player), action) for player in self.environment.agents}
-        observations, rewards, terminations, truncations, _ = self.environment.step(chosen)
-        self._steps += 1
+        observations, rewards, terminations, truncations, infos = self.environment.step(chosen)
+        self.newest, self._steps = (observations, infos), self._steps + 1
         is_over = self.max_episode_steps is not None and self._steps >= self.max_episode_steps
         present, total, has_truncated = set(self.environment.agents), 0.0, False
         for arrays in self._arrays.values():
@@ -253,7 +307,70 @@ class ParallelAdapter(gym.Env):
                 total += reward
                 has_truncated |= was_there and not stays and not has_terminated
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
-        return self._observation, total, is_over and not has_truncated, is_over and has_truncated, {}
+        return self._observation, total, is_over and not has_truncated, is_over and has_truncated, self._infos()
+
+    def _infos(self) -> dict[str, np.ndarray]:
+        """What is kept of the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""
+        kept: dict[str, np.ndarray] = {}
+        for key in self.info_keys:
+            for agent, seat in self.seats.items():
+                values = [self._info(self._ids[name], key) for name in seat.players]
+                given = [np.asarray(value) for value in values if value is not None]
+                if len({array.shape for array in given}) > 1:
+                    shapes = ", ".join(str(array.shape) for array in given)
+                    raise ValueError(f"info['{key}'] of the players of agent '{agent}' has different shapes: {shapes}")
+                if given:
+                    kept[f"{agent}/{key}"] = np.stack([np.zeros_like(given[0]) if v is None else v for v in values])
+        return kept
+
+    def _info(self, player: Any, key: str) -> Any:
+        """What the newest info of a player says; None if nothing. An action mask may be in what it sees, too."""
+        observations, infos = self.newest
+        found, seen = find_info(infos.get(player) or {}, key), observations.get(player)
+        return seen.get(key) if found is None and key == ACTION_MASK and isinstance(seen, Mapping) else found
+
+    def info_templates(self) -> dict[str, Templates]:
+        """Learn the shapes of infos from a reset, and from a first step for those that are not there.
+
+        Returns:
+            By agent: zeros of what one player has, by path. An agent whose players have not got a key lacks it.
+
+        Raises:
+            UsageError: if nobody has a key, or it holds no numbers.
+        """
+        if not self.info_keys:
+            return {agent: {} for agent in self.seats}
+        _, found = self.reset(seed=0)
+        known = {name for info in self.newest[1].values() for name in info or {}}
+        if len(found) < len(self.seats) * len(self.info_keys):
+            found = {**self.step(self.sample(np.random.default_rng(0)))[4], **found}
+            known |= {name for info in self.newest[1].values() for name in info or {}}
+        for key in self.info_keys:
+            if not any(f"{agent}/{key}" in found for agent in self.seats):
+                raise UsageError(missing_info("the players'", key, known))
+        return {
+            agent: {
+                f"/{k}": info_template(k, found[f"{agent}/{k}"][0]) for k in self.info_keys if f"{agent}/{k}" in found
+            }
+            for agent in self.seats
+        }
+
+    def sample(self, generator: np.random.Generator) -> np.ndarray:
+        """Random actions of all players, among those that their action masks allow, as `step` takes them."""
+        vector: list[np.ndarray] = []
+        for seat in self.seats.values():
+            space = agent_action_space(seat.action_space)
+            allowed = self._allowed(seat, mask_size(space))
+            actions = sample_actions(space, generator, len(seat.players), allowed)
+            vector.append(np.asarray(ActionEdge(seat.action_space)(actions), np.float64).reshape(-1))
+        return np.concatenate(vector)
+
+    def _allowed(self, seat: Seat, size: int | None) -> np.ndarray | None:
+        """The newest action masks of an agent's players: bool (P, size), true for those who have none."""
+        if size is None:
+            return None
+        masks = [self._info(self._ids[name], ACTION_MASK) for name in seat.players]
+        return np.stack([np.ones(size, np.bool_) if np.shape(m) != (size,) else np.asarray(m) != 0 for m in masks])
 
     def _take(self, name: str, action: np.ndarray) -> Any:
         """A player's part of the vector, as its own space has it."""

@@ -8,7 +8,7 @@ from digideep.environment.explorer import Chunk, Episode, Explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.rows import Rows
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -40,6 +40,7 @@ class AgentSeat:
         self.masks = np.zeros(num_workers * self.num_players, np.bool_)
         self.observations: dict[str, np.ndarray] = {}
         self.edge = ActionEdge(info.action_space)
+        self.has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._size = int(np.prod(info.action_space.shape or ()))
         self.columns = slice(offset, offset + self._size * self.num_players)
 
@@ -47,9 +48,9 @@ class AgentSeat:
         """The agent's rows of some workers."""
         return slice(workers.start * self.num_players, workers.stop * self.num_players)
 
-    def _own(self, observations: dict[str, np.ndarray], path: str) -> np.ndarray:
+    def _own(self, arrays: dict[str, np.ndarray], path: str) -> np.ndarray:
         """What the workers have under a path of this agent: views (n, P, ...) -> (n * P, ...)."""
-        array = observations[f"/{self.name}{path}"]
+        array = arrays[f"/{self.name}{path}"]
         return array.reshape(-1, *array.shape[2:])
 
     def _seen(self, observations: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -83,11 +84,18 @@ class AgentSeat:
         entries = {"rewards": rewards, "terminations": terminations}
         return {f"/agents/{self.name}/{key}": array[:, None] for key, array in entries.items()}, moved
 
-    def before(self, workers: slice) -> Chunk:
-        """The agent's entries of the chunk's row that are known before an action is chosen."""
-        rows, own = self.rows(workers), f"/agents/{self.name}"
-        row = {f"{own}/observations{path}": array[rows] for path, array in self.observations.items()}
-        row[f"{own}/masks"] = self.masks[rows, None]
+    def seen(self, workers: slice, infos: dict[str, np.ndarray]) -> tuple[Chunk, Chunk]:
+        """What the agent's rows of some workers see, and what their infos say. Args: infos: of all workers."""
+        rows = self.rows(workers)
+        said = {path: self._own(infos, path)[rows] for path in self.info.infos}
+        return {path: array[rows] for path, array in self.observations.items()}, said
+
+    def before(self, workers: slice, infos: dict[str, np.ndarray]) -> Chunk:
+        """The agent's entries of the chunk's row that are known before an action is chosen. Args: as in `seen`."""
+        own, (observations, said) = f"/agents/{self.name}", self.seen(workers, infos)
+        row = {f"{own}/observations{path}": array for path, array in observations.items()}
+        row |= {f"{own}/infos{path}": array for path, array in said.items()}
+        row[f"{own}/masks"] = self.masks[self.rows(workers), None]
         return row
 
     def place(self, actions: np.ndarray, vector: np.ndarray) -> None:
@@ -100,9 +108,10 @@ class MultiAgentExplorer(Explorer):
 
     Each agent has rows of its own: its players in all workers. A chunk holds `/masks` (num_workers, ...), and for each
     agent under `/agents/<name>` the keys that an agent alone would have: `observations/<path>`, `masks`, `rewards`,
-    `terminations`, `actions`, `artifacts/<x>`, of shape (num_workers * players, n_steps + 1, ...). A player that has
-    left, while others go on, has rows with a mask of False until the episode is over for all. Wrappers are made for
-    each agent, so that statistics are those of the players that share it. Frames are steps of the environment.
+    `terminations`, `infos/<key>`, `actions`, `artifacts/<x>`, of shape (num_workers * players, n_steps + 1, ...). A
+    player that has left, while others go on, has rows with a mask of False until the episode is over for all. Wrappers
+    are made for each agent, so that statistics are those of the players that share it. Frames are steps of the
+    environment.
 
     Arguments as in `Explorer`.
     """
@@ -129,6 +138,7 @@ class MultiAgentExplorer(Explorer):
             seat.begin(observations)
             self.hidden_state[name] = self.agents[name].reset_hidden_state(len(seat.masks))
         self.observations = self._all_observations()
+        self.infos = {path: array.copy() for path, array in self.envs.rows.infos.items()}
 
     def _all_observations(self) -> dict[str, np.ndarray]:
         return {f"/{n}{path}": array for n, seat in self.seats.items() for path, array in seat.observations.items()}
@@ -136,16 +146,21 @@ class MultiAgentExplorer(Explorer):
     def _before(self, workers: slice) -> Chunk:
         row = {"/masks": self.masks[workers, None]}
         for seat in self.seats.values():
-            row |= seat.before(workers)
+            row |= seat.before(workers, self.infos)
         return row
 
     def _act(self, workers: slice) -> tuple[Chunk, np.ndarray]:
         row: Chunk = {}
         vector = np.empty((len(self.masks[workers]), *(self.info.action_space.shape or ())))
         for name, seat in self.seats.items():
-            rows = seat.rows(workers)
-            observations = {path: array[rows] for path, array in seat.observations.items()}
-            chosen, actions = self._choose(name, rows, observations, seat.masks[rows], seat.info.agent_action_space)
+            rows, space, allowed = seat.rows(workers), seat.info.agent_action_space, None
+            observations, infos = seat.seen(workers, self.infos)
+            if seat.has_action_mask:
+                allowed = check_action_mask(
+                    space, infos["/action_mask"], seat.masks[rows], workers.start, seat.info.players
+                )
+            observations |= {f"/infos{path}": array for path, array in infos.items()}
+            chosen, actions = self._choose(name, rows, observations, seat.masks[rows], space, allowed)
             row |= chosen
             seat.place(actions, vector)
         return row, vector
@@ -153,6 +168,8 @@ class MultiAgentExplorer(Explorer):
     def _take_in(self, part: Rows) -> Chunk:
         self._check(part)
         after: Chunk = {}
+        for path, array in part.infos.items():
+            self.infos[path][part.workers] = array
         for name, seat in self.seats.items():
             entries, moved = seat.take_in(part)
             after |= entries

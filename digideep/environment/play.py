@@ -14,8 +14,9 @@ import gymnasium as gym
 from digideep.environment.check import check_environment, why_no_exact_resume
 from digideep.environment.families import provide_all
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment, why_no_video
+from digideep.environment.multi_agent import is_parallel, make_parallel, parallel_names
+from digideep.environment.random_actions import random_chooser
 from digideep.environment.registration import module_name, register_user_environments
-from digideep.environment.spaces import ActionEdge, sample_actions
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
 
@@ -75,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
             return _list(args.list_include or ".*", args.list_exclude or "a^")
         if args.model is None:
             raise UsageError("Give an environment with --model, or list them with --list-include. See --help.")
-        spec = EnvironmentSpec(name=args.model, kwargs=_object(args.env_kwargs), from_module=module)
+        spec = _spec(args.model, _object(args.env_kwargs), module)
         for name in ("runs", "n_step"):
             if getattr(args, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}.")
@@ -88,6 +89,16 @@ def main(argv: list[str] | None = None) -> int:
     except Exception:  # of the environment's own
         traceback.print_exc()
         return 1
+
+
+def _spec(name: str, kwargs: dict, module: str | None) -> EnvironmentSpec:
+    """The environment; of several players, each is on its own."""
+    players = None
+    if is_parallel(name):
+        game = make_parallel(name, kwargs, None)
+        players = {str(player): [str(player)] for player in game.possible_agents}
+        game.close()
+    return EnvironmentSpec(name=name, kwargs=kwargs, from_module=module, players=players)
 
 
 def _object(text: str) -> dict:
@@ -105,9 +116,14 @@ def _list(include: str, exclude: str) -> int:
         included, excluded = re.compile(include), re.compile(exclude)
     except re.error as err:
         raise UsageError(f"'{err.pattern!s}' is no regular expression: {err}.") from err
-    for line in provide_all():
+    missing, games = provide_all(), []
+    try:
+        games = parallel_names()
+    except ImportError:
+        missing.append("PettingZoo is not installed: pip install 'digideep[multiagent]'")
+    for line in missing:
         print(line, file=sys.stderr)
-    names = sorted(name for name in gym.registry if included.match(name) and not excluded.match(name))
+    names = sorted(name for name in (*gym.registry, *games) if included.match(name) and not excluded.match(name))
     print(json.dumps(names, indent=4))
     return 0
 
@@ -133,22 +149,23 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
         raise UsageError(f"{spec.name} cannot render images: {reason}. Use --render none.")
     videos = _new_directory(Path(args.video_dir), spec.name) if render == "video" else None
     environment = make_environment(spec, render_mode=mode, video_dir=videos)
-    generator, edge = make_generator(args.seed, "play"), ActionEdge(info.action_space)
+    choose = random_chooser(environment, info, make_generator(args.seed, "play"))
     try:
         for run in range(args.runs):
-            environment.reset(seed=args.seed + run)
+            observation, given = environment.reset(seed=args.seed + run)
             total, steps, end = 0.0, 0, "no step was taken"
             if mode is not None:
                 environment.render()
             while not args.no_action and steps < args.n_step:
-                action = edge(sample_actions(info.agent_action_space, generator, 1))[0]
-                _, reward, terminated, truncated, _ = environment.step(action)
+                observation, reward, terminated, truncated, given = environment.step(choose(given))
                 total, steps, end = total + float(reward), steps + 1, f"stopped at --n-step {args.n_step}"
                 if terminated or truncated:
                     end = "terminated" if terminated else "truncated"
                     break
                 time.sleep(args.delay / 1000)
-            print(f"run {run + 1}/{args.runs}: return {total:,.3f}, {steps} steps, {end}", flush=True)
+            each = [f"{player} {observation[player]['returns'][0]:,.3f}" for player in info.agents]
+            of_players = f" ({', '.join(each)})" if each else ""
+            print(f"run {run + 1}/{args.runs}: return {total:,.3f}{of_players}, {steps} steps, {end}", flush=True)
     finally:
         environment.close()
     if videos is not None:

@@ -6,6 +6,7 @@ never by a path, and what is made of a name has to be a subclass of `gymnasium.E
 
 import importlib
 import sys
+import traceback
 from pathlib import PurePath
 from typing import Any
 
@@ -101,3 +102,8 @@ def _import(name: str, what: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, ValueError) as err:
         raise UsageError(f"{what} cannot be imported ({err}). Put it on PYTHONPATH or correct it.") from err
+    except Exception as err:  # whatever a module does while it is imported
+        place = traceback.extract_tb(err.__traceback__)[-1]
+        where = "" if isinstance(err, SyntaxError) else f" ({PurePath(place.filename).name}, line {place.lineno})"
+        reason = " ".join(f"{type(err).__name__}: {err}".split())
+        raise UsageError(f"{what} fails while it is imported: {reason}{where}. Correct it.") from err

@@ -5,7 +5,7 @@ policy chose is stored as it is; only at this edge it is clipped and scaled.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -185,6 +185,13 @@ def mask_bounds(space: gym.Space) -> np.ndarray:
     raise UsageError(f"Action masks are for Discrete and MultiDiscrete actions, not for {space}.")
 
 
+def mask_size(space: gym.Space) -> int | None:
+    """How many entries an action mask has; None for actions that have none. Args: space: from `agent_action_space`."""
+    if isinstance(space, gym.spaces.Discrete):
+        return int(space.n)
+    return int(space.nvec.sum()) if isinstance(space, gym.spaces.MultiDiscrete) else None
+
+
 def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
     """Whether the infos hold a mask of the actions that are allowed.
 
@@ -195,16 +202,18 @@ def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
     Raises:
         UsageError: if the mask has not one entry for each choice.
     """
-    if "/action_mask" not in infos or not isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+    size = mask_size(space)
+    if "/action_mask" not in infos or size is None:
         return False
     shape = infos["/action_mask"].shape
-    size = int(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec.sum())
     if shape != (size,):
         raise UsageError(f"info['action_mask'] has the shape {shape}, expected {(size,)}: one entry for each choice.")
     return True
 
 
-def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0) -> np.ndarray:
+def check_action_mask(
+    space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0, players: Sequence[str] = ("",)
+) -> np.ndarray:
     """Make a mask of allowed actions boolean, and see that there is one for everybody who has to act.
 
     Args:
@@ -212,6 +221,7 @@ def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, fi
         mask: (N, A), not 0 where an action is allowed; see `mask_bounds`.
         acting: bool (N,), False where the episode is over and the action will be ignored.
         first_worker: number of the first row's worker.
+        players: names of those who have a row each in every worker, where there are several.
 
     Returns:
         bool (N, A).
@@ -222,9 +232,12 @@ def check_action_mask(space: gym.Space, mask: np.ndarray, acting: np.ndarray, fi
     allowed = mask if mask.dtype == np.bool_ else mask != 0
     possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1) | ~acting
     if not possible.all():
-        worker = first_worker + int(possible.argmin())
+        row = int(possible.argmin())
+        worker, index = divmod(row, len(players))
+        player = f" player '{players[index]}'" if players[index] else ""
         raise WorkerError(
-            f"worker {worker} forbids every action though its episode goes on: info['action_mask'] is "
-            f"{mask[possible.argmin()].tolist()}. Correct the environment: at least one action must be allowed."
+            f"worker {first_worker + worker} forbids{player} every action though its episode goes on: "
+            f"info['action_mask'] is {mask[row].tolist()}. Correct the environment: at least one action must be "
+            "allowed."
         )
     return allowed

@@ -43,6 +43,11 @@ class WorkerPlan:
     video_dir: Path | None = None
 
 
+def is_number(actions: np.ndarray) -> bool:
+    """Whether actions (N, ...) are numbers of choices; those of a Box without dimensions are arrays."""
+    return actions.ndim == 1 and actions.dtype.kind in "iu"
+
+
 class Worker:
     """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
 
@@ -125,11 +130,11 @@ class Worker:
         if self.episode_seed is None:
             return None
         came, resets = (self._begin(), 0.0, False), set(state["resets"])
-        actions = () if state["actions"] is None else state["actions"]
+        actions = np.empty((0, 0)) if state["actions"] is None else state["actions"]
         for index, action in enumerate(actions):
             if index in resets:
                 self._continue()
-            came = self.step(action if action.shape else action.item())
+            came = self.step(action.item() if is_number(actions) else np.array(action))
         return (self._continue(), 0.0, False) if len(actions) in resets else came
 
 
@@ -141,11 +146,16 @@ class Batch:
         self.workers = [Worker(plan, rank) for rank in ranks]
         space = self.workers[0].environment.observation_space
         self._readers = [(array, observation_reader(space, path)) for path, array in rows.observations.items()]
-        self._is_discrete = not rows.actions.shape[1:]
+        self._is_discrete = is_number(rows.actions)
 
     def _write(self, worker: Worker, observation: Any) -> None:
-        for array, read in self._readers:
-            array[worker.rank] = read(observation)
+        try:
+            for array, read in self._readers:
+                array[worker.rank] = read(observation)
+        except Exception as err:
+            raise WorkerError(
+                f"{worker.describe()} gave an observation that is not what its space says: {type(err).__name__}: {err}"
+            ) from err
         for path, array in self.rows.infos.items():
             self._guarded(worker, write_info, array, worker.rank, path[1:], worker.info)
 
@@ -168,7 +178,7 @@ class Batch:
             else:
                 action = rows.actions[rank]
                 # Discrete spaces take long to accept a number of numpy's.
-                action = action.item() if self._is_discrete else action.copy()
+                action = action.item() if self._is_discrete else np.array(action)
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended

@@ -106,7 +106,8 @@ class EnsembleLinear(nn.Module):
     def forward(self, x: Tensor, num: int | None = None) -> Tensor:
         """Args: num: how many of the layers to compute; None for all."""
         weight, bias = self.weight[:num], self.bias[:num]
-        return torch.baddbmm(bias, x.expand(len(weight), *x.shape[-2:]), weight)
+        # Not baddbmm, which copies the bias first: a compiler adds it together with the activation.
+        return torch.bmm(x.expand(len(weight), *x.shape[-2:]), weight) + bias
 
 
 def ensemble_perceptron(

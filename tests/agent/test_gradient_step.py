@@ -62,7 +62,7 @@ class Doubler:
     """Holds what it calls, as agents do."""
 
     def __init__(self):
-        self.factor, self.fast = torch.tensor(2.0), compiled(self.multiply)
+        self.factor, self.fast = torch.tensor(2.0), compiled(self.multiply, torch.device("cpu"))
 
     def multiply(self, x, is_twice):
         self.factor.add_(1)

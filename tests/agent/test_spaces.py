@@ -123,6 +123,18 @@ def test_ppo_chooses_and_learns_under_the_mask(actions):
     assert (chunk["/infos/action_mask"].any(-1) == chunk["/masks"][..., 0]).all()
 
 
+def test_a_mask_in_the_observation_is_moved_to_the_infos_if_it_is_asked_for():
+    def make(info, memory):
+        return ppo_of_everything(info, memory, use_action_mask=True)
+
+    place = {"place": "observation"}
+    agent, chunk = practise(2, "Forbidding-v0", make, kwargs=place, info_keys=["action_mask"])
+    assert agent.observation_paths == ["/clock"]
+    assert (chunk["/infos/action_mask"].any(-1) == chunk["/masks"][..., 0]).all()
+    spec = EnvironmentSpec(name="Forbidding-v0", from_module="tests.senses", kwargs=place)
+    assert inspect_environment(spec).observation_spaces.keys() == {"/clock", "/action_mask"}
+
+
 def test_ppo_learns_which_allowed_action_pays():
     def make(info, memory):
         return ppo_of_everything(info, memory, use_action_mask=True, lr=0.03)

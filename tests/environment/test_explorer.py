@@ -261,6 +261,25 @@ def test_a_crash_names_worker_seed_and_action_and_carries_its_own_traceback(num_
     explorer.close()
 
 
+def test_an_observation_without_one_of_its_keys_names_worker_and_key():
+    explorer = make_explorer("Odd-v0", Scripted([0, 0]), env_kwargs={"how": "key"})
+    with pytest.raises(
+        WorkerError, match=r"worker 0 .* gave an observation that is not what its space says: KeyError: 'b'"
+    ):
+        explorer.update()
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_an_action_without_dimensions_is_given_as_an_array(num_processes):
+    explorer = make_explorer("Dial-v0", Scripted(np.array([[-3.0], [0.5]], np.float32)), num_processes=num_processes)
+    explorer.update()  # the environment asserts it
+    chunk = explorer.update()
+    state = explorer.state_dict()
+    assert chunk["/agents/agent/actions"][:, 0].tolist() == [[-3.0], [0.5]]
+    assert make_explorer("Dial-v0", Scripted(np.zeros((2, 1), np.float32))).load_state_dict(state) == []
+    explorer.close()
+
+
 def test_a_worker_process_that_dies_is_reported_with_its_exit_code():
     explorer = make_explorer("Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": "die"}, num_processes=2)
     with pytest.raises(WorkerError, match=r"workers 0 to 0 died with exit code 7 in 'step'"):

@@ -45,8 +45,9 @@ def spec_of(name="tests/roster", players=None, module="tests.parallel", **more):
 
 
 def make_explorer(name="tests/roster", *, players=None, agents=None, mode="train", limit=None, wrappers=(), kwargs=None,
-                  **parameters):  # fmt: skip
-    spec = spec_of(name, players, kwargs=kwargs or {}, max_episode_steps=limit, vect_wrappers=list(wrappers))
+                  info_keys=(), **parameters):  # fmt: skip
+    spec = spec_of(name, players, kwargs=kwargs or {}, max_episode_steps=limit, vect_wrappers=list(wrappers),
+                   info_keys=list(info_keys))  # fmt: skip
     info = inspect_environment(spec)
     agents = agents or {agent: Anyhow(part.agent_action_space) for agent, part in info.agents.items()}
     parameters = {"num_workers": 2, "n_steps": 6} | parameters
@@ -171,6 +172,76 @@ def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(name, k
     assert other.take_episodes()[-3:] == explorer.take_episodes()[-3:]
     explorer.close()
     other.close()
+
+
+TURNSTILE = {"name": "tests/turnstile", "info_keys": ["action_mask", "steps"]}
+
+
+@pytest.mark.parametrize("place", ["info", "observation"])
+def test_each_player_has_its_own_infos_and_action_mask_wherever_the_game_keeps_it(place):
+    agents = {"one": Scripted([0, 1]), "two": Scripted([1, 0])}
+    players = {"one": ["first"], "two": ["second"]}
+    explorer = make_explorer(**TURNSTILE, players=players, kwargs={"place": place}, warm_start=100, agents=agents,
+                             n_steps=6)  # fmt: skip
+    assert explorer.info.of_agent("one").infos.keys() == {"/action_mask", "/steps"}
+    assert explorer.info.of_agent("two").infos.keys() == {"/action_mask"}, "its info has no steps"
+    assert explorer.info.of_agent("two").observation_spaces.keys() == {"/agent" if place == "info" else "/line"}
+    chunk = explorer.update()  # an action that is forbidden raises
+    one, two = (chunk[f"/agents/{name}/infos/action_mask"] for name in ("one", "two"))
+    assert one[0].tolist() == [[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [1, 0], [0, 1]]
+    assert (one + two == 1).all()
+    assert one.dtype == np.int8
+    assert chunk["/agents/one/infos/steps"].tolist() == [[0, 1, 2, 3, 4, 0, 1]] * 2
+    assert chunk["/agents/one/actions"][0, :6].tolist()[:4] == [0, 1, 0, 1]
+    assert "/agents/two/infos/steps" not in chunk
+
+
+def test_the_players_of_one_agent_have_a_row_each_and_zero_where_they_have_no_info():
+    explorer = make_explorer(**TURNSTILE, players={"both": ["*"]}, warm_start=100, n_steps=3, num_processes=2)
+    chunk = explorer.update()
+    explorer.close()
+    assert chunk["/agents/both/infos/steps"].tolist() == [[0, 1, 2, 3], [0, 0, 0, 0]] * 2
+    assert chunk["/agents/both/infos/action_mask"][:2, 1].tolist() == [[0, 1], [1, 0]]
+
+
+def test_an_agent_is_shown_the_infos_of_its_players():
+    agent = Scripted([0, 1, 0, 1])
+    make_explorer(**TURNSTILE, players={"both": ["*"]}, agents={"both": agent}, n_steps=1).update()
+    (observations, _, _), *_ = agent.asked
+    assert observations["/infos/action_mask"].tolist() == [[1, 0], [0, 1]] * 2
+
+
+def test_infos_and_masks_are_restored_in_the_middle_of_an_episode():
+    def make():
+        return make_explorer(**TURNSTILE, players={"both": ["*"]}, warm_start=10**6, n_steps=7, num_workers=3)
+
+    explorer = make()
+    explorer.update()
+    state, expected = explorer.state_dict(), [explorer.update() for _ in range(2)]
+    other = make()
+    assert other.load_state_dict(state) == []
+    for chunk in expected:
+        repeated = other.update()
+        assert repeated.keys() == chunk.keys()
+        for key, array in chunk.items():
+            np.testing.assert_array_equal(array, repeated[key], key)
+
+
+def test_a_player_that_may_do_nothing_is_named():
+    explorer = make_explorer(**TURNSTILE, players={"both": ["*"]}, warm_start=100, num_workers=3)
+    game = explorer.envs._local.workers[2].environment.environment
+    game._mask = lambda agent: np.array([0, 0] if agent == "second" else [1, 1], np.int8)
+    with pytest.raises(WorkerError, match=r"worker 2 forbids player 'second' every action .* is \[0, 0\]"):
+        explorer.update()
+
+
+def test_infos_that_nobody_has_or_that_differ_in_shape_are_refused():
+    with pytest.raises(UsageError, match=r"the players' info has no 'step'\. Did you mean 'steps'"):
+        inspect_environment(spec_of("tests/turnstile", info_keys=["step"]))
+    adapter = make_environment(spec_of("tests/turnstile", info_keys=["steps"]))
+    adapter.environment._infos = lambda: {"first": {"steps": 1}, "second": {"steps": [1, 2]}}
+    with pytest.raises(ValueError, match=r"info\['steps'\] of the players of agent 'agent' has different shapes"):
+        adapter.reset(seed=0)
 
 
 def test_processes_change_nothing():

@@ -1,30 +1,36 @@
 """`python -m digideep.environment.play`: lists, runs, films, checks."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from digideep.environment import play
+from digideep.environment.check import report_abilities
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from tests.helpers import ROOT
 
 
 def test_ids_are_listed_by_patterns_as_digideep_did_it(capsys):
-    pattern = "CartPole|DMBenchCheetah|dm_control/cheetah|FetchReach-"
+    pattern = "CartPole|DMBenchCheetah|dm_control/cheetah|FetchReach-|pettingzoo/sisl/m"
     assert play.main(["--list-include", pattern, "--list-exclude", ".*-v[123]"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         "CartPole-v0",
         "DMBenchCheetahRun-v0",
         "FetchReach-v4",
         "dm_control/cheetah-run-v0",
+        "pettingzoo/sisl/multiwalker_v9",
     ]
+    assert play.main(["--list-include", "mpe2/simple_t|tests/r", "--module", "tests.parallel"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["mpe2/simple_tag_v3", "tests/roster"]
 
 
 def test_a_list_needs_no_optional_package_and_no_display():
     code = """
 import sys
-for name in ("shimmy", "gymnasium_robotics", "Box2D", "ale_py"):
+for name in ("shimmy", "gymnasium_robotics", "Box2D", "ale_py", "mpe2"):
     sys.modules[name] = None
 from digideep.environment.play import main
 raise SystemExit(main(["--list-include"]))
@@ -33,6 +39,7 @@ raise SystemExit(main(["--list-include"]))
     assert done.returncode == 0, done.stderr
     assert "CartPole-v1" in json.loads(done.stdout)
     assert "dm_control is not installed: pip install 'digideep[dmc]'" in done.stderr
+    assert "PettingZoo is not installed: pip install 'digideep[multiagent]'" in done.stderr
 
 
 def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys):
@@ -76,6 +83,12 @@ def test_a_sound_environment_passes_its_check(capsys):
     assert conclusion == "Exact resume will hold."
 
 
+def test_an_action_without_dimensions_is_an_array_also_when_it_is_re_lived(capsys):
+    argv = ["--model", "Dial-v0", "--module", "tests.environments"]
+    assert play.main([*argv, "--check"]) == 0
+    assert capsys.readouterr().out.endswith("Exact resume will hold.\n")
+
+
 def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
     assert play.main(["--model", "Forgetful-v0", "--module", "tests.environments", "--check"]) == 1
     output = capsys.readouterr().out
@@ -84,12 +97,89 @@ def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
     assert output.splitlines()[-1] == "Exact resume will NOT hold: two resets with the seed 0 begin differently."
 
 
+@pytest.mark.parametrize("name", ["tests/turnstile", "mpe2/simple_tag_v3"])
+def test_a_game_of_several_players_is_checked_and_run_each_player_on_its_own(name, capsys):
+    argv = ["--model", name, "--module", "tests.parallel"]
+    assert play.main([*argv, "--check"]) == 0
+    first, *points, conclusion = capsys.readouterr().out.splitlines()
+    assert first.split()[1:3] == ["PettingZoo's", "test"]
+    assert not any(line.startswith("FAILED") for line in (first, *points))
+    assert conclusion == "Exact resume will hold."
+    assert play.main([*argv, "--runs", "1", "--render", "none"]) == 0
+    names = {"tests/turnstile": "first", "mpe2/simple_tag_v3": "adversary_0"}
+    assert re.match(rf"run 1/1: return \S+ \({names[name]} \S+, ", capsys.readouterr().out)
+
+
+def test_random_players_keep_to_their_masks_wherever_they_are_and_pettingzoo_is_asked_where_it_can_be(capsys):
+    argv = ["--model", "tests/turnstile", "--module", "tests.parallel", "--check", "--env-kwargs"]
+    for place, verdict in (
+        ("info", "note   PettingZoo's test    not asked"),
+        ("observation", "ok     PettingZoo's test "),
+    ):
+        assert play.main([*argv, json.dumps({"place": place})]) == 0
+        assert capsys.readouterr().out.startswith(verdict)
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        (
+            "tests/turnstile",
+            {"is_off": True},
+            "the observation of player second after 0 steps lies outside of its space",
+        ),
+        ("tests/roster", {"is_forgetful": True}, "FAILED seeding "),
+        ("tests/roster", {"leave": {}}, "no end within 20 steps and no time limit"),
+    ],
+)
+def test_a_check_says_what_is_wrong_with_a_game_of_several_players(name, kwargs, message, capsys):
+    argv = ["--model", name, "--module", "tests.parallel", "--n-step", "20", "--check"]
+    assert play.main([*argv, "--env-kwargs", json.dumps(kwargs)]) == 1
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "kwargs", "players", "expected"),
+    [
+        ("tests/turnstile", "tests.parallel", {}, {"x": ["*"]}, "yes"),
+        ("tests/roster", "tests.parallel", {}, {"x": ["a", "c"], "y": ["b"]}, "yes"),
+        ("tests/roster", "tests.parallel", {"is_forgetful": True}, {"x": ["a", "c"], "y": ["b"]}, "NO"),
+        ("Forbidding-v0", "tests.senses", {}, None, "yes"),
+        ("Senses-v0", "tests.senses", {"actions": "integers"}, None, "yes"),
+        ("Leftover-v0", "tests.environments", {}, None, "NO"),
+        ("Trouble-v0", "tests.environments", {"kind": "raise"}, None, "unknown"),
+    ],
+)
+def test_a_run_says_at_its_start_whether_its_environment_repeats_itself(
+    name, module, kwargs, players, expected, caplog
+):
+    spec = EnvironmentSpec(name=name, from_module=module, kwargs=kwargs, players=players)
+    with caplog.at_level("INFO", "digideep"):
+        report_abilities(spec, inspect_environment(spec), num_processes=2)
+    assert f"{name}: exact resume: {expected}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "kwargs", "message"),
     [
         ("Counter-v0", "{}", "FAILED ends                 no end within 20 steps and no time limit"),
         ("Trouble-v0", '{"kind": "nan observation"}', "is not finite after 3 steps"),
         ("Liar-v0", "{}", "lies outside of its space, in bounds, shape or dtype"),
+        (
+            "Odd-v0",
+            '{"how": "float64"}',
+            "the observation (float64[1], declared float32[1]) after 0 steps lies outside",
+        ),
+        (
+            "Odd-v0",
+            '{"how": "reset"}',
+            "FAILED first episode        RuntimeError: no reset for you\nFAILED gymnasium's",
+        ),
+        ("Odd-v0", '{"how": "step"}', "FAILED first episode        RuntimeError: no step\n"),
+        ("Odd-v0", '{"how": "step"}', "Exact resume will NOT hold: RuntimeError: no step."),
+        ("Odd-v0", '{"how": "key"}', "FAILED first episode        KeyError: 'b'"),
+        ("Odd-v0", '{"how": "old"}', "FAILED first episode "),
+        ("Odd-v0", '{"how": "reward"}', "a reward is ndarray of shape (1,), not a number"),
     ],
 )
 def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
@@ -109,9 +199,21 @@ def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
         (["--model", "Noise-v0", "--module", "tests.environments", "--render", "video"], "cannot render 'rgb_array'"),
         (["--module", "no.such.module", "--list-include"], "'no.such.module' cannot be imported"),
         (["--list-include", "("], "is no regular expression"),
+        (
+            ["--module", "broken_raises", "--list-include"],
+            "RuntimeError: this is broken (broken_raises.py, line 2). Correct",
+        ),
+        (["--module", "broken_syntax", "--list-include"], "fails while it is imported: SyntaxError: "),
+        (
+            ["--model", "Spaceless-v0", "--module", "tests.environments", "--check"],
+            "has no observation_space. Give it one",
+        ),
     ],
 )
-def test_mistakes_are_one_line_and_code_2(argv, message, capsys):
+def test_mistakes_are_one_line_and_code_2(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_raises.py").write_text('\nraise RuntimeError("this is\\nbroken")\n')
+    (tmp_path / "broken_syntax.py").write_text("def f(:\n")
     assert play.main(argv) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -52,6 +52,17 @@ def test_verify_resume_proves_it_for_several_agents(capfd):
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("place", ["info", "observation"])
+def test_masked_players_learn_by_ppo_and_dqn_what_is_allowed_and_resume_exactly(capfd, place):
+    # The game raises where an action is forbidden: an epsilon of 0.2 would find it out.
+    masked = {"model_name": "tests/turnstile", "env_kwargs": {"place": place}, "use_action_mask": True}
+    argv = ["--params", MIXED if place == "observation" else MPE, "--verify-resume", "2", "--device", "cpu"]
+    players = {"x": ["first"], "y": ["second"]}
+    panel = {"from_module": "tests.parallel", "players": players, "epoch_size": 10, **masked}
+    assert main([*argv, "--cpanel", tiny(**SMALL, **panel)]) == 0
+    assert "bit-identical: resume is exact." in capfd.readouterr().out
+
+
 def test_an_agent_whose_players_never_come_learns_nothing_and_stops_nobody(tmp_path):
     assert train(tmp_path, "s", MIXED, env_kwargs={"absent": ["b"]}) == 0
     updates = {key.split("/")[2] for key in Loader(tmp_path / "s").varlog if key.startswith("/update/")}
@@ -111,7 +122,11 @@ def test_a_policy_by_itself_is_refused_for_several_agents(session):
         ({"players": {"agent": ["agent_*", "agent_9"]}}, "there is no player 'agent_9'"),
         ({"players": {"agent": ["agent_0"]}}, "nobody plays agent_1, agent_2"),
         ({"model_name": "CartPole-v1"}, "With players, expected a name such as mpe2/simple_spread_v3"),
-        ({"players": {}}, "Unknown environment 'mpe2/simple_spread_v3'"),
+        (
+            {"use_action_mask": True},
+            "the players' info has no 'action_mask', which use_action_mask needs. It is empty.",
+        ),
+        ({"players": {}}, "'mpe2/simple_spread_v3' has several players: say in 'players' who plays them"),
         ({"model_name": "mpe2/simple_tag_v3"}, "have different spaces"),
     ],
 )

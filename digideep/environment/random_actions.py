@@ -1,0 +1,39 @@
+"""Random actions, for a look at an environment without an agent."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from digideep.environment.make_environment import EnvironmentInfo
+from digideep.environment.multi_agent import ParallelAdapter
+from digideep.environment.spaces import ActionEdge, mask_size, sample_actions
+
+Chooser = Callable[[Mapping[str, Any]], Any]
+
+
+def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.random.Generator) -> Chooser:
+    """Let somebody act at random, over the whole range of actions.
+
+    Args:
+        environment: whose `step` takes the actions.
+        info: of it.
+        generator: owned by the caller.
+
+    Returns:
+        A function from the info that came with the newest observation to an action, among those that its "action_mask"
+        allows, if it has one.
+    """
+    inner = environment.unwrapped
+    if isinstance(inner, ParallelAdapter):
+        return lambda given: inner.sample(generator)
+    space, edge, size = info.agent_action_space, ActionEdge(info.action_space), mask_size(info.agent_action_space)
+
+    def choose(given: Mapping[str, Any]) -> Any:
+        mask = None if size is None else given.get("action_mask")
+        allowed = None if mask is None or np.shape(mask) != (size,) else np.asarray(mask)[None] != 0
+        action = np.asarray(edge(sample_actions(space, generator, 1, allowed))[0], info.action_space.dtype)
+        return action.item() if action.ndim == 0 and action.dtype.kind in "iu" else action
+
+    return choose
