@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.infos import write_info
+from digideep.environment.line import Line
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
@@ -27,6 +28,7 @@ from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
+_STEP, _REQUEST, _DONE, _ANSWER, _ERROR = b"s", b"r", b"d", b"a", b"e"  # signals to and from a worker process
 _START_S = 60.0  # beyond the timeout of a step: a process has to start and to import
 
 
@@ -233,11 +235,12 @@ class Batch:
 
 
 class RemoteBatch:
-    """A `Batch` in a process of its own. A step costs one short message each way; the data lies in shared memory."""
+    """A `Batch` in a process of its own. A step costs one byte each way; the data lies in shared memory."""
 
     def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: SharedMemory):
         self.ranks = ranks
-        self._connection, theirs = multiprocessing.Pipe()
+        connection, theirs = multiprocessing.Pipe()
+        self._line = Line(connection)
         self._process = memory.context.Process(
             target=_serve,
             args=(theirs, plan, ranks, info, num_workers, memory.blocks),
@@ -252,9 +255,10 @@ class RemoteBatch:
         """Ask for something without waiting for it; `receive` gets the answer."""
         self._request = request
         try:
-            self._connection.send_bytes(request.encode())
-            if request != "step":
-                self._connection.send(args)
+            if request == "step":
+                self._line.send(_STEP)
+            else:
+                self._line.send(_REQUEST, request, args)
         except (BrokenPipeError, ConnectionResetError):
             raise self._death() from None
 
@@ -265,17 +269,17 @@ class RemoteBatch:
             WorkerError: if a worker raised, the process died, or no answer came in time.
         """
         try:
-            if not self._connection.poll(timeout_s):
+            if not self._line.wait(timeout_s):
                 self._process.kill()
                 raise WorkerError(
                     f"workers {self._names()} gave no answer to '{self._request}' for {timeout_s:g} s and were "
                     "stopped. Raise worker_timeout_s if their environment is that slow."
                 )
-            kind = self._connection.recv_bytes()
-            answer = self._connection.recv() if kind else None
+            kind = self._line.receive()
+            (answer,) = (None,) if kind == _DONE else self._line.receive_message()
         except (EOFError, ConnectionResetError):
             raise self._death() from None
-        if kind == b"error":
+        if kind == _ERROR:
             raise WorkerError(answer)
         return answer
 
@@ -289,7 +293,7 @@ class RemoteBatch:
 
     def close(self) -> None:
         """End the process: the end of the pipe is the end of the process, or else it is killed."""
-        self._connection.close()
+        self._line.connection.close()
         self._process.join(5)
         if self._process.is_alive():
             self._process.kill()
@@ -303,20 +307,21 @@ def _serve(
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent decides when a run ends
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    line = Line(connection)
     try:
         batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
-        connection.send_bytes(b"")
+        line.send(_DONE)
         while True:
-            request = connection.recv_bytes().decode()
-            answer = getattr(batch, request)(*(() if request == "step" else connection.recv()))
-            connection.send_bytes(b"" if answer is None else b"value")
-            if answer is not None:
-                connection.send(answer)
+            if line.receive() == _STEP:
+                batch.step()
+                line.send(_DONE)
+            else:
+                request, args = line.receive_message()
+                line.send(_ANSWER, getattr(batch, request)(*args))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as err:
-        connection.send_bytes(b"error")
-        connection.send(f"{err}\n{traceback.format_exc()}")
+        line.send(_ERROR, f"{err}\n{traceback.format_exc()}")
 
 
 class VectorEnvironment:

@@ -123,7 +123,9 @@ class Runner(Component):
         torch.set_num_threads(num_threads)
         if session.device.type == "cpu" or cuda_deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-            torch.use_deterministic_algorithms(True)
+            # What use_deterministic_algorithms does, without importing the compiler, which reads its part of it itself.
+            torch.set_deterministic_debug_mode("error")
+            os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
             # Filling fresh memory would cost 4 %; nothing reads it. The module is unknown to its own type stubs.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.instantiate()

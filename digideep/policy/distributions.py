@@ -177,9 +177,10 @@ class GaussianHead(nn.Module):
 
 def orthogonal_linear(in_features: int, out_features: int, gain: float, generator: torch.Generator) -> nn.Linear:
     """A linear layer with orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) and zero bias."""
-    layer = nn.utils.skip_init(nn.Linear, in_features, out_features)
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
+    # Not by skip_init, which imports symbolic algebra for half a second; "meta" draws and fills nothing either.
+    layer = nn.Linear(in_features, out_features, device="meta")
+    layer.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features), gain, generator=generator))
+    layer.bias = nn.Parameter(torch.zeros(out_features))
     return layer
 
 
