@@ -153,12 +153,7 @@ GAMES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kwargs", "players"), GAMES, ids=[game[0] for game in GAMES])
-def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(name, kwargs, players):
-    def make():
-        wrappers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
-        return make_explorer(name, kwargs=kwargs, players=players, n_steps=17, wrappers=wrappers)
-
+def assert_resumes_exactly(make):
     explorer = make()
     explorer.update()
     state, expected = explorer.state_dict(), [explorer.update() for _ in range(3)]
@@ -169,6 +164,16 @@ def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(name, k
         assert repeated.keys() == chunk.keys()
         for key, array in chunk.items():
             np.testing.assert_array_equal(array, repeated[key], key)
+    return explorer, other
+
+
+@pytest.mark.parametrize(("name", "kwargs", "players"), GAMES, ids=[game[0] for game in GAMES])
+def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(name, kwargs, players):
+    def make():
+        wrappers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
+        return make_explorer(name, kwargs=kwargs, players=players, n_steps=17, wrappers=wrappers)
+
+    explorer, other = assert_resumes_exactly(make)
     assert other.take_episodes()[-3:] == explorer.take_episodes()[-3:]
     explorer.close()
     other.close()
@@ -215,16 +220,8 @@ def test_infos_and_masks_are_restored_in_the_middle_of_an_episode():
     def make():
         return make_explorer(**TURNSTILE, players={"both": ["*"]}, warm_start=10**6, n_steps=7, num_workers=3)
 
-    explorer = make()
-    explorer.update()
-    state, expected = explorer.state_dict(), [explorer.update() for _ in range(2)]
-    other = make()
-    assert other.load_state_dict(state) == []
-    for chunk in expected:
-        repeated = other.update()
-        assert repeated.keys() == chunk.keys()
-        for key, array in chunk.items():
-            np.testing.assert_array_equal(array, repeated[key], key)
+    for explorer in assert_resumes_exactly(make):
+        explorer.close()
 
 
 def test_a_player_that_may_do_nothing_is_named():
