@@ -8,6 +8,7 @@ write them as one function of `GradientStep.take`, `GradientStep.frozen` and `Av
 
 import copy
 import logging
+import math
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -54,17 +55,26 @@ class Adam(Optimizer):
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def init(self, flat: Tensor) -> dict[str, Tensor]:
-        """Both means, and the number of steps."""
-        return {"mean": torch.zeros_like(flat), "square": torch.zeros_like(flat), "step": flat.new_zeros(())}
+        """Both means, the number of steps, and what the next step multiplies them with to correct their start at 0."""
+        state = {"mean": torch.zeros_like(flat), "square": torch.zeros_like(flat)}
+        state |= {"step": flat.new_zeros(()), "corrections": flat.new_zeros(2)}
+        self._correct(state)
+        return state
 
     def step(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Tensor) -> None:
         """One step against the gradient."""
-        mean, square, step = state["mean"], state["square"], state["step"]
-        step.add_(1)
+        mean, square, (mean_factor, root_factor) = state["mean"], state["square"], state["corrections"]
         mean.lerp_(gradient, 1 - self.beta1)
         square.lerp_(gradient * gradient, 1 - self.beta2)
-        root = (square / (1 - self.beta2**step)).sqrt_().add_(self.eps)
-        flat.sub_(mean / root * (lr / (1 - self.beta1**step)))
+        flat.sub_(mean * (lr * mean_factor) / (square.sqrt() * root_factor + self.eps))
+        self._correct(state)
+
+    def _correct(self, state: dict[str, Tensor]) -> None:
+        # For the step to come: a compiler would compute the powers of this one for every eight parameters anew.
+        step, corrections = state["step"], state["corrections"]
+        step.add_(1)
+        corrections[0] = -1 / torch.expm1(step * math.log(self.beta1)) if self.beta1 else 1.0
+        corrections[1] = (-torch.expm1(step * math.log(self.beta2))).rsqrt() if self.beta2 else 1.0
 
 
 def flatten_parameters(module: nn.Module) -> Tensor:
