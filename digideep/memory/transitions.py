@@ -31,16 +31,20 @@ def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
     Raises:
         RuntimeError: if no transition can be found.
     """
-    generator, masks, size = info["generator"], memory.buffer["/masks"], info["batch_size"]
+    generator, size = info["generator"], info["batch_size"]
     oldest, count = memory.oldest + memory.num_incomplete, memory.num_starts - memory.num_incomplete
     workers, rows = np.zeros(size, np.int64), np.zeros(size, np.int64)
-    wanted = np.arange(size)
+    wanted: np.ndarray | slice = slice(None)
     for _ in range(_MAX_REDRAWS if count > 0 else 0):
-        workers[wanted] = generator.integers(memory.num_workers, size=len(wanted))
-        rows[wanted] = (oldest + generator.integers(count, size=len(wanted))) % memory.num_steps
-        wanted = np.flatnonzero(~masks[workers, rows, 0])
-        if not len(wanted):
-            return Draw(memory, workers, rows, np.ones(size, np.float32))
+        # A quarter of the time of `integers`, and as uniform: 2^53 values for far fewer transitions.
+        numbers = (generator.random(size) * (memory.num_workers * count)).astype(np.int64)
+        workers[wanted], ages = np.divmod(numbers, count)
+        rows[wanted] = (oldest + ages) % memory.num_steps
+        starts = take_rows(memory.buffer["/masks"], workers, rows)[:, 0]
+        if starts.all():
+            return Draw(memory, workers, rows, np.ones(len(rows), np.float32))
+        wanted = np.flatnonzero(~starts)
+        size = len(wanted)
     raise RuntimeError(
         f"No transition can be drawn from a memory of {memory.num_steps} steps, {count} of them with a successor. "
         "Raise memory_size_in_chunks."
@@ -69,24 +73,30 @@ def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
     rewards, masks, terminations = (buffer[key][..., 0] for key in ("/rewards", "/masks", "/terminations"))
 
     last = memory.successor(rows)
-    returns = rewards[workers, rows]
-    discounts = np.float32(gamma) * ~terminations[workers, rows]
+    returns = take_rows(rewards, workers, rows)
+    discounts = np.float32(gamma) * ~take_rows(terminations, workers, rows)
     for _ in range(1, info.get("n_step_return", 1)):
-        goes_on = masks[workers, last] & (last != head)
+        goes_on = take_rows(masks, workers, last) & (last != head)
         here = np.where(goes_on, last, rows)  # any valid row where it does not go on
-        returns += np.where(goes_on, discounts * rewards[workers, here], 0)
-        discounts = np.where(goes_on, discounts * np.float32(gamma) * ~terminations[workers, here], discounts)
+        returns += np.where(goes_on, discounts * take_rows(rewards, workers, here), 0)
+        ends = take_rows(terminations, workers, here)
+        discounts = np.where(goes_on, discounts * np.float32(gamma) * ~ends, discounts)
         last = np.where(goes_on, memory.successor(here), last)
     keys = info["observations"]
     keys = [keys] if isinstance(keys, str) else keys
     return {
         **{key: gather_stacked(memory, key, workers, rows) for key in keys},
         **{f"{key}_2": gather_stacked(memory, key, workers, last) for key in keys},
-        info["actions"]: buffer[info["actions"]][workers, rows],
+        info["actions"]: take_rows(buffer[info["actions"]], workers, rows),
         "/rewards": returns,
         "/discounts": discounts,
         "/weights": weights,
     }
+
+
+def take_rows(array: np.ndarray, workers: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`array[workers, rows]`, up to eight times as fast. Args: array: (N, T, ...), contiguous. Returns: (B, ...)."""
+    return array.reshape(-1, *array.shape[2:]).take(workers * array.shape[1] + rows, axis=0)
 
 
 def gather_stacked(memory: Memory, key: str, workers: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -100,13 +110,13 @@ def gather_stacked(memory: Memory, key: str, workers: np.ndarray, rows: np.ndarr
     """
     array, stack = memory.buffer[key], memory.stacks.get(key)
     if stack is None:
-        return array[workers, rows]
+        return take_rows(array, workers, rows)
     frames = np.empty((len(rows), stack, *array.shape[2:]), array.dtype)
-    frames[:, -1] = array[workers, rows]
+    frames[:, -1] = take_rows(array, workers, rows)
     masks, oldest = memory.buffer["/masks"][..., 0], memory.oldest
     for position in range(stack - 2, -1, -1):
         before = memory.predecessor(rows)
         # A half-step before this row was the end of another episode.
-        rows = np.where(masks[workers, before] & (rows != oldest), before, rows)
-        frames[:, position] = array[workers, rows]
+        rows = np.where(take_rows(masks, workers, before) & (rows != oldest), before, rows)
+        frames[:, position] = take_rows(array, workers, rows)
     return frames
