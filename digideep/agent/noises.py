@@ -61,7 +61,7 @@ class GaussianNoise(Noise):
 
     def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
         noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
-        return np.clip(actions + noise, -1, 1)
+        return (actions + noise).clip(-1, 1)
 
 
 class OrnsteinUhlenbeckNoise(Noise):
@@ -86,7 +86,7 @@ class OrnsteinUhlenbeckNoise(Noise):
             self._level = np.zeros(actions.shape, np.float32)
         noise = self.generator.standard_normal(actions.shape, np.float32)
         self._level += np.float32(self.std) * noise - np.float32(self.theta) * self._level
-        changed = np.clip(actions + self._level, -1, 1)
+        changed = (actions + self._level).clip(-1, 1)
         self._level[~masks] = 0  # the next row begins an episode
         return changed
 

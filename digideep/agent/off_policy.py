@@ -5,7 +5,6 @@ The mathematics of a method stands in its own file; here is none.
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
@@ -88,15 +87,16 @@ class OffPolicyAgent(AgentBase):
             steps = self.sampler.steps_due(self.memory)
             if not steps:
                 return {}
-            totals = torch.zeros(len(self.metrics), device=self.device)
+            totals: Tensor | None = None
             for _ in range(steps):
                 with self.profiler("sample"):
                     batch = self.draw()
                 with self.profiler("step"):
                     values, errors = self.learn(batch)
-                    totals += values
+                    totals = values if totals is None else totals + values
                     self.sampler.note_errors(errors)
                 self.n_updates += 1
+            assert totals is not None
             means = (totals / steps).tolist()
             return self.check_finite(dict(zip(self.metrics, means, strict=True)))
 

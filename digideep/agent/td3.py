@@ -143,23 +143,19 @@ class TD3(OffPolicyAgent):
         """See `OffPolicyAgent`. Between the actor's steps its metrics stay as they were."""
         noise = torch.randn(batch.actions.shape, generator=self.generator, device=self.device)
         is_due = (self.n_updates + 1) % self.policy_delay == 0
-        critic, actor, errors = self._learn(batch, noise, is_due)
-        if is_due:
-            self._actor_metrics = actor
-        return torch.cat([critic, self._actor_metrics]), errors
+        return self._learn(batch, noise, is_due)
 
-    def learn_once(self, batch: Transitions, noise: Tensor, is_actor_due: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def learn_once(self, batch: Transitions, noise: Tensor, is_actor_due: bool) -> tuple[Tensor, Tensor]:
         """The critics' step, and where it is due the actor's and the targets'; compiled as one function."""
         with torch.no_grad():
             noise = (noise * self.noise_std).clamp(-self.noise_clip, self.noise_clip)
             targets = critic_targets(batch, self.target_actor.network, self.target_critics.network, noise)
         critic, errors = self.critic_step.take(batch, targets)
-        actor = critic
         if is_actor_due:
-            actor = self.actor_step.take(batch.observations, self.critic_step.frozen)
+            self._actor_metrics.copy_(self.actor_step.take(batch.observations, self.critic_step.frozen))
             self.target_critics.update()
             self.target_actor.update()
-        return critic, actor, errors
+        return torch.cat([critic, self._actor_metrics]), errors
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of `OffPolicyAgent`, the noise, the optimizers and the targets."""
@@ -181,4 +177,4 @@ class TD3(OffPolicyAgent):
         self.actor_step.load_state_dict(state["actor_optimizer"])
         self.target_critics.flat.copy_(state["target_critics"])
         self.target_actor.flat.copy_(state["target_actor"])
-        self._actor_metrics = state["actor_metrics"].to(self.device)
+        self._actor_metrics.copy_(state["actor_metrics"])

@@ -1,5 +1,6 @@
 """The Explorer: simulates workers with the agents' actions and delivers what happened as a chunk."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -219,7 +220,7 @@ class Explorer(Component):
                 step, self.steps = 1, self.steps + 1
             elif self.keep_trajectory:
                 rows = self._empty_rows()
-            while (self.n_steps is not None and step < self.n_steps) or (quota > 0).any():
+            while (self.n_steps is not None and step < self.n_steps) or (quota is not None and (quota > 0).any()):
                 for part in self.envs.parts:
                     self._finish_step(part, rows, quota)  # while the other part simulates
                     self._begin_step(part, rows, step)
@@ -242,9 +243,11 @@ class Explorer(Component):
     def _empty_rows(self) -> ChunkRows:
         return ChunkRows(self.num_workers, (self.n_steps or 64) + 1)
 
-    def _quota(self) -> np.ndarray:
-        """Episodes that each worker has to end: int (N,)."""
-        share, rest = divmod(self.n_episodes or 0, self.num_workers)
+    def _quota(self) -> np.ndarray | None:
+        """Episodes that each worker has to end: int (N,); None where their number does not matter."""
+        if self.n_episodes is None:
+            return None
+        share, rest = divmod(self.n_episodes, self.num_workers)
         return share + (np.arange(self.num_workers) < rest)
 
     def _before(self, workers: slice) -> Chunk:
@@ -263,11 +266,11 @@ class Explorer(Component):
         if rows is not None:
             rows.write(index, part.workers, self._before(part.workers) | chosen)
 
-    def _finish_steps(self, rows: ChunkRows | None, quota: np.ndarray) -> None:
+    def _finish_steps(self, rows: ChunkRows | None, quota: np.ndarray | None) -> None:
         for part in self.envs.parts:
             self._finish_step(part, rows, quota)
 
-    def _finish_step(self, part: Rows, rows: ChunkRows | None, quota: np.ndarray) -> None:
+    def _finish_step(self, part: Rows, rows: ChunkRows | None, quota: np.ndarray | None) -> None:
         """Wait for a part of the workers, and note what came of their step, if one is under way."""
         index = self._under_way.pop(part.workers.start, None)
         if index is None:
@@ -345,11 +348,10 @@ class Explorer(Component):
 
     def _check(self, part: Rows) -> dict[str, np.ndarray]:
         """The workers' observations, as they lie in the workers' arrays, once all is seen to be finite."""
-        if not np.isfinite(part.rewards).all():
+        if not _is_finite(part.rewards):
             self._refuse("reward", part, part.rewards)
         for path, array in part.observations.items():
-            # The sum is a quick first look: it is finite unless a value is not, or huge.
-            if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not _is_finite(array):
                 self._refuse(f"observation {path}", part, array)
         return part.observations
 
@@ -360,14 +362,15 @@ class Explorer(Component):
             f"{self.frames}: {array[row].tolist()}. Check the environment '{self.mode}' simulates, or its actions."
         )
 
-    def _note_ends(self, part: Rows, quota: np.ndarray) -> None:
+    def _note_ends(self, part: Rows, quota: np.ndarray | None) -> None:
         """Note the episodes that have just ended, as far as they count."""
         for row in np.flatnonzero(part.finished).tolist():
             worker = part.workers.start + row
-            if self.n_episodes is None or quota[worker] > 0:
+            if quota is None or quota[worker] > 0:
                 self.n_episode += 1
                 self._finished.append(self._episode(part, row))
-            quota[worker] -= 1
+            if quota is not None:
+                quota[worker] -= 1
 
     def _episode(self, part: Rows, row: int) -> Episode:
         return Episode(part.workers.start + row, float(part.returns[row]), int(part.lengths[row]))
@@ -433,3 +436,8 @@ class Explorer(Component):
     def close(self) -> None:
         """Close the environments."""
         self.envs.close()
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all values are. Their sum is a quick first look: it is finite unless a value is not, or huge."""
+    return math.isfinite(np.add.reduce(array, axis=None)) or bool(np.isfinite(array).all())

@@ -134,7 +134,9 @@ def continuous_act(policy: Any) -> Act | None:
         return None
 
     def sample(x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        mean, log_std = np.split(network(x), 2, axis=-1)
+        moments = network(x)
+        size = moments.shape[1] // 2
+        mean, log_std = moments[:, :size], moments[:, size:]
         return np.tanh(mean if noise is None else mean + noise * np.exp(log_std.clip(*LOG_STD_RANGE)))
 
     return sample if type(policy) is SquashedGaussianPolicy else lambda x: np.tanh(network(x))

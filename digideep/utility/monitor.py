@@ -60,7 +60,9 @@ class Monitor:
         """
         if self._windows.setdefault(key, window) != window:
             raise ValueError(f"The window of '{key}' was {self._windows[key]}, got {window}. Keep one window per key.")
-        statistic = self._open.setdefault(key, Statistic())
+        statistic = self._open.get(key)
+        if statistic is None:
+            statistic = self._open[key] = Statistic()
         statistic.add(value)
         if window is not None and statistic.num >= window:
             self._packs.append(self._pack({key: self._open.pop(key).summary()}))
