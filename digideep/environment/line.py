@@ -2,6 +2,7 @@
 
 import os
 import select
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -39,6 +40,13 @@ class Line:
     def wait(self, timeout_s: float) -> bool:
         """Whether there is something to receive, or the other end is closed, within that time."""
         return bool(self._poll.poll(timeout_s * 1000)) if self._is_file else self.connection.poll(timeout_s)
+
+    def linger(self, time_s: float) -> None:
+        """Look out for a signal without going to sleep, giving way to whoever has something to do."""
+        if self._is_file:
+            end = time.perf_counter() + time_s
+            while not self._poll.poll(0) and time.perf_counter() < end:
+                os.sched_yield()
 
     def receive(self) -> bytes:
         """Wait for one byte; `receive_message` gets what belongs to it.

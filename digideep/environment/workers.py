@@ -29,6 +29,8 @@ from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 _STEP, _REQUEST, _DONE, _ANSWER, _ERROR = b"s", b"r", b"d", b"a", b"e"  # signals to and from a worker process
+# Waking a process that sleeps takes 0.1 ms: with 8 Humanoid-v5 in 2 processes, 10 % of all frames.
+_LINGER_S = 0.002
 _START_S = 60.0  # beyond the timeout of a step: a process has to start and to import
 
 
@@ -312,6 +314,7 @@ def _serve(
         batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
         line.send(_DONE)
         while True:
+            line.linger(_LINGER_S)
             if line.receive() == _STEP:
                 batch.step()
                 line.send(_DONE)
