@@ -114,7 +114,6 @@ class DDPG(OffPolicyAgent):
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -126,7 +125,8 @@ class DDPG(OffPolicyAgent):
         if self.numpy_act is not None:
             actions = self.numpy_act(observations[self.observation_paths[0]])
         else:
-            actions = self.policy.act(self.observe(observations)).numpy(force=True)
+            with torch.inference_mode():
+                actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -146,7 +146,6 @@ class SAC(OffPolicyAgent):
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -159,7 +158,8 @@ class SAC(OffPolicyAgent):
         if self.numpy_act is not None:
             x = observations[self.observation_paths[0]]
             return {"actions": self.numpy_act(x, None if noise is None else noise.numpy())}
-        return {"actions": self.policy.act(self.observe(observations), noise).numpy(force=True)}
+        with torch.inference_mode():
+            return {"actions": self.policy.act(self.observe(observations), noise).numpy(force=True)}
 
     def draw_noise(self, size: int) -> Tensor:
         """Returns: float32 (size, A), standard normal."""

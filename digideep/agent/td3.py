@@ -124,7 +124,6 @@ class TD3(OffPolicyAgent):
         is_compiled = pays_to_compile(compile, planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
-    @torch.inference_mode()
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
@@ -136,7 +135,8 @@ class TD3(OffPolicyAgent):
         if self.numpy_act is not None:
             actions = self.numpy_act(observations[self.observation_paths[0]])
         else:
-            actions = self.policy.act(self.observe(observations)).numpy(force=True)
+            with torch.inference_mode():
+                actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from digideep.environment.atari import Atari, is_life_lost, register_games
 from digideep.environment.make_environment import EnvironmentInfo
+from digideep.environment.processes import available_cores
 from digideep.environment.rows import Rows
 from digideep.environment.workers import VectorEnvironment, WorkerPlan
 from digideep.utility.checks import require
@@ -24,20 +25,21 @@ _log = logging.getLogger("digideep")
 
 
 class NativeEnvironment:
-    """What native backends share; the same interface as `VectorEnvironment`.
+    """What native backends share: some workers that are stepped together.
 
-    A subclass implements `_begin`, `_advance` and `close`.
+    A subclass implements `_begin`, `_finish` and `close`; and `_start`, if it can simulate while others act.
 
     Args:
         plan: what each worker runs.
         info: the environment's spaces, as gymnasium tells them.
-        num_workers: environments in all.
-        num_threads: threads to step them with; 0 for one on each core.
+        rows: of these workers.
+        num_threads: threads to step them with.
     """
 
     title: str
+    simulates_meanwhile = False
 
-    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_threads: int):
+    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, rows: Rows, num_threads: int):
         if plan.render_mode is not None or plan.video_dir is not None:
             raise UsageError(f"{self.title} renders nothing. Use backend 'gymnasium' to watch {plan.spec.name}.")
         if len(info.observation_spaces) != 1:
@@ -47,10 +49,9 @@ class NativeEnvironment:
             )
         if info.infos:
             raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for info_keys {list(info.infos)}.")
-        self.plan, self.info, self.num_workers, self.num_threads = plan, info, num_workers, num_threads
+        self.plan, self.info, self.rows, self.num_threads = plan, info, rows, num_threads
+        self.num_workers = num_workers = rows.workers.stop - rows.workers.start
         self.atari = plan.spec.atari_rules
-        self.rows = Rows(info, num_workers, np.zeros)
-        self.parts = [self.rows]
         (self._observations,) = self.rows.observations.values()
         self._first_action = 0  # of the step after a lost life
         self._lives = np.zeros(num_workers, np.int64)
@@ -62,8 +63,11 @@ class NativeEnvironment:
         """Begin episodes under these seeds. Returns: newest observations (N, ...), lives (N,) if there are any."""
         raise NotImplementedError
 
-    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """Take one step, beginning anew what has ended.
+    def _start(self, actions: np.ndarray) -> None:
+        """Let a step begin."""
+
+    def _finish(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Take the step, or wait for the one that has begun, beginning anew what has ended.
 
         Returns:
             Newest observations (N, ...), rewards, terminations, truncations (N,), lives (N,) if there are any.
@@ -72,7 +76,7 @@ class NativeEnvironment:
 
     def reset(self) -> None:
         """Begin a new episode everywhere; `rows` holds the first observations."""
-        rows, seeds = self.rows, [int(generator.integers(2**31)) for generator in self._generators]
+        rows, seeds = self.rows, [int(generator.integers(2**31)) for generator in self._generators.values()]
         newest, lives = self._guarded(self._begin, seeds)
         for array in (rows.rewards, rows.terminations, rows.ended, rows.finished, rows.returns, rows.lengths):
             array[:] = 0
@@ -81,26 +85,24 @@ class NativeEnvironment:
             self._lives = lives.astype(np.int64)
         self._take_in(newest, np.ones(self.num_workers, np.bool_))
 
-    def send(self, part: Rows, actions: np.ndarray) -> None:
-        """Let all take a step. Args: part: `rows`, all of them; actions: (N, ...) environment actions."""
-        part.actions[...] = actions
+    def send(self, actions: np.ndarray) -> None:
+        """Let all take a step. Args: actions: (N, ...) environment actions."""
+        rows = self.rows
+        rows.actions[...] = actions
+        if not self._must_restart:
+            rows.actions[rows.ended & ~rows.finished] = self._first_action  # a life was lost, the game is not over
+            self._guarded(self._start, rows.actions)
 
-    def receive(self, part: Rows) -> None:
-        """Take the step; the rows hold what came of it."""
+    def receive(self) -> None:
+        """Wait for the step; the rows hold what came of it."""
         rows = self.rows
         if self._must_restart:
             self._must_restart = False
-            _log.warning(
-                "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
-                "exact; backend 'gymnasium' is.", self.title, self.num_workers,
-            )  # fmt: skip
             self.reset()
             return
         starts, begins = rows.ended.copy(), rows.finished.copy()
-        goes_on = starts & ~begins  # a life was lost, the game is not over
-        if goes_on.any():
-            rows.actions[goes_on] = self._first_action
-        newest, rewards, terminated, truncated, lives = self._guarded(self._advance, rows.actions)
+        goes_on = starts & ~begins
+        newest, rewards, terminated, truncated, lives = self._guarded(self._finish, rows.actions)
         over = terminated | truncated
         rows.returns[begins] = rows.lengths[begins] = 0
         rows.returns += rewards
@@ -135,19 +137,19 @@ class NativeEnvironment:
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
         """Let all episodes to come depend on `seed` and `purpose` alone; `reset` must follow."""
-        self._generators = [make_generator(seed, "environment", *purpose, rank) for rank in range(self.num_workers)]
+        ranks = range(self.rows.workers.start, self.rows.workers.stop)
+        self._generators = {str(rank): make_generator(seed, "environment", *purpose, rank) for rank in ranks}
 
     def state_dict(self) -> dict[str, Any]:
-        """Generators of seeds only: nothing can be re-lived."""
-        return {str(rank): {"generator": generator_state(each)} for rank, each in enumerate(self._generators)}
+        """By rank, generators of seeds only: nothing can be re-lived."""
+        return {rank: {"generator": generator_state(each)} for rank, each in self._generators.items()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> list[int]:
-        """End the episodes that were running, as truncated; the next step begins new ones. Returns: an empty list."""
-        for rank, generator in enumerate(self._generators):
-            set_generator_state(generator, state[str(rank)]["generator"])
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """End the episodes that were running, as truncated; the next step begins new ones."""
+        for rank, generator in self._generators.items():
+            set_generator_state(generator, state[rank]["generator"])
         self._must_restart = True
         self.rows.ended[:] = self.rows.finished[:] = True
-        return []
 
     def close(self) -> None:
         """Close every environment."""
@@ -157,9 +159,11 @@ class AleEnvironment(NativeEnvironment):
     """ale-py's AtariVectorEnv: Atari games on threads, the fast path for images."""
 
     title = "ALE's vector environment"
+    simulates_meanwhile = True
 
-    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_threads: int):
-        super().__init__(plan, info, num_workers, num_threads)
+    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, rows: Rows, num_threads: int):
+        super().__init__(plan, info, rows, num_threads)
+        num_workers = self.num_workers
         if self.atari is None:
             raise UsageError(
                 f"backend 'ale' plays Atari games with a preprocessing ('atari' in the tree), got {plan.spec.name}."
@@ -198,8 +202,11 @@ class AleEnvironment(NativeEnvironment):
         self._elapsed[:] = self._over[:] = self._cut[:] = False
         return newest[:, 0], info["lives"]
 
-    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        newest, rewards, terminated, _, info = self._envs.step(actions)
+    def _start(self, actions: np.ndarray) -> None:
+        self._envs.send(actions)
+
+    def _finish(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        newest, rewards, terminated, _, info = self._envs.recv()
         begins = self._over
         if self._cut.any():  # ALE does not know that these were over: they took one more step, which is forgotten
             newest, info = self._envs.reset(options={"reset_mask": self._cut})
@@ -219,8 +226,8 @@ class EnvPoolEnvironment(NativeEnvironment):
 
     title = "EnvPool"
 
-    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, num_threads: int):
-        super().__init__(plan, info, num_workers, num_threads)
+    def __init__(self, plan: WorkerPlan, info: EnvironmentInfo, rows: Rows, num_threads: int):
+        super().__init__(plan, info, rows, num_threads)
         try:
             import envpool
         except ImportError as err:
@@ -239,7 +246,7 @@ class EnvPoolEnvironment(NativeEnvironment):
         if limit is not None:
             self._arguments["max_episode_steps"] = limit
         self._envs: Any = None
-        space, (expected,) = self._make([0] * num_workers).observation_space, info.observation_spaces.values()
+        space, (expected,) = self._make([0] * self.num_workers).observation_space, info.observation_spaces.values()
         shape = expected.shape if self.atari is None else (1, *(expected.shape or ())[1:])
         require(
             getattr(space, "shape", None) == shape, "backend", "envpool",
@@ -271,7 +278,7 @@ class EnvPoolEnvironment(NativeEnvironment):
         newest, info = self._make(seeds).reset()
         return self._newest(newest), info.get("lives")
 
-    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    def _finish(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         space = self._envs.action_space
         newest, rewards, terminated, truncated, info = self._envs.step(actions.astype(space.dtype))
         return self._newest(newest), rewards, terminated, truncated, info.get("lives")
@@ -301,6 +308,79 @@ def _envpool_arguments(rules: Atari) -> dict[str, Any]:
     }
 
 
+class NativeVectorEnvironment:
+    """All the workers of one Explorer in a native backend; the same interface as `VectorEnvironment`.
+
+    Where the backend simulates by threads of its own, the workers come in two parts: one simulates while the other's
+    actions are chosen.
+
+    Args:
+        native: the backend.
+        plan: what each worker runs.
+        info: the environment's spaces.
+        num_workers: environments in all.
+        num_threads: to share out to the parts; 0 for one on each core.
+        in_parts: whether two parts may be stepped one after the other.
+    """
+
+    def __init__(
+        self,
+        native: type[NativeEnvironment],
+        plan: WorkerPlan,
+        info: EnvironmentInfo,
+        num_workers: int,
+        num_threads: int,
+        *,
+        in_parts: bool,
+    ):
+        self.rows = Rows(info, num_workers, np.zeros)
+        middle = num_workers // 2 if in_parts and native.simulates_meanwhile else 0
+        self.parts = [self.rows.part(0, middle), self.rows.part(middle, num_workers)] if middle else [self.rows]
+        self._must_warn = False
+        threads = max((num_threads or available_cores()) // len(self.parts), 1)
+        self._natives = {part.workers.start: native(plan, info, part, threads) for part in self.parts}
+
+    def reset(self) -> None:
+        """Begin a new episode everywhere; `rows` holds the first observations."""
+        for native in self._natives.values():
+            native.reset()
+
+    def send(self, part: Rows, actions: np.ndarray) -> None:
+        """Let a part of the workers take a step. Args: part: one of `parts`; actions: (n, ...) environment actions."""
+        if self._must_warn:
+            self._must_warn = False
+            _log.warning(
+                "%s cannot re-live episodes: the %d that were running restart, marked as truncated. This resume is not "
+                "exact; backend 'gymnasium' is.", self._natives[0].title, len(self.rows.ended),
+            )  # fmt: skip
+        self._natives[part.workers.start].send(actions)
+
+    def receive(self, part: Rows) -> None:
+        """Wait for the step of a part of the workers; its rows hold what came of it."""
+        self._natives[part.workers.start].receive()
+
+    def reseed(self, seed: int, *purpose: str | int) -> None:
+        """Let all episodes to come depend on `seed` and `purpose` alone; `reset` must follow."""
+        for native in self._natives.values():
+            native.reseed(seed, *purpose)
+
+    def state_dict(self) -> dict[str, Any]:
+        """By rank, generators of seeds only: nothing can be re-lived."""
+        return {rank: state for native in self._natives.values() for rank, state in native.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> list[int]:
+        """End the episodes that were running, as truncated; the next step begins new ones. Returns: an empty list."""
+        for native in self._natives.values():
+            native.load_state_dict(state)
+        self._must_warn = True  # with the first step, when the session's log is open
+        return []
+
+    def close(self) -> None:
+        """Close every environment."""
+        for native in self._natives.values():
+            native.close()
+
+
 _NATIVE: dict[str, type[NativeEnvironment]] = {"ale": AleEnvironment, "envpool": EnvPoolEnvironment}
 
 
@@ -313,7 +393,7 @@ def make_vector_environment(
     timeout_s: float,
     *,
     in_parts: bool = True,
-) -> VectorEnvironment | NativeEnvironment:
+) -> VectorEnvironment | NativeVectorEnvironment:
     """The workers of an Explorer.
 
     Args:
@@ -331,4 +411,4 @@ def make_vector_environment(
     require(backend in ("gymnasium", *_NATIVE), "backend", backend, f"one of gymnasium, {', '.join(_NATIVE)}")
     if backend == "gymnasium":
         return VectorEnvironment(plan, info, num_workers, num_processes, timeout_s, in_parts=in_parts)
-    return _NATIVE[backend](plan, info, num_workers, num_processes)
+    return NativeVectorEnvironment(_NATIVE[backend], plan, info, num_workers, num_processes, in_parts=in_parts)

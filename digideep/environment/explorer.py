@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
@@ -64,6 +65,9 @@ class Explorer(Component):
         info: the environment's spaces.
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
         profiler: times the phases of a step.
+        video_dir: where to record every episode; None records none.
+        on_one_thread: a context in which agents act on one thread. Where one part of the workers simulates while
+            actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
         num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
             threads, 0 for one on each core.
@@ -93,6 +97,7 @@ class Explorer(Component):
         seed: int,
         profiler: Profiler,
         video_dir: Any = None,
+        on_one_thread: Callable[[], AbstractContextManager[None]] = nullcontext,
         *,
         num_workers: int,
         num_processes: int = 0,
@@ -153,6 +158,7 @@ class Explorer(Component):
         self.envs = make_vector_environment(
             backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
         )
+        self._acting = on_one_thread if len(self.envs.parts) > 1 else nullcontext
 
     def _seat_agents(self, environment: EnvironmentSpec) -> None:
         """Make what stands between the workers and the agents."""
@@ -211,7 +217,7 @@ class Explorer(Component):
             NonFiniteError: if an environment delivers NaN or infinity.
             WorkerError: if a worker raises, dies or hangs.
         """
-        with self.profiler(self.mode):
+        with self.profiler(self.mode), self._acting():
             if not self.observations or (self.do_reset and not self._was_reset):
                 self.reset()
             self._was_reset = False

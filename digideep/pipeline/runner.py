@@ -24,6 +24,7 @@ from digideep.pipeline.session import Session
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
 
@@ -202,6 +203,7 @@ class Runner(Component):
             seed=self.seed if seed is None else seed,
             profiler=self.profiler,
             video_dir=video_dir,
+            on_one_thread=one_thread,
         )
 
     def override(self) -> None:

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from digideep.environment.backends import make_vector_environment
 from digideep.environment.explorer import Explorer
@@ -13,15 +14,23 @@ from digideep.memory.generic import Memory
 from digideep.memory.transitions import draw_uniform, gather_stacked
 from digideep.utility.errors import UsageError
 from digideep.utility.profiler import Profiler
+from digideep.utility.threads import one_thread
 from tests.environment.test_atari import atari
 from tests.helpers import Scripted
 
 
-def make(backend, spec, num_workers=2, num_processes=0, **plan):
+def make(backend, spec, num_workers=2, num_processes=0, *, in_parts=True, **plan):
     info = inspect_environment(spec)
-    return make_vector_environment(
-        backend, WorkerPlan(spec, 0, "train", **plan), info, num_workers, num_processes, timeout_s=60
-    )
+    plan = WorkerPlan(spec, 0, "train", **plan)
+    return make_vector_environment(backend, plan, info, num_workers, num_processes, timeout_s=60, in_parts=in_parts)
+
+
+def step(environment, actions):
+    """A step of all parts at once."""
+    for part in environment.parts:
+        environment.send(part, actions[part.workers])
+    for part in environment.parts:
+        environment.receive(part)
 
 
 def explore(backend, spec, actions, **parameters):
@@ -34,9 +43,8 @@ def moments(environment, actions):
     """All rows after each step."""
     environment.reset()
     for action in actions:
+        step(environment, action)
         rows = environment.rows
-        environment.send(rows, action)
-        environment.receive(rows)
         arrays = {"rewards": rows.rewards, "terminations": rows.terminations, "ended": rows.ended,
                   "finished": rows.finished, "returns": rows.returns, "lengths": rows.lengths,
                   **rows.observations}  # fmt: skip
@@ -44,16 +52,20 @@ def moments(environment, actions):
     environment.close()
 
 
-@pytest.mark.parametrize("backend", ["ale", "envpool"])
-def test_a_native_backend_plays_the_same_game_as_gymnasium_frame_by_frame(backend):
+@pytest.mark.parametrize(("backend", "in_parts"), [("ale", True), ("ale", False), ("envpool", True)])
+def test_a_native_backend_plays_the_same_game_as_gymnasium_frame_by_frame(backend, in_parts):
     """Lost lives, ends of games and of the time limit, autoreset, stacks, raw returns: all in 330 steps of two."""
     spec = atari(limit=130, terminal_on_life_loss=True, fire_on_reset=True)
     actions = np.random.default_rng(0).integers(4, size=(330, 2))
     seen = set()
-    both = zip(moments(make("gymnasium", spec), actions), moments(make(backend, spec), actions), strict=True)
-    for step, (ours, theirs) in enumerate(both):
+    native = make(backend, spec, in_parts=in_parts)
+    assert [part.workers for part in native.parts] == (
+        [slice(0, 1), slice(1, 2)] if backend == "ale" and in_parts else [slice(0, 2)]
+    )
+    both = zip(moments(make("gymnasium", spec), actions), moments(native, actions), strict=True)
+    for index, (ours, theirs) in enumerate(both):
         for name, array in ours.items():
-            np.testing.assert_array_equal(theirs[name], array, err_msg=f"{name} after step {step}")
+            np.testing.assert_array_equal(theirs[name], array, err_msg=f"{name} after step {index}")
             assert theirs[name].dtype == array.dtype
         for worker in range(2):
             seen.add(tuple(bool(ours[name][worker]) for name in ("terminations", "ended", "finished")))
@@ -70,8 +82,7 @@ def test_a_native_backend_follows_the_seeds():
         environment.reseed(0, "test", epoch)
         environment.reset()
         for action in actions:
-            environment.send(environment.rows, action)
-            environment.receive(environment.rows)
+            step(environment, action)
         runs.append(environment.rows.observations["/agent"].copy())
     environment.close()
     np.testing.assert_array_equal(runs[0], runs[2])
@@ -121,6 +132,30 @@ def test_cartpole_in_envpool_moves_as_in_gymnasium():
     by_hand = np.stack([x + 0.02 * v, v + 0.02 * pull, angle + 0.02 * spin, spin + 0.02 * bend], 1)
     np.testing.assert_allclose(then, by_hand, atol=1e-4)
     assert not masks.all()
+
+
+class Counting(Scripted):
+    """Notes with how many threads it was asked to act, and for how many workers."""
+
+    acts_in_parts = True
+
+    def action_generator(self, observations, hidden_state, masks, deterministic):
+        self.asked.append((torch.get_num_threads(), len(masks)))
+        return {"actions": self.actions[: len(masks)]}
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("ale", (1, 1)), ("envpool", (2, 2))])
+def test_agents_act_on_one_thread_while_the_other_part_plays(backend, expected):
+    spec, agent, before = atari(), Counting([0, 0]), torch.get_num_threads()
+    torch.set_num_threads(2)
+    explorer = Explorer("train", {"agent": agent}, spec, inspect_environment(spec), 0, Profiler(),
+                        on_one_thread=one_thread, num_workers=2, n_steps=3, backend=backend)  # fmt: skip
+    chunk = explorer.update()
+    explorer.close()
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert set(agent.asked) == {expected}
+    assert chunk["/observations/agent"].shape[:2] == (2, 4)
 
 
 @pytest.mark.parametrize("backend", ["ale", "envpool"])
