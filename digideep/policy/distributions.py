@@ -20,7 +20,7 @@ class Categorical:
     """A choice among A numbered actions. Args: logits: (B, A), not normalised."""
 
     def __init__(self, logits: Tensor):
-        self.log_probs = logits - logits.logsumexp(-1, keepdim=True)
+        self.log_probs = logits.log_softmax(-1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Returns: int64 (B,). The Gumbel-max trick: the largest of log-probability plus Gumbel noise."""
