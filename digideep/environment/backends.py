@@ -81,6 +81,7 @@ class NativeEnvironment:
         for array in (rows.rewards, rows.terminations, rows.ended, rows.finished, rows.returns, rows.lengths):
             array[:] = 0
         self._carried[:] = 0
+        self._must_restart = False
         if lives is not None:
             self._lives = lives.astype(np.int64)
         self._take_in(newest, np.ones(self.num_workers, np.bool_))
@@ -97,7 +98,6 @@ class NativeEnvironment:
         """Wait for the step; the rows hold what came of it."""
         rows = self.rows
         if self._must_restart:
-            self._must_restart = False
             self.reset()
             return
         starts, begins = rows.ended.copy(), rows.finished.copy()
@@ -342,6 +342,7 @@ class NativeVectorEnvironment:
 
     def reset(self) -> None:
         """Begin a new episode everywhere; `rows` holds the first observations."""
+        self._must_warn = False
         for native in self._natives.values():
             native.reset()
 

@@ -183,6 +183,18 @@ def test_a_resume_ends_what_was_running_as_truncated(backend, caplog):
     assert resumed.frames == 32
 
 
+@pytest.mark.parametrize("backend", ["ale", "envpool"])
+def test_a_reset_after_a_resume_leaves_nothing_to_restart(backend, caplog):
+    environment = make(backend, atari())
+    environment.reset()
+    assert environment.load_state_dict(environment.state_dict()) == []
+    environment.reset()
+    step(environment, np.array([0, 0]))
+    assert environment.rows.lengths.tolist() == [1, 1]
+    assert not caplog.records
+    environment.close()
+
+
 def test_frames_that_are_stored_once_come_back_as_the_stacks_that_were_delivered():
     """Lost lives, ends of games, truncations, and a ring that goes round twice."""
     spec = atari(limit=130, terminal_on_life_loss=True, fire_on_reset=True)
