@@ -59,6 +59,18 @@ def test_the_compiled_step_equals_the_eager_one():
     torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
 
 
+def test_what_has_been_compiled_once_is_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    counts = torch._dynamo.utils.counters["aot_autograd"]
+    came = []
+    for _ in range(2):
+        counts.clear()
+        step = GradientStep(make_module(), loss, Adam(), compile="on")
+        step(0.01, *data(0))
+        came.append((counts["autograd_cache_miss"], counts["autograd_cache_hit"]))
+    assert came == [(1, 0), (0, 1)]
+
+
 class Doubler:
     """Holds what it calls, as agents do."""
 
