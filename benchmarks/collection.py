@@ -1,17 +1,19 @@
 """Frames per second of collection alone, 8 Humanoid-v5 with random actions: `python -m benchmarks.collection`.
 
 Ours is what `explorer["train"].update()` delivers, chunks written, with `num_processes` 0 (the main process), 1 and 2;
-beside it gymnasium's SyncVectorEnv and AsyncVectorEnv, which only step. Each in a fresh process, in turns. With
-"policy" a 64-64 network chooses the actions, as in PPO; a half-step at an episode's end counts as a frame for all.
+beside it gymnasium's SyncVectorEnv and AsyncVectorEnv, which only step. Each in a process of its own, all of which stay
+while they take turns of a second: machines become faster and slower from one minute to the next. With "policy" a 64-64
+network chooses the actions, as in PPO; a half-step at an episode's end counts as a frame for all.
 """
 
 import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 
-from benchmarks.measuring import Parser, machine, positive, run, spread, update_table
+from benchmarks.measuring import ROOT, Parser, machine, positive, spread, update_table
 
 _NUM, _STEPS = 8, 64
 _PANEL = {"model_name": "Humanoid-v5", "num_workers": _NUM, "n_steps": _STEPS, "compile": "off"}
@@ -31,19 +33,24 @@ _HEADER = ("collector", "frames/s, median", "range", "to one process", "to the m
 
 def timed(step: Callable[[], int], seconds: float) -> float:
     """Frames per second. Args: step: collects, and returns how many frames."""
-    step()  # makes the first episodes
     frames, start = 0, time.perf_counter()
     while (taken := time.perf_counter() - start) < seconds:
         frames += step()
     return frames / taken
 
 
-def measure(collector: str, seconds: float) -> float:
-    """Frames per second in this process."""
-    return _measure_peer(_PEERS[collector], seconds) if collector in _PEERS else _measure_ours(collector, seconds)
+def serve(collector: str, seconds: float) -> None:
+    """Print frames per second, as JSON, for each line that comes in."""
+    step, close = _make_peer(_PEERS[collector]) if collector in _PEERS else _make_ours(collector)
+    step()  # makes the first episodes
+    try:
+        for _ in sys.stdin:
+            print(json.dumps(timed(step, seconds)), flush=True)
+    finally:
+        close()
 
 
-def _measure_ours(collector: str, seconds: float) -> float:
+def _make_ours(collector: str) -> tuple[Callable[[], int], Callable[[], None]]:
     from digideep.pipeline.arguments import parse_arguments
     from digideep.pipeline.runner import make_runner
     from digideep.pipeline.session import Session
@@ -56,13 +63,10 @@ def _measure_ours(collector: str, seconds: float) -> float:
         runner.explorer["train"].update()
         return _STEPS * _NUM
 
-    try:
-        return timed(step, seconds)
-    finally:
-        runner.close()
+    return step, runner.close
 
 
-def _measure_peer(mode: str, seconds: float) -> float:
+def _make_peer(mode: str) -> tuple[Callable[[], int], Callable[[], None]]:
     import gymnasium
     import numpy as np
 
@@ -76,10 +80,33 @@ def _measure_peer(mode: str, seconds: float) -> float:
             envs.step(generator.uniform(low, high).astype(np.float32))
         return _STEPS * _NUM
 
-    try:
-        return timed(step, seconds)
-    finally:
-        envs.close()
+    return step, envs.close
+
+
+class Collector:
+    """A collector in a process of its own, which rests until it is asked."""
+
+    def __init__(self, name: str, seconds: float):
+        command = [sys.executable, "-m", "benchmarks.collection", "--seconds", str(seconds), "--serve", name]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self.speeds: list[float] = []
+
+    def measure(self) -> float:
+        """Frames per second of a turn. Raises: RuntimeError: if the process has ended, for reasons that it told."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        line = next((line for line in self._process.stdout if line[:1].isdigit()), None)  # others are the program's
+        if line is None:
+            raise RuntimeError(f"A collector has ended with exit code {self._process.wait()}.")
+        self.speeds.append(json.loads(line))
+        return self.speeds[-1]
+
+    def close(self) -> None:
+        """Let it end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def table(speeds: dict[str, list[float]]) -> list[list[str]]:
@@ -96,19 +123,25 @@ def table(speeds: dict[str, list[float]]) -> list[list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure in turns, write the table."""
-    parser = Parser("collection", __doc__)
-    parser.add_argument("--seconds", type=positive, default=5, help="of one run (5)")
-    parser.add_argument("--measure", choices=COLLECTORS, metavar="NAME", help="one run in this process, as JSON")
+    parser = Parser("collection", __doc__, runs=15)
+    parser.add_argument("--seconds", type=positive, default=1, help="of one run (1)")
+    parser.add_argument("--serve", choices=COLLECTORS, metavar="NAME", help="be that collector: measure for each line")
     args = parser.parse_args(argv)
-    if args.measure:
-        print(json.dumps(measure(args.measure, args.seconds)))
+    if args.serve:
+        serve(args.serve, args.seconds)
         return 0
-    command = [sys.executable, "-m", "benchmarks.collection", "--seconds", str(args.seconds), "--measure"]
-    speeds: dict[str, list[float]] = {name: [] for name in COLLECTORS}
-    for index in range(args.runs):
-        for name in COLLECTORS:
-            speeds[name].append(json.loads(run([*command, name]).stdout.splitlines()[-1]))
-            print(f"  {index + 1}. {name}: {speeds[name][-1]:,.0f} frames/s", flush=True)
+    collectors = {name: Collector(name, args.seconds) for name in COLLECTORS}
+    try:
+        for collector in collectors.values():
+            collector.measure()  # until it has started
+            collector.speeds.clear()
+        for index in range(args.runs):
+            for name, collector in collectors.items():
+                print(f"  {index + 1}. {name}: {collector.measure():,.0f} frames/s", flush=True)
+    finally:
+        for collector in collectors.values():
+            collector.close()
+    speeds = {name: collector.speeds for name, collector in collectors.items()}
     note = f"`python -m benchmarks.collection --runs {args.runs} --seconds {args.seconds}` on {machine()}"
     args.results.write_text(update_table(args.results.read_text(), "collection", _HEADER, table(speeds), note=note))
     return 0

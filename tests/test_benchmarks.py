@@ -136,7 +136,7 @@ def test_collection_is_compared_with_one_process_and_with_gymnasium():
         (compare, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
         (startup, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
         (collection, ["--results", "/nowhere/R.md"], "/nowhere/R.md is not there"),
-        (collection, ["--measure", "x"], "invalid choice: 'x'"),
+        (collection, ["--serve", "x"], "invalid choice: 'x'"),
     ],
 )
 def test_wrong_arguments_are_refused_with_one_line(module, argv, reason, capsys):
