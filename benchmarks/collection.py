@@ -93,7 +93,8 @@ class Collector:
 
     def measure(self) -> float:
         """Frames per second of a turn. Raises: RuntimeError: if the process has ended, for reasons that it told."""
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         line = next((line for line in self._process.stdout if line[:1].isdigit()), None)  # others are the program's

@@ -3,8 +3,10 @@
 import json
 import sys
 from fractions import Fraction
+from functools import partial
 
 import pytest
+import torch
 
 from benchmarks import collection, compare, measuring, startup
 from benchmarks.compare import Sample
@@ -112,6 +114,15 @@ def test_ratios_are_those_of_medians_to_the_better_of_both_thread_counts():
     assert "| w, bf16 | 60.0 | 10.0 | 20.0 | 6.00 | 3.00 | `command` |" in text
     assert "| w | stable-baselines3, 1 thread | 9.0 | 8.0 to 12.0 | 3.33 | 200 |" in text
     assert "| w | /train/act 75%, other 25% |" in text
+
+
+def test_bfloat16_is_left_out_where_the_processor_has_no_instructions_for_it(monkeypatch, capsys):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    workload = WORKLOADS["ppo-pong"]
+    takers = {"digideep": lambda: Sample(1.0, None, {})}
+    takers["digideep, bf16"] = partial(compare.measure_ours, workload, 1, workload.variants["bf16"])
+    assert list(compare.alternate(takers, 2)) == ["digideep"]
+    assert "digideep, bf16 is left out: this processor has no instructions" in capsys.readouterr().out
 
 
 def test_the_split_counts_innermost_blocks_only():
