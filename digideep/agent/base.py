@@ -1,5 +1,6 @@
 """The contract of agents."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -207,7 +208,7 @@ class AgentBase(Component):
             NonFiniteError: naming the agent, the metric and the update.
         """
         for key, value in metrics.items():
-            if not np.isfinite(value):
+            if not math.isfinite(value):
                 raise NonFiniteError(
                     f"{key} of agent '{self.name}' is {value} in update {self.n_updates}. Lower the learning rate, or "
                     "look at the rewards; the last checkpoint is unharmed."

@@ -97,7 +97,7 @@ class OffPolicyAgent(AgentBase):
                     self.sampler.note_errors(errors)
                 self.n_updates += 1
             assert totals is not None
-            means = (totals / steps).tolist()
+            means = [total / steps for total in totals.tolist()]
             return self.check_finite(dict(zip(self.metrics, means, strict=True)))
 
     def state_dict(self) -> dict[str, Any]:
