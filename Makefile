@@ -17,7 +17,7 @@ test: .venv/installed-test
 learning: .venv/installed-test
 	$(BIN)/python -m pytest -m learning
 
-# Speed, memory and start-up beside stable-baselines3 and SBX, which get an environment of their own; 25 to 60 minutes.
+# Speed, memory and start-up beside stable-baselines3 and SBX, which get an environment of their own; 25 to 70 minutes.
 # Run nothing else meanwhile. make bench-compare BENCH_ARGS='--only sac-halfcheetah --runs 5' measures a part.
 bench: bench-compare bench-collection bench-startup
 

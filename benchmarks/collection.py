@@ -89,7 +89,6 @@ class Collector:
     def __init__(self, name: str, seconds: float):
         command = [sys.executable, "-m", "benchmarks.collection", "--seconds", str(seconds), "--serve", name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        self.speeds: list[float] = []
 
     def measure(self) -> float:
         """Frames per second of a turn. Raises: RuntimeError: if the process has ended, for reasons that it told."""
@@ -100,8 +99,7 @@ class Collector:
         line = next((line for line in self._process.stdout if line[:1].isdigit()), None)  # others are the program's
         if line is None:
             raise RuntimeError(f"A collector has ended with exit code {self._process.wait()}.")
-        self.speeds.append(json.loads(line))
-        return self.speeds[-1]
+        return json.loads(line)
 
     def close(self) -> None:
         """Let it end."""
@@ -125,24 +123,24 @@ def table(speeds: dict[str, list[float]]) -> list[list[str]]:
 def main(argv: list[str] | None = None) -> int:
     """Measure in turns, write the table."""
     parser = Parser("collection", __doc__, runs=15)
-    parser.add_argument("--seconds", type=positive, default=1, help="of one run (1)")
+    parser.add_argument("--seconds", type=positive, default=1, help="of one turn (1)")
     parser.add_argument("--serve", choices=COLLECTORS, metavar="NAME", help="be that collector: measure for each line")
     args = parser.parse_args(argv)
     if args.serve:
         serve(args.serve, args.seconds)
         return 0
     collectors = {name: Collector(name, args.seconds) for name in COLLECTORS}
+    speeds: dict[str, list[float]] = {name: [] for name in collectors}
     try:
         for collector in collectors.values():
             collector.measure()  # until it has started
-            collector.speeds.clear()
         for index in range(args.runs):
             for name, collector in collectors.items():
-                print(f"  {index + 1}. {name}: {collector.measure():,.0f} frames/s", flush=True)
+                speeds[name].append(collector.measure())
+                print(f"  {index + 1}. {name}: {speeds[name][-1]:,.0f} frames/s", flush=True)
     finally:
         for collector in collectors.values():
             collector.close()
-    speeds = {name: collector.speeds for name, collector in collectors.items()}
     note = f"`python -m benchmarks.collection --runs {args.runs} --seconds {args.seconds}` on {machine()}"
     args.results.write_text(update_table(args.results.read_text(), "collection", _HEADER, table(speeds), note=note))
     return 0

@@ -35,7 +35,7 @@ def measure_ours(workload: Workload, epochs: int, changes: dict) -> Sample:
     """One run of ours, timed from the end of the first epoch to that of the last.
 
     Raises:
-        Refused: for bfloat16 where the processor has no instructions for it: it takes three times as long as float32.
+        Refused: for bfloat16 where the processor has no instructions for it: it takes over three times as long there.
     """
     if changes.get("precision") == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise Refused("this processor has no instructions for bfloat16.")

@@ -269,7 +269,7 @@ def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.
 
 
 def _backend(device: torch.device) -> Callable[..., Any]:
-    """torch's own compiler, which finds what it has compiled in earlier runs: 12 s instead of 24 to the first step."""
+    """torch's own compiler, which finds what it has compiled in earlier runs (`python -m benchmarks.startup`)."""
     options: dict[str, Any] = {
         # Kernels called from C++: a DQN step of 64-64 takes 132 us, not 164.
         "cpp_wrapper": device.type == "cpu",
