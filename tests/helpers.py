@@ -16,6 +16,7 @@ from digideep.utility.profiler import Profiler
 
 ROOT = Path(__file__).parents[1]
 CLASSIC, MUJOCO = str(ROOT / "params/ppo_classic.py"), str(ROOT / "params/ppo_mujoco.py")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]  # that this machine has
 TINY = {"number_epochs": 3, "epoch_size": 2, "num_workers": 2, "n_steps": 32, "test_interval": 2, "test_win_size": 2,
         "save_interval": 1, "compile": "off"}  # fmt: skip
 
@@ -71,7 +72,7 @@ def make_explorer(
     return Explorer(mode, {"agent": agent}, spec, inspect_environment(spec), seed, Profiler(), **parameters)
 
 
-def make_context(observation_space, action_space, memory=None, seed=0, infos=None) -> AgentContext:
-    """What an agent is given, on the CPU. The observation space may be several, by path."""
+def make_context(observation_space, action_space, memory=None, seed=0, infos=None, device="cpu") -> AgentContext:
+    """What an agent is given. The observation space may be several, by path."""
     spaces = observation_space if isinstance(observation_space, dict) else {"/agent": observation_space}
-    return AgentContext("agent", memory, spaces, action_space, torch.device("cpu"), seed, Profiler(), infos or {})
+    return AgentContext("agent", memory, spaces, action_space, torch.device(device), seed, Profiler(), infos or {})

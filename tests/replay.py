@@ -47,7 +47,9 @@ UNIT = Box(-1, 1, (2,), np.float32)
 CHOICE = gym.spaces.Discrete(3)
 
 
-def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, infos=None, **changes):
+def make_agent(
+    cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, infos=None, device="cpu", **changes
+):
     """One of the four agents, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
@@ -63,14 +65,14 @@ def make_agent(cls, observations=LINE, actions=None, memory=None, seed=0, replay
     }[cls]  # fmt: skip
     actions = actions or (CHOICE if cls is DQN else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
-    return cls(make_context(observations, actions, memory, seed, infos), **common | own | changes)
+    return cls(make_context(observations, actions, memory, seed, infos, device), **common | own | changes)
 
 
-def make_batch(cls, size=32, seed=0) -> Transitions:
+def make_batch(cls, size=32, seed=0, device="cpu") -> Transitions:
     """Random transitions for the spaces above."""
     generator = torch.Generator().manual_seed(seed)
     actions = torch.rand(size, 2, generator=generator) * 2 - 1
-    return Transitions(
+    batch = (
         torch.randn(size, 3, generator=generator),
         torch.randint(3, (size,), generator=generator) if cls is DQN else actions,
         torch.randn(size, generator=generator),
@@ -78,6 +80,7 @@ def make_batch(cls, size=32, seed=0) -> Transitions:
         torch.randn(size, 3, generator=generator),
         torch.ones(size),
     )
+    return Transitions(*(each.to(device) for each in batch))
 
 
 def practise(cls, name, cycles, *, module="tests.replay", warm_start=0, num_workers=2, **changes):

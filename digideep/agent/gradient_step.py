@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from digideep.utility.checks import require, require_between
 from digideep.utility.component import Component
@@ -249,10 +250,60 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
         if signature not in known:
             if not known:
                 logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
-            known[signature] = _compile(plain, (*owner, *args), device)
+            fast = _compile(plain, (*owner, *args), device)
+            known[signature] = _Recorded(fast) if device.type == "cuda" else fast
         return known[signature](*owner, *args)
 
     return call
+
+
+class _Recorded:
+    """A function whose kernels are recorded at its second call: later ones copy their arguments and replay them.
+
+    One launch takes the place of hundreds. Source: "CUDA semantics", CUDA graphs, in PyTorch's documentation.
+
+    Args:
+        function: of tensors, in tuples and dictionaries too, and of values that stay the same. It reads and changes
+            nothing else but tensors that stay where they are in memory.
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+        self._leaves: list[Any] | None = None  # the arguments, of which tensors are overwritten by each call
+        self._replay: Callable[[], Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        leaves, structure = tree_flatten(args)
+        if self._leaves is None:
+            # What libraries do once, choosing kernels and reserving memory, must be over before kernels are recorded.
+            self._leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+            return self._function(*args)
+        for own, given in zip(self._leaves, leaves, strict=True):
+            if isinstance(own, Tensor):
+                own.copy_(given)
+        if self._replay is None:
+            own_args = tree_unflatten(self._leaves, structure)
+            self._replay = _record(lambda: self._function(*own_args))
+        # The next call overwrites the results.
+        return tree_map(lambda each: each.clone() if isinstance(each, Tensor) else each, self._replay())
+
+
+def _record(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Note what a function does on CUDA, without doing it. Returns: what does it, with the same results each time."""
+    try:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
+            results = function()
+    except RuntimeError as err:
+        reason = " ".join(str(err).split())
+        logging.getLogger("digideep").warning("CUDA cannot record the gradient step, which stays slower: %s", reason)
+        return function
+
+    def replay() -> Any:
+        graph.replay()
+        return results
+
+    return replay
 
 
 def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.device) -> Callable[..., Any]:

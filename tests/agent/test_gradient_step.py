@@ -4,13 +4,21 @@ import pytest
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import Adam, GradientStep, compiled, flatten_parameters, pays_to_compile
+from digideep.agent.gradient_step import (
+    Adam,
+    GradientStep,
+    _record,
+    compiled,
+    flatten_parameters,
+    pays_to_compile,
+)
 from digideep.utility.errors import UsageError
+from tests.helpers import DEVICES
 
 
-def make_module(seed=0):
+def make_module(seed=0, device="cpu"):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).to(device)
 
 
 def loss(call, inputs, targets):
@@ -18,9 +26,9 @@ def loss(call, inputs, targets):
     return errors.square().mean(), errors.abs().mean().detach()[None]
 
 
-def data(seed):
+def data(seed, device="cpu"):
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(16, 3, generator=generator), torch.randn(16, 1, generator=generator)
+    return torch.randn(16, 3, generator=generator).to(device), torch.randn(16, 1, generator=generator).to(device)
 
 
 def test_the_flat_tensor_is_the_module():
@@ -49,13 +57,16 @@ def test_adam_with_clipping_equals_torch(betas, eps):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
-def test_the_compiled_step_equals_the_eager_one():
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_compiled_step_equals_the_eager_one(device):
     eager, fast = (
-        GradientStep(make_module(), loss, Adam(), max_grad_norm=0.5, compile=choice) for choice in ("off", "on")
+        GradientStep(make_module(0, device), loss, Adam(), max_grad_norm=0.5, compile=choice)
+        for choice in ("off", "on")
     )
     assert (eager.is_compiled, fast.is_compiled) == (False, True)
     for index in range(20):
-        torch.testing.assert_close(eager(0.01, *data(index)), fast(0.01, *data(index)), atol=1e-6, rtol=1e-5)
+        batch = data(index, device)
+        torch.testing.assert_close(eager(0.01, *batch), fast(0.01, *batch), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
 
 
@@ -90,6 +101,18 @@ def test_a_compiled_method_knows_flags_and_shapes_apart_and_two_owners_too():
         assert one.fast(x, is_twice).tolist() == (x * factor * (2 if is_twice else 1)).tolist()
     assert other.fast(torch.ones(3), False).tolist() == [11.0] * 3
     assert (float(one.factor), float(other.factor)) == (8.0, 11.0)
+
+
+def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch, caplog):
+    def refuse():
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", refuse)
+    x = torch.zeros(3)
+    run = _record(lambda: x.add_(1))
+    assert x.tolist() == [0.0] * 3
+    assert [run().tolist() for _ in range(2)] == [[1.0] * 3, [2.0] * 3]
+    assert "stays slower: operation not permitted when stream is capturing" in caplog.text
 
 
 def test_compiling_is_chosen_when_the_planned_steps_repay_it():

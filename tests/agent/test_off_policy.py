@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent import ddpg, dqn, sac, td3
+from digideep.agent import ddpg, dqn, gradient_step, sac, td3
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.sac import SAC
@@ -16,6 +16,7 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
+from tests.helpers import DEVICES
 from tests.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
@@ -151,15 +152,47 @@ def test_deterministic_actions_draw_nothing_and_stay_within_the_range(cls):
 
 
 @pytest.mark.parametrize("cls", [SAC, *(pytest.param(cls, marks=pytest.mark.learning) for cls in (DDPG, TD3, DQN))])
-def test_the_compiled_step_equals_the_eager_one(cls):
-    agents = [make_agent(cls, compile=choice) for choice in ("off", "on")]
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_compiled_step_equals_the_eager_one(cls, device):
+    agents = [make_agent(cls, device=device, compile=choice) for choice in ("off", "on")]
     for agent in agents:
         for seed in range(4):
-            metrics, _ = agent.learn(make_batch(cls, seed=seed))
+            metrics, _ = agent.learn(make_batch(cls, seed=seed, device=device))
             agent.n_updates += 1
         agent.last_metrics = metrics
     torch.testing.assert_close(agents[0].last_metrics, agents[1].last_metrics, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(agents[0].critic_step.flat, agents[1].critic_step.flat, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_recorded_step_is_the_step_itself(cls, monkeypatch):
+    """Recorded as on CUDA, but for the device's own graph, which one place for the results stands for."""
+    monkeypatch.setattr(gradient_step, "_compile", lambda function, *_: function)
+    monkeypatch.setattr(gradient_step, "_record", into_one_place)
+    plain, recorded = make_agent(cls), make_agent(cls)
+    recorded._learn = gradient_step.compiled(recorded.learn_once, torch.device("cuda"))
+    came = []
+    for seed in range(6):
+        for agent in (plain, recorded):
+            came.append(agent.learn(make_batch(cls, seed=seed)))
+            agent.n_updates += 1
+    for ours, theirs in zip(came[::2], came[1::2], strict=True):
+        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+    assert torch.equal(plain.critic_step.flat, recorded.critic_step.flat)
+
+
+def into_one_place(function):
+    """The function with its results in the same memory each time."""
+    place = []
+
+    def run():
+        results = function()
+        place.extend(torch.empty_like(each) for each in results[len(place) :])
+        for own, each in zip(place, results, strict=True):
+            own.copy_(each)
+        return place
+
+    return run
 
 
 @pytest.mark.parametrize("cls", ALL)
