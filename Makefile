@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?= --params params/ppo_mujoco.py
 
-.PHONY: train test learning check format bench bench-compare bench-collection bench-startup visdom clean
+.PHONY: train test learning check format bench bench-compare bench-ceiling bench-collection bench-startup visdom clean
 
 train: .venv/installed
 	$(BIN)/python main.py $(ARGS)
@@ -19,10 +19,10 @@ learning: .venv/installed-test
 
 # Speed, memory and start-up beside stable-baselines3 and SBX, which get an environment of their own; 25 to 70 minutes.
 # Run nothing else meanwhile. make bench-compare BENCH_ARGS='--only sac-halfcheetah --runs 5' measures a part.
-bench: bench-compare bench-collection bench-startup
+bench: bench-compare bench-ceiling bench-collection bench-startup
 
 bench-compare bench-startup: .venv-bench/installed
-bench-compare bench-collection bench-startup: .venv/installed-bench
+bench-compare bench-ceiling bench-collection bench-startup: .venv/installed-bench
 	$(BIN)/python -m benchmarks.$(@:bench-%=%) $(BENCH_ARGS)
 
 .venv/installed-bench: .venv/installed

@@ -4,11 +4,12 @@ import json
 import sys
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 
-from benchmarks import collection, compare, measuring, startup
+from benchmarks import ceiling, collection, compare, measuring, startup
 from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
 from benchmarks.workloads import WORKLOADS
@@ -93,7 +94,7 @@ def test_a_table_without_a_place_is_refused():
 
 def test_the_results_have_a_place_for_every_table():
     text = (ROOT / "benchmarks/RESULTS.md").read_text()
-    for name in ("speed", "speed-details", "split", "collection", "startup"):
+    for name in ("speed", "speed-details", "split", "ceiling", "collection", "startup"):
         assert update_table(text, name, ("a", "b"), [["x", "1"]])
 
 
@@ -130,6 +131,19 @@ def test_the_split_counts_innermost_blocks_only():
     assert compare.split([line], 10.0) == {"/train/act": 0.4, "/up": 0.3, "other": pytest.approx(0.3)}
 
 
+def test_the_operations_of_td3_are_those_of_its_matrix_products():
+    def products(*sizes):
+        return sum(2 * 256 * a * b for a, b in pairwise(sizes))
+
+    actor, critic = products(17, 256, 256, 6), products(23, 256, 256, 1)
+    # Forward through both targets and both critics; back to their weights, and to all layers but the first.
+    critics = actor + 3 * 2 * critic + 2 * products(256, 256, 1)
+    # Every second time: through the actor and one critic, back through that, to the actor's weights and layers.
+    actors = 2 * actor + 2 * critic + products(256, 256, 6)
+    assert ceiling.operations_per_frame("td3-halfcheetah", warm_start=256) == critics + actors / 2
+    assert 1e8 < ceiling.operations_per_second(torch.float32, 1) < 1e14
+
+
 def test_collection_is_compared_with_one_process_and_with_gymnasium():
     speeds = {name: [1000.0] for name in collection.COLLECTORS}
     speeds["digideep, num_processes 2"] = [1800.0, 2000.0, 2200.0]
@@ -146,6 +160,7 @@ def test_collection_is_compared_with_one_process_and_with_gymnasium():
         (compare, ["--epochs", "x"], "'x' is no positive integer"),
         (compare, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
         (startup, ["--peers", "/nowhere/python"], "--peers /nowhere/python is not there"),
+        (ceiling, ["--runs", "-1"], "'-1' is no positive integer"),
         (collection, ["--results", "/nowhere/R.md"], "/nowhere/R.md is not there"),
         (collection, ["--serve", "x"], "invalid choice: 'x'"),
     ],
