@@ -193,7 +193,9 @@ class AgentBase(Component):
 
         CUDA fetches it from pinned memory, and nobody waits for it.
         """
-        return torch.tensor(array, pin_memory=self.device.type == "cuda").to(self.device, non_blocking=True)
+        if self.device.type == "cpu":
+            return torch.tensor(array)
+        return torch.tensor(array, pin_memory=True).to(self.device, non_blocking=True)
 
     def histograms(self) -> dict[str, np.ndarray]:
         """Weights and newest gradients of the policy by name, for the dashboards."""
