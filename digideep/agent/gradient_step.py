@@ -289,7 +289,7 @@ class _Recorded:
 
 
 def _record(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Note what a function does on CUDA, without doing it. Returns: what does it, with the same results each time."""
+    """Note what a function does on CUDA, without doing it. Returns: what does it; results lie in the same place."""
     try:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device meanwhile

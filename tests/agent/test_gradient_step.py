@@ -4,14 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import (
-    Adam,
-    GradientStep,
-    _record,
-    compiled,
-    flatten_parameters,
-    pays_to_compile,
-)
+from digideep.agent.gradient_step import Adam, GradientStep, _record, compiled, flatten_parameters, pays_to_compile
 from digideep.utility.errors import UsageError
 from tests.helpers import DEVICES
 
