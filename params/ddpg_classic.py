@@ -35,7 +35,9 @@ def gen_params(cpanel):
     agent = describe(
         DDPG,
         observation_path=cpanel["observation_path"],
-        policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1),
+        policy=describe(
+            DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1, precision=cpanel["precision"]
+        ),
         sampler=shared.replay_sampler(cpanel),
         noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),
         gamma=cpanel["gamma"],

@@ -49,7 +49,12 @@ def gen_params(cpanel):
         DQN,
         observation_path=cpanel["observation_path"],
         use_action_mask=cpanel["use_action_mask"],
-        policy=describe(ActionValues, hidden_sizes=[cpanel["hidden_size"]] * 2, is_dueling=cpanel["use_dueling"]),
+        policy=describe(
+            ActionValues,
+            hidden_sizes=[cpanel["hidden_size"]] * 2,
+            is_dueling=cpanel["use_dueling"],
+            precision=cpanel["precision"],
+        ),
         sampler=shared.replay_sampler(cpanel)
         | {
             "n_step_return": cpanel["n_step_return"],

@@ -36,7 +36,9 @@ def gen_params(cpanel):
     agent = describe(
         SAC,
         observation_path=cpanel["observation_path"],
-        policy=describe(SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2),
+        policy=describe(
+            SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, precision=cpanel["precision"]
+        ),
         sampler=shared.replay_sampler(cpanel),
         gamma=cpanel["gamma"],
         polyak_factor=cpanel["polyak_factor"],

@@ -48,19 +48,29 @@ CHOICE = gym.spaces.Discrete(3)
 
 
 def make_agent(
-    cls, observations=LINE, actions=None, memory=None, seed=0, replay=None, infos=None, device="cpu", **changes
+    cls,
+    observations=LINE,
+    actions=None,
+    memory=None,
+    seed=0,
+    replay=None,
+    infos=None,
+    device="cpu",
+    precision="fp32",
+    **changes,
 ):
     """One of the four agents, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
+    network = {"hidden_sizes": [16], "precision": precision}
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
     own = {
-        SAC: {"policy": describe(SquashedGaussianPolicy, hidden_sizes=[16]), "polyak_factor": 0.05, "lr_actor": 3e-3,
+        SAC: {"policy": describe(SquashedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
               "lr_critic": 3e-3, "lr_alpha": 3e-3},
-        TD3: {"policy": describe(DeterministicPolicy, hidden_sizes=[16]), "polyak_factor": 0.05, "lr_actor": 3e-3,
+        TD3: {"policy": describe(DeterministicPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
               "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
-        DDPG: {"policy": describe(DeterministicPolicy, hidden_sizes=[16], num_critics=1), "polyak_factor": 0.05,
+        DDPG: {"policy": describe(DeterministicPolicy, **network, num_critics=1), "polyak_factor": 0.05,
                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
-        DQN: {"policy": describe(ActionValues, hidden_sizes=[16]), "target_update_interval": 20, "lr": 3e-3,
+        DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
               "epsilon": 0.2},
     }[cls]  # fmt: skip
     actions = actions or (CHOICE if cls is DQN else UNIT)

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from digideep.policy.base import PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
-from digideep.policy.networks import EnsembleLinear, check_layers, ensemble_perceptron
+from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description
@@ -24,10 +24,17 @@ LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early trainin
 class DeterministicActor(nn.Module):
     """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
 
-    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None):
+    def __init__(
+        self,
+        sizes: list[int],
+        activation: str,
+        generator: torch.Generator,
+        encoder: Encoder | None = None,
+        precision: str = "fp32",
+    ):
         super().__init__()
         self.encoder = encoder
-        self.layers = ensemble_perceptron(1, sizes, activation, generator)
+        self.layers = EnsemblePerceptron(1, sizes, activation, generator, precision=precision)
 
     def forward(self, observations: Observations) -> Tensor:
         return torch.tanh(self.layers(encode(self.encoder, observations))[0])
@@ -39,10 +46,17 @@ class SquashedGaussianActor(nn.Module):
     Source: Haarnoja et al. 2018, arXiv:1812.05905, Appendix C.
     """
 
-    def __init__(self, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None):
+    def __init__(
+        self,
+        sizes: list[int],
+        activation: str,
+        generator: torch.Generator,
+        encoder: Encoder | None = None,
+        precision: str = "fp32",
+    ):
         super().__init__()
         self.encoder = encoder
-        self.layers = ensemble_perceptron(1, [*sizes[:-1], 2 * sizes[-1]], activation, generator)
+        self.layers = EnsemblePerceptron(1, [*sizes[:-1], 2 * sizes[-1]], activation, generator, precision=precision)
 
     def _moments(self, observations: Observations) -> tuple[Tensor, Tensor]:
         mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
@@ -80,18 +94,22 @@ class Critics(nn.Module):
     """Action values by `num` networks of their own, behind one encoder if there is one."""
 
     def __init__(
-        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None
+        self,
+        num: int,
+        sizes: list[int],
+        activation: str,
+        generator: torch.Generator,
+        encoder: Encoder | None = None,
+        precision: str = "fp32",
     ):
         super().__init__()
         self.encoder = encoder
-        self.layers = ensemble_perceptron(num, [*sizes, 1], activation, generator)
+        self.layers = EnsemblePerceptron(num, [*sizes, 1], activation, generator, precision=precision)
 
     def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
         """Args: observations: (B, ...); actions: (B, A); num: critics to ask, None for all. Returns: (num, B)."""
         x = torch.cat([encode(self.encoder, observations), actions], -1)
-        for layer in self.layers:
-            x = layer(x, num) if isinstance(layer, EnsembleLinear) else layer(x)
-        return x.squeeze(-1)
+        return self.layers(x, num).squeeze(-1)
 
 
 class ContinuousPolicy(PolicyBase):
@@ -107,6 +125,8 @@ class ContinuousPolicy(PolicyBase):
         activation: after each hidden layer.
         num_critics: 1, or 2 for the smaller of two estimates.
         encoder: description of what comes before the networks, see `make_encoder`; None decides by the spaces.
+        precision: fp32, or bf16 to learn in bfloat16, see `EnsemblePerceptron`; an encoder has its own. Acting by numpy
+            stays in float32: replayed actions are those of older policies anyway.
     """
 
     actor: Any
@@ -122,6 +142,7 @@ class ContinuousPolicy(PolicyBase):
         activation: str = "relu",
         num_critics: int = 2,
         encoder: Description | None = None,
+        precision: str = "fp32",
     ):
         super().__init__()
         name = type(self).__name__
@@ -132,9 +153,11 @@ class ContinuousPolicy(PolicyBase):
         require_int("num_critics", num_critics, 1)
         num_actions = action_space.shape[0]
         trunk, size = make_trunk(observation_space, generator, encoder)
-        self.actor = self.actor_class([size, *hidden_sizes, num_actions], activation, generator, trunk)
+        self.actor = self.actor_class([size, *hidden_sizes, num_actions], activation, generator, trunk, precision)
         trunk, size = make_trunk(observation_space, generator, encoder)
-        self.critics = Critics(num_critics, [size + num_actions, *hidden_sizes], activation, generator, trunk)
+        self.critics = Critics(
+            num_critics, [size + num_actions, *hidden_sizes], activation, generator, trunk, precision
+        )
 
 
 class DeterministicPolicy(ContinuousPolicy):

@@ -1,6 +1,7 @@
 """Policies for replay methods that choose among numbered actions by their values."""
 
 import math
+from functools import partial
 
 import gymnasium as gym
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from digideep.policy.base import PolicyBase
 from digideep.policy.encoders import encode, make_trunk
-from digideep.policy.networks import check_layers, ensemble_perceptron
+from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.checks import require
 from digideep.utility.component import Description
@@ -27,6 +28,7 @@ class ActionValues(PolicyBase):
         is_dueling: estimate the observation's value and the actions' advantages over each other by separate last
             layers. Source: Wang et al. 2016, arXiv:1511.06581, Eq. 9.
         encoder: description of what comes before the network, see `make_encoder`; None decides by the spaces.
+        precision: fp32, or bf16 to learn in bfloat16, as in `ContinuousPolicy`.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ActionValues(PolicyBase):
         activation: str = "relu",
         is_dueling: bool = False,
         encoder: Description | None = None,
+        precision: str = "fp32",
     ):
         super().__init__()
         if not isinstance(action_space, gym.spaces.Discrete):
@@ -48,9 +51,10 @@ class ActionValues(PolicyBase):
         self.encoder, size = make_trunk(observation_space, generator, encoder)
         check_layers(hidden_sizes, activation, may_be_empty=self.encoder is not None)
         sizes = [size, *hidden_sizes]
-        self.features = ensemble_perceptron(1, sizes, activation, generator, is_last_active=True)
-        self.advantages = ensemble_perceptron(1, [sizes[-1], int(action_space.n)], activation, generator)
-        self.value = ensemble_perceptron(1, [sizes[-1], 1], activation, generator) if is_dueling else None
+        network = partial(EnsemblePerceptron, 1, activation=activation, generator=generator, precision=precision)
+        self.features = network(sizes, is_last_active=True)
+        self.advantages = network([sizes[-1], int(action_space.n)])
+        self.value = network([sizes[-1], 1]) if is_dueling else None
 
     def forward(self, observations: Observations) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B, A)."""

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from digideep.policy.distributions import orthogonal_linear
-from digideep.policy.networks import check_layers, multilayer_perceptron
+from digideep.policy.networks import check_layers, dtype_of, multilayer_perceptron
 from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave, is_image
-from digideep.utility.checks import require, require_int
+from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
 
@@ -74,8 +74,7 @@ class ImageEncoder(Encoder):
 
     def __init__(self, observation_space: gym.Space, precision: str = "fp32"):
         super().__init__()
-        require(precision in ("fp32", "bf16"), "precision", precision, "fp32 or bf16")
-        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.dtype = dtype_of(precision)
         if not is_image(observation_space):
             name = type(self).__name__
             raise UsageError(f"{name} needs images, a Box of bytes or of three dimensions, got {observation_space}.")

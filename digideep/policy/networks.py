@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from digideep.policy.distributions import orthogonal_linear
+from digideep.utility.checks import require
 from digideep.utility.errors import UsageError
 
 # A quotient of polynomials in x^2 over x in [-7.9, 7.9]; its error is at most 3.5e-7. Source: Eigen's `ptanh`.
@@ -107,12 +108,11 @@ class EnsembleLinear(nn.Module):
         """Args: num: how many of the layers to compute; None for all."""
         weight, bias = self.weight[:num], self.bias[:num]
         # Not baddbmm, which copies the bias first: a compiler adds it together with the activation.
-        return torch.bmm(x.expand(len(weight), *x.shape[-2:]), weight) + bias
+        y = torch.bmm(x.expand(len(weight), *x.shape[-2:]), weight)
+        return y + bias.to(y.dtype)
 
 
-def ensemble_perceptron(
-    num: int, sizes: list[int], activation: str, generator: torch.Generator, *, is_last_active: bool = False
-) -> nn.Sequential:
+class EnsemblePerceptron(nn.Sequential):
     """`num` multilayer perceptrons side by side.
 
     Args:
@@ -121,8 +121,45 @@ def ensemble_perceptron(
         activation: between the layers, a key of `ACTIVATIONS`.
         generator: draws the weights.
         is_last_active: an activation after the last layer too.
+        precision: fp32, or bf16 to compute hidden layers in bfloat16. Weights, gradients and the last layer stay float32:
+            an action value of 1,000 would be rounded to a multiple of 4.
+
+    Shape: as `EnsembleLinear`.
     """
-    layers: list[nn.Module] = []
-    for in_features, out_features in itertools.pairwise(sizes):
-        layers += [EnsembleLinear(num, in_features, out_features, generator), ACTIVATIONS[activation]()]
-    return nn.Sequential(*(layers if is_last_active else layers[:-1]))
+
+    def __init__(
+        self,
+        num: int,
+        sizes: list[int],
+        activation: str,
+        generator: torch.Generator,
+        *,
+        is_last_active: bool = False,
+        precision: str = "fp32",
+    ):
+        layers: list[nn.Module] = []
+        for in_features, out_features in itertools.pairwise(sizes):
+            layers += [EnsembleLinear(num, in_features, out_features, generator), ACTIVATIONS[activation]()]
+        super().__init__(*(layers if is_last_active else layers[:-1]))
+        self._dtype, self._num_hidden = dtype_of(precision), len(self) if is_last_active else len(self) - 1
+
+    def forward(self, x: Tensor, num: int | None = None) -> Tensor:
+        """Args: num: how many of the perceptrons to compute; None for all."""
+        layers = list(self)
+        if self._dtype != torch.float32:
+            with torch.autocast(x.device.type, self._dtype):
+                x = _through(layers[: self._num_hidden], x, num).float()
+            layers = layers[self._num_hidden :]
+        return _through(layers, x, num)
+
+
+def _through(layers: list[nn.Module], x: Tensor, num: int | None) -> Tensor:
+    for layer in layers:
+        x = layer(x, num) if isinstance(layer, EnsembleLinear) else layer(x)
+    return x
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """What to compute in. Raises: UsageError: for another precision than fp32 or bf16."""
+    require(precision in ("fp32", "bf16"), "precision", precision, "fp32 or bf16")
+    return torch.bfloat16 if precision == "bf16" else torch.float32
