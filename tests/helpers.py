@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from digideep.agent.base import AgentContext
 from digideep.environment.explorer import Explorer
@@ -76,3 +77,13 @@ def make_context(observation_space, action_space, memory=None, seed=0, infos=Non
     """What an agent is given. The observation space may be several, by path."""
     spaces = observation_space if isinstance(observation_space, dict) else {"/agent": observation_space}
     return AgentContext("agent", memory, spaces, action_space, torch.device(device), seed, Profiler(), infos or {})
+
+
+class NeverWaiting(TorchDispatchMode):
+    """Within it, an operation fails whose result a program could only know after waiting for the device."""
+
+    WAITS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function.name().split(".")[0] not in self.WAITS, f"{function.name()} waits for the device"
+        return function(*args, **(kwargs or {}))

@@ -16,7 +16,7 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
-from tests.helpers import DEVICES
+from tests.helpers import DEVICES, NeverWaiting
 from tests.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
@@ -186,6 +186,19 @@ def test_a_step_in_bfloat16_is_nearly_the_one_in_single_precision(cls):
     torch.testing.assert_close(rough_metrics, metrics, atol=0.01, rtol=0.01)
     torch.testing.assert_close(rough_errors, errors, atol=0.02, rtol=0.02)
     assert rough.critic_step.flat.dtype == torch.float32
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_no_gradient_step_waits_for_the_device(cls):
+    agent, batch = make_agent(cls), make_batch(cls)
+    before = agent.critic_step.flat.clone()
+    with NeverWaiting():
+        for _ in range(2):
+            agent.learn(batch)
+            agent.n_updates += 1
+        with pytest.raises(AssertionError, match="waits for the device"):
+            batch.rewards.sum().item()
+    assert not torch.equal(agent.critic_step.flat, before)
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -13,7 +13,7 @@ from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.schedule import Linear
-from tests.helpers import make_context, make_explorer
+from tests.helpers import NeverWaiting, make_context, make_explorer
 
 COEFFICIENTS = {
     "value_loss_coef": 0.5, "entropy_coef": 0.1, "use_clipped_value_loss": False, "normalize_advantages": False,
@@ -185,6 +185,21 @@ def test_an_update_stops_when_the_policy_has_moved_too_far():
     metrics = agent.update()
     assert 1 <= metrics["epochs"] < 20
     assert set(METRICS) < set(metrics)
+
+
+def test_no_gradient_step_waits_for_the_device(monkeypatch):
+    agent, explorer, memory = trained_on("Counter-v0", n_steps=32)
+    memory.store(explorer.update())
+    step, taken = agent.step, []
+
+    def watched(*args):
+        with NeverWaiting():
+            taken.append(step(*args))
+        return taken[-1]
+
+    monkeypatch.setattr(agent, "step", watched)
+    agent.update()
+    assert len(taken) == 2 * 2
 
 
 def test_learning_rate_and_clip_follow_their_schedules():
