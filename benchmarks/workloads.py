@@ -87,7 +87,7 @@ _PPO_HALF_CHEETAH = Workload(
 _PPO_CART_POLE = Workload(
     "PPO, CartPole-v1: 8 environments x 128 steps, 4 epochs, minibatches of 256, two 64-64 tanh networks",
     "params/ppo_classic.py",
-    {"recompute_advantages": False},
+    {"recompute_advantages": False, "n_update": 4, "gamma": 0.99, "tau": 0.95, "entropy_coef": 0.01},
     epoch_frames=40_960,
     cycle_frames=1_024,
     epochs=4,
@@ -117,6 +117,7 @@ _SAC_HALF_CHEETAH = Workload(
     cycle_frames=1,
     epochs=3,
     peer=Peer("SAC", "HalfCheetah-v5", net_arch=(256, 256), parameters=_REPLAY | {"learning_rate": 3e-4}),
+    variants={"bf16": {"precision": "bf16"}},
 )
 
 _TD3_HALF_CHEETAH = Workload(
@@ -133,6 +134,7 @@ _TD3_HALF_CHEETAH = Workload(
         parameters=_REPLAY | {"learning_rate": 1e-3, "policy_delay": 2},
         noise_std=0.1,
     ),
+    variants={"bf16": {"precision": "bf16"}},
 )
 
 _DQN_CART_POLE = Workload(
