@@ -3,9 +3,11 @@
 Ours is what `explorer["train"].update()` delivers, chunks written, with `num_processes` 0 (the main process), 1 and 2;
 beside it gymnasium's SyncVectorEnv and AsyncVectorEnv, which only step. Each in a process of its own, all of which stay
 while they take turns of a second: machines become faster and slower from one minute to the next. With "policy" a 64-64
-network chooses the actions, as in PPO; a half-step at an episode's end counts as a frame for all.
+network chooses the actions, as in PPO; a half-step at an episode's end counts as a frame for all. Two SyncVectorEnv at
+once, which never wait for each other, show what two processes can do at most.
 """
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -28,6 +30,9 @@ _OURS = {
 }
 _PEERS = {"gymnasium, SyncVectorEnv": "sync", "gymnasium, AsyncVectorEnv": "async"}
 COLLECTORS = (*_OURS, *_PEERS)
+TEAMS = {name: (name,) for name in COLLECTORS} | {
+    "gymnasium, two SyncVectorEnv at once": ("gymnasium, SyncVectorEnv",) * 2
+}
 _HEADER = ("collector", "frames/s, median", "range", "to one process", "to the main process", "to AsyncVectorEnv")
 
 
@@ -90,12 +95,15 @@ class Collector:
         command = [sys.executable, "-m", "benchmarks.collection", "--seconds", str(seconds), "--serve", name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
-    def measure(self) -> float:
-        """Frames per second of a turn. Raises: RuntimeError: if the process has ended, for reasons that it told."""
+    def begin(self) -> None:
+        """Begin a turn."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    def finish(self) -> float:
+        """Frames per second of the turn. Raises: RuntimeError: if the process has ended, for reasons that it told."""
+        assert self._process.stdout is not None
         line = next((line for line in self._process.stdout if line[:1].isdigit()), None)  # others are the program's
         if line is None:
             raise RuntimeError(f"A collector has ended with exit code {self._process.wait()}.")
@@ -106,6 +114,13 @@ class Collector:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+def measure(team: list[Collector]) -> float:
+    """Frames per second of a turn that all take together."""
+    for collector in team:
+        collector.begin()
+    return sum(collector.finish() for collector in team)
 
 
 def table(speeds: dict[str, list[float]]) -> list[list[str]]:
@@ -129,17 +144,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.serve:
         serve(args.serve, args.seconds)
         return 0
-    collectors = {name: Collector(name, args.seconds) for name in COLLECTORS}
-    speeds: dict[str, list[float]] = {name: [] for name in collectors}
+    teams = {title: [Collector(name, args.seconds) for name in names] for title, names in TEAMS.items()}
+    speeds: dict[str, list[float]] = {title: [] for title in teams}
     try:
-        for collector in collectors.values():
-            collector.measure()  # until it has started
+        for team in teams.values():
+            measure(team)  # until it has started
         for index in range(args.runs):
-            for name, collector in collectors.items():
-                speeds[name].append(collector.measure())
-                print(f"  {index + 1}. {name}: {speeds[name][-1]:,.0f} frames/s", flush=True)
+            for title, team in teams.items():
+                speeds[title].append(measure(team))
+                print(f"  {index + 1}. {title}: {speeds[title][-1]:,.0f} frames/s", flush=True)
     finally:
-        for collector in collectors.values():
+        for collector in itertools.chain(*teams.values()):
             collector.close()
     note = f"`python -m benchmarks.collection --runs {args.runs} --seconds {args.seconds}` on {machine()}"
     args.results.write_text(update_table(args.results.read_text(), "collection", _HEADER, table(speeds), note=note))

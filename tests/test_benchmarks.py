@@ -145,11 +145,29 @@ def test_the_operations_of_td3_are_those_of_its_matrix_products():
 
 
 def test_collection_is_compared_with_one_process_and_with_gymnasium():
-    speeds = {name: [1000.0] for name in collection.COLLECTORS}
+    speeds = {name: [1000.0] for name in collection.TEAMS}
     speeds["digideep, num_processes 2"] = [1800.0, 2000.0, 2200.0]
     rows = {row[0]: row for row in collection.table(speeds)}
     assert rows["digideep, num_processes 2"][1:] == ["2,000", "1,800 to 2,200", "2.00", "2.00", "2.00"]
     assert rows["digideep, num_processes 1"][3] == ""
+
+
+def test_a_team_of_collectors_takes_its_turn_together():
+    events = []
+
+    class Noted:
+        def __init__(self, speed):
+            self.speed = speed
+
+        def begin(self):
+            events.append("begin")
+
+        def finish(self):
+            events.append("finish")
+            return self.speed
+
+    assert collection.measure([Noted(100.0), Noted(50.0)]) == 150.0
+    assert events == ["begin", "begin", "finish", "finish"]
 
 
 @pytest.mark.parametrize(
