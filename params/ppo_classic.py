@@ -24,8 +24,8 @@ cpanel = session_panel() | {
     "num_workers": 8,
     "n_steps": 128,
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
-    # RL-Zoo's PPO for CartPole-v1: gamma, lambda, clip, no entropy bonus; half its epochs and learning rate, chunks of 128
-    # steps instead of 32. With gamma 0.99, lambda 0.95, the bonus and 4 epochs (CleanRL), every third seed unlearned
+    # RL-Zoo's PPO for CartPole-v1: gamma, lambda, clip, no entropy bonus; half its epochs and learning rate, chunks of
+    # 128 steps instead of 32. With CleanRL's gamma 0.99, lambda 0.95, bonus and 4 epochs, every third seed unlearned
     "n_update": 10,
     "num_mini_batches": 4,
     "gamma": 0.98,

@@ -121,8 +121,8 @@ class EnsemblePerceptron(nn.Sequential):
         activation: between the layers, a key of `ACTIVATIONS`.
         generator: draws the weights.
         is_last_active: an activation after the last layer too.
-        precision: fp32, or bf16 to compute hidden layers in bfloat16. Weights, gradients and the last layer stay float32:
-            an action value of 1,000 would be rounded to a multiple of 4.
+        precision: fp32, or bf16 to compute hidden layers in bfloat16. Weights, gradients and the last layer stay
+            float32: an action value of 1,000 would be rounded to a multiple of 4.
 
     Shape: as `EnsembleLinear`.
     """
