@@ -292,7 +292,11 @@ def _record(function: Callable[[], Any]) -> Callable[[], Any]:
     """Note what a function does on CUDA, without doing it. Returns: what does it; results lie in the same place."""
     try:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may use the device meanwhile
+        # The outer context leads back to the present stream: a recording that fails stays on its own.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),  # other threads may use the device meanwhile
+        ):
             results = function()
     except RuntimeError as err:
         reason = " ".join(str(err).split())
