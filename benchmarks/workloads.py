@@ -70,7 +70,13 @@ _PPO_HALF_CHEETAH = Workload(
     "observations and rewards normalised",
     "params/ppo_mujoco.py",
     # What differs from stable-baselines3's way in our recipe: its value loss, advantages and spread instead.
-    {"value_loss_coef": 0.5, "normalize_advantages": True, "recompute_advantages": False, "log_std_init": 0.0},
+    {
+        "tau": 0.95,
+        "value_loss_coef": 0.5,
+        "normalize_advantages": True,
+        "recompute_advantages": False,
+        "log_std_init": 0.0,
+    },
     epoch_frames=6_144,
     cycle_frames=2_048,
     epochs=5,
