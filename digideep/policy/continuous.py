@@ -21,8 +21,10 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
 
 
-class DeterministicActor(nn.Module):
-    """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
+class Actor(nn.Module):
+    """What actors share: a perceptron, behind an encoder if there is one."""
+
+    outputs_per_action = 1
 
     def __init__(
         self,
@@ -34,29 +36,24 @@ class DeterministicActor(nn.Module):
     ):
         super().__init__()
         self.encoder = encoder
+        sizes = [*sizes[:-1], self.outputs_per_action * sizes[-1]]
         self.layers = EnsemblePerceptron(1, sizes, activation, generator, precision=precision)
+
+
+class DeterministicActor(Actor):
+    """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
 
     def forward(self, observations: Observations) -> Tensor:
         return torch.tanh(self.layers(encode(self.encoder, observations))[0])
 
 
-class SquashedGaussianActor(nn.Module):
+class SquashedGaussianActor(Actor):
     """A normal distribution for each observation, squashed into (-1, 1) by tanh. Its spread depends on the observation.
 
     Source: Haarnoja et al. 2018, arXiv:1812.05905, Appendix C.
     """
 
-    def __init__(
-        self,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-    ):
-        super().__init__()
-        self.encoder = encoder
-        self.layers = EnsemblePerceptron(1, [*sizes[:-1], 2 * sizes[-1]], activation, generator, precision=precision)
+    outputs_per_action = 2  # mean and log of the spread
 
     def _moments(self, observations: Observations) -> tuple[Tensor, Tensor]:
         mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
@@ -130,7 +127,7 @@ class ContinuousPolicy(PolicyBase):
     """
 
     actor: Any
-    actor_class: type[DeterministicActor] | type[SquashedGaussianActor]
+    actor_class: type[Actor]
 
     def __init__(
         self,
