@@ -175,6 +175,8 @@ class Session:
         else:
             base = Path(self.args.session_path or "digideep_sessions").resolve()
         name = self.args.session_name or session_name(datetime.now())
+        while not self.args.session_name and (base / name).exists():  # another run of this second drew the same
+            name = session_name(datetime.now())
         if Path(name).name != name or name in (".", ".."):
             raise UsageError(f"--session-name {name!r} must be a plain directory name.")
         if (base / name).exists():

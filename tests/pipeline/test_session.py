@@ -41,6 +41,18 @@ def test_a_session_has_a_unique_readable_name(session):
     assert re.fullmatch(r"session_\d{14}_[a-z]+_[a-z]+", session.name)
 
 
+def test_a_name_that_another_run_of_this_second_drew_is_drawn_again(tmp_path, monkeypatch):
+    drawn = iter(
+        ["session_20260101000000_calm_euler", "session_20260101000000_calm_euler", "session_20260101000000_fair_gauss"]
+    )
+    monkeypatch.setattr("digideep.pipeline.session.session_name", lambda now: next(drawn))
+    for _ in range(2):
+        assert main(["--create-session-only", "--params", CLASSIC, "--session-path", str(tmp_path), "--quiet"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "session_20260101000000_calm_euler", "session_20260101000000_fair_gauss",
+    ]  # fmt: skip
+
+
 def test_the_parameters_are_kept_as_plain_json_and_safe_yaml(session):
     assert json.loads((session / "cpanel.json").read_text())["number_epochs"] == 3
     tree = yaml.safe_load((session / "params.yaml").read_text())
