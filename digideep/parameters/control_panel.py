@@ -36,7 +36,14 @@ def load_params(name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     """Import a file under the name that it has seen from here, so that its classes can be found again."""
     if not path.is_file():
-        raise UsageError(f"--params {path} is not there. Give the path of a parameter file or a dotted module name.")
+        recipe = ".".join(path.with_suffix("").parts)
+        is_installed = path.parts[:-1] == ("params",) and importlib.util.find_spec(recipe) is not None
+        advice = (
+            f"The recipe that came with Digideep is --params {recipe}."
+            if is_installed
+            else "Give the path of a parameter file or a dotted module name, such as params.ppo_classic."
+        )
+        raise UsageError(f"--params {path} is not there. {advice}")
     try:
         parts = path.resolve().relative_to(Path.cwd()).with_suffix("").parts
     except ValueError:

@@ -15,7 +15,7 @@ from digideep.environment.explorer import Episode
 from digideep.utility.monitor import Monitor
 from digideep.utility.profiler import Profiler
 from digideep.utility.stats import StatLogger
-from digideep.utility.tensorboard import TensorBoardWriter, require_tensorboard
+from digideep.utility.tensorboard import TensorBoardWriter
 from digideep.utility.visdom import VisdomWriter, require_visdom
 from digideep.utility.writers import EpochFigures, Writer
 
@@ -49,8 +49,6 @@ class Logbook:
         Raises:
             UsageError: saying what to do.
         """
-        if self._args.tensorboard:
-            require_tensorboard()
         if self._args.visdom:
             require_visdom(self._args.visdom_port, self._args.bind)
 

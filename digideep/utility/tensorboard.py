@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from digideep.utility.companion import Companion
-from digideep.utility.errors import UsageError
 from digideep.utility.writers import EpochFigures
 
 _log = logging.getLogger("digideep")
@@ -105,15 +104,3 @@ def _as_gif(path: Path) -> tuple[bytes, tuple[int, int]]:
     buffer = io.BytesIO()
     iio.imwrite(buffer, small, extension=".gif", duration=1000 * skip / fps, loop=0)
     return buffer.getvalue(), small.shape[1:3]
-
-
-def require_tensorboard() -> None:
-    """Refuse `--tensorboard` where it is not installed.
-
-    Raises:
-        UsageError: saying what to install.
-    """
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError as err:
-        raise UsageError("--tensorboard needs a package that is missing: pip install 'digideep[tensorboard]'.") from err

@@ -7,6 +7,7 @@ whose log was cut at the checkpoint, shows its plots without a fold.
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import logging
 import threading
@@ -250,15 +251,20 @@ def is_answering(port: int, bind: str) -> bool:
 
 
 def require_visdom(port: int, bind: str) -> None:
-    """Refuse `--visdom` where it is not installed or its port is taken.
+    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty.
 
     Raises:
         UsageError: saying what to do.
     """
-    try:
-        import visdom  # noqa: F401
-    except ImportError as err:
+    spec = importlib.util.find_spec("visdom")
+    if spec is None or spec.origin is None:
         raise UsageError(
-            "--visdom needs a package that is missing: run 'make visdom' (it needs setuptools < 82)."
-        ) from err
+            "--visdom needs a package that is missing: run 'make visdom' in a clone of Digideep, or pip install "
+            "'setuptools<82' wheel and then pip install --no-build-isolation 'digideep[visdom]'."
+        )
+    if not (Path(spec.origin).parent / "static/js/plotly-plotly.min.js").is_file():
+        _log.warning(
+            "visdom's page will stay empty: it lacks scripts that are not in the package. Fetch them once, with a "
+            "network: python -c 'from visdom.server.build import download_scripts; download_scripts()'"
+        )
     is_answering(port, bind)

@@ -1,1 +1,0 @@
-"""Parameter files: one per method and family of tasks."""
