@@ -2,13 +2,20 @@
 # make test                                            install if needed, run the tests
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-ARGS ?= --params params/ppo_mujoco.py
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+QUIET := --quiet
+ARGS ?=
+
+# The first recipe, unless the arguments say what to run.
+ANOTHER := --params --params=% --resume --resume=% --load-checkpoint --load-checkpoint=% --help
+RECIPE := $(if $(filter $(ANOTHER),$(ARGS)),,--params params/ppo_mujoco.py)
+# JSON without quotes around it, such as ARGS='--cpanel {"seed":1}', would lose its own to the shell.
+WORDS := $(if $(findstring ',$(ARGS))$(findstring \,$(ARGS)),$(ARGS),$(foreach word,$(ARGS),'$(word)'))
 
 .PHONY: train test learning check format bench bench-compare bench-ceiling bench-collection bench-startup visdom clean
 
-train: .venv/installed
-	$(BIN)/python main.py $(ARGS)
+train: .venv/installed .venv/tried-visdom
+	$(BIN)/python main.py $(RECIPE) $(WORDS)
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n 2
@@ -26,7 +33,7 @@ bench-compare bench-ceiling bench-collection bench-startup: .venv/installed-benc
 	$(BIN)/python -m benchmarks.$(@:bench-%=%) $(BENCH_ARGS)
 
 .venv/installed-bench: .venv/installed
-	$(PIP) -e '.[atari]'
+	$(PIP) $(QUIET) -e '.[atari]'
 	touch $@
 
 .venv-bench/installed: constraints.txt
@@ -44,29 +51,39 @@ format: .venv/installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.venv/bin/python:
+	@echo 'Making an environment in .venv: some seconds.'
+	@$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo 'Installing Digideep and what it needs into .venv: one minute, or some more where torch (200 MB to 3 GB) loads slowly.'
+	@$(PIP) $(PIP_QUIET) -e .
+	@touch $@
+
 # visdom comes as source only, and its build needs the pkg_resources that setuptools 82 dropped. Its page needs scripts
 # that are not in the package: they are fetched here, once, and not while something trains.
 visdom: .venv/installed-visdom
-	$(BIN)/python -c 'from visdom.server.build import download_scripts; download_scripts()'
+	$(BIN)/python -c 'import socket; socket.setdefaulttimeout(10); \
+		from visdom.server.build import download_scripts; download_scripts()'
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
-
-.venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e .
-	touch $@
+# Training needs no visdom: a set-up that cannot have it goes on without.
+.venv/tried-visdom: .venv/installed
+	@echo 'Adding visdom, for --visdom: half a minute.'
+	@$(MAKE) --no-print-directory visdom > .venv/visdom.log 2>&1 \
+		|| echo "It could not be added (see .venv/visdom.log), which only --visdom needs: 'make visdom' tries again."
+	@touch $@
 
 .venv/installed-visdom: .venv/installed
-	$(PIP) 'setuptools<82' wheel
-	$(PIP) --no-build-isolation visdom
+	$(PIP) $(QUIET) 'setuptools<82' wheel
+	$(PIP) $(QUIET) --no-build-isolation visdom
 	touch $@
 
 .venv/installed-test: .venv/installed-visdom
-	$(PIP) -e '.[test]'
+	$(PIP) $(QUIET) -e '.[test]'
 	touch $@
 
 .venv/installed-check: .venv/installed-test
-	$(PIP) -e '.[check]'
+	$(PIP) $(QUIET) -e '.[check]'
 	touch $@
 
 clean:
