@@ -44,6 +44,27 @@ class ConstantReward(gym.Env):
         return np.ones(1, np.float32), 1.0, False, False, {}
 
 
+class Treadmill(gym.Env):
+    """Go on for 0.2 a step, or leave for 0.3. A time limit comes after each step: who takes it for the end leaves.
+
+    With continuous actions the way from one to the other is straight: how likely it goes on.
+    """
+
+    observation_space = Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, is_continuous: bool = False):
+        self.action_space = Box(-1, 1, (1,), np.float32) if is_continuous else Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        share = float(np.asarray(action).item()) if self.action_space == Discrete(2) else (float(action[0]) + 1) / 2
+        goes_on = bool(self.np_random.random() < share)
+        return np.ones(1, np.float32), 0.3 - 0.1 * share, not goes_on, goes_on, {}
+
+
 class Trouble(Counter):
     """Counter that goes wrong at step `at`: raises, dies, hangs, or returns NaN."""
 
@@ -225,6 +246,7 @@ for _class, _limit in (
     (Liar, 30),
     (Nested, 5),
     (Recall, None),
+    (Treadmill, None),
 ):
     if f"{_class.__name__}-v0" not in gym.registry:
         gym.register(f"{_class.__name__}-v0", _class, max_episode_steps=_limit)

@@ -1,26 +1,15 @@
-"""Does it learn? One quick look in every test run; `make learning` trains for minutes, to published levels."""
-
-import json
-from pathlib import Path
-from statistics import fmean
+"""Does it learn? Quick looks in every test run (see tests/learning.py); `make learning` trains to published levels."""
 
 import pytest
 
-from digideep.main import main
-from digideep.pipeline.checkpoint import list_checkpoints
 from tests.helpers import CLASSIC, MUJOCO
+from tests.learning import TRAININGS, final_return, outcome
 
 
-def final_return(base: Path, params: str, **cpanel) -> float:
-    """The mean return of the last 100 training episodes."""
-    argv = ["--params", params, "--cpanel", json.dumps(cpanel), "--session-path", str(base), "--session-name", "s"]
-    assert main(argv) == 0
-    state = json.loads((list_checkpoints(base / "s/checkpoints")[-1] / "runner.json").read_text())
-    return fmean(state["runner"]["recent_returns"])
-
-
-def test_ppo_learns_a_good_deal_of_cartpole_within_60_000_frames(tmp_path):
-    assert final_return(tmp_path, CLASSIC, number_epochs=3, compile="off", test_activate=False) >= 150
+@pytest.mark.parametrize("name", TRAININGS)
+def test_what_is_learned_within_seconds(name, tmp_path):
+    training = TRAININGS[name]
+    assert training.least <= outcome(name, tmp_path) <= training.most
 
 
 @pytest.mark.learning

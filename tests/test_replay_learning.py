@@ -1,4 +1,4 @@
-"""Do replay methods learn? One quick look in every test run; `make learning` trains to published levels."""
+"""Do replay methods learn? `make learning` trains to published levels."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,6 @@ def best_return(base: Path, params: str, **cpanel) -> float:
     assert main([*argv, "--session-path", str(base), "--session-name", "s"]) == 0
     state = json.loads((list_checkpoints(base / "s/checkpoints")[-1] / "runner.json").read_text())
     return state["runner"]["best_return"]
-
-
-def test_dqn_learns_a_good_deal_of_cartpole_within_15_000_frames(tmp_path):
-    assert best_return(tmp_path, "dqn_classic", number_epochs=3, compile="off", hidden_size=64) >= 100
 
 
 PENDULUM = {"model_name": "Pendulum-v1", "number_epochs": 20, "epoch_size": 1000, "warm_start": 1000, "gamma": 0.98,

@@ -1,26 +1,11 @@
-"""Do several agents learn together? One quick look in every test run; `make learning` trains to stated levels."""
+"""Do several agents learn together? `make learning` trains to stated levels."""
 
 import pytest
 
 from tests.helpers import ROOT
-from tests.test_learning import final_return
+from tests.learning import final_return
 
 MPE = str(ROOT / "params/ppo_mpe.py")
-
-
-@pytest.mark.parametrize(
-    ("players", "is_alike"),
-    [({"one": ["first"], "other": ["second"]}, False), ({"both": ["*"]}, True)],
-    ids=["independent", "shared"],
-)
-def test_two_players_agree_where_to_meet(tmp_path, players, is_alike):
-    changes = {"model_name": "tests/meeting", "from_module": "tests.parallel", "env_kwargs": {"is_alike": is_alike}}
-    plan = {"number_epochs": 1, "epoch_size": 40, "num_workers": 8, "n_steps": 10, "num_mini_batches": 2, "lr": 0.01}
-    # At random 3.75; 5 if they agree on the wrong place; 10 at best.
-    final = final_return(
-        tmp_path, MPE, players=players, compile="off", test_activate=False, n_update=4, **changes, **plan
-    )
-    assert final >= 9
 
 
 @pytest.mark.learning

@@ -12,7 +12,6 @@ from digideep.agent.ppo import PPO, Trajectories, ppo_loss, shuffled_minibatches
 from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk, NewestSequences, add_sequence_rows
-from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.policy.recurrent import RecurrentPolicy
 from digideep.post.export import export
 from digideep.post.loader import Loader
@@ -240,23 +239,3 @@ def test_a_recurrent_run_resumes_exactly_within_an_episode(capfd):
     panel = tiny(**RECALL, env_kwargs={"delay": 11}, num_workers=4, epoch_size=10, cell="lstm")
     assert main(["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
-
-
-def recalled(tmp_path, **changes) -> float:
-    """The mean return of the last 100 training episodes: 0.5 is chance, 1 is perfect."""
-    panel = json.dumps({**RECALL, "test_activate": False, "compile": "off", **changes})
-    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "s"]
-    assert main([*argv, "--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu"]) == 0
-    state = json.loads((list_checkpoints(tmp_path / "s/checkpoints")[-1] / "runner.json").read_text())
-    return float(np.mean(state["runner"]["recent_returns"]))
-
-
-QUICK = {"env_kwargs": {"delay": 5}, "number_epochs": 1, "epoch_size": 12}
-
-
-def test_a_recurrent_policy_soon_remembers_for_five_steps(tmp_path):
-    assert recalled(tmp_path, **QUICK) >= 0.9
-
-
-def test_without_a_memory_there_is_only_chance(tmp_path):
-    assert 0.3 <= recalled(tmp_path, **QUICK, recurrent=False) <= 0.7
