@@ -10,7 +10,9 @@ import copy
 import logging
 import math
 import shutil
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -363,4 +365,6 @@ def _has_compiler(device: torch.device) -> bool:
     """Whether torch.compile can work here."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (7, 0)
-    return any(shutil.which(name) for name in ("g++", "clang++", "cl"))
+    # What it compiles includes Python's own headers, which many systems keep in a package of their own.
+    has_headers = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    return has_headers and any(shutil.which(name) for name in ("g++", "clang++", "cl"))

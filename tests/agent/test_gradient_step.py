@@ -122,6 +122,15 @@ def test_a_large_network_repays_compiling_after_fewer_steps():
     assert plans == [False, True]
 
 
+@pytest.mark.parametrize("missing", ["compiler", "headers"])
+def test_nothing_is_compiled_where_a_part_of_the_compiler_is_missing(tmp_path, monkeypatch, missing):
+    if missing == "compiler":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert not pays_to_compile("auto", 10**9, torch.device("cpu"))
+
+
 def test_a_restored_step_goes_on_exactly():
     first, second = (GradientStep(make_module(), loss, Adam()) for _ in range(2))
     for index in range(5):

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -89,17 +90,16 @@ def test_an_error_within_a_block_leaves_the_tree_in_order():
     assert list(profiler.figures()) == ["/a", "/a/b", "/c"]
 
 
-def test_a_block_costs_microseconds():
-    profiler = Profiler()
-
-    def seconds_of_one():
+def test_a_block_costs_little_more_than_entering_it():
+    def seconds_of_one(make_block):
         started = time.perf_counter()
         for _ in range(10_000):
-            with profiler("a"):
+            with make_block("a"):
                 pass
         return (time.perf_counter() - started) / 10_000
 
-    assert min(seconds_of_one() for _ in range(5)) < 5e-6
+    ours, least = (min(seconds_of_one(block) for _ in range(5)) for block in (Profiler(), nullcontext))
+    assert ours < 40 * least  # 7 times; 0.1 us is the least on a fast processor
 
 
 def test_shares_leave_out_what_is_within_and_sum_to_a_hundred():
