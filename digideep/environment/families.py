@@ -4,7 +4,6 @@ Packages are imported when one of their environments is asked for, never before.
 """
 
 import contextlib
-import importlib
 import io
 import logging
 import re
@@ -20,6 +19,7 @@ import numpy as np
 from digideep.environment import dm_control
 from digideep.environment.atari import register_games
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import import_outside_sessions
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ class Family:
 
         Raises:
             ImportError: if it is not installed.
+            UsageError: if a session would be imported in its place.
         """
         # Box2D's wrapper code still has types without a module, which Python 3.12 deprecates; as an error that kills
         # the interpreter. gymnasium-robotics prints a notice of its own with each import.
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore", DeprecationWarning)
-            importlib.import_module(self.module)
+            import_outside_sessions(self.module)
         self.prepare()
 
 

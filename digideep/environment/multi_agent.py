@@ -5,7 +5,6 @@ parameter tree says which agent plays which players: one each makes independent 
 share its parameters.
 """
 
-import importlib
 import pkgutil
 import re
 import warnings
@@ -33,6 +32,7 @@ from digideep.environment.spaces import (
     sample_actions,
 )
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import import_outside_sessions
 from digideep.utility.suggest import did_you_mean
 
 _INSTALL = "pip install 'digideep[multiagent]'"
@@ -111,7 +111,7 @@ def _find(name: str) -> Callable[..., Any]:
             f"Unknown environment '{name}'. With players, expected a name such as mpe2/simple_spread_v3 or "
             "pettingzoo/sisl/pursuit_v5, or one that from_module registers."
         )
-    package = importlib.import_module(match[1])
+    package = import_outside_sessions(match[1])
     if hasattr(package, "parallel_registry"):  # of PettingZoo 1.27: it asks for the registry instead of the module
         known = _named_ids(package)
         if name not in known:
@@ -122,7 +122,7 @@ def _find(name: str) -> Callable[..., Any]:
         return lambda **kwargs: package.make("parallel", known[name], **kwargs)
     path = f"{match[1]}{match[2].replace('/', '.')}"
     try:
-        module = importlib.import_module(path)
+        module = import_outside_sessions(path)
     except ModuleNotFoundError as err:
         if err.name is None or not path.startswith(err.name) or err.name == match[1]:
             raise

@@ -18,6 +18,7 @@ from digideep.environment.multi_agent import is_parallel, make_parallel, paralle
 from digideep.environment.random_actions import random_chooser
 from digideep.environment.registration import module_name, register_user_environments
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator
 
 _EXAMPLES = """examples:
@@ -68,8 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.glfw:
             os.environ["MUJOCO_GL"] = "glfw"
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # where --module is looked for
+        find_in_working_directory()  # where --module is looked for
         module = module_name(args.module)
         register_user_environments(module, None)
         if args.list_include is not None or args.list_exclude is not None:

@@ -1,12 +1,9 @@
 """Environments that a user registers: in a module of theirs, or with arguments in the parameter file.
 
 A session's files may name modules and classes, and nothing else: modules are found where Python finds its packages,
-never by a path, and what is made of a name has to be a subclass of `gymnasium.Env`.
+never by a path and never in a session, and what is made of a name has to be a subclass of `gymnasium.Env`.
 """
 
-import importlib
-import sys
-import traceback
 from pathlib import PurePath
 from typing import Any
 
@@ -14,6 +11,7 @@ import gymnasium as gym
 
 from digideep.utility.component import dotted_name
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import import_named
 from digideep.utility.suggest import did_you_mean
 
 # Of gymnasium's `register`; `vector_entry_point` and `additional_wrappers` would name callables of any kind.
@@ -59,7 +57,7 @@ def register_user_environments(from_module: str | None, from_params: dict[str, A
         UsageError: if the module cannot be imported or the arguments do not describe an environment.
     """
     if from_module is not None:
-        _import(from_module, f"from_module '{from_module}'")
+        import_named(from_module, f"from_module '{from_module}'")
     if from_params is None:
         return
     for name in from_params:
@@ -83,7 +81,7 @@ def _environment_class(entry_point: type[gym.Env] | str) -> type[gym.Env]:
     """The class that is meant, imported if it is named."""
     if isinstance(entry_point, str):
         place, _, name = entry_point.replace(":", ".").rpartition(".")
-        found = getattr(_import(place, f"entry_point '{entry_point}'"), name, None)
+        found = getattr(import_named(place, f"entry_point '{entry_point}'"), name, None)
     else:
         found, entry_point = entry_point, getattr(entry_point, "__qualname__", repr(entry_point))
     if not (isinstance(found, type) and issubclass(found, gym.Env)):
@@ -93,17 +91,3 @@ def _environment_class(entry_point: type[gym.Env] | str) -> type[gym.Env]:
     if "<locals>" in found.__qualname__ or found.__module__ == "__main__":
         raise UsageError(f"entry_point '{dotted_name(found)}' cannot be found again by its name. Move it to a module.")
     return found
-
-
-def _import(name: str, what: str) -> Any:
-    if not name or name.partition(".")[0] in sys.stdlib_module_names:
-        raise UsageError(f"{what} cannot be imported: the standard library registers no environments.")
-    try:
-        return importlib.import_module(name)
-    except (ImportError, ValueError) as err:
-        raise UsageError(f"{what} cannot be imported ({err}). Put it on PYTHONPATH or correct it.") from err
-    except Exception as err:  # whatever a module does while it is imported
-        place = traceback.extract_tb(err.__traceback__)[-1]
-        where = "" if isinstance(err, SyntaxError) else f" ({PurePath(place.filename).name}, line {place.lineno})"
-        reason = " ".join(f"{type(err).__name__}: {err}".split())
-        raise UsageError(f"{what} fails while it is imported: {reason}{where}. Correct it.") from err

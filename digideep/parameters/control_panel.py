@@ -44,11 +44,12 @@ def _import_file(path: Path) -> ModuleType:
             else "Give the path of a parameter file or a dotted module name, such as params.ppo_classic."
         )
         raise UsageError(f"--params {path} is not there. {advice}")
-    try:
-        parts = path.resolve().relative_to(Path.cwd()).with_suffix("").parts
-    except ValueError:
+    here, place = Path.cwd(), path.resolve()
+    if place.is_relative_to(here) and str(here) in sys.path:
+        parts = place.relative_to(here).with_suffix("").parts
+    else:
         parts = (path.stem,)
-        sys.path.insert(0, str(path.resolve().parent))
+        sys.path.insert(0, str(place.parent))
     if not all(part.isidentifier() for part in parts):
         raise UsageError(f"--params {path} is no importable name. Use letters, digits and underscores only.")
     module = _import_module(".".join(parts))

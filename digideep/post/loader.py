@@ -174,9 +174,19 @@ class Loader:
         return Policy(self.state(checkpoint), device)
 
     def environment(self, render_mode: str | None = None) -> "gym.Env":
-        """The environment that the session was trained on. Args: render_mode: as in gymnasium."""
+        """Make the environment that the session was trained on.
+
+        Args:
+            render_mode: as in gymnasium.
+
+        Raises:
+            UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
+        """
         from digideep.environment.make_environment import EnvironmentSpec, make_environment
         from digideep.parameters.tree import from_plain
         from digideep.utility.component import build
+        from digideep.utility.importing import session_of
 
+        if session_of(self.path) is None:
+            raise UsageError(f"{self.path} is no whole session: it has no checkpoints. No environment is made of it.")
         return make_environment(build(from_plain(self.params["env"]), EnvironmentSpec), render_mode=render_mode)

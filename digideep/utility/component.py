@@ -6,12 +6,11 @@ itself; on disk it is its dotted name. Constructors follow one rule: arguments b
 description. So a description can be checked against the signature the moment it is written.
 """
 
-import importlib
 import inspect
-import sys
 from typing import Any, TypeVar
 
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import import_named
 from digideep.utility.suggest import did_you_mean
 
 Description = dict[str, Any]
@@ -84,23 +83,16 @@ def dotted_name(cls: type) -> str:
 def resolve(dotted: str) -> type[Component]:
     """Find the component that a file names.
 
-    The standard library holds no components, so nothing of it is even imported.
-
     Raises:
-        UsageError: if there is no such class or it is no component.
+        UsageError: if there is no such class, it is no component, or its module must not be imported.
     """
     module_name, _, name = dotted.rpartition(".") if isinstance(dotted, str) else ("", "", "")
     refusal = (
         f"'{dotted}' is no digideep component. Expected the dotted name of a class such as digideep.agent.ppo.PPO."
     )
-    if not module_name or module_name.partition(".")[0] in sys.stdlib_module_names:
+    if not module_name:
         raise UsageError(refusal)
-    try:
-        cls = getattr(importlib.import_module(module_name), name, None)
-    except (ImportError, ValueError) as err:
-        raise UsageError(
-            f"The component '{dotted}' cannot be imported ({err}). Put its package on PYTHONPATH, or start from there."
-        ) from err
+    cls = getattr(import_named(module_name, f"The component '{dotted}'"), name, None)
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise UsageError(refusal)
     return cls
