@@ -96,14 +96,20 @@ def _make_parser() -> argparse.ArgumentParser:
     play.add_argument("--seed", metavar="N", type=_natural, help="of the episodes (the run's own)")
     play.add_argument("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
     play.add_argument(
-        "--frozen", action="store_true", help="play with the sources that the session keeps in modules/: it runs them"
+        "--frozen",
+        action="store_true",
+        help="play with the sources that the session keeps in modules/: this runs its code",
     )
 
     session = parser.add_argument_group("the session")
     session.add_argument("--session-path", metavar="DIR", help="where sessions are made (./digideep_sessions)")
     session.add_argument("--session-name", metavar="NAME", help="name of the new session's directory")
     session.add_argument(
-        "--save-modules", metavar="MODULE", nargs="+", default=[], help="packages to copy into modules/ too"
+        "--save-modules",
+        metavar="MODULE",
+        nargs="+",
+        default=[],
+        help="packages to copy into modules/ whole, with their data",
     )
     session.add_argument("--msg", metavar="TEXT", default="", help="a note to keep with the session")
     session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")

@@ -7,12 +7,21 @@ import sys
 from pathlib import Path
 
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import session_of
+
+# The kept sources come first; the working directory, which -c puts there, does not.
+_START = """import sys
+sys.path[:] = [sys.argv[1], *filter(None, sys.path)]
+sys.argv[:2] = ["main.py"]
+from digideep.main import main
+sys.exit(main())
+"""
 
 
 def play_frozen(args: argparse.Namespace, argv: list[str]) -> int:
     """Run the same command in a process that finds `modules/` of the session before everything else.
 
-    The session's own code is executed: only this flag ever does that.
+    The session's own code is executed: only this flag ever does that, and it says so.
 
     Args:
         args: with `load_checkpoint`.
@@ -28,9 +37,10 @@ def play_frozen(args: argparse.Namespace, argv: list[str]) -> int:
     modules = next((place / "modules" for place in (path, *path.parents[:2]) if (place / "modules").is_dir()), None)
     if modules is None or not (modules / "digideep").is_dir():
         raise UsageError(f"{args.load_checkpoint} keeps no sources: there is no modules/digideep. Leave --frozen out.")
-    arguments = [str(path) if word == args.load_checkpoint else word for word in argv if word != "--frozen"]
-    arguments = [f"--load-checkpoint={path}" if word.startswith("--load-checkpoint=") else word for word in arguments]
-    # -m looks in the working directory first. What the session does not keep is still found where we are.
-    search = os.pathsep.join([os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "digideep.main", *arguments]
-    return subprocess.run(command, cwd=modules, env={**os.environ, "PYTHONPATH": search}, check=False).returncode
+    print(f"digideep: running the code that the session keeps in {modules}", file=sys.stderr)
+    arguments = [word for word in argv if word != "--frozen"]
+    # What the session does not keep is still found where we are.
+    here = [] if session_of(Path.cwd()) else [os.getcwd()]
+    search = os.pathsep.join([*here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-c", _START, str(modules), *arguments]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": search}, check=False).returncode

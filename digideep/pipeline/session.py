@@ -5,12 +5,10 @@ It owns the directory, the locks, the logbook, the device and the signals. Nothi
 """
 
 import argparse
-import importlib.util
 import json
 import logging
 import os
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -22,7 +20,6 @@ import filelock
 import torch
 from rich.console import Console
 
-import digideep
 from digideep.environment.explorer import Episode
 from digideep.memory.generic import Memory
 from digideep.parameters.control_panel import generate, load_params, override_panel
@@ -38,9 +35,11 @@ from digideep.pipeline.checkpoint import (
     write_checkpoint,
 )
 from digideep.pipeline.display import LEVELS, ConsoleHandler
+from digideep.pipeline.kept_sources import find_package, keep_sources
 from digideep.pipeline.logbook import Logbook
 from digideep.pipeline.segments import SegmentStore
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
 from digideep.utility.profiler import Profiler
@@ -95,8 +94,7 @@ class Session:
 
         if not os.environ.get("DISPLAY") and sys.platform.startswith("linux"):
             os.environ.setdefault("MUJOCO_GL", "egl")  # rendering without a screen
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # where parameter files and their packages are looked for
+        find_in_working_directory()  # where parameter files and their packages are looked for
         self._start_console()
         try:
             self._choose()
@@ -111,13 +109,12 @@ class Session:
         self.device = _find_device(self.args.device)
         self.logbook.require()
         for name in self.args.save_modules:
-            _find_package(name)
+            find_package(name)
 
         if self.args.load_checkpoint is None:
-            module = load_params(self.args.params)
-            self._params_file = Path(module.__file__ or "")
-            self.cpanel = override_panel(module.cpanel, self.args.cpanel)
-            self.tree = to_plain(generate(module, self.cpanel))
+            self._params = load_params(self.args.params)
+            self.cpanel = override_panel(self._params.cpanel, self.args.cpanel)
+            self.tree = to_plain(generate(self._params, self.cpanel))
         else:
             self._load(Path(self.args.load_checkpoint))
         self.tree = override_tree(self.tree, self.args.repeal)
@@ -141,7 +138,7 @@ class Session:
         if not path.is_dir():
             raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
         path = path.resolve()
-        is_checkpoint = checkpoint_order(path) is not None or path.name == BEST
+        is_checkpoint = path.parent.name == "checkpoints" and (checkpoint_order(path) is not None or path.name == BEST)
         if path.name == BEST and self.mode != "play":
             raise UsageError(f"{path} holds the best policy and nothing else: play it with --play.")
         directory = path.parents[1] if is_checkpoint else path
@@ -173,7 +170,7 @@ class Session:
         if self.loaded_from is not None:
             base = self._session_of_checkpoint / ("evaluations" if self.mode == "play" else "customs")
         else:
-            base = Path(self.args.session_path or "digideep_sessions").resolve()
+            base = Path(self.args.session_path or SESSIONS).resolve()
         name = self.args.session_name or session_name(datetime.now())
         while not self.args.session_name and (base / name).exists():  # another run of this second drew the same
             name = session_name(datetime.now())
@@ -239,7 +236,7 @@ class Session:
         if self.mode in ("train", "create"):
             (self.path / "checkpoints").mkdir()
             (self.path / "cpanel.json").write_text(json.dumps(to_plain(self.cpanel), indent=2) + "\n")
-            self._copy_modules()
+            keep_sources(self.path / "modules", self._params, self.args.save_modules)
             for name, text in _PACKAGE.items():
                 (self.path / name).write_text(text)
         about = {
@@ -249,23 +246,6 @@ class Session:
             "versions": versions(),
         }
         dump_yaml({**self.tree, **about}, self.path / "params.yaml")
-
-    def _copy_modules(self) -> None:
-        """Keep the sources that run: digideep, the parameter file and what --save-modules names."""
-        assert self.path is not None
-        modules = self.path / "modules"
-        ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-        packages = {"digideep": Path(digideep.__file__).parent}
-        packages |= {name: _find_package(name) for name in self.args.save_modules}
-        for name, source in packages.items():
-            target = modules.joinpath(*name.split("."))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=ignore, dirs_exist_ok=True)
-            else:
-                shutil.copy(source, target.with_suffix(".py"))
-        (modules / "params").mkdir(exist_ok=True)
-        shutil.copy(self._params_file, modules / "params")
 
     def _note_repeal(self, epoch: int) -> None:
         assert self.path is not None
@@ -412,18 +392,3 @@ def _find_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _find_package(name: str) -> Path:
-    """The directory or file of a module's source, without importing the module itself."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or not (spec.submodule_search_locations or (spec.origin or "").endswith(".py")):
-        raise UsageError(f"--save-modules {name} is no Python package that can be found. Put it on PYTHONPATH.")
-    return (
-        Path(next(iter(spec.submodule_search_locations)))
-        if spec.submodule_search_locations
-        else Path(spec.origin or "")
-    )

@@ -1,0 +1,169 @@
+"""What a session keeps of the sources that ran, and that `--frozen` runs those and no others."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from digideep.main import main
+from digideep.pipeline.kept_sources import keep_sources
+from tests.helpers import CLASSIC, ROOT, tiny
+
+# A project: a parameter file that imports a recipe and a helper, a package with an environment, a wrapper, an agent and
+# a Runner, and a part of a namespace.
+PROJECT = {
+    "tqc.py": """
+import helper
+from digideep.environment.wrappers import describe_wrapper
+from mine import method
+from mine.runner import MyRunner
+from params import ppo_classic
+from spaces_of_mine import wrapper
+
+cpanel = ppo_classic.cpanel | {"model_name": "OfAProject-v0", "from_module": "mine.envs", "gamma": helper.GAMMA}
+
+def gen_params(cpanel):
+    tree = ppo_classic.gen_params(cpanel)
+    tree["agents"]["agent"]["class"] = method.MyAgent
+    tree["runner"]["class"] = MyRunner
+    tree["env"]["norm_wrappers"] = [describe_wrapper(wrapper.MyWrapper, scale=2.0)]
+    return tree
+""",
+    "helper.py": "GAMMA = 0.9\n",
+    "mine/__init__.py": '"""Mine."""\n',
+    "mine/method.py": "from digideep.agent.ppo import PPO\nclass MyAgent(PPO): pass\n",
+    "mine/runner.py": "from digideep.pipeline.runner import Runner\nclass MyRunner(Runner): pass\n",
+    "mine/envs.py": """
+import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Mine(CartPoleEnv):
+    def reset(self, **options):
+        from .inner import later
+        return later.begin(super().reset(**options))
+
+gym.register("OfAProject-v0", "mine.envs:Mine", max_episode_steps=20)
+""",
+    "mine/inner/later.py": "def begin(first): return first\n",
+    "spaces_of_mine/wrapper.py": """
+import gymnasium as gym
+from digideep.utility.component import Component
+
+class MyWrapper(gym.RewardWrapper, Component):
+    def __init__(self, env, *, scale):
+        super().__init__(env)
+        self.scale = scale
+
+    def reward(self, reward):
+        return self.scale * reward
+""",
+}  # fmt: skip
+UNUSED = {"unused.py": "", "data/large.csv": "1,2\n", "mine/table.csv": "3,4\n", ".venv/pyvenv.cfg": "",
+          "mine/env/pyvenv.cfg": "", "mine/env/other.py": ""}  # fmt: skip
+
+
+def write(directory, files):
+    for name, text in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(text)
+    return directory
+
+
+def start(directory, *arguments):
+    """The program in a directory, as a process; digideep and the recipes come from PYTHONPATH."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    code = "import sys; sys.path.remove(''); from digideep.main import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=directory, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """A session of a project of its own, in the place where sessions are by default."""
+    project = write(tmp_path_factory.mktemp("project"), PROJECT | UNUSED)
+    write(project / "mine/digideep_sessions/old/modules", {"of_another_session.py": ""})
+    panel = tiny(number_epochs=1, num_workers=2, num_processes=1)
+    done = start(project, "--params", "tqc.py", "--cpanel", panel, "--session-name", "s")
+    assert done.returncode == 0, done.stderr
+    return project / "digideep_sessions/s"
+
+
+def test_all_that_is_the_users_is_kept_under_its_own_name(session):
+    for name, text in PROJECT.items():
+        assert (session / "modules" / name).read_text() == text
+    assert (session / "modules/params/ppo_classic.py").read_text() == Path(CLASSIC).read_text()
+    assert (session / "modules/digideep/agent/ppo.py").exists()
+
+
+def test_nothing_else_is_kept(session):
+    kept = {str(path.relative_to(session / "modules")) for path in session.rglob("*") if path.is_file()
+            and path.is_relative_to(session / "modules")}  # fmt: skip
+    others = {name for name in kept if not name.startswith(("digideep/", "params/"))} - set(PROJECT)
+    assert others == {"requirements.txt", "spaces_of_mine/__init__.py", "mine/inner/__init__.py"}
+    assert sum(path.stat().st_size for path in (session / "modules").rglob("*")) < 3e6
+
+
+def test_what_was_installed_is_noted(session):
+    import torch
+
+    lines = (session / "modules/requirements.txt").read_text().splitlines()
+    assert lines[0].startswith("# What was installed when the session was made, for Python 3.")
+    assert f"torch=={torch.__version__}" in lines
+
+
+def test_the_commit_of_the_users_repository_is_noted(tmp_path):
+    project = write(tmp_path / "project", {"tqc.py": ""})
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True, capture_output=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    params = type(sys)("tqc_of_a_repository")
+    params.__file__ = str(project / "tqc.py")
+    keep_sources(tmp_path / "modules", params, [])
+    assert f"commit {commit}." in (tmp_path / "modules/requirements.txt").read_text()
+
+
+def test_a_large_file_is_left_out_and_said(tmp_path, monkeypatch, caplog):
+    write(tmp_path, {"params_beside.py": "", "huge_of_mine.py": "#" * 2_000_000 + "\n"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import huge_of_mine  # noqa: F401
+    import params_beside
+
+    try:
+        with caplog.at_level("WARNING", logger="digideep"):
+            keep_sources(tmp_path / "modules", params_beside, [])
+    finally:
+        del sys.modules["huge_of_mine"], sys.modules["params_beside"]
+    assert (tmp_path / "modules/params_beside.py").exists()
+    assert not (tmp_path / "modules/huge_of_mine.py").exists()
+    assert "huge_of_mine.py" in caplog.text
+
+
+def played(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["returns"]
+
+
+def test_frozen_plays_anywhere_what_ran_and_says_so(session, tmp_path):
+    play = ["--play", "--load-checkpoint", str(session), "--json", "--episodes", "2", "--seed", "5"]
+    edited = write(tmp_path / "edited", dict.fromkeys(PROJECT, "raise RuntimeError('edited')\n"))
+    write(edited, {"params/__init__.py": "", "params/ppo_classic.py": "1 / 0\n", "spaces_of_mine/__init__.py": ""})
+    (tmp_path / "empty").mkdir()
+    expected = played(start(session.parents[1], *play))
+    for place in ("empty", "edited"):
+        done = start(tmp_path / place, *play, "--frozen")
+        assert played(done) == expected
+        assert done.stderr.splitlines()[0] == f"digideep: running the code that the session keeps in {session}/modules"
+
+
+def test_without_frozen_nothing_of_modules_is_found(session, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(session / "modules"), *sys.path])
+    assert main(["--play", "--load-checkpoint", str(session)]) == 2
+    error = capsys.readouterr().err
+    assert "lies in the session" in error
+    assert "--frozen" in error
