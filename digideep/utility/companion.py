@@ -37,7 +37,8 @@ class Companion:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "digideep.utility.companion", kind, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            start_new_session=True, env={**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""},
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": ""},
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, name=f"digideep-{kind}", daemon=True)
         self._reader.start()

@@ -69,6 +69,7 @@ def _trusted_roots() -> tuple[Path, ...]:
     return (*installed_roots(), package.parent if kept else package)
 
 
+@cache
 def _is_trusted(path: str) -> bool:
     place = Path(os.path.realpath(path))
     return any(place.is_relative_to(root) for root in _trusted_roots())
@@ -133,7 +134,9 @@ def import_named(name: Any, what: str) -> ModuleType:
 def find_in_working_directory() -> None:
     """Let modules of the working directory be found, unless that is a session or lies in one."""
     here = os.getcwd()
-    if here not in sys.path and (_is_trusted(here) or session_of(here) is None):
+    if not _is_trusted(here) and session_of(here) is not None:
+        os.environ["PYTHONSAFEPATH"] = "1"  # Python 3.11 and later: worker processes do not look there either
+    elif here not in sys.path:
         sys.path.insert(0, here)
 
 

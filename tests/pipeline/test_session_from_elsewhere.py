@@ -3,7 +3,9 @@
 import hashlib
 import importlib
 import json
+import os
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -13,7 +15,7 @@ from digideep.main import main
 from digideep.post.export import main as export
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.helpers import CLASSIC, tiny
+from tests.helpers import CLASSIC, ROOT, tiny
 
 CODE = """import pathlib
 pathlib.Path(r'{ran}').write_text('ran')
@@ -50,6 +52,7 @@ def original(tmp_path_factory):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # to be put back: within a session the program sets it
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] in ("digideep_sessions", "s", "link", "deep")]:
@@ -155,6 +158,21 @@ def test_a_session_as_the_working_directory_is_not_on_the_path_of_modules(origin
     assert str(session) not in sys.path
     sys.path.insert(0, "")  # as `python -m` has it
     refuse(capsys, session, lambda: WAYS["play"]("."))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has every child process look where it is started")
+def test_worker_processes_and_dashboards_do_not_look_in_a_session_for_modules(original, here):
+    session = shutil.copytree(original, here / "s")
+    for name in ("multiprocessing", "numpy", "digideep", "tensorboard"):
+        (session / name).mkdir()
+        (session / name / "__init__.py").write_text(CODE.format(ran=here / "ran"))
+    argv = ["--resume", ".", "--tensorboard", "--repeal", '{"/explorer/train/num_processes": 1}']
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *argv], cwd=session, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (here / "ran").exists()
 
 
 def test_what_repeal_names_may_be_anything_outside_of_sessions(original, here, capsys):

@@ -1,6 +1,7 @@
 """Names from files: what is imported, and what is refused because it lies in a session."""
 
 import importlib
+import os
 import sys
 import zipfile
 
@@ -163,6 +164,8 @@ def test_a_module_that_fails_is_said_in_one_line(here):
                                                  ("runs/evil/modules", False)])  # fmt: skip
 def test_modules_are_looked_for_in_the_working_directory_unless_it_is_of_a_session(here, monkeypatch, place, is_found):
     monkeypatch.chdir(here / place)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
     sys.path.remove(str(here))
     find_in_working_directory()
     assert (sys.path[0] == str((here / place).resolve())) is is_found
+    assert (os.environ["PYTHONSAFEPATH"] == "") is is_found
