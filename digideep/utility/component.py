@@ -10,7 +10,7 @@ import inspect
 from typing import Any, TypeVar
 
 from digideep.utility.errors import UsageError
-from digideep.utility.importing import import_named
+from digideep.utility.importing import import_named, is_standard_library
 from digideep.utility.suggest import did_you_mean
 
 Description = dict[str, Any]
@@ -90,7 +90,7 @@ def resolve(dotted: str) -> type[Component]:
     refusal = (
         f"'{dotted}' is no digideep component. Expected the dotted name of a class such as digideep.agent.ppo.PPO."
     )
-    if not module_name:
+    if not module_name or is_standard_library(module_name):
         raise UsageError(refusal)
     cls = getattr(import_named(module_name, f"The component '{dotted}'"), name, None)
     if not (isinstance(cls, type) and issubclass(cls, Component)):

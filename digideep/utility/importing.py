@@ -75,6 +75,11 @@ def _is_trusted(path: str) -> bool:
     return any(place.is_relative_to(root) for root in _trusted_roots())
 
 
+def is_standard_library(name: str) -> bool:
+    """True if a module is of the standard library, which nothing in a file has a reason to name."""
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
 def import_outside_sessions(name: str) -> ModuleType:
     """Import a module, each package on the way to it included, unless one of them lies in a session.
 
@@ -113,11 +118,8 @@ def import_named(name: Any, what: str) -> ModuleType:
     Raises:
         UsageError: if it is of the standard library, lies in a session, cannot be imported, or fails in it.
     """
-    if not isinstance(name, str) or name.partition(".")[0] in sys.stdlib_module_names:
-        raise UsageError(
-            f"{what} cannot be imported: the standard library registers no environments, and what it holds is no "
-            "digideep component."
-        )
+    if not isinstance(name, str) or is_standard_library(name):
+        raise UsageError(f"{what} cannot be imported: the standard library registers no environments.")
     try:
         return import_outside_sessions(name)
     except UsageError as err:
@@ -143,6 +145,9 @@ def find_in_working_directory() -> None:
 def _places(name: str) -> Iterator[str]:
     """The files and directories of a module that is imported already, or that an import would find."""
     module = sys.modules.get(name)
+    parent = name.rpartition(".")[0]
+    if module is None and parent and not hasattr(sys.modules[parent], "__path__"):
+        raise ModuleNotFoundError(f"No module named '{name}'; '{parent}' is no package", name=name)
     spec = importlib.util.find_spec(name) if module is None else getattr(module, "__spec__", None)
     if module is None and spec is None:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)

@@ -18,12 +18,12 @@ PROJECT = {
     "tqc.py": """
 import helper
 from digideep.environment.wrappers import describe_wrapper
-from mine import method
-from mine.runner import MyRunner
+from my_project import method
+from my_project.runner import MyRunner
 from params import ppo_classic
 from spaces_of_mine import wrapper
 
-cpanel = ppo_classic.cpanel | {"model_name": "OfAProject-v0", "from_module": "mine.envs", "gamma": helper.GAMMA}
+cpanel = ppo_classic.cpanel | {"model_name": "OfAProject-v0", "from_module": "my_project.envs", "gamma": helper.GAMMA}
 
 def gen_params(cpanel):
     tree = ppo_classic.gen_params(cpanel)
@@ -33,10 +33,10 @@ def gen_params(cpanel):
     return tree
 """,
     "helper.py": "GAMMA = 0.9\n",
-    "mine/__init__.py": '"""Mine."""\n',
-    "mine/method.py": "from digideep.agent.ppo import PPO\nclass MyAgent(PPO): pass\n",
-    "mine/runner.py": "from digideep.pipeline.runner import Runner\nclass MyRunner(Runner): pass\n",
-    "mine/envs.py": """
+    "my_project/__init__.py": '"""Mine."""\n',
+    "my_project/method.py": "from digideep.agent.ppo import PPO\nclass MyAgent(PPO): pass\n",
+    "my_project/runner.py": "from digideep.pipeline.runner import Runner\nclass MyRunner(Runner): pass\n",
+    "my_project/envs.py": """
 import gymnasium as gym
 from gymnasium.envs.classic_control import CartPoleEnv
 
@@ -45,9 +45,9 @@ class Mine(CartPoleEnv):
         from .inner import later
         return later.begin(super().reset(**options))
 
-gym.register("OfAProject-v0", "mine.envs:Mine", max_episode_steps=20)
+gym.register("OfAProject-v0", "my_project.envs:Mine", max_episode_steps=20)
 """,
-    "mine/inner/later.py": "def begin(first): return first\n",
+    "my_project/inner/later.py": "def begin(first): return first\n",
     "spaces_of_mine/wrapper.py": """
 import gymnasium as gym
 from digideep.utility.component import Component
@@ -61,8 +61,8 @@ class MyWrapper(gym.RewardWrapper, Component):
         return self.scale * reward
 """,
 }  # fmt: skip
-UNUSED = {"unused.py": "", "data/large.csv": "1,2\n", "mine/table.csv": "3,4\n", ".venv/pyvenv.cfg": "",
-          "mine/env/pyvenv.cfg": "", "mine/env/other.py": ""}  # fmt: skip
+UNUSED = {"unused.py": "", "data/large.csv": "1,2\n", "my_project/table.csv": "3,4\n", ".venv/pyvenv.cfg": "",
+          "my_project/env/pyvenv.cfg": "", "my_project/env/other.py": ""}  # fmt: skip
 
 
 def write(directory, files):
@@ -85,7 +85,7 @@ def start(directory, *arguments):
 def session(tmp_path_factory):
     """A session of a project of its own, in the place where sessions are by default."""
     project = write(tmp_path_factory.mktemp("project"), PROJECT | UNUSED)
-    write(project / "mine/digideep_sessions/old/modules", {"of_another_session.py": ""})
+    write(project / "my_project/digideep_sessions/old/modules", {"of_another_session.py": ""})
     panel = tiny(number_epochs=1, num_workers=2, num_processes=1)
     done = start(project, "--params", "tqc.py", "--cpanel", panel, "--session-name", "s")
     assert done.returncode == 0, done.stderr
@@ -103,7 +103,7 @@ def test_nothing_else_is_kept(session):
     kept = {str(path.relative_to(session / "modules")) for path in session.rglob("*") if path.is_file()
             and path.is_relative_to(session / "modules")}  # fmt: skip
     others = {name for name in kept if not name.startswith(("digideep/", "params/"))} - set(PROJECT)
-    assert others == {"requirements.txt", "spaces_of_mine/__init__.py", "mine/inner/__init__.py"}
+    assert others == {"requirements.txt", "spaces_of_mine/__init__.py", "my_project/inner/__init__.py"}
     assert sum(path.stat().st_size for path in (session / "modules").rglob("*")) < 3e6
 
 
@@ -143,21 +143,21 @@ def test_a_large_file_is_left_out_and_said(tmp_path, monkeypatch, caplog):
     assert "huge_of_mine.py" in caplog.text
 
 
-def played(done):
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["returns"]
-
-
-def test_frozen_plays_anywhere_what_ran_and_says_so(session, tmp_path):
+def test_frozen_plays_anywhere_what_ran_and_says_so(session, tmp_path, monkeypatch, capfd):
     play = ["--play", "--load-checkpoint", str(session), "--json", "--episodes", "2", "--seed", "5"]
     edited = write(tmp_path / "edited", dict.fromkeys(PROJECT, "raise RuntimeError('edited')\n"))
     write(edited, {"params/__init__.py": "", "params/ppo_classic.py": "1 / 0\n", "spaces_of_mine/__init__.py": ""})
     (tmp_path / "empty").mkdir()
-    expected = played(start(session.parents[1], *play))
+    expected = start(session.parents[1], *play)
+    assert expected.returncode == 0, expected.stderr
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for place in ("empty", "edited"):
-        done = start(tmp_path / place, *play, "--frozen")
-        assert played(done) == expected
-        assert done.stderr.splitlines()[0] == f"digideep: running the code that the session keeps in {session}/modules"
+        monkeypatch.chdir(tmp_path / place)
+        capfd.readouterr()
+        assert main([*play, "--frozen"]) == 0
+        output, error = capfd.readouterr()
+        assert json.loads(output)["returns"] == json.loads(expected.stdout)["returns"]
+        assert error.splitlines()[0] == f"digideep: running the code that the session keeps in {session}/modules"
 
 
 def test_without_frozen_nothing_of_modules_is_found(session, tmp_path, monkeypatch, capsys):

@@ -131,13 +131,13 @@ def test_what_is_no_dotted_name_is_refused(here, name):
 
 
 def test_what_lies_beside_sessions_is_imported(here):
-    (here / "mine").mkdir()
-    (here / "mine/__init__.py").touch()
-    (here / "mine/envs.py").write_text("value = 7\n")
-    (here / "mine/digideep_sessions").mkdir()
+    (here / "beside_sessions").mkdir()
+    (here / "beside_sessions/__init__.py").touch()
+    (here / "beside_sessions/envs.py").write_text("value = 7\n")
+    (here / "beside_sessions/digideep_sessions").mkdir()
     (here / "runs/tools.py").write_text("value = 8\n")
     importlib.invalidate_caches()
-    assert import_outside_sessions("mine.envs").value == 7
+    assert import_outside_sessions("beside_sessions.envs").value == 7
     assert import_outside_sessions("runs.tools").value == 8
 
 
