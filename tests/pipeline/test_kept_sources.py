@@ -143,6 +143,20 @@ def test_a_large_file_is_left_out_and_said(tmp_path, monkeypatch, caplog):
     assert "huge_of_mine.py" in caplog.text
 
 
+def test_of_what_is_installed_only_recipes_are_kept(tmp_path, monkeypatch):
+    installed = write(tmp_path / "site-packages", {"params/recipe_of_a_wheel.py": "", "library_of_others.py": ""})
+    monkeypatch.syspath_prepend(str(installed))
+    import library_of_others  # noqa: F401
+    import params.recipe_of_a_wheel as recipe
+
+    try:
+        keep_sources(tmp_path / "modules", recipe, [])
+    finally:
+        del sys.modules["library_of_others"], sys.modules["params.recipe_of_a_wheel"]
+    assert (tmp_path / "modules/params/recipe_of_a_wheel.py").exists()
+    assert not (tmp_path / "modules/library_of_others.py").exists()
+
+
 def test_frozen_plays_anywhere_what_ran_and_says_so(session, tmp_path, monkeypatch, capfd):
     play = ["--play", "--load-checkpoint", str(session), "--json", "--episodes", "2", "--seed", "5"]
     edited = write(tmp_path / "edited", dict.fromkeys(PROJECT, "raise RuntimeError('edited')\n"))
