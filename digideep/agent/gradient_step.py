@@ -9,6 +9,7 @@ write them as one function of `GradientStep.take`, `GradientStep.frozen` and `Av
 import copy
 import logging
 import math
+import os
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -312,8 +313,23 @@ def _record(function: Callable[[], Any]) -> Callable[[], Any]:
     return replay
 
 
+def separate_compiled_code() -> None:
+    """Let the compiler keep what it compiles in a directory for each instruction set.
+
+    Its cache asks for the source only: source written for vectors of 512 bits is found again on a processor, or under
+    an ATEN_CPU_CAPABILITY, with 256, and computes garbage there.
+    """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    directory = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or default_cache_dir())
+    instructions = torch.backends.cpu.get_cpu_capability()
+    if directory.name != instructions:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / instructions)
+
+
 def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.device) -> Callable[..., Any]:
     """The compiled function for arguments like these, without checks where torch can do that (2.9)."""
+    separate_compiled_code()
     options: dict[str, Any] = {"guard_filter_fn": lambda checks: [False] * len(checks)}
     unchecked = torch.compile(function, dynamic=False, fullgraph=True, options=options, backend=_backend(device))
     try:

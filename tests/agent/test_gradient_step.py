@@ -1,10 +1,20 @@
 """One step of gradient descent, beside torch's own optimizer, eager and compiled."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import Adam, GradientStep, _record, compiled, flatten_parameters, pays_to_compile
+from digideep.agent.gradient_step import (
+    Adam,
+    GradientStep,
+    _record,
+    compiled,
+    flatten_parameters,
+    pays_to_compile,
+    separate_compiled_code,
+)
 from digideep.utility.errors import UsageError
 from tests.helpers import DEVICES
 
@@ -120,6 +130,17 @@ def test_compiling_is_chosen_when_the_planned_steps_repay_it():
 def test_a_large_network_repays_compiling_after_fewer_steps():
     plans = [pays_to_compile("auto", 20_000, torch.device("cpu"), number) for number in (10_000, 1_700_000)]
     assert plans == [False, True]
+
+
+def test_code_for_other_instructions_is_kept_elsewhere(tmp_path, monkeypatch):
+    """The compiler looks its cache up by the source alone, and code for longer vectors computes garbage."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    for capability in ("AVX2", "AVX2", "AVX512"):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+        monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda capability=capability: capability)
+        for _ in range(2):
+            separate_compiled_code()
+            assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / capability)
 
 
 @pytest.mark.parametrize("missing", ["compiler", "headers"])
