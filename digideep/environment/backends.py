@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.atari import Atari, is_life_lost, register_games
+from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
 from digideep.environment.make_environment import EnvironmentInfo
 from digideep.environment.processes import available_cores
 from digideep.environment.rows import Rows
@@ -52,7 +53,12 @@ class NativeEnvironment:
         self.plan, self.info, self.rows, self.num_threads = plan, info, rows, num_threads
         self.num_workers = num_workers = rows.workers.stop - rows.workers.start
         self.atari = plan.spec.atari_rules
-        (self._observations,) = self.rows.observations.values()
+        ((path, self._observations),) = self.rows.observations.items()
+        self._path = path
+        # Of the newest frames: backends stack none.
+        shape = self._observations.shape
+        self._shape = shape if self.atari is None else (num_workers, *shape[2:])
+        self._range = WholeRange.of(info.observation_spaces[path]) if self._observations.dtype.kind in "iu" else None
         self._first_action = 0  # of the step after a lost life
         self._lives = np.zeros(num_workers, np.int64)
         self._carried = np.zeros(num_workers)  # rewards of that step, which the learner gets with the next one
@@ -103,6 +109,12 @@ class NativeEnvironment:
         starts, begins = rows.ended.copy(), rows.finished.copy()
         goes_on = starts & ~begins
         newest, rewards, terminated, truncated, lives = self._guarded(self._finish, rows.actions)
+        for what, array, dtype in (
+            ("rewards", rewards, rows.returns.dtype),
+            ("terminations", terminated, rows.ended.dtype),
+            ("truncations", truncated, rows.ended.dtype),
+        ):
+            self._guarded(fit, array, rows.ended.shape, dtype, what)
         over = terminated | truncated
         rows.returns[begins] = rows.lengths[begins] = 0
         rows.returns += rewards
@@ -120,18 +132,32 @@ class NativeEnvironment:
 
     def _take_in(self, newest: np.ndarray, starts: np.ndarray) -> None:
         """Note the newest observations; stacks of frames move on, or begin with their first frame repeated."""
+        newest = self._guarded(fit, newest, self._shape, self._observations.dtype, f"observations: {self._path}")
         if self.atari is None:
             self._observations[...] = newest
+            self._check_range()
             return
         stacks = self._observations  # (N, stack, ...)
         stacks[:, :-1] = stacks[:, 1:]
         stacks[:, -1] = newest
         if starts.any():
             stacks[starts] = newest[starts, None]
+        self._check_range()
+
+    def _check_range(self) -> None:
+        row = None if self._range is None else self._range.first_outside(self._observations)
+        if row is not None:
+            worker, step = self.rows.workers.start + row, self.rows.lengths[row]
+            raise WorkerError(
+                f"worker {worker} (step {step} of its episode) of {self.title} gave {self._path}: expected "
+                f"{self._range}, got {told(self._observations[row])}. Use backend 'gymnasium'."
+            )
 
     def _guarded(self, function: Any, *args: Any) -> Any:
         try:
             return function(*args)
+        except NotAsDeclared as err:
+            raise WorkerError(f"{self.title} gave {err}. Use backend 'gymnasium'.") from err
         except Exception as err:
             raise WorkerError(f"{self.title} failed: {type(err).__name__}: {err}") from err
 

@@ -15,6 +15,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
+from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
+from digideep.environment.infos import write_info
 from digideep.environment.make_environment import (
     EnvironmentInfo,
     EnvironmentSpec,
@@ -47,13 +49,15 @@ class Recording:
     Attributes:
         observations: path -> array, of the reset and of each step.
         rewards, ends: of each step; an end is (terminated, truncated).
-        complaints: what was not as the environment declares it.
+        complaints: what would stop a run.
+        remarks: the first thing that is not as the environment declares it, but does no harm.
     """
 
     observations: list[dict[str, np.ndarray]] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     ends: list[tuple[bool, bool]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def difference(self, other: "Recording") -> str | None:
         """Where two recordings part; None if they are the same to the last bit."""
@@ -70,15 +74,34 @@ class Recording:
 
 
 def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -> Recording:
-    """Run an environment. Args: environment: also a used one. info: of it. seed: of reset and actions."""
+    """Run an environment, and judge what it gives as its run would.
+
+    Args:
+        environment: also a used one.
+        info: of it.
+        seed: of reset and actions.
+        steps: at most so many.
+
+    Raises:
+        NotAsDeclared: if it gives something else than it declares.
+    """
     recording = Recording()
     choose = random_chooser(environment, info, make_generator(seed, "check"))
     readers = {path: observation_reader(environment.observation_space, path) for path in info.observation_spaces}
+    judge, rows = ObservationJudge(environment.observation_space, next(iter(readers))), Rows(info, 1, np.zeros)
 
-    def note(observation: Any) -> None:
-        if len(recording.complaints) < 3 and (strayed := _outside(environment, observation)):
-            recording.complaints.append(
-                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds, shape or dtype"
+    def note(observation: Any, given: Any) -> None:
+        judge.read(observation, rows.observations, 0)
+        found = judge.check(rows.observations)
+        if found is not None:
+            raise found[1]
+        check_info(given)
+        for path, array in rows.infos.items():
+            write_info(array, 0, path[1:], given)
+        if not recording.remarks and (strayed := _outside(environment, observation)):
+            recording.remarks.append(
+                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds or dtype: it is "
+                "taken as it is"
             )
         arrays = {path: np.array(read(observation)) for path, read in readers.items()}
         for path, array in arrays.items():
@@ -86,23 +109,19 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
                 recording.complaints.append(f"observation {path} is not finite after {len(recording.rewards)} steps")
         recording.observations.append(arrays)
 
-    observation, given = environment.reset(seed=seed)
-    note(observation)
-    for _ in range(steps):
-        observation, earned, terminated, truncated, given = environment.step(choose(given))
-        reward: Any = earned
-        if reward is None or np.shape(reward) != ():
-            recording.complaints.append(
-                f"a reward is {type(reward).__name__} of shape {np.shape(reward)}, not a number: its run would stop"
-            )
-            reward = 0.0 if reward is None else np.sum(reward)
-        if not all(isinstance(end, (bool, np.bool_)) for end in (terminated, truncated)):
-            recording.complaints.append(f"ends are {type(terminated).__name__}, {type(truncated).__name__}, not bool")
-        recording.rewards.append(float(reward))
-        recording.ends.append((bool(terminated), bool(truncated)))
-        note(observation)
-        if terminated or truncated:
-            break
+    try:
+        observation, given = check_reset(environment.reset(seed=seed))
+        note(observation, given)
+        is_over = False
+        while not is_over and len(recording.rewards) < steps:
+            observation, earned, terminated, truncated, given = environment.step(choose(given))
+            reward, terminated, truncated = read_outcome(earned, terminated, truncated)
+            is_over = terminated or truncated
+            recording.rewards.append(reward)
+            recording.ends.append((terminated, truncated))
+            note(observation, given)
+    except NotAsDeclared as err:
+        raise NotAsDeclared(f"after {len(recording.rewards)} steps it gave {err}") from err
     return recording
 
 
@@ -183,6 +202,8 @@ def _spaces(trial: _Trial) -> tuple[bool | None, str]:
     """Observations, rewards and ends are what the environment declares."""
     if trial.first.complaints:
         return False, "; ".join(dict.fromkeys(trial.first.complaints))
+    if trial.first.remarks:
+        return None, "; ".join(dict.fromkeys(trial.first.remarks))
     seen = "; ".join(_declared(info, name) for name, info in (trial.info.agents or {"": trial.info}).items())
     return True, f"{len(trial.first.rewards)} steps as declared: {seen}"
 
@@ -292,7 +313,8 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
             points = theirs | (_POINTS if trial.first else {})
         except Exception as err:  # an environment may raise anything
             points = theirs
-            verdicts.append(Verdict("first episode", False, _in_words(err)))
+            words = str(err) if isinstance(err, NotAsDeclared) else _in_words(err)
+            verdicts.append(Verdict("first episode", False, words))
         for point, examine in points.items():
             try:
                 verdicts.append(Verdict(point, *examine(trial)))

@@ -9,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.contract import NotAsDeclared, fit, told
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -47,8 +48,19 @@ class ActionMaskToInfo(gym.Wrapper):
 
     @staticmethod
     def _move(observation: Any, info: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        rest = {key: part for key, part in observation.items() if key != ACTION_MASK}
-        return rest, {**info, ACTION_MASK: observation[ACTION_MASK]}
+        rest, mask = take_action_mask(observation)
+        return rest, {**info, ACTION_MASK: mask}
+
+
+def take_action_mask(observation: Any) -> tuple[dict[str, Any], Any]:
+    """Take the action mask out of an observation. Returns: the rest, and the mask.
+
+    Raises:
+        NotAsDeclared: if there is none.
+    """
+    if not isinstance(observation, Mapping) or ACTION_MASK not in observation:
+        raise NotAsDeclared(f"an observation without '{ACTION_MASK}', which its space has: {told(observation)}")
+    return {key: part for key, part in observation.items() if key != ACTION_MASK}, observation[ACTION_MASK]
 
 
 def find_info(info: Mapping[str, Any], key: str) -> Any:
@@ -116,12 +128,13 @@ def write_info(array: np.ndarray, index: int, key: str, info: Mapping[str, Any])
     """Copy one value into row `index` of an array; zero where the info does not have it.
 
     Raises:
-        ValueError: if its shape is not the one that the environment began with.
+        NotAsDeclared: if it has not the shape that the environment began with, or is a number of a kind that would
+            change, such as a fraction where the first one was whole.
     """
     value = find_info(info, key)
     if value is None:
         array[index] = 0
-        return
-    if np.shape(value) != array.shape[1:]:
-        raise ValueError(f"info['{key}'] has the shape {np.shape(value)}, its first one had {array.shape[1:]}")
-    array[index] = value
+    elif array.ndim == 1 and type(value) is float and array.dtype.kind == "f":
+        array[index] = value
+    else:
+        array[index] = fit(value, array.shape[1:], array.dtype, f"info['{key}'] that is not like its first one")

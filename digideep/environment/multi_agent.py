@@ -9,26 +9,26 @@ import pkgutil
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.contract import NotAsDeclared, check_info, check_reset, read_number, read_truth, told
 from digideep.environment.infos import (
     ACTION_MASK,
     Templates,
     find_info,
     info_template,
     missing_info,
+    sees_action_mask,
     without_action_mask,
 )
+from digideep.environment.seats import Seat, SeatArrays, assign_players
 from digideep.environment.spaces import (
     ActionEdge,
     agent_action_space,
     mask_size,
-    observation_reader,
-    observation_spaces,
     sample_actions,
 )
 from digideep.utility.errors import UsageError
@@ -132,88 +132,11 @@ def _find(name: str) -> Callable[..., Any]:
     return module.parallel_env
 
 
-class Seat(NamedTuple):
-    """What one agent plays.
-
-    Attributes:
-        players: their names, in the environment's order.
-        observation_space: of each of them. action_space: likewise.
-    """
-
-    players: tuple[str, ...]
-    observation_space: gym.Space
-    action_space: gym.Space
-
-
-def assign_players(environment: Any, players: Mapping[str, list[str]]) -> dict[str, Seat]:
-    """Give every player of an environment to an agent.
-
-    Args:
-        environment: a `ParallelEnv`.
-        players: agent -> names of players, or patterns such as "agent_*".
-
-    Raises:
-        UsageError: if a player has no agent or several, an agent has no player, or one agent's players have different
-            spaces.
-    """
-    names = {str(player): player for player in environment.possible_agents}
-    owners: dict[str, str] = {}
-    seats = {}
-    for agent, patterns in players.items():
-        if not isinstance(patterns, (list, tuple)):
-            raise UsageError(f"players of agent '{agent}' must be a list of names, got {patterns!r}.")
-        mine = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise UsageError(f"players: there is no player '{pattern}'. {did_you_mean(pattern, names)}")
-        if not mine:
-            raise UsageError(f"players: agent '{agent}' plays nobody. Known: {', '.join(names)}.")
-        for name in mine:
-            if name in owners:
-                raise UsageError(f"players: '{name}' is played by both '{owners[name]}' and '{agent}'. Choose one.")
-            owners[name] = agent
-        spaces = [(environment.observation_space(names[n]), environment.action_space(names[n])) for n in mine]
-        for name, other in zip(mine, spaces, strict=True):
-            if other != spaces[0]:
-                raise UsageError(
-                    f"players: '{mine[0]}' and '{name}' of agent '{agent}' have different spaces ({spaces[0]}, "
-                    f"{other}). Give each an agent of its own."
-                )
-        seats[agent] = Seat(tuple(mine), *spaces[0])
-    alone = [name for name in names if name not in owners]
-    if alone:
-        raise UsageError(f"players: nobody plays {', '.join(alone)}. Name an agent for each player.")
-    return seats
-
-
-class _SeatArrays:
-    """What the players of one agent have at this moment, one row a player."""
-
-    def __init__(self, seat: Seat, key: str):
-        self.seat, num = seat, len(seat.players)
-        spaces = observation_spaces(seat.observation_space, key)
-        self._readers = {path: observation_reader(seat.observation_space, path) for path in spaces}
-        self.observations = {path: np.zeros((num, *(space.shape or ())), space.dtype) for path, space in spaces.items()}
-        self.masks, self.terminations = np.zeros(num, np.bool_), np.zeros(num, np.bool_)
-        self.rewards, self.returns = np.zeros(num, np.float32), np.zeros(num, np.float64)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All of it, by path."""
-        return {
-            **{f"/observations{path}": array for path, array in self.observations.items()},
-            "/masks": self.masks, "/terminations": self.terminations, "/rewards": self.rewards,
-            "/returns": self.returns,
-        }  # fmt: skip
-
-    def clear(self) -> None:
-        """Forget the last episode."""
-        for array in self.arrays().values():
-            array[...] = 0
-
-    def read(self, index: int, observation: Any) -> None:
-        """Take in what a player sees."""
-        for path, array in self.observations.items():
-            array[index] = self._readers[path](observation)
+def _of(values: Any, player: Any, what: str) -> Any:
+    """What is said of a player. Raises: NotAsDeclared: if nothing is."""
+    if not isinstance(values, Mapping) or player not in values:
+        raise NotAsDeclared(f"player '{player}' no {what}, though it was there")
+    return values[player]
 
 
 class ParallelAdapter(gym.Env):
@@ -249,13 +172,15 @@ class ParallelAdapter(gym.Env):
         self.environment, self.max_episode_steps, self.render_mode = environment, max_episode_steps, render_mode
         self.metadata, self.info_keys = dict(environment.metadata), list(info_keys)
         self.seats = assign_players(environment, players)
+        hiding = set()  # agents whose players see a mask that is no observation here
         if ACTION_MASK in self.info_keys:
+            hiding = {agent for agent, seat in self.seats.items() if sees_action_mask(seat.observation_space)}
             self.seats = {
                 agent: seat._replace(observation_space=without_action_mask(seat.observation_space))
                 for agent, seat in self.seats.items()
             }
         self._ids = {str(player): player for player in environment.possible_agents}
-        self._arrays = {agent: _SeatArrays(seat, key) for agent, seat in self.seats.items()}
+        self._arrays = {agent: SeatArrays(seat, key, agent in hiding) for agent, seat in self.seats.items()}
         flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
         self.flat_spaces: dict[str, gym.Space] = {path: _box(array) for path, array in flat.items()}
         self.observation_space = _nest(self.flat_spaces, lambda box: box, gym.spaces.Dict)
@@ -265,6 +190,7 @@ class ParallelAdapter(gym.Env):
         start = 0
         for seat in self.seats.values():
             size = int(np.prod(seat.action_space.shape or ()))
+            _check_exact(seat.action_space)
             for player in seat.players:
                 self._places[player] = seat.action_space, slice(start, start + size)
                 start += size
@@ -274,40 +200,70 @@ class ParallelAdapter(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. All randomness comes from `seed`."""
         super().reset(seed=seed)
-        observations, infos = self.environment.reset(seed=seed, options=options)
-        self.newest, self._steps = (observations, infos), 0
-        present = set(self.environment.agents)
+        observations, infos = check_reset(self.environment.reset(seed=seed, options=options))
+        self._note(observations, infos)
+        self._steps, present = 0, self._present()
+        if not present:
+            raise NotAsDeclared("nobody to play: no agents after a reset")
         for arrays in self._arrays.values():
             arrays.clear()
             for index, name in enumerate(arrays.seat.players):
                 if self._ids[name] in present:
-                    arrays.read(index, observations[self._ids[name]])
+                    arrays.read(index, _of(observations, self._ids[name], "observation"))
                     arrays.masks[index] = True
+            arrays.check()
         return self._observation, self._infos()
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
         chosen = {player: self._take(str(player), action) for player in self.environment.agents}
         observations, rewards, terminations, truncations, infos = self.environment.step(chosen)
-        self.newest, self._steps = (observations, infos), self._steps + 1
+        self._note(observations, infos)
+        self._steps += 1
         is_over = self.max_episode_steps is not None and self._steps >= self.max_episode_steps
-        present, total, has_truncated = set(self.environment.agents), 0.0, False
+        present, total, has_truncated = self._present(), 0.0, False
         for arrays in self._arrays.values():
             for index, name in enumerate(arrays.seat.players):
                 player, was_there = self._ids[name], bool(arrays.masks[index])
-                has_terminated = was_there and bool(terminations.get(player, False))
-                stays = player in present and not is_over and not has_terminated and not truncations.get(player, False)
+                reward, has_terminated, was_cut = 0.0, False, False
+                if was_there:
+                    reward = read_number(_of(rewards, player, "reward"), f"player '{name}' a reward")
+                    has_terminated = read_truth(_of(terminations, player, "termination"), f"termination of '{name}'")
+                    was_cut = read_truth(_of(truncations, player, "truncation"), f"truncation of '{name}'")
+                stays = player in present and not is_over and not has_terminated and not was_cut
                 if player in observations:
                     arrays.read(index, observations[player])
                 elif stays or (was_there and not has_terminated):
-                    raise RuntimeError(f"player '{name}' was given no observation, but did not terminate either")
-                reward = float(rewards.get(player, 0.0)) if was_there else 0.0
+                    raise NotAsDeclared(f"player '{name}' no observation, though it did not terminate either")
                 arrays.rewards[index], arrays.terminations[index], arrays.masks[index] = reward, has_terminated, stays
                 arrays.returns[index] += reward
                 total += reward
                 has_truncated |= was_there and not stays and not has_terminated
+            arrays.check()
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
+        if not is_over:
+            self._check_ends(present, terminations, truncations)
         return self._observation, total, is_over and not has_truncated, is_over and has_truncated, self._infos()
+
+    def _note(self, observations: Any, infos: Any) -> None:
+        """Keep what came; both are dictionaries by player."""
+        if not isinstance(observations, Mapping):
+            raise NotAsDeclared(f"observations that are no dictionary by player: {told(observations)}")
+        check_info(infos)
+        self.newest = observations, infos
+
+    def _present(self) -> set[Any]:
+        """The players that are there now."""
+        present = set(self.environment.agents)
+        if unknown := present - set(self._ids.values()):
+            raise NotAsDeclared(f"agents that possible_agents does not have: {', '.join(map(str, unknown))}")
+        return present
+
+    def _check_ends(self, present: set[Any], terminations: Mapping[Any, Any], truncations: Mapping[Any, Any]) -> None:
+        """See that whoever has ended while others go on is no longer there: it would begin to live again."""
+        for player in present:
+            if terminations.get(player, False) or truncations.get(player, False):
+                raise NotAsDeclared(f"player '{player}' an end, but keeps it in agents while others go on")
 
     def _infos(self) -> dict[str, np.ndarray]:
         """What is kept of the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""
@@ -385,6 +341,22 @@ class ParallelAdapter(gym.Env):
     def close(self) -> None:
         """Close the environment."""
         self.environment.close()
+
+
+def _check_exact(space: gym.Space) -> None:
+    """See that the vector of all players' actions, float64, holds every action of a space.
+
+    Raises:
+        UsageError: if it does not.
+    """
+    if np.dtype(space.dtype).kind == "f":
+        return
+    if isinstance(space, gym.spaces.Box):
+        ends = [*space.low.reshape(-1), *space.high.reshape(-1)]
+    else:
+        ends = [*np.reshape(getattr(space, "start", 0), -1)]
+    if max((abs(int(end)) for end in ends), default=0) > 2**53:
+        raise UsageError(f"players: actions {space} reach beyond 2**53, which is not supported for several players.")
 
 
 def _box(array: np.ndarray) -> gym.spaces.Box:

@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.scaling import BoxScaler
 from digideep.utility.errors import UsageError, WorkerError
 
 ObservationSpaces = dict[str, gym.Space]
@@ -33,25 +34,28 @@ def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
         UsageError: for a space that is not supported, or two of the same path.
     """
     found: ObservationSpaces = {}
-    for path, _, leaf in _leaves(space, key, ()):
+    for path, _, leaf in leaves(space, key):
         if path in found:
             raise UsageError(f"Two observations have the path {path}: a name with a slash hides a nested one.")
+        if isinstance(leaf, gym.spaces.Box) and leaf.dtype == np.float64:
+            leaf = gym.spaces.Box(leaf.low.astype(np.float32), leaf.high.astype(np.float32), dtype=np.float32)
         found[path] = leaf
     if not found:
         raise UsageError(f"Observations {space} hold nothing to see.")
     return found
 
 
-def _leaves(space: gym.Space, path: str, keys: tuple[Any, ...]) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
-    """For each array of a space: its path, the keys that lead to it, and its own space."""
+def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
+    """For each array of a space: its path, the keys that lead to it, and its own space, as it is declared.
+
+    Raises:
+        UsageError: for a space that is not supported.
+    """
     if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
         parts = space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space)
         prefix = path if keys else ""
         for name, part in parts:
-            yield from _leaves(part, f"{prefix}/{name}", (*keys, name))
-    elif isinstance(space, gym.spaces.Box) and space.dtype == np.float64:
-        low, high = space.low.astype(np.float32), space.high.astype(np.float32)
-        yield path, keys, gym.spaces.Box(low, high, dtype=np.float32)
+            yield from leaves(part, f"{prefix}/{name}", (*keys, name))
     elif isinstance(space, _LEAVES):
         yield path, keys, space
     else:
@@ -61,9 +65,27 @@ def _leaves(space: gym.Space, path: str, keys: tuple[Any, ...]) -> Iterator[tupl
         )
 
 
+def containers(
+    space: gym.Space, path: str = "", keys: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """For each Dict and Tuple within a space, outer ones first: its path, the keys that lead to it, its names.
+
+    The names are the keys of a Dict, or the number of parts of a Tuple.
+    """
+    if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
+        parts = dict(space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space))
+        yield path, keys, parts.keys() if isinstance(space, gym.spaces.Dict) else len(parts)
+        for name, part in parts.items():
+            yield from containers(part, f"{path}/{name}", (*keys, name))
+
+
 def observation_reader(space: gym.Space, path: str) -> Callable[[Any], Any]:
     """A function that takes the array under `path` out of an observation."""
-    keys = next(keys for found, keys, _ in _leaves(space, path, ()) if found == path)
+    return follow(next(keys for found, keys, _ in leaves(space, path) if found == path))
+
+
+def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
+    """A function that follows keys into an observation."""
     if not keys:
         return lambda observation: observation
 
@@ -110,32 +132,24 @@ def agent_action_space(space: gym.Space) -> gym.Space:
 class ActionEdge:
     """Turns a batch of agent actions into environment actions, in the shape of the environment's.
 
-    Box: clipped to [-1, 1], then scaled to [low, high], and rounded where the space holds integers; a dimension without
-    two bounds passes, within the one that it has. Discrete and MultiDiscrete: shifted by the space's start.
+    Box: clipped to [-1, 1], then scaled to [low, high], see `BoxScaler`. Discrete and MultiDiscrete: shifted by the
+    space's start.
+
+    Args:
+        space: of the environment.
+        xp: the library of the arrays that come and go: numpy, or torch, which exports this very code.
     """
 
-    def __init__(self, space: gym.Space):
-        self.space = space
-        self._start: Any = getattr(space, "start", 0)
-        if isinstance(space, gym.spaces.Box):
-            bounded = np.isfinite(space.low) & np.isfinite(space.high)
-            low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
-            self._is_integer = space.dtype is not None and space.dtype.kind in "iu"
-            dtype = np.float64 if self._is_integer else space.dtype
-            self._scale, self._center = ((high - low) / 2).astype(dtype), ((high + low) / 2).astype(dtype)
-            self._low = np.where(bounded, -1.0, space.low).astype(np.float32)
-            self._high = np.where(bounded, 1.0, space.high).astype(np.float32)
-            self._is_identity = bool(np.all(self._scale == 1) and np.all(self._center == 0))
+    def __init__(self, space: gym.Space, xp: Any = np):
+        self.space, self._shape = space, tuple(space.shape or ())
+        self._start: Any = xp.asarray(getattr(space, "start", 0))
+        self._scale = BoxScaler(space, xp) if isinstance(space, gym.spaces.Box) else None
 
-    def __call__(self, actions: np.ndarray) -> np.ndarray:
+    def __call__(self, actions: Any) -> Any:
         """Args: actions: (N, ...) as an agent chose them. Returns: a new array (N, ...) for the environments."""
-        if not isinstance(self.space, gym.spaces.Box):
-            return actions.reshape(len(actions), *(self.space.shape or ())) + self._start
-        if actions.ndim != 1 + self._low.ndim:
-            actions = actions.reshape(len(actions), *self._low.shape)
-        clipped = np.minimum(np.maximum(actions, self._low), self._high)
-        scaled = clipped if self._is_identity else clipped * self._scale + self._center
-        return np.rint(scaled) if self._is_integer else scaled
+        if actions.ndim != 1 + len(self._shape):
+            actions = actions.reshape(-1, *self._shape)
+        return actions + self._start if self._scale is None else self._scale(actions)
 
 
 def sample_actions(

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.line import Line
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
-from digideep.environment.spaces import observation_reader
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
@@ -87,7 +87,7 @@ class Worker:
     def _begin(self) -> Any:
         self.actions, self.resets, self.is_ended, self.is_finished = [], [], False, False
         self.episode_return, self.episode_length = 0.0, 0
-        observation, self.info = self.environment.reset(seed=self.episode_seed)
+        observation, self.info = check_reset(self.environment.reset(seed=self.episode_seed))
         return observation
 
     def _continue(self) -> Any:
@@ -95,21 +95,26 @@ class Worker:
         if self.is_finished:
             self.episode_return, self.episode_length = 0.0, 0
         self.is_ended = self.is_finished = False
-        observation, self.info = self.environment.reset()
+        observation, self.info = check_reset(self.environment.reset())
         return observation
 
     def step(self, action: np.ndarray | int) -> tuple[Any, float, bool]:
         """One step. Returns: observation, reward, whether it terminated. A truncation shows in `is_ended` only."""
         self.actions.append(action)
         # Some environments write into the action they are given; what is remembered must stay what was chosen.
-        observation, reward, terminated, truncated, self.info = self.environment.step(
+        observation, given, terminated, truncated, self.info = self.environment.step(
             action if isinstance(action, int) else action.copy()
         )
-        self.is_ended = bool(terminated or truncated)
+        if not isinstance(given, float) or type(terminated) is not bool or type(truncated) is not bool:
+            given, terminated, truncated = read_outcome(given, terminated, truncated)
+        reward = float(given)
+        if type(self.info) is not dict:
+            check_info(self.info)
+        self.is_ended = terminated or truncated
         self.is_finished = self.is_ended and "life_lost" not in self.info
-        self.episode_return += float(reward) if self._raw is None else self._raw.take()
+        self.episode_return += reward if self._raw is None else self._raw.take()
         self.episode_length += 1
-        return observation, float(reward), bool(terminated)
+        return observation, reward, terminated
 
     def describe(self) -> str:
         """Who this is and what it was doing, for an error message."""
@@ -146,20 +151,23 @@ class Batch:
     def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows):
         self.rows = rows
         self.workers = [Worker(plan, rank) for rank in ranks]
-        space = self.workers[0].environment.observation_space
-        self._readers = [(array, observation_reader(space, path)) for path, array in rows.observations.items()]
+        self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
+        self._own = {path: array[ranks.start : ranks.stop] for path, array in rows.observations.items()}
         self._is_discrete = is_number(rows.actions)
 
     def _write(self, worker: Worker, observation: Any) -> None:
         try:
-            for array, read in self._readers:
-                array[worker.rank] = read(observation)
-        except Exception as err:
-            raise WorkerError(
-                f"{worker.describe()} gave an observation that is not what its space says: {type(err).__name__}: {err}"
-            ) from err
-        for path, array in self.rows.infos.items():
-            self._guarded(worker, write_info, array, worker.rank, path[1:], worker.info)
+            self._judge.read(observation, self.rows.observations, worker.rank)
+            for path, array in self.rows.infos.items():
+                write_info(array, worker.rank, path[1:], worker.info)
+        except NotAsDeclared as err:
+            raise self._fault(worker, err) from err
+
+    def _check(self) -> None:
+        """See that all observations are within their ranges."""
+        found = self._judge.check(self._own)
+        if found is not None:
+            raise self._fault(self.workers[found[0]], found[1])
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
@@ -168,6 +176,7 @@ class Batch:
             self._write(worker, self._guarded(worker, worker.reset))
             rows.ended[worker.rank] = rows.finished[worker.rank] = rows.terminations[worker.rank] = False
             rows.rewards[worker.rank] = rows.returns[worker.rank] = rows.lengths[worker.rank] = 0
+        self._check()
 
     def step(self) -> None:
         """One step of every worker; one whose episode is over begins the next instead."""
@@ -186,11 +195,18 @@ class Batch:
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
             rows.finished[rank] = worker.is_finished
             rows.returns[rank], rows.lengths[rank] = worker.episode_return, worker.episode_length
+        self._check()
+
+    @staticmethod
+    def _fault(worker: Worker, err: NotAsDeclared) -> WorkerError:
+        return WorkerError(f"{worker.describe()} gave {err}. Correct the environment, or what it declares.")
 
     @staticmethod
     def _guarded(worker: Worker, function: Any, *args: Any) -> Any:
         try:
             return function(*args)
+        except NotAsDeclared as err:
+            raise Batch._fault(worker, err) from err
         except Exception as err:
             raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
 
@@ -324,7 +340,8 @@ def _serve(
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as err:
-        line.send(_ERROR, f"{err}\n{traceback.format_exc()}")
+        is_told = isinstance(err.__cause__, NotAsDeclared)  # which needs no traceback: the fault is not here
+        line.send(_ERROR, str(err) if is_told else f"{err}\n{traceback.format_exc()}")
 
 
 class VectorEnvironment:

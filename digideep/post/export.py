@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
+from digideep.environment.spaces import ActionEdge
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
@@ -46,38 +47,6 @@ class Normalize(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         scaled = (observations.double() - self.mean) / self.scale
         return scaled.clamp(-self.clip, self.clip).float()
-
-
-class ScaleActions(nn.Module):
-    """`ActionEdge` on tensors: clips and scales, or adds the start of numbered actions; in the environment's shape."""
-
-    def __init__(self, space: gym.Space):
-        super().__init__()
-        self.shape, self.is_box = tuple(space.shape or ()), isinstance(space, gym.spaces.Box)
-        if not isinstance(space, gym.spaces.Box):
-            self.start: Tensor
-            self.register_buffer("start", torch.tensor(getattr(space, "start", 0)))
-            return
-        self.is_integer = np.dtype(space.dtype).kind in "iu"
-        bounded = np.isfinite(space.low) & np.isfinite(space.high)
-        low, high = np.where(bounded, space.low, -1.0), np.where(bounded, space.high, 1.0)
-        self.low: Tensor
-        self.high: Tensor
-        self.scale: Tensor
-        self.center: Tensor
-        # Limits that are no infinities: exporters want numbers.
-        limits = {"low": np.where(bounded, -1.0, space.low), "high": np.where(bounded, 1.0, space.high)}
-        for name, limit in limits.items():
-            self.register_buffer(name, torch.tensor(np.clip(limit, -3e38, 3e38), dtype=torch.float32))
-        self.register_buffer("scale", torch.tensor((high - low) / 2, dtype=torch.float32))
-        self.register_buffer("center", torch.tensor((high + low) / 2, dtype=torch.float32))
-
-    def forward(self, actions: Tensor) -> Tensor:
-        actions = actions.reshape(-1, *self.shape)
-        if not self.is_box:
-            return actions + self.start
-        scaled = torch.minimum(torch.maximum(actions, self.low), self.high) * self.scale + self.center
-        return scaled.round() if self.is_integer else scaled
 
 
 class ExportedPolicy(nn.Module):
@@ -117,7 +86,7 @@ class ExportedPolicy(nn.Module):
                 )
         self.path, self.flatten, self.is_image = path, agent.flatten, isinstance(agent.observation_space, dict)
         self.before, self.policy = nn.Sequential(*stages), agent.policy
-        self.after, self._generator = ScaleActions(policy.info.action_space), agent.generator
+        self.after, self._generator = ActionEdge(policy.info.action_space, torch), agent.generator
 
     def forward(self, observations: Tensor) -> Tensor:
         seen = self.before(observations)
@@ -257,8 +226,13 @@ def _difference(expected: np.ndarray, found: np.ndarray, policy: Policy) -> floa
     space = policy.info.action_space
     if not isinstance(space, gym.spaces.Box):
         return 0.0 if np.array_equal(expected, found) else float("inf")
-    width = np.where(np.isfinite(space.high - space.low), space.high - space.low, 2.0)
-    return float(np.max(np.abs(expected - found) / width))
+    if not (np.isfinite(expected).all() and np.isfinite(found).all()):
+        return float("inf")
+    # In halves: the width of the largest Box is no number.
+    low, high = space.low.astype(np.float64) / 2, space.high.astype(np.float64) / 2
+    half = np.where(np.isfinite(space.low) & np.isfinite(space.high), high - low, 1.0)
+    apart = np.abs(expected.astype(np.float64) / 2 - found.astype(np.float64) / 2)
+    return float(np.max(apart / np.maximum(half, np.finfo(np.float32).tiny)))
 
 
 def _require_onnx() -> None:

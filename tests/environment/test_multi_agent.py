@@ -261,8 +261,10 @@ def test_a_player_without_an_observation_is_reported():
     explorer = make_explorer(kwargs={"leave": {}}, num_workers=1, n_steps=3)
     game = explorer.envs._local.workers[0].environment.environment
     step = game.step
-    game.step = lambda actions: tuple({k: v for k, v in part.items() if k != "c"} for part in step(actions))
-    with pytest.raises(WorkerError, match="player 'c' was given no observation"):
+    game.step = lambda actions: tuple(
+        {k: v for k, v in part.items() if k != "c"} if n == 0 else part for n, part in enumerate(step(actions))
+    )
+    with pytest.raises(WorkerError, match="gave player 'c' no observation, though it did not"):
         explorer.update()
 
 

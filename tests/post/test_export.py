@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from digideep.post import export as exporter
 from digideep.post.export import SUFFIXES, export, main
@@ -48,14 +47,3 @@ def test_the_command_writes_into_the_session(cartpoles, capsys):
 def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
     assert main([str(tmp_path), "--format", "torchscript"]) == 2
     assert "is no session" in capsys.readouterr().err
-
-
-def test_the_edge_clips_and_scales_as_the_environments_edge():
-    import gymnasium as gym
-
-    from digideep.environment.spaces import ActionEdge
-
-    space = gym.spaces.Box(np.array([-2.0, 0.0, -np.inf], np.float32), np.array([2.0, 10.0, np.inf], np.float32))
-    actions = np.array([[-3.0, 0.5, 7.0], [0.25, -1.5, -9.0]], np.float32)
-    found = exporter.ScaleActions(space)(torch.from_numpy(actions)).numpy()
-    assert found == pytest.approx(ActionEdge(space)(actions))
