@@ -36,7 +36,11 @@ def gen_params(cpanel):
         DDPG,
         observation_path=cpanel["observation_path"],
         policy=describe(
-            DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, num_critics=1, precision=cpanel["precision"]
+            DeterministicPolicy,
+            hidden_sizes=[cpanel["hidden_size"]] * 2,
+            num_critics=1,
+            precision=cpanel["precision"],
+            **shared.encoder_parameters(cpanel),
         ),
         sampler=shared.replay_sampler(cpanel),
         noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),

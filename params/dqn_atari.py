@@ -47,7 +47,11 @@ def gen_params(cpanel):
     epsilon = describe(
         Linear, start=cpanel["epsilon_start"], end=cpanel["epsilon_end"], duration=cpanel["epsilon_frames"]
     )
-    encoder = describe({"nature": NatureCNN, "impala": ImpalaResNet}[cpanel["encoder"]], precision=cpanel["precision"])
+    encoder = describe(
+        {"nature": NatureCNN, "impala": ImpalaResNet}[cpanel["encoder"]],
+        precision=cpanel["precision"],
+        channel_axis=cpanel["channel_axis"],
+    )
     agent = describe(
         DQN,
         policy=describe(ActionValues, hidden_sizes=[], is_dueling=cpanel["use_dueling"], encoder=encoder),

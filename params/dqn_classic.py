@@ -54,6 +54,7 @@ def gen_params(cpanel):
             hidden_sizes=[cpanel["hidden_size"]] * 2,
             is_dueling=cpanel["use_dueling"],
             precision=cpanel["precision"],
+            **shared.encoder_parameters(cpanel),
         ),
         sampler=shared.replay_sampler(cpanel)
         | {

@@ -44,7 +44,11 @@ cpanel = (
 def gen_params(cpanel):
     """The parameter tree of a run."""
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
-    encoder = describe({"nature": NatureCNN, "impala": ImpalaResNet}[cpanel["encoder"]], precision=cpanel["precision"])
+    encoder = describe(
+        {"nature": NatureCNN, "impala": ImpalaResNet}[cpanel["encoder"]],
+        precision=cpanel["precision"],
+        channel_axis=cpanel["channel_axis"],
+    )
     agent = describe(
         PPO,
         policy=describe(StochasticPolicy, hidden_sizes=[], encoder=encoder),  # actor and critic share all but heads

@@ -7,7 +7,14 @@ from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.environment.wrappers import describe_wrapper
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    encoder_parameters,
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    runner_parameters,
+    session_panel,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
@@ -43,8 +50,9 @@ def gen_params(cpanel):
     """The parameter tree of a run."""
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     policy = describe(
-        StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"]
-    )
+        StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"],
+        **encoder_parameters(cpanel),
+    )  # fmt: skip
     agent = describe(
         PPO,
         observation_path=cpanel["observation_path"],

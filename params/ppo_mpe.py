@@ -7,7 +7,14 @@ from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import environment_tree, explorer_tree, memory_tree, runner_parameters, session_panel
+from digideep.parameters.shared import (
+    encoder_parameters,
+    environment_tree,
+    explorer_tree,
+    memory_tree,
+    runner_parameters,
+    session_panel,
+)  # fmt: skip
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
@@ -49,7 +56,9 @@ def gen_params(cpanel):
         PPO,
         observation_path=cpanel["observation_path"],
         use_action_mask=cpanel["use_action_mask"],
-        policy=describe(StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2),
+        policy=describe(
+            StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, **encoder_parameters(cpanel)
+        ),
         sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],
         gae_lambda=cpanel["tau"],

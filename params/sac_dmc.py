@@ -42,7 +42,10 @@ def gen_params(cpanel):
         SAC,
         observation_path=cpanel["observation_path"],
         policy=describe(
-            SquashedGaussianPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, precision=cpanel["precision"]
+            SquashedGaussianPolicy,
+            hidden_sizes=[cpanel["hidden_size"]] * 2,
+            precision=cpanel["precision"],
+            **shared.encoder_parameters(cpanel),
         ),
         sampler=shared.replay_sampler(cpanel),
         gamma=cpanel["gamma"],

@@ -38,7 +38,12 @@ def gen_params(cpanel):
     agent = describe(
         TD3,
         observation_path=cpanel["observation_path"],
-        policy=describe(DeterministicPolicy, hidden_sizes=[cpanel["hidden_size"]] * 2, precision=cpanel["precision"]),
+        policy=describe(
+            DeterministicPolicy,
+            hidden_sizes=[cpanel["hidden_size"]] * 2,
+            precision=cpanel["precision"],
+            **shared.encoder_parameters(cpanel),
+        ),
         sampler=shared.replay_sampler(cpanel),
         noise=describe(GaussianNoise, std=cpanel["noise_std"]),
         gamma=cpanel["gamma"],

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from digideep.policy.observations import Flatten, Observations, ObservationSpace, is_image
+from digideep.policy.encoders import Fusion
+from digideep.policy.observations import Flatten, Observations, ObservationSpace
 from digideep.utility.checks import require
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
+from digideep.utility.images import is_image
 from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
 from digideep.utility.suggest import did_you_mean
@@ -166,6 +168,15 @@ class AgentBase(Component):
             return self.to_tensor(observations[self.observation_paths[0]])
         tensors = {path: self.to_tensor(observations[path]) for path in self.observation_paths}
         return tensors if self.flatten is None else self.flatten(tensors)
+
+    def sight(self) -> str:
+        """What the policy sees, in words: shapes, the layout of images, and how numbers are scaled."""
+        if self.flatten is not None:
+            return str(self.flatten)
+        if isinstance(self.observation_space, gym.Space):
+            return f"{self.observation_paths[0]} {math.prod(self.observation_space.shape or ())} numbers as given"
+        encoders = (module for module in self.policy.modules() if isinstance(module, Fusion))
+        return str(next(encoders, ", ".join(f"{path} {space}" for path, space in self.observation_space.items())))
 
     def _check_action_mask(self, infos: Mapping[str, np.ndarray]) -> None:
         require(isinstance(self.use_action_mask, bool), "use_action_mask", self.use_action_mask, "true or false")

@@ -5,11 +5,14 @@ Statistics learn in mode "train" only; other modes use what was synchronised fro
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from digideep.environment.rows import Rows
 from digideep.utility.checks import require, require_between
 from digideep.utility.component import Component
+from digideep.utility.errors import UsageError
+from digideep.utility.images import is_image, pixel_divisor
 
 Arrays = dict[str, np.ndarray]
 
@@ -96,7 +99,8 @@ class VecNormalizeObs(VectorWrapper):
         observation_spaces: of the environment, by path.
         clip: limit of the result, in standard deviations.
         epsilon: added to the variance.
-        paths: which observations; None for all floating ones.
+        paths: which observations; None for all vectors of numbers but bytes, whose bounds scale them. An image that is
+            named has one mean and one variance for all its pixels.
     """
 
     def __init__(
@@ -110,12 +114,19 @@ class VecNormalizeObs(VectorWrapper):
     ):
         require_between("clip", clip)
         require_between("epsilon", epsilon)
-        floating = [path for path, space in observation_spaces.items() if np.issubdtype(space.dtype, np.floating)]
+        numbers = {path: space for path, space in observation_spaces.items() if _is_normalisable(space)}
         for path in paths or ():
-            require(path in floating, "paths", path, f"one of the floating observations {floating}")
+            require(path in numbers, "paths", path, f"one of the observations that can be normalised {list(numbers)}")
+        if paths is None:
+            paths = [path for path, space in numbers.items() if not is_image(space) and space.dtype != np.uint8]
         self._is_learning = mode == "train"
         self.clip, self.epsilon = clip, epsilon
-        self._running = {path: RunningMeanStd(observation_spaces[path].shape) for path in paths or floating}
+        self._running = {path: RunningMeanStd(() if is_image(numbers[path]) else numbers[path].shape) for path in paths}
+
+    @property
+    def paths(self) -> list[str]:
+        """Which observations are normalised."""
+        return list(self._running)
 
     def observe(self, observations: Arrays, counted: np.ndarray | None = None) -> Arrays:
         """Standardise, having learned from the rows first: each observation counts once, an episode's last too.
@@ -128,7 +139,8 @@ class VecNormalizeObs(VectorWrapper):
         for path, running in self._running.items():
             rows = observations[path]
             if self._is_learning and (counted is None or counted.any()):
-                running.update(rows if counted is None else rows[counted])
+                learned = rows if counted is None else rows[counted]
+                running.update(learned.reshape(-1, *running.mean.shape))
             scaled = (rows - running.mean) / np.sqrt(running.var + self.epsilon)
             changed[path] = np.minimum(np.maximum(scaled, -self.clip), self.clip).astype(np.float32)
         return changed
@@ -148,7 +160,12 @@ class VecNormalizeObs(VectorWrapper):
         return {path: running.state_dict() for path, running in self._running.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
+        """Continue where `state_dict` left off. Raises: UsageError: if other observations were normalised then."""
+        if state.keys() != self._running.keys():
+            raise UsageError(
+                f"This session was begun with {sorted(state)} normalised, and now {sorted(self._running)} would be. "
+                "Give VecNormalizeObs the same paths, or begin a new session."
+            )
         for path, running in self._running.items():
             running.load_state_dict(state[path])
 
@@ -159,6 +176,13 @@ class VecNormalizeObs(VectorWrapper):
     def load_statistics(self, statistics: dict[str, Any]) -> None:
         """Take over another explorer's statistics."""
         self.load_state_dict(statistics)
+
+
+def _is_normalisable(space: Any) -> bool:
+    """True for a Box of numbers, unless it holds images that are scaled by their bounds."""
+    if not isinstance(space, gym.spaces.Box) or np.dtype(space.dtype).kind not in "iuf":
+        return False
+    return not is_image(space) or pixel_divisor(space) == 1
 
 
 class VecNormalizeReward(VectorWrapper):

@@ -15,6 +15,7 @@ from digideep.environment.registration import module_name
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
+from digideep.policy.encoders import Fusion
 from digideep.policy.recurrent import RecurrentPolicy
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.checks import require_int
@@ -35,6 +36,7 @@ def session_panel() -> Panel:
         "test_env_kwargs": {},  # further ones in tests and when playing
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
+        "channel_axis": None,  # of images, first or last; null takes the smaller end
         "test_activate": True,
         "test_interval": 10,  # epochs
         "test_win_size": 10,  # episodes of a test
@@ -144,8 +146,15 @@ def recurrence_panel() -> Panel:
     }
 
 
+def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
+    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise."""
+    axis = cpanel["channel_axis"]
+    return {} if axis is None else {"encoder": describe(Fusion, channel_axis=axis)}
+
+
 def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
     """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    parameters = encoder_parameters(cpanel) | parameters
     if not cpanel["recurrent"]:
         return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
     return describe(

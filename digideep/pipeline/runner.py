@@ -13,6 +13,7 @@ from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
+from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
 from digideep.memory.part import MemoryPart
@@ -175,7 +176,18 @@ class Runner(Component):
                 )
             if self.session.mode in ("train", "create"):
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
+                self._report_sight()
         self.override()
+
+    def _report_sight(self) -> None:
+        """Log one line on what each agent sees, and how it is scaled."""
+        explorer = self.explorer["train"]
+        for name, agent in self.agents.items():
+            wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
+            normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
+            paths = [path for path in agent.observation_paths if path in normalised]
+            said = f"; normalised: {', '.join(paths)}" if paths else ""
+            logging.getLogger("digideep").info("agent '%s' sees %s%s", name, agent.sight(), said)
 
     def make_explorer(
         self, mode: str, *, seed: int | None = None, video_dir: Path | None = None, **changes: Any

@@ -15,10 +15,11 @@ from torch.nn.functional import relu
 
 from digideep.policy.distributions import orthogonal_linear
 from digideep.policy.networks import check_layers, dtype_of, multilayer_perceptron
-from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave, is_image
+from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave
 from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
+from digideep.utility.images import ImageLayout, divided_by, is_image, pixel_divisor
 
 _NATURE_MIN_PIXELS = 36  # below, its three convolutions leave nothing
 
@@ -62,38 +63,39 @@ class VectorEncoder(Encoder):
 
 
 class ImageEncoder(Encoder):
-    """What convolutional encoders share: bytes count as numbers in [0, 1], and the channels come last in memory.
+    """What convolutional encoders share: pixels are divided by their larger bound, and channels come last in memory.
 
-    It is the first convolution's weights that are divided by 255, which are few, not the pixels.
+    It is the first convolution's weights that are divided, which are few, not the pixels: by 255 for bytes from 0 to
+    255, by nothing for floats from 0 to 1.
 
-    In (C, H, W) and (H, W, C) the smaller end holds the channels. The frames of a stack become channels.
+    In (C, H, W) and (H, W, C) the smaller end holds the channels, or the one that `channel_axis` names: "first" or
+    "last". The frames of a stack become channels.
 
     With `precision="bf16"` everything up to the features is computed in bfloat16, when acting as when learning, so that
     both see the same policy; weights, features and whatever follows stay float32.
     """
 
-    def __init__(self, observation_space: gym.Space, precision: str = "fp32"):
+    def __init__(self, observation_space: gym.Space, precision: str = "fp32", channel_axis: str | None = None):
         super().__init__()
         self.dtype = dtype_of(precision)
         if not is_image(observation_space):
             name = type(self).__name__
             raise UsageError(f"{name} needs images, a Box of bytes or of three dimensions, got {observation_space}.")
-        shape = observation_space.shape
-        assert shape is not None
-        self.scale = 1 / 255 if observation_space.dtype == np.uint8 else 1.0
-        self.is_flat, self.is_stack = len(shape) == 2, len(shape) == 4
-        frame = (1, *shape) if self.is_flat else shape[-3:]
-        self.is_channels_last = frame[2] < frame[0]
-        channels, self.height, self.width = (frame[2], *frame[:2]) if self.is_channels_last else frame
-        self.channels = channels * (shape[0] if self.is_stack else 1)
+        assert isinstance(observation_space, gym.spaces.Box)
+        self.layout = ImageLayout.of(observation_space, channel_axis)
+        divisor = pixel_divisor(observation_space)
+        self.scale = 1 / divisor
+        self.height, self.width = self.layout.height, self.layout.width
+        self.channels = self.layout.channels * self.layout.frames
+        self.words = f"{self.layout}, {divided_by(divisor)}"
 
     def planes(self, images: Tensor) -> Tensor:
         """Args: images: (B, ...) as the space has them. Returns: the same, (B, C, H, W), laid out (B, H, W, C)."""
-        if self.is_flat:
+        if self.layout.is_flat:
             images = images.unsqueeze(1)
-        if self.is_channels_last:
+        if self.layout.is_channels_last:
             images = images.movedim(-1, -3)
-        if self.is_stack:
+        if self.layout.is_stack:
             images = images.flatten(1, 2)
         # 1,320 instead of 1,110 images/s forward and backward through NatureCNN, in fp32 on one core.
         return interleave(images).to(self.dtype)
@@ -121,6 +123,7 @@ class NatureCNN(ImageEncoder):
         generator: draws the weights.
         features: of the linear layer.
         precision: fp32 or bf16, see `ImageEncoder`.
+        channel_axis: "first" or "last"; None takes the smaller end.
     """
 
     def __init__(
@@ -130,8 +133,9 @@ class NatureCNN(ImageEncoder):
         *,
         features: int = 512,
         precision: str = "fp32",
+        channel_axis: str | None = None,
     ):
-        super().__init__(observation_space, precision)
+        super().__init__(observation_space, precision, channel_axis)
         require_int("features", features, 1)
         if min(self.height, self.width) < _NATURE_MIN_PIXELS:
             raise UsageError(
@@ -166,6 +170,7 @@ class ImpalaResNet(ImageEncoder):
         width: factor of the channels, which are 16, 32 and 32.
         features: of the linear layer at the end.
         precision: fp32 or bf16, see `ImageEncoder`.
+        channel_axis: "first" or "last"; None takes the smaller end.
     """
 
     def __init__(
@@ -176,8 +181,9 @@ class ImpalaResNet(ImageEncoder):
         width: int = 1,
         features: int = 256,
         precision: str = "fp32",
+        channel_axis: str | None = None,
     ):
-        super().__init__(observation_space, precision)
+        super().__init__(observation_space, precision, channel_axis)
         require_int("width", width, 1)
         require_int("features", features, 1)
         groups: list[nn.Module] = []
@@ -249,6 +255,7 @@ class Fusion(Encoder):
         vector: description of a `VectorEncoder`; None passes vectors as they are.
         features: of a linear layer over all; None for no such layer.
         activation: after that layer.
+        channel_axis: of all images, "first" or "last"; None takes the smaller end.
     """
 
     def __init__(
@@ -260,11 +267,14 @@ class Fusion(Encoder):
         vector: Description | None = None,
         features: int | None = None,
         activation: str = "relu",
+        channel_axis: str | None = None,
     ):
         super().__init__()
         spaces = observation_space if isinstance(observation_space, dict) else {"": observation_space}
         images = {path: space for path, space in spaces.items() if is_image(space)}
         vectors = {path: space for path, space in spaces.items() if path not in images}
+        if channel_axis is not None and not images:
+            raise UsageError(f"channel_axis is of images, but the policy sees only {_list(spaces)}. Leave it out.")
         if image is not None and not images:
             raise UsageError(f"{image['class'].__name__} needs images, but the policy sees only {_list(spaces)}.")
         if vector is not None and not vectors:
@@ -280,7 +290,10 @@ class Fusion(Encoder):
         self.image_paths = list(images)
         self.images = nn.ModuleList()
         for space in images.values():
-            network = build(image or _image_default(space), ImageEncoder, observation_space=space, generator=generator)
+            description = image or _image_default(space, channel_axis)
+            if channel_axis is not None:
+                description = description | {"channel_axis": channel_axis}
+            network = build(description, ImageEncoder, observation_space=space, generator=generator)
             self.images.append(network)
             self.out_features += network.out_features
         self.last: nn.Module | None = None
@@ -288,6 +301,10 @@ class Fusion(Encoder):
             check_layers([features], activation)
             self.last = multilayer_perceptron(self.out_features, [features], activation, generator)
             self.out_features = features
+
+    def __str__(self) -> str:
+        images = [f"{path} {network.words}" for path, network in zip(self.image_paths, self.images, strict=True)]
+        return ", ".join([*([] if self.flatten is None else [str(self.flatten)]), *images])
 
     def forward(self, observations: Observations) -> Tensor:
         by_path = observations if isinstance(observations, dict) else {"": observations}
@@ -304,8 +321,8 @@ def _list(spaces: dict[str, gym.Space]) -> str:
     return ", ".join(f"{path} {space}".strip() for path, space in spaces.items())
 
 
-def _image_default(space: gym.Space) -> Description:
-    encoder = ImageEncoder(space)
+def _image_default(space: gym.Space, channel_axis: str | None) -> Description:
+    encoder = ImageEncoder(space, channel_axis=channel_axis)
     is_small = min(encoder.height, encoder.width) < _NATURE_MIN_PIXELS
     return {"class": ImpalaResNet if is_small else NatureCNN}
 

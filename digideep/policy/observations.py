@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from digideep.utility.errors import UsageError
+from digideep.utility.images import divided_by, divisors
 
 Observations = Tensor | dict[str, Tensor]
 ObservationSpace = gym.Space | dict[str, gym.Space]  # one vector, or what is seen by path
@@ -40,22 +41,10 @@ def _is_planes(observations: Tensor) -> bool:
     return observations.dim() == 4 and observations.shape[1] < observations.shape[3]
 
 
-def is_image(space: gym.Space) -> bool:
-    """Whether a space holds images: a Box of bytes with two to four dimensions, or of floats with three.
-
-    (H, W), (C, H, W) or (H, W, C); with four dimensions, a stack of the latter two. Everything else is a vector,
-    whatever its shape: a window of past values (T, D) is no picture.
-    """
-    if not isinstance(space, gym.spaces.Box):
-        return False
-    dims = len(space.shape)
-    return 2 <= dims <= 4 if space.dtype == np.uint8 else dims == 3
-
-
 class Flatten(nn.Module):
     """Joins observations to one vector, in the order of `spaces`: what needs no learning.
 
-    Box: its numbers, bytes divided by 255. Discrete and MultiDiscrete: one-hot, counted from the space's start.
+    Box: its numbers, bytes divided by their bounds. Discrete, MultiDiscrete: one-hot, counted from the space's start.
     MultiBinary: 0.0 and 1.0. Shape: path -> (B, ...) to float32 (B, out_features).
 
     Args:
@@ -68,21 +57,30 @@ class Flatten(nn.Module):
         self.parts = nn.ModuleList(_flat_part(space) for space in spaces.values())
         self.out_features: int = sum(part.out_features for part in self.parts)  # type: ignore[misc]
 
+    def __str__(self) -> str:
+        return ", ".join(f"{path} {part.words}" for path, part in zip(self.paths, self.parts, strict=True))
+
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
         return torch.cat([part(observations[path]) for path, part in zip(self.paths, self.parts, strict=True)], -1)
 
 
 class _Numbers(nn.Module):
-    """The numbers of an array."""
+    """The numbers of an array; bytes divided by their bounds, unless a normaliser has made floats of them."""
 
     def __init__(self, space: gym.Space):
         super().__init__()
         self.out_features = math.prod(space.shape or ())
-        self.scale = 1 / 255 if space.dtype == np.uint8 else 1.0
+        divisor = np.ones(self.out_features)
+        if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8:
+            divisor = divisors(space).reshape(-1)
+        self.words = f"{self.out_features} number{'s' if self.out_features != 1 else ''} {divided_by(divisor)}"
+        self.is_scaled = bool((divisor != 1).any())
+        self.scale: Tensor
+        self.register_buffer("scale", torch.tensor(1 / divisor, dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.reshape(len(x), -1).float()
-        return flat if self.scale == 1 else flat * self.scale
+        flat = x.reshape(x.shape[0], -1).float()
+        return flat * self.scale if self.is_scaled and not x.is_floating_point() else flat
 
 
 class _OneHot(nn.Module):
@@ -91,6 +89,7 @@ class _OneHot(nn.Module):
     def __init__(self, sizes: np.ndarray, starts: np.ndarray):
         super().__init__()
         self.out_features = int(sizes.sum())
+        self.words = f"{len(sizes)} of {self.out_features} choices, one-hot"
         self.columns: Tensor
         self.choices: Tensor
         choices = np.concatenate([np.arange(size) + start for size, start in zip(sizes, starts, strict=True)])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box, Discrete
 
 from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
 from digideep.utility.component import describe
@@ -40,6 +41,52 @@ def test_observations_become_standard_and_clipped():
     assert np.abs(observations).max() <= 1.5
 
 
+def spaces():
+    return {
+        "/floats": Box(-1, 1, (2,), np.float32),
+        "/whole": Box(-9, 9, (2,), np.int64),
+        "/bytes": Box(0, 255, (2,), np.uint8),
+        "/depth": Box(0, np.inf, (2, 3, 1), np.float32),
+        "/pixels": Box(0, 255, (2, 3), np.uint8),
+        "/bright": Box(0, 255, (2, 3, 1), np.float32),
+        "/choice": Discrete(3),
+    }
+
+
+def test_vectors_of_numbers_are_normalised_and_images_and_choices_are_not():
+    assert VecNormalizeObs("train", spaces()).paths == ["/floats", "/whole"]
+
+
+def test_whole_numbers_become_standard_floats():
+    wrapper = VecNormalizeObs("train", spaces(), paths=["/whole", "/bytes"])
+    rows = {"/whole": np.array([[-3, 5], [3, 5]]), "/bytes": np.array([[0, 255], [255, 255]], np.uint8)}
+    seen = wrapper.observe(rows)
+    for path in rows:
+        assert seen[path].dtype == np.float32
+        assert seen[path][:, 0] == pytest.approx([-1, 1], rel=1e-3)
+        assert np.isfinite(seen[path]).all()
+
+
+def test_an_image_that_is_named_keeps_its_contrast():
+    wrapper = VecNormalizeObs("train", spaces(), paths=["/depth"])
+    depth = np.arange(12, dtype=np.float32).reshape(2, 2, 3, 1)
+    seen = wrapper.observe({"/depth": depth})["/depth"]
+    assert seen == pytest.approx((depth - depth.mean()) / depth.std(), rel=1e-3, abs=1e-3)
+    assert np.shape(wrapper.state_dict()["/depth"]["mean"]) == ()
+
+
+@pytest.mark.parametrize("path", ["/pixels", "/bright", "/choice", "/nothing"])
+def test_what_bounds_scale_or_is_no_number_is_not_normalised(path):
+    with pytest.raises(UsageError, match=r"paths must be one of the observations that can be normalised"):
+        VecNormalizeObs("train", spaces(), paths=[path])
+
+
+def test_statistics_of_other_observations_are_refused():
+    state = VecNormalizeObs("train", spaces(), paths=["/floats"]).state_dict()
+    with pytest.raises(UsageError, match=r"begun with \['/floats'\] normalised, and now \['/floats', '/whole'\] would"):
+        VecNormalizeObs("train", spaces()).load_state_dict(state)
+
+
 def test_rewards_are_divided_by_the_spread_of_discounted_returns():
     explorer = make_explorer(
         "Counter-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeReward, gamma=0.5, clip=100.0)], n_steps=3
@@ -73,9 +120,9 @@ def test_statistics_freeze_outside_training_and_rewards_stay_raw():
     assert chunk["/observations/agent"][0, 1] == pytest.approx(expected, rel=1e-5)
 
 
-def test_integer_observations_are_left_alone():
+def test_pictures_are_left_alone():
     explorer = make_explorer("Nested-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeObs)], n_steps=2)
     chunk = explorer.update()
     assert chunk["/observations/b/c"].max() == 7
-    with pytest.raises(UsageError, match="paths must be one of the floating observations"):
+    with pytest.raises(UsageError, match="paths must be one of the observations that can be normalised"):
         make_explorer("Nested-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeObs, paths=["/b/c"])])

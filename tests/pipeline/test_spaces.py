@@ -101,3 +101,15 @@ def test_a_worker_that_forbids_everything_ends_the_run_with_one_line(tmp_path, c
 def test_a_dictionary_with_an_image_takes_no_more_room_than_its_bytes(base):
     # Camera, position, gear, flags, both of the pair, the action, and what every row has.
     assert Loader(base / "all").policy().info.row_bytes() == 360 + 8 + 8 + 2 + 16 + 4 + 8 + 6
+
+
+def test_a_run_says_at_its_start_what_its_agent_sees(tmp_path, capsys):
+    panel = tiny(**SENSES, number_epochs=1, channel_axis="last")
+    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "s"]
+    assert main(argv) == 0
+    said = capsys.readouterr().out
+    assert (
+        "agent 'agent' sees /body/gear 1 of 3 choices, one-hot, /body/position 2 numbers as given, /flags 2 numbers as "
+        "given, /pair/0 2 of 5 choices, one-hot, /pair/1 1 number as given, /camera 12 x 10 pixels, 3 channels last, "
+        "divided by 255"
+    ) in " ".join(said.split())

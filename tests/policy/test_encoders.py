@@ -9,10 +9,11 @@ from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.encoders import Fusion, ImageEncoder, ImpalaResNet, NatureCNN, VectorEncoder, make_encoder
-from digideep.policy.observations import Flatten, interleave_images, is_image
+from digideep.policy.observations import Flatten, interleave_images
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
+from digideep.utility.images import is_image
 
 VECTOR = Box(-1, 1, (3,), np.float32)
 
@@ -79,6 +80,48 @@ def test_floats_are_not_scaled():
     encoder, images = ImageEncoder(Box(0, 1, (3, 8, 8), np.float32)), torch.rand(2, 3, 8, 8, generator=generator())
     assert torch.equal(encoder.planes(images), images)
     assert encoder.scale == 1
+
+
+@pytest.mark.parametrize(("high", "dtype"), [(255, np.uint8), (3, np.uint8), (255, np.float32), (1, np.uint8)])
+def test_pixels_reach_the_first_convolution_divided_by_their_bound(high, dtype):
+    unit = Box(0, 1, (3, 40, 44), np.float32)
+    space, images = Box(0, high, (3, 40, 44), dtype), torch.rand(2, 3, 40, 44, generator=generator()) * high
+    images = images.round().to(torch.uint8 if dtype == np.uint8 else torch.float32)
+    expected = NatureCNN(unit, generator())(images.float() / high)
+    assert torch.allclose(NatureCNN(space, generator())(images), expected, atol=1e-6)
+
+
+def test_the_axis_of_the_channels_can_be_given():
+    space, images = pixels(8, 8, 8), noise(2, 8, 8, 8)
+    assert torch.equal(ImageEncoder(space).planes(images), images.float())
+    last = ImageEncoder(space, channel_axis="last")
+    assert torch.equal(last.planes(images), images.permute(0, 3, 1, 2).float())
+    fusion = make_encoder({"/a": space}, generator(), describe(Fusion, channel_axis="last"))
+    assert fusion.images[0].layout.is_channels_last
+    assert str(fusion) == "/a 8 x 8 pixels, 8 channels last, divided by 255"
+    with pytest.raises(UsageError, match="channel_axis is of images, but the policy sees only"):
+        make_encoder(VECTOR, generator(), describe(Fusion, channel_axis="last"))
+
+
+def test_bytes_are_divided_by_their_bounds_each_by_its_own():
+    few, mixed = Box(0, 3, (2,), np.uint8), Box(np.zeros(2, np.uint8), np.array([4, 255], np.uint8), dtype=np.uint8)
+    flatten = Flatten({"/few": few, "/mixed": mixed, "/numbers": Box(0, 3, (2,), np.int32)})
+    bytes_of = {"/few": torch.tensor([[3, 0]], dtype=torch.uint8), "/mixed": torch.tensor([[2, 51]], dtype=torch.uint8)}
+    joined = flatten({**bytes_of, "/numbers": torch.tensor([[3, 1]], dtype=torch.int32)})
+    assert joined[0].tolist() == pytest.approx([1, 0, 0.5, 0.2, 3, 1])
+    assert str(flatten) == (
+        "/few 2 numbers divided by 3, /mixed 2 numbers divided by 4 to 255, /numbers 2 numbers as given"
+    )
+
+
+def test_bytes_from_0_to_255_keep_their_arithmetic_to_the_last_bit():
+    x = torch.arange(256, dtype=torch.uint8)[None]
+    assert torch.equal(Flatten({"/a": pixels(256)})({"/a": x}), x.float() * (1 / 255))
+
+
+def test_bytes_that_a_normaliser_has_made_floats_are_taken_as_they_are():
+    x = torch.tensor([[-0.5, 1.5]])
+    assert torch.equal(Flatten({"/a": pixels(2)})({"/a": x}), x)
 
 
 def test_vectors_are_joined_in_order_with_choices_one_hot():
