@@ -7,20 +7,13 @@ from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.environment.wrappers import describe_wrapper
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import (
-    encoder_parameters,
-    environment_tree,
-    explorer_tree,
-    memory_tree,
-    runner_parameters,
-    session_panel,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | {
+cpanel = shared.session_panel() | {
     "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
     "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
     "frame_skip": 1,  # control steps for each action
@@ -51,7 +44,7 @@ def gen_params(cpanel):
     updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     policy = describe(
         StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"],
-        **encoder_parameters(cpanel),
+        **shared.encoder_parameters(cpanel),
     )  # fmt: skip
     agent = describe(
         PPO,
@@ -79,9 +72,9 @@ def gen_params(cpanel):
         norm_wrappers.append(describe_wrapper(gym.wrappers.RepeatAction, num_repeats=cpanel["frame_skip"]))
     normalizers = [describe(VecNormalizeObs, clip=10.0), describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0)]
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, normalizers, norm_wrappers),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, normalizers, norm_wrappers),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": {"agent": agent},
     }

@@ -7,20 +7,13 @@ from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters.shared import (
-    encoder_parameters,
-    environment_tree,
-    explorer_tree,
-    memory_tree,
-    runner_parameters,
-    session_panel,
-)  # fmt: skip
+from digideep.parameters import shared
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import describe
 from digideep.utility.schedule import Linear
 
-cpanel = session_panel() | {
+cpanel = shared.session_panel() | {
     "model_name": "mpe2/simple_spread_v3",
     # agent -> players, by name or pattern: one each are independent learners, one for several shares its parameters
     "players": {"agent": ["*"]},
@@ -57,7 +50,7 @@ def gen_params(cpanel):
         observation_path=cpanel["observation_path"],
         use_action_mask=cpanel["use_action_mask"],
         policy=describe(
-            StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, **encoder_parameters(cpanel)
+            StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, **shared.encoder_parameters(cpanel)
         ),
         sampler=describe(NewestChunk),
         gamma=cpanel["gamma"],
@@ -78,9 +71,9 @@ def gen_params(cpanel):
     )
     normalizers = [describe(VecNormalizeObs, clip=10.0), describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0)]
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, normalizers),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
+        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
+        "env": shared.environment_tree(cpanel, normalizers),
+        "explorer": shared.explorer_tree(cpanel),
+        "memory": shared.memory_tree(cpanel),
         "agents": dict.fromkeys(cpanel["players"], agent),
     }
