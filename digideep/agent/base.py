@@ -164,10 +164,13 @@ class AgentBase(Component):
         Returns:
             float32 (B, D), or path -> (B, ...) in their own dtypes if there are images among them.
         """
-        if isinstance(self.observation_space, gym.Space) and self.flatten is None:
-            return self.to_tensor(observations[self.observation_paths[0]])
-        tensors = {path: self.to_tensor(observations[path]) for path in self.observation_paths}
-        return tensors if self.flatten is None else self.flatten(tensors)
+        return self.join({path: self.to_tensor(observations[path]) for path in self.observation_paths})
+
+    def join(self, tensors: dict[str, Tensor]) -> Observations:
+        """As `observe`, for tensors of the agent's own observations by path."""
+        if self.flatten is not None:
+            return self.flatten(tensors)
+        return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
 
     def sight(self) -> str:
         """What the policy sees, in words: shapes, the layout of images, and how numbers are scaled."""

@@ -1,8 +1,20 @@
 """The contract of policies."""
 
-from torch import nn
+from typing import NamedTuple
 
+from torch import Tensor, nn
+
+from digideep.policy.observations import Observations
 from digideep.utility.component import Component
+from digideep.utility.errors import UsageError
+
+
+class Choice(NamedTuple):
+    """What a policy chooses for B observations."""
+
+    actions: Tensor  # int64 (B,) or (B, A), or float32 (B, A)
+    value: Tensor | None = None  # float32 (B,), what it expects from there on
+    state: Tensor | None = None  # float32 (B, state_size), what it remembers afterwards
 
 
 class PolicyBase(nn.Module, Component):
@@ -17,6 +29,22 @@ class PolicyBase(nn.Module, Component):
     """
 
     state_size = 0
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """Choose the actions that the policy prefers, without exploration. Exported files do what this does.
+
+        Args:
+            observations: float32 (B, D), or path -> (B, ...).
+            state: float32 (B, state_size), before these observations; None if the policy is not recurrent.
+            allowed: bool (B, choices), the action mask; None allows everything.
+
+        Raises:
+            UsageError: if a policy does not say it.
+        """
+        raise UsageError(
+            f"{type(self).__name__} has no method 'mode', which says what it does without exploration. Give it "
+            "one, see digideep.policy.base.PolicyBase."
+        )
 
     def count_parameters(self) -> int:
         """How many numbers are learned."""

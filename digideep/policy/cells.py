@@ -248,6 +248,33 @@ class Core(nn.Module):
         outputs = outputs.permute(1, 2, 0, 3).flatten(1, 2)
         return outputs, after.permute(2, 0, 1, 3).flatten(1)
 
+    def step(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step of each of S sequences, by operations that any exporter knows.
+
+        Args:
+            features: float32 (K, S, F).
+            state: float32 (S, state_size), before the step.
+
+        Returns:
+            Outputs, float32 (K, S, H), and the state after the step, (S, state_size).
+        """
+        gates = torch.baddbmm(self.bias_in, features, self.weight_in)
+        before = state.reshape(-1, self.num_parts, self.num, self.size).permute(1, 2, 0, 3)
+        after = torch.stack(self.cell(gates, before))
+        return after[0], after.permute(2, 0, 1, 3).reshape(-1, self.state_size)
+
+    def cell(self, gates: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        """The equations of one step.
+
+        Args:
+            gates: float32 (K, S, G), what the input contributes to the gates.
+            before: float32 (num_parts, K, S, H), the state.
+
+        Returns:
+            The parts of the state after it, each (K, S, H); the first one is the output.
+        """
+        raise NotImplementedError
+
     def walk(self, x: Tensor, parts: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
         """The steps.
 
@@ -278,6 +305,14 @@ class GRUCore(Core):
         outputs, *_ = _GRU.apply(x, parts[0], self.weight, self.bias, keep)
         return outputs, outputs[-1:]
 
+    def cell(self, gates: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        """See `Core`."""
+        h, sizes = before[0], (2 * self.size, self.size)
+        (x_rz, x_n), (weight_rz, weight_n) = gates.split(sizes, -1), self.weight.split(sizes, -1)
+        r, z = torch.baddbmm(x_rz, h, weight_rz).sigmoid().chunk(2, -1)
+        n = torch.tanh(x_n + r * torch.baddbmm(self.bias, h, weight_n))
+        return (torch.lerp(n, h, z),)
+
 
 class LSTMCore(Core):
     """Long short-term memory. Source: Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000.
@@ -290,6 +325,13 @@ class LSTMCore(Core):
         """See `Core`."""
         outputs, cells, *_ = _LSTM.apply(x, parts[0], parts[1], self.weight, keep)
         return outputs, torch.stack([outputs[-1], cells[-1]])
+
+    def cell(self, gates: Tensor, before: Tensor) -> tuple[Tensor, ...]:
+        """See `Core`."""
+        h, c = before.unbind()
+        i, f, o, g = torch.baddbmm(gates, h, self.weight).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
 
 
 CELLS: dict[str, type[Core]] = {"gru": GRUCore, "lstm": LSTMCore}

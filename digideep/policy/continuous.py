@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from digideep.policy.base import PolicyBase
+from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
@@ -45,6 +45,8 @@ class DeterministicActor(Actor):
 
     def forward(self, observations: Observations) -> Tensor:
         return torch.tanh(self.layers(encode(self.encoder, observations))[0])
+
+    mode = forward
 
 
 class SquashedGaussianActor(Actor):
@@ -155,6 +157,11 @@ class ContinuousPolicy(PolicyBase):
         self.critics = Critics(
             num_critics, [size + num_actions, *hidden_sizes], activation, generator, trunk, precision
         )
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """See `PolicyBase`. The value is the least that a critic says of these actions."""
+        actions = self.actor.mode(observations)
+        return Choice(actions, self.critics(observations, actions).amin(0))
 
 
 class DeterministicPolicy(ContinuousPolicy):

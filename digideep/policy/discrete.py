@@ -7,7 +7,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from digideep.policy.base import PolicyBase
+from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
@@ -76,5 +76,13 @@ class ActionValues(PolicyBase):
         Returns:
             int64 (B,).
         """
+        return self._allowed_values(observations, allowed).argmax(-1)
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """See `PolicyBase`. The value is that of the best allowed action."""
+        values = self._allowed_values(observations, allowed)
+        return Choice(values.argmax(-1), values.amax(-1))
+
+    def _allowed_values(self, observations: Observations, allowed: Tensor | None) -> Tensor:
         values = self(observations)
-        return (values if allowed is None else values.masked_fill(~allowed, -math.inf)).argmax(-1)
+        return values if allowed is None else values.masked_fill(~allowed, -math.inf)

@@ -18,6 +18,8 @@ _TANH_P = (
 )  # fmt: skip
 _TANH_Q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.5 does not tell
+
 
 class Tanh(nn.Tanh):
     """The hyperbolic tangent; within compiled functions on the CPU by a formula that takes a third of the time.
@@ -26,7 +28,7 @@ class Tanh(nn.Tanh):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling() or x.device.type != "cpu":
+        if not torch.compiler.is_compiling() or _is_exporting() or x.device.type != "cpu":
             return torch.tanh(x)
         with torch.no_grad():
             y = self._quotient(x.detach().clamp(-_TANH_LIMIT, _TANH_LIMIT))
@@ -142,6 +144,10 @@ class EnsemblePerceptron(nn.Sequential):
             layers += [EnsembleLinear(num, in_features, out_features, generator), ACTIVATIONS[activation]()]
         super().__init__(*(layers if is_last_active else layers[:-1]))
         self._dtype, self._num_hidden = dtype_of(precision), len(self) if is_last_active else len(self) - 1
+
+    def act_in_float32(self) -> None:
+        """Compute all layers in float32 from now on."""
+        self._dtype = torch.float32
 
     def forward(self, x: Tensor, num: int | None = None) -> Tensor:
         """Args: num: how many of the perceptrons to compute; None for all."""

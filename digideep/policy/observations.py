@@ -97,7 +97,7 @@ class _OneHot(nn.Module):
         self.register_buffer("choices", torch.tensor(choices), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.reshape(len(x), -1)[:, self.columns] == self.choices).float()
+        return (x.reshape(x.shape[0], -1)[:, self.columns] == self.choices).float()
 
 
 def _flat_part(space: gym.Space) -> nn.Module:

@@ -6,7 +6,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
-from digideep.policy.base import PolicyBase
+from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.cells import make_core
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
@@ -111,6 +111,13 @@ class RecurrentPolicy(PolicyBase):
         distribution, _, state = self.walk(observations, state, masks, allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions), state
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """See `PolicyBase`."""
+        assert state is not None
+        encoded = encode(self.encoder, observations)
+        outputs, state = self.core.step(torch.stack([layers(encoded) for layers in self.layers]), state)
+        return Choice(self.head(outputs[0], allowed).mode(), self.value_head(outputs[-1]).squeeze(-1), state)
 
     def value(self, observations: Observations, state: Tensor, masks: Tensor) -> Tensor:
         """Arguments as in `walk`. Returns: float32 (S * T,)."""

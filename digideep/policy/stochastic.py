@@ -4,7 +4,7 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
-from digideep.policy.base import PolicyBase
+from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
@@ -88,6 +88,11 @@ class StochasticPolicy(PolicyBase):
         distribution = self.head(self.actor(features), allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
         return actions, distribution.log_prob(actions)
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """See `PolicyBase`."""
+        features = encode(self.encoder, observations)
+        return Choice(self.head(self.actor(features), allowed).mode(), self.critic(features).squeeze(-1))
 
     def value(self, observations: Observations) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""

@@ -157,21 +157,23 @@ class Loader:
                 continue  # the one before may be whole
         raise CheckpointError(f"{self.path} has no valid checkpoint.")
 
-    def policy(self, checkpoint: str | int | None = None, device: str = "cpu") -> "Policy":
-        """What `--play` does: a callable from one raw observation of the environment to one of its actions.
+    def policy(self, checkpoint: str | int | None = None, device: str = "cpu", *, agent: str | None = None) -> "Policy":
+        """What `--play` does: a callable from raw observations of the environment to its actions, one or a batch.
 
         Normalisation and the scaling of actions are part of it. Call its `reset()` where an episode begins.
 
         Args:
             checkpoint: its name or its epoch; None takes the newest valid one.
             device: where it computes.
+            agent: whose policy, where several learn; it takes what a player of this agent sees.
 
         Raises:
             CheckpointError: if the checkpoint cannot be read or does not fit.
+            UsageError: if there are several agents and none is named.
         """
         from digideep.post.policy import Policy
 
-        return Policy(self.state(checkpoint), device)
+        return Policy(self.state(checkpoint), device, agent)
 
     def environment(self, render_mode: str | None = None) -> "gym.Env":
         """Make the environment that the session was trained on.

@@ -1,115 +1,248 @@
 """A trained policy by itself: from raw observations to environment actions, as `--play` does it."""
 
+import copy
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
-from digideep.agent.base import AgentBase, AgentContext
-from digideep.environment.infos import write_info
+from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.environment.infos import find_info
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.normalizers import VectorWrapper
+from digideep.environment.normalizers import Arrays, VectorWrapper
 from digideep.environment.rows import Rows
-from digideep.environment.spaces import ActionEdge, read_observation
-from digideep.memory.generic import Memory
+from digideep.environment.spaces import ActionEdge, check_action_mask, read_observation
+from digideep.environment.workers import is_number
 from digideep.parameters.tree import from_plain
 from digideep.utility.component import build
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.profiler import Profiler
+from digideep.utility.suggest import did_you_mean
 
 
 class Policy:
-    """The policy of a checkpoint, for one environment at a time.
+    """The policy of one agent of a checkpoint, for one environment or for a batch of them.
 
-    It takes the way of an Explorer with one worker in mode "eval": the same wrappers, the same agent, batches of one
-    row, the same edge. So its actions are those of `--play`, bit by bit.
+    It takes the way of an Explorer in mode "eval": the same wrappers, the same agent, the same edge. So its actions are
+    those of `--play`, bit by bit where the batches are as large.
 
     Args:
         state: of a checkpoint.
         device: where it computes.
+        agent: which one; None for the only one.
 
     Attributes:
-        spec: of the environment. info: its spaces. agent: with the weights of the checkpoint.
+        spec: of the environment. info: its spaces. agent: with the weights of the checkpoint. name: the agent's.
+        hidden_state: float32 (B, H), what a recurrent policy remembers of the episodes so far; None for others. It may
+            be read, kept and set.
 
     Raises:
+        UsageError: if there is no such agent, or there are several.
         CheckpointError: if the state does not fit the environment or the agent.
     """
 
-    def __init__(self, state: dict[str, Any], device: str = "cpu"):
+    def __init__(self, state: dict[str, Any], device: str = "cpu", agent: str | None = None):
         tree = from_plain(state["params"])
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
-        if self.spec.players is not None:
-            raise UsageError("A policy by itself is that of one agent; this session trained several. Use --play.")
-        self.info = inspect_environment(self.spec)
-        (name, description), *_ = tree["agents"].items()
+        self.name = _choose_agent(list(tree["agents"]), agent)
+        self.info = inspect_environment(self.spec).of_agent(self.name)
+        # All that acting asks a memory for: schedules of exploration go by the frames.
+        memory = SimpleNamespace(n_frames=_frames(state, tree))
         context = AgentContext(
-            name, build(tree["memory"], Memory), self.info.observation_spaces, self.info.agent_action_space,
+            self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
             torch.device(device), tree["runner"]["seed"], Profiler(0), self.info.infos,
         )  # fmt: skip
-        self.agent: AgentBase = build(description, AgentBase, context=context)
-        self.wrappers: list[VectorWrapper] = [
-            build(
-                wrapper,
-                VectorWrapper,
-                mode="eval",
-                num_workers=1,
-                observation_spaces=self.info.observation_spaces,
-            )
-            for wrapper in self.spec.vect_wrappers
-        ]
+        self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
-            self.agent.load_state_dict(state["agents"][name])
-            for index, wrapper in enumerate(self.wrappers):
-                wrapper.load_statistics(state["statistics"][str(index)])
+            self.agent.load_state_dict(state["agents"][self.name])
+            self._statistics = state["statistics"][self.name] if self.info.players else state["statistics"]
+            self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(
                 f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
                 f"{' '.join(str(err).split())}). Play it with --play --frozen."
             ) from err
-        self._rows = Rows(self.info, 1, np.zeros)
         self._edge = ActionEdge(self.info.action_space)
-        self.reset()
 
-    def reset(self) -> None:
-        """Forget the episode so far: the next observation is the first of another one."""
-        self._is_first = True
-        self._hidden_state = self.agent.reset_hidden_state(1)
+    @property
+    def players(self) -> tuple[str, ...]:
+        """Whom the agent plays, where there are several; each is a row of its own."""
+        return self.info.players
 
-    def raw(self, observation: Any) -> dict[str, np.ndarray]:
-        """An observation as the environment gives it, by path: (1, ...)."""
-        for path, array in self._rows.observations.items():
-            array[0] = read_observation(observation, path)
-        return {path: array.copy() for path, array in self._rows.observations.items()}
+    def _resize(self, size: int) -> None:
+        """Begin episodes of another number of environments."""
+        self._rows = Rows(self.info, size, np.zeros)
+        self._is_first = np.ones(size, np.bool_)
+        self.hidden_state = self.agent.reset_hidden_state(size)
+        spaces = self.info.observation_spaces
+        self.wrappers: list[VectorWrapper] = [
+            build(wrapper, VectorWrapper, mode="eval", num_workers=size, observation_spaces=spaces)
+            for wrapper in self.spec.vect_wrappers
+        ]
+        for index, wrapper in enumerate(self.wrappers):
+            wrapper.load_statistics(self._statistics[str(index)])
 
-    def normalize(self, observation: Any) -> dict[str, np.ndarray]:
-        """What the agent sees of an observation, after all wrappers: path -> (1, ...)."""
-        seen = self.raw(observation)
-        for wrapper in self.wrappers:
-            if self._is_first:
-                seen = wrapper.reset(self._rows, seen)
-            else:
-                seen, _ = wrapper.step(self._rows, seen, self._rows.rewards.copy(), np.ones(1, np.bool_))
-        self._is_first = False
-        return seen
-
-    def __call__(self, observation: Any, info: dict[str, Any] | None = None) -> Any:
-        """Choose an action.
+    def reset(self, ended: np.ndarray | None = None) -> None:
+        """Forget the episode so far: the next observation is the first of another one.
 
         Args:
-            observation: one observation as the environment gives it: an array, or a dictionary or tuple of them.
-            info: that came with it; needed where the agent uses an action mask.
+            ended: bool (B,), of a batch, where that is so; None for all, and the next batch may have another size.
+        """
+        if ended is None:
+            self._resize(len(self._is_first))
+            return
+        self._is_first |= ended
+        if self.hidden_state is not None:
+            self.hidden_state = np.where(self._is_first[:, None], np.float32(0), self.hidden_state)
+
+    def raw(self, observation: Any) -> dict[str, np.ndarray]:
+        """Observations as the environment gives them, by path: (B, ...), a single one as a batch of one.
+
+        Raises:
+            UsageError: if they are not what the environment's spaces say.
+        """
+        return self._read(observation)[0]
+
+    def _read(self, observation: Any) -> tuple[dict[str, np.ndarray], bool]:
+        """See `raw`. Returns: the arrays, and whether they are a batch."""
+        arrays: dict[str, np.ndarray] = {}
+        is_batch: bool | None = None
+        for path, space in self.info.observation_spaces.items():
+            try:
+                given = np.asarray(read_observation(observation, path))
+            except (KeyError, IndexError, ValueError) as err:
+                raise UsageError(f"The observation has no array {path}. Expected {space}.") from err
+            shape, size = space.shape or (), len(given) if given.ndim else 0
+            expected = next((s for s in (shape, (size, *shape)) if given.shape == s), None)
+            is_lossy = given.dtype.kind not in "iub" and np.dtype(space.dtype).kind != given.dtype.kind
+            if expected is None or is_lossy or is_batch not in (None, expected != shape):
+                raise UsageError(
+                    f"The observation {path} is {given.dtype} of the shape {given.shape}. Expected {space}, or a batch "
+                    "of them, as all others."
+                )
+            is_batch = expected != shape
+            arrays[path] = np.array(given if is_batch else given[None], dtype=space.dtype)
+        if len({len(array) for array in arrays.values()}) != 1:
+            raise UsageError(f"Batches have different sizes: { {path: len(array) for path, array in arrays.items()} }.")
+        return arrays, bool(is_batch)
+
+    def _see(self, observation: Any, info: Mapping[str, Any] | None, *, is_step: bool) -> tuple[Arrays, bool]:
+        """What the agent sees, after all wrappers, with infos under `/infos`; and whether it is a batch.
+
+        Args:
+            is_step: the episodes move on; False only looks.
+        """
+        seen, is_batch = self._read(observation)
+        self._adapt(len(next(iter(seen.values()))))
+        rows, wrappers = self._rows, self.wrappers if is_step else copy.deepcopy(self.wrappers)
+        for path, array in rows.infos.items():
+            value = find_info(info or {}, path[1:])
+            if value is None and path == "/action_mask" and isinstance(observation, Mapping):
+                value = observation.get("action_mask")
+            if value is None and path == "/action_mask" and self.agent.use_action_mask:
+                raise UsageError("This policy uses an action mask: give the info that came with the observation, too.")
+            value = (
+                np.zeros_like(array) if value is None else np.asarray(value) if is_batch else np.asarray(value)[None]
+            )
+            if value.shape != array.shape:
+                raise UsageError(f"info['{path[1:]}'] has the shape {value.shape}, expected {array.shape}.")
+            array[...] = value
+        for path, array in seen.items():
+            rows.observations[path][...] = array
+        for wrapper in wrappers:
+            if self._is_first.all():
+                seen = wrapper.reset(rows, seen)
+            else:
+                seen, _ = wrapper.step(rows, seen, rows.rewards.copy(), ~self._is_first)
+        return {**seen, **{f"/infos{path}": array.copy() for path, array in rows.infos.items()}}, is_batch
+
+    def _adapt(self, size: int) -> None:
+        """Take batches of another size, if no episode that is remembered is lost by it."""
+        if size == len(self._is_first):
+            return
+        state = self.hidden_state
+        if state is not None and not self._is_first.all():
+            raise UsageError(
+                f"The policy remembers {len(self._is_first)} episodes, got {size} observations. Call reset() where "
+                "other episodes begin."
+            )
+        self._resize(size)
+        if state is not None and len(state) == size:
+            self.hidden_state = state
+
+    def __call__(
+        self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = True
+    ) -> np.ndarray | int:
+        """Choose an action, or one for each of a batch of environments.
+
+        A recurrent policy remembers from call to call; see `reset` and `hidden_state`.
+
+        Args:
+            observation: as the environment gives it: an array, or a dictionary or tuple of them; or arrays (B, ...).
+            info: that came with it; needed where the agent uses an action mask. Of a batch, arrays (B, ...).
+            deterministic: take the policy's mode. False explores as in training: by a sample, by noise, or by epsilon
+                as it was by then; it draws from the generators of the checkpoint.
 
         Returns:
-            One action for its `step`: an array, or a number where actions are numbered.
+            One action for the environment's `step`, an array, or a number where actions are numbered; or (B, ...).
+
+        Raises:
+            UsageError: if the observation is not what the environment's spaces say, or the mask is missing.
         """
-        if self.agent.use_action_mask and "action_mask" not in (info or {}):
-            raise UsageError("This policy uses an action mask: give the info that came with the observation, too.")
-        seen = self.normalize(observation)
-        for path, array in self._rows.infos.items():
-            write_info(array, 0, path[1:], info or {})
-            seen[f"/infos{path}"] = array.copy()
-        choice = self.agent.action_generator(seen, self._hidden_state, np.ones(1, np.bool_), True)
-        self._hidden_state = choice.get("hidden_state", self._hidden_state)
-        self._rows.actions[...] = self._edge(choice["actions"])
-        action = self._rows.actions[0]
-        return action.copy() if isinstance(action, np.ndarray) else action
+        seen, is_batch = self._see(observation, info, is_step=True)
+        acting = np.ones(len(self._is_first), np.bool_)
+        if self.agent.use_action_mask:
+            check_action_mask(self.info.agent_action_space, seen[ACTION_MASK], acting)
+        choice = self.agent.action_generator(seen, self.hidden_state, acting, deterministic)
+        self.hidden_state = choice.get("hidden_state", self.hidden_state)
+        self._is_first[:] = False
+        actions = self._rows.actions
+        actions[...] = self._edge(choice["actions"])
+        if is_batch:
+            return actions.copy()
+        return actions[0].item() if is_number(actions) else np.array(actions[0])
+
+    def value(self, observation: Any, info: Mapping[str, Any] | None = None) -> np.ndarray | float:
+        """What the policy expects of an observation, in the unit in which it learned: discounted, of wrapped rewards.
+
+        Nothing moves on by it: `hidden_state` stays.
+
+        Args:
+            observation, info: as for a call.
+
+        Returns:
+            A number, or float32 (B,) of a batch: PPO's value function, DQN's value of the best allowed action, the
+            least that a critic of DDPG, TD3 or SAC says of the policy's own action.
+
+        Raises:
+            UsageError: if the policy has no values.
+        """
+        seen, is_batch = self._see(observation, info, is_step=False)
+        agent, allowed = self.agent, self.agent.allowed(seen)
+        with torch.inference_mode():
+            choice = agent.policy.mode(
+                agent.observe(seen),
+                state=None if self.hidden_state is None else agent.to_tensor(self.hidden_state),
+                allowed=None if allowed is None else agent.to_tensor(allowed),
+            )
+        if choice.value is None:
+            raise UsageError(f"{type(agent.policy).__name__} has no values.")
+        values = choice.value.numpy(force=True)
+        return values if is_batch else float(values[0])
+
+
+def _choose_agent(names: list[str], name: str | None) -> str:
+    """The agent that is meant. Raises: UsageError: if that is none, or not clear."""
+    if name is None and len(names) > 1:
+        raise UsageError(f"There are the agents {', '.join(names)}. Name one of them, such as agent='{names[0]}'.")
+    if name is not None and name not in names:
+        raise UsageError(f"There is no agent '{name}'. {did_you_mean(name, names)}")
+    return names[0] if name is None else name
+
+
+def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
+    """Frames that had been collected by the checkpoint."""
+    progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
+    return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps

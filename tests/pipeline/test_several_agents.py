@@ -111,9 +111,13 @@ def test_the_agents_are_given_back_with_their_own_spaces_only(session, capsys):
     assert "are not those of the checkpoint" in capsys.readouterr().err
 
 
-def test_a_policy_by_itself_is_refused_for_several_agents(session):
-    with pytest.raises(UsageError, match=r"this session trained several\. Use --play"):
-        Loader(session).policy()
+def test_a_policy_by_itself_is_that_of_one_agent_for_any_of_its_players(session):
+    loader = Loader(session)
+    with pytest.raises(UsageError, match=r"There are the agents one, rest\. Name one of them"):
+        loader.policy()
+    policy = loader.policy(agent="rest")
+    assert policy.players == ("agent_1", "agent_2")
+    assert policy(np.zeros((2, 18), np.float32)).tolist() == [policy(np.zeros(18, np.float32))] * 2
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,13 @@ import torch
 
 from digideep.agent.base import AgentBase
 from digideep.policy.acting import continuous_act, stochastic_act, values_act
+from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.networks import Tanh
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.component import build
+from digideep.utility.errors import UsageError
 from tests.helpers import make_context
 
 SEEN = gym.spaces.Box(-1, 1, (7,))
@@ -119,3 +121,39 @@ def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
     (gradient,) = torch.autograd.grad(fast.sum(), x)
     torch.testing.assert_close(gradient.double(), (1 - exact * exact).detach(), atol=1e-6, rtol=0)
     assert torch.equal(Tanh()(x), torch.tanh(x))
+
+
+@pytest.mark.parametrize("kind", [DeterministicPolicy, SquashedGaussianPolicy])
+def test_the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of_the_critics(kind):
+    policy, x = make(kind, SPACES["vector"]), torch.randn(5, 7)
+    choice = policy.mode(x)
+    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, None)
+    torch.testing.assert_close(choice.actions, expected)
+    torch.testing.assert_close(choice.value, torch.minimum(*policy.critics(x, expected)))
+    assert choice.state is None
+
+
+@pytest.mark.parametrize("is_dueling", [False, True])
+def test_the_mode_of_action_values_is_the_best_that_is_allowed(is_dueling):
+    policy, x = make(ActionValues, SPACES["number"], is_dueling=is_dueling), torch.randn(5, 7)
+    assert policy.mode(x).actions.tolist() == policy.act(x).tolist()
+    torch.testing.assert_close(policy.mode(x).value, policy(x).amax(-1))
+    allowed = torch.tensor([[False, True, False, False, False]] * 5)
+    choice = policy.mode(x, allowed=allowed)
+    assert choice.actions.tolist() == [1] * 5
+    torch.testing.assert_close(choice.value, policy(x)[:, 1])
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_the_mode_of_a_stochastic_policy_is_its_deterministic_act(space):
+    policy, x, generator = make(StochasticPolicy, space), torch.randn(5, 7), torch.Generator()
+    torch.testing.assert_close(policy.mode(x).actions, policy.act(x, generator, True)[0])
+    torch.testing.assert_close(policy.mode(x).value, policy.value(x))
+
+
+def test_a_policy_without_a_mode_says_so():
+    class Silent(PolicyBase):
+        pass
+
+    with pytest.raises(UsageError, match="Silent has no method 'mode'"):
+        Silent().mode(torch.zeros(1, 7))

@@ -130,6 +130,23 @@ def test_walking_along_a_sequence_is_acting_row_by_row(cell, is_shared):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_the_step_that_is_exported_is_that_of_a_walk(cell, is_shared):
+    policy = make_policy(cell=cell, is_shared=is_shared)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.3 * randn(*parameter.shape, seed=1))
+    observations, state = randn(5, 3, seed=2), randn(5, policy.state_size, seed=3)
+    allowed = torch.tensor([[True, False, True, True]] * 5)
+    masks = torch.ones(5, 1, dtype=torch.bool)
+    distribution, value, after = policy.walk(observations, state, masks, allowed)
+    choice = policy.mode(observations, state=state, allowed=allowed)
+    assert choice.actions.tolist() == distribution.mode().tolist()
+    torch.testing.assert_close(choice.value, value)
+    torch.testing.assert_close(choice.state, after)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_nothing_is_remembered_across_a_half_step(cell):
     policy = make_policy(cell=cell)
     masks = torch.ones(1, STEPS, dtype=torch.bool)
