@@ -50,7 +50,13 @@ class RunningMeanStd:
 
 
 class VectorWrapper(Component):
-    """Changes what the workers of an Explorer return. A subclass with statistics keeps them in its `state_dict`."""
+    """Changes what the workers of an Explorer return. A subclass with statistics keeps them in its `state_dict`.
+
+    Attributes:
+        changes_observations: False for a subclass that changes rewards only: exported policies need not know of it.
+    """
+
+    changes_observations = True
 
     def reset(self, rows: Rows, observations: Arrays) -> Arrays:
         """Observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
@@ -199,6 +205,8 @@ class VecNormalizeReward(VectorWrapper):
         epsilon: added to the variance.
     """
 
+    changes_observations = False
+
     def __init__(self, mode: str, num_workers: int, *, gamma: float, clip: float = 10.0, epsilon: float = 1e-8):
         require_between("gamma", gamma, 0, 1)
         require_between("clip", clip)
@@ -246,6 +254,8 @@ class VecSignReward(VectorWrapper):
 
     Source: Mnih et al. 2015, Nature 518, Methods. The returns that are logged stay raw.
     """
+
+    changes_observations = False
 
     def step(
         self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray

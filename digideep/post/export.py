@@ -1,160 +1,98 @@
-"""Writes a policy as one file: `python -m digideep.post.export SESSION --format torchscript|onnx|torch.export`.
+"""Writes policies as files: `python -m digideep.post.export SESSION --format torchscript|onnx|torch.export`.
 
-The file takes what the environment gives and returns what the environment takes: normalisation and the scaling of
-actions are inside. Before it is left there, it is loaded again and compared with the session's own policy on
-observations of the environment.
+A file takes what the environment gives and returns what the environment takes: normalisation and the scaling of
+actions are inside. Before it is left there, it is loaded again and compared with the session's own policy, on what the
+policy sees in the environment and on observations from all over their space. Several agents get a file each.
 """
 
 import argparse
 import contextlib
+import json
 import logging
+import re
+import shutil
 import sys
+import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
-import numpy as np
 import torch
-from torch import Tensor, nn
 
-from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.multi_agent import ParallelAdapter
+from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
+from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
-from digideep.utility.seeding import derive_seed
+from digideep.utility.suggest import did_you_mean
 
 SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx", "torch.export": ".pt2"}
-_NUM_OBSERVATIONS = 256  # that are compared
-_TOLERANCE = 1e-5  # of actions in [-1, 1], relative to their range in the environment
+DESCRIPTION = "digideep.json"  # what TorchScript and torch.export files hold beside the module
+_NUM_OBSERVATIONS = 256  # that are compared: as many of episodes as from all over the space
 
 
-class Normalize(nn.Module):
-    """`VecNormalizeObs` as it is after training, on tensors: in float64, as there."""
+class Exported(NamedTuple):
+    """A file, and how far it is from the session's policy."""
 
-    def __init__(self, wrapper: VecNormalizeObs, path: str):
-        super().__init__()
-        state = wrapper.state_dict()[path]
-        self.mean: Tensor
-        self.scale: Tensor
-        self.register_buffer("mean", torch.tensor(state["mean"], dtype=torch.float64))
-        variance = torch.tensor(state["var"], dtype=torch.float64)
-        self.register_buffer("scale", torch.sqrt(variance + wrapper.epsilon))
-        self.clip = wrapper.clip
-
-    def forward(self, observations: Tensor) -> Tensor:
-        scaled = (observations.double() - self.mean) / self.scale
-        return scaled.clamp(-self.clip, self.clip).float()
+    path: Path
+    agent: str
+    difference: float  # of actions, relative to their range; of numbered ones, the share that differs
 
 
-class ExportedPolicy(nn.Module):
-    """From a batch of raw observations (B, ...) to a batch of environment actions (B, ...).
-
-    Args:
-        policy: of a session.
-
-    Raises:
-        UsageError: if a wrapper or the agent has no counterpart here.
-    """
-
-    def __init__(self, policy: Policy):
-        super().__init__()
-        agent = policy.agent
-        if agent.reset_hidden_state(1) is not None:
-            raise UsageError("A recurrent policy cannot be exported: it remembers, a file does not. Use loader.policy.")
-        if len(agent.observation_paths) > 1:
-            raise UsageError(
-                f"A policy of several observations ({', '.join(agent.observation_paths)}) cannot be exported: the file "
-                "takes one array. Use loader.policy."
-            )
-        if agent.use_action_mask:
-            raise UsageError(
-                "A policy with an action mask cannot be exported: the file takes no infos. Use loader.policy."
-            )
-        (path,) = agent.observation_paths
-        stages: list[nn.Module] = []
-        for wrapper in policy.wrappers:
-            if isinstance(wrapper, VecNormalizeObs):
-                if path in wrapper.state_dict():
-                    stages.append(Normalize(wrapper, path))
-            elif not isinstance(wrapper, VecNormalizeReward):
-                raise UsageError(
-                    f"{type(wrapper).__name__} cannot be exported: what it does is not known on tensors. "
-                    "Use loader.policy, which runs it."
-                )
-        self.path, self.flatten, self.is_image = path, agent.flatten, isinstance(agent.observation_space, dict)
-        self.before, self.policy = nn.Sequential(*stages), agent.policy
-        self.after, self._generator = ActionEdge(policy.info.action_space, torch), agent.generator
-
-    def forward(self, observations: Tensor) -> Tensor:
-        seen = self.before(observations)
-        if self.flatten is not None:
-            seen = self.flatten({self.path: seen})
-        chosen = self.policy.act({self.path: seen} if self.is_image else seen, self._generator, True)
-        return self.after(chosen[0] if isinstance(chosen, tuple) else chosen)
+# ------------------------------------------------------------------ formats
 
 
-def collect(policy: Policy, loader: Loader, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Play and note what was seen and done.
-
-    Returns:
-        Observations (count, ...) under the agent's path, and the environment actions (count, ...) that followed.
-    """
-    environment = loader.environment()
-    seen, done = [], []
-    try:
-        observation, _ = environment.reset(seed=derive_seed(0, "export") % 2**31)
-        policy.reset()
-        for _ in range(count):
-            action = policy(observation)
-            seen.append(policy.raw(observation)[policy.agent.observation_paths[0]][0].copy())
-            done.append(action)
-            observation, _, terminated, truncated, _ = environment.step(action)
-            if terminated or truncated:
-                observation, _ = environment.reset()
-                policy.reset()
-    finally:
-        environment.close()
-    return np.stack(seen), np.array(done)
-
-
-def _save_torchscript(module: nn.Module, example: Tensor, path: Path) -> None:
+def _save_torchscript(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
     with torch.inference_mode():
-        torch.jit.save(torch.jit.trace(module, example), str(path))
+        traced = torch.jit.freeze(torch.jit.trace(module, examples, check_trace=False), optimize_numerics=False)
+    torch.jit.save(traced, str(path), _extra_files={DESCRIPTION: json.dumps(said)})
 
 
-def _save_torch_export(module: nn.Module, example: Tensor, path: Path) -> None:
-    torch.export.save(_exported(module, example), path)
+def _save_torch_export(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
+    program = torch.export.export(module, examples, dynamic_shapes=_any_batch(examples), strict=False)
+    torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(said)})
 
 
-def _exported(module: nn.Module, example: Tensor) -> Any:
-    return torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},), strict=False)
-
-
-def _save_onnx(module: nn.Module, example: Tensor, path: Path) -> None:
-    torch.onnx.export(
-        module, (example,), str(path), input_names=["observations"], output_names=["actions"], dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},), external_data=False, verbose=False,
+def _save_onnx(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
+    program: Any = torch.onnx.export(
+        module, examples, dynamo=True, dynamic_shapes=_any_batch(examples), verbose=False,
+        input_names=[port.name for port in module.inputs], output_names=[port.name for port in module.outputs],
     )  # fmt: skip
+    program.model.metadata_props.update(said)
+    program.save(str(path), external_data=False)
 
 
-def _load_torchscript(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    module = torch.jit.load(str(path))
-    return lambda observations: module(torch.from_numpy(observations)).numpy(force=True)
+def _any_batch(examples: Any) -> Any:
+    """The first dimension of each example may be any."""
+    return (tuple({0: torch.export.Dim("batch")} for _ in examples),)
 
 
-def _load_torch_export(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    module = torch.export.load(path).module()
-    return lambda observations: module(torch.from_numpy(observations)).numpy(force=True)
+def _load_torchscript(path: Path) -> Run:
+    return _run_module(torch.jit.load(str(path)))
 
 
-def _load_onnx(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+def _load_torch_export(path: Path) -> Run:
+    return _run_module(torch.export.load(path).module())
+
+
+def _run_module(module: Any) -> Run:
+    def run(inputs: Arrays) -> Arrays:
+        with torch.inference_mode():
+            outputs = module(*(torch.from_numpy(array) for array in inputs))
+        return [tensor.numpy() for tensor in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+    return run
+
+
+def _load_onnx(path: Path) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda observations: session.run(None, {"observations": observations})[0]
+    names = [node.name for node in session.get_inputs()]
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
 
 
 _SAVE = {"torchscript": _save_torchscript, "onnx": _save_onnx, "torch.export": _save_torch_export}
@@ -173,68 +111,6 @@ def _quiet() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
-def export(
-    session: Path,
-    format: str,
-    *,
-    checkpoint: str | None = None,
-    output: Path | None = None,
-    num_observations: int = 256,
-) -> tuple[Path, float]:
-    """Write a policy as one file and compare it with the session's own.
-
-    Args:
-        session: its directory.
-        format: a key of `SUFFIXES`.
-        checkpoint: its name; None takes the newest valid one.
-        output: the file; None makes `exports/policy<suffix>` in the session.
-
-    Returns:
-        The file, and the largest difference of an action, relative to the range of actions.
-
-    Raises:
-        UsageError: if a package is missing, or the file does not do what the policy does.
-    """
-    if format == "onnx":
-        _require_onnx()
-    loader = Loader(session)
-    policy = loader.policy(checkpoint)
-    module = ExportedPolicy(policy).eval()
-    observations, actions = collect(policy, loader, _NUM_OBSERVATIONS)
-    path = output or loader.path / "exports" / f"policy{SUFFIXES[format]}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".writing-{path.name}")
-    with _quiet():
-        _SAVE[format](module, torch.from_numpy(observations[:8].copy()), aside)
-        run = _LOAD[format](aside)
-        batch, singles = run(observations), np.concatenate([run(row[None]) for row in observations[:16]])
-    difference = max(_difference(actions, batch, policy), _difference(actions[:16], singles, policy))
-    if difference > _TOLERANCE:
-        aside.unlink()
-        raise UsageError(
-            f"The exported policy differs from the session's by {difference:.2g} of the action range, on one of "
-            f"{_NUM_OBSERVATIONS} observations; {_TOLERANCE:g} is allowed. Nothing was written."
-        )
-    aside.replace(path)
-    return path, difference
-
-
-def _difference(expected: np.ndarray, found: np.ndarray, policy: Policy) -> float:
-    """The largest deviation, relative to the range of actions; infinite if a numbered action is another one."""
-    if expected.shape != found.shape:
-        return float("inf")
-    space = policy.info.action_space
-    if not isinstance(space, gym.spaces.Box):
-        return 0.0 if np.array_equal(expected, found) else float("inf")
-    if not (np.isfinite(expected).all() and np.isfinite(found).all()):
-        return float("inf")
-    # In halves: the width of the largest Box is no number.
-    low, high = space.low.astype(np.float64) / 2, space.high.astype(np.float64) / 2
-    half = np.where(np.isfinite(space.low) & np.isfinite(space.high), high - low, 1.0)
-    apart = np.abs(expected.astype(np.float64) / 2 - found.astype(np.float64) / 2)
-    return float(np.max(apart / np.maximum(half, np.finfo(np.float32).tiny)))
-
-
 def _require_onnx() -> None:
     try:
         import onnx  # noqa: F401
@@ -244,26 +120,115 @@ def _require_onnx() -> None:
         raise UsageError(f"--format onnx needs {err.name}, which is missing: pip install 'digideep[export]'.") from err
 
 
+# ------------------------------------------------------------------ the whole
+
+
+def export(
+    session: Path, format: str, *, checkpoint: str | None = None, output: Path | None = None, agent: str | None = None
+) -> list[Exported]:
+    """Write policies as files and compare them with the session's own.
+
+    Args:
+        session: its directory.
+        format: a key of `SUFFIXES`.
+        checkpoint: its name; None takes the newest valid one.
+        output: the file; None makes `exports/policy<suffix>` in the session. Of several agents, the name of each is put
+            before its suffix.
+        agent: one of several; None takes all.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: if a package is missing, the format cannot hold the policy, or the file does not do what it does.
+    """
+    if format == "onnx":
+        _require_onnx()
+    loader = Loader(session)
+    state = loader.state(checkpoint)
+    names = list(state["agents"])
+    policies = {name: Policy(state, agent=name) for name in names}
+    if agent is not None and agent not in names:
+        raise UsageError(f"There is no agent '{agent}'. {did_you_mean(agent, names)}")
+    path = output or loader.path / "exports" / f"policy{SUFFIXES[format]}"
+    written: list[tuple[Path, Exported]] = []
+    with tempfile.TemporaryDirectory() as directory, contextlib.closing(loader.environment()) as environment:
+        for name in names if agent is None else [agent]:
+            aside = Path(directory) / f"{len(written)}{SUFFIXES[format]}"
+            furthest = _export_one(policies, environment, name, format, aside, state["runner"]["i_epoch"])
+            stem = path.stem if len(names) == 1 else f"{path.stem}-" + re.sub(r"[^\w.-]", "_", name)
+            written.append((aside, Exported(path.with_name(stem + path.suffix), name, furthest)))
+        for aside, exported in written:
+            _move(aside, exported.path)
+    return [exported for _, exported in written]
+
+
+def _export_one(
+    policies: dict[str, Policy], environment: gym.Env, name: str, format: str, path: Path, epoch: int
+) -> float:
+    """Write one agent's policy. Returns: how far the file is from it."""
+    policy = policies[name]
+    space = environment.observation_space
+    if isinstance(environment, ParallelAdapter):
+        space = environment.seats[name].observation_space
+    played, mask = play(policies, environment, name, _NUM_OBSERVATIONS)
+    module = ExportedPolicy(policy, space, mask).eval().requires_grad_(False)
+    samples = [
+        each._replace(inputs=[a.astype(port.dtype) for a, port in zip(each.inputs, module.inputs, strict=True)])
+        for each in (played, scatter(policy, played, _NUM_OBSERVATIONS))
+    ]
+    examples = tuple(torch.from_numpy(array[:8].copy()) for array in samples[1].inputs)
+    try:
+        with _quiet():
+            _SAVE[format](module, examples, path, describe_export(module, policy, epoch))
+            run = _LOAD[format](path)
+            return max(largest_difference(run, each, policy.info.action_space) for each in samples)
+    except UsageError:
+        raise
+    except Exception as err:  # exporters and their runtimes fail in ways of their own
+        reason = f"{type(err).__name__}: {' '.join(str(err).split())}"[:300]
+        others = ", ".join(other for other in SUFFIXES if other != format)
+        raise UsageError(f"{format} cannot hold this policy: {reason}. Try {others}, or use loader.policy.") from err
+
+
+def _move(file: Path, target: Path) -> None:
+    """Put a finished file in its place, whole or not at all."""
+    aside = target.with_name(f".writing-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, aside)
+        aside.replace(target)
+    except OSError as err:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise UsageError(f"{target} cannot be written: {err.strerror}. Give another place with --output.") from err
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns: the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.export",
-        description="Write a session's policy as one file: raw observations in, environment actions out.",
+        description="Write a session's policy as one file: raw observations in, environment actions out. Several "
+        "agents get a file each.",
     )
     parser.add_argument("session", type=Path, help="a session's directory")
     parser.add_argument("--format", required=True, choices=tuple(SUFFIXES))
     parser.add_argument("--checkpoint", metavar="NAME", help="such as checkpoint-20 (the newest valid one)")
+    parser.add_argument("--agent", metavar="NAME", help="one of several (all)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to (exports/ of the session)")
     args = parser.parse_args(argv)
     try:
-        path, difference = export(args.session, args.format, checkpoint=args.checkpoint, output=args.output)
+        files = export(
+            args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
+        )  # fmt: skip
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code
-    print(
-        f"{path}: does what the session's policy does (largest difference on {_NUM_OBSERVATIONS} observations: "
-        f"{difference:.2g} of the action range)"
-    )
+    for file in files:
+        print(
+            f"{file.path}: does what the session's policy does (largest difference, in episodes and all over the space "
+            f"of observations: {file.difference:.2g})"
+        )
     return 0
 
 
