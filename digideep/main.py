@@ -1,41 +1,85 @@
 """The entry point: Session -> Runner -> train, play or a custom job. The one place that gives exit codes."""
 
+import os
 import sys
 import traceback
+from typing import Any
+
+from digideep.pipeline.stop_signals import StopSignals
+from digideep.utility.errors import Interruption, UsageError
+from digideep.utility.user_code import end_forked_child, in_words
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program. Args: argv: without its name; None takes the process's own. Returns: the exit code."""
-    # Imported here and not above: worker processes import the main module again, and need none of it.
-    from digideep.pipeline.arguments import parse_arguments
-    from digideep.pipeline.frozen import play_frozen
-    from digideep.pipeline.runner import make_runner
-    from digideep.pipeline.session import Session
-    from digideep.pipeline.verify import verify_resume
-    from digideep.utility.errors import UsageError
-
-    session = None
+    signals = StopSignals()
+    signals.install()
+    code = 0
     try:
-        args = parse_arguments(argv)
-        if args.verify_resume is not None:
-            return verify_resume(args)
-        if args.frozen:
-            return play_frozen(args, sys.argv[1:] if argv is None else argv)
-        session = Session(args)
-        runner = make_runner(session)
-        session.open(runner)
-        return runner.start()
+        code = _run(argv, signals)
+    except Interruption as err:
+        print(f"digideep: {err}", file=sys.stderr)
+        code = err.exit_code
+    finally:
+        signals.settle(code)
+        if argv is None:
+            signals.ignore_at_exit()
+        else:
+            signals.restore()
+    return code
+
+
+def _run(argv: list[str] | None, signals: StopSignals) -> int:
+    from digideep.pipeline.arguments import parse_arguments
+
+    session: Any = None
+    args, has_begun, pid = None, False, os.getpid()
+    try:
+        try:
+            args = parse_arguments(argv)
+            # Imported here and not above: worker processes import the main module again, and need none of it.
+            from digideep.pipeline.frozen import play_frozen
+            from digideep.pipeline.runner import make_runner
+            from digideep.pipeline.session import Session
+            from digideep.pipeline.verify import verify_resume
+
+            signals.release()
+            if args.verify_resume is not None:
+                return verify_resume(args)
+            if args.frozen:
+                return play_frozen(args, sys.argv[1:] if argv is None else argv)
+            session = Session(args, signals)
+            runner = make_runner(session)
+            if os.getpid() != pid:
+                end_forked_child()
+            try:
+                signals.hold()
+                has_begun = True
+                session.open(runner)
+                return runner.start()
+            finally:
+                runner.close()
+        except BaseException as err:
+            if os.getpid() != pid:
+                end_forked_child(err)
+            raise
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code
-    except KeyboardInterrupt:
-        print("digideep: stopped at once; what came after the last checkpoint is lost.", file=sys.stderr)
-        return 1
     except Exception as err:
+        if signals.reason is not None and not has_begun:  # an import may turn the interruption into an error of its own
+            signals.interrupt()
         if session is None or not session.report_failure(traceback.format_exc()):
             traceback.print_exc()
         print(f"digideep: {type(err).__name__}: {err}", file=sys.stderr)
         return 1
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as err:
+        if args is None:  # --help
+            raise
+        if session is not None:
+            session.report_failure(traceback.format_exc())
+        print(f"digideep: code of yours {in_words(err)}.", file=sys.stderr)
+        return 1 if has_begun else 2
     finally:
         if session is not None:
             session.close()

@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.atari import Atari, is_life_lost, register_games
+from digideep.environment.closing import close_environment
 from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
 from digideep.environment.make_environment import EnvironmentInfo
 from digideep.environment.processes import available_cores
@@ -405,7 +406,7 @@ class NativeVectorEnvironment:
     def close(self) -> None:
         """Close every environment."""
         for native in self._natives.values():
-            native.close()
+            close_environment(native, native.title)
 
 
 _NATIVE: dict[str, type[NativeEnvironment]] = {"ale": AleEnvironment, "envpool": EnvPoolEnvironment}

@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
+from digideep.environment.closing import close_environment
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.make_environment import (
@@ -29,6 +30,7 @@ from digideep.environment.rows import Rows
 from digideep.environment.spaces import observation_reader
 from digideep.environment.workers import Batch, VectorEnvironment, WorkerPlan
 from digideep.utility.seeding import make_generator
+from digideep.utility.user_code import in_words, is_ours
 
 _TIMEOUT_S = 300.0
 _FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewhere")
@@ -189,10 +191,12 @@ def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None,
         warnings.simplefilter("always")
         try:
             checker()
-        except Exception as err:  # it asserts, and environments raise what they like
-            return False, _in_words(err)
+        except BaseException as err:  # it asserts, and environments raise what they like
+            if is_ours(err):
+                raise
+            return False, in_words(err)
         finally:
-            environment.close()
+            close_environment(environment, "the environment")
     remarks = {" ".join(str(w.message).replace("\x1b[33mWARN: ", "").replace("\x1b[0m", "").split()) for w in caught}
     remarks = {remark for remark in remarks if "infinity. This is probably too" not in remark}  # digideep minds none
     return (None, "; ".join(sorted(remarks))) if remarks else (True, "nothing to complain about")
@@ -311,22 +315,22 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
     try:
         try:
             points = theirs | (_POINTS if trial.first else {})
-        except Exception as err:  # an environment may raise anything
+        except BaseException as err:  # an environment may raise anything
+            if is_ours(err):
+                raise
             points = theirs
-            words = str(err) if isinstance(err, NotAsDeclared) else _in_words(err)
+            words = str(err) if isinstance(err, NotAsDeclared) else in_words(err)
             verdicts.append(Verdict("first episode", False, words))
         for point, examine in points.items():
             try:
                 verdicts.append(Verdict(point, *examine(trial)))
-            except Exception as err:
-                verdicts.append(Verdict(point, False, _in_words(err)))
+            except BaseException as err:
+                if is_ours(err):
+                    raise
+                verdicts.append(Verdict(point, False, in_words(err)))
     finally:
-        trial.environment.close()
+        close_environment(trial.environment, spec.name)
     return verdicts
-
-
-def _in_words(err: Exception) -> str:
-    return " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
@@ -343,9 +347,11 @@ def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, 
             try:
                 recordings += [record(environment, info, seed, steps) for _ in range(times)]
             finally:
-                environment.close()
-    except Exception as err:  # the run itself will say so, with worker and step
-        logging.getLogger("digideep").debug("The environment could not be tried: %s: %s", type(err).__name__, err)
+                close_environment(environment, spec.name)
+    except BaseException as err:  # the run itself will say so, with worker and step
+        if is_ours(err):
+            raise
+        logging.getLogger("digideep").debug("The environment could not be tried: %s", in_words(err))
         return None
     first, *others = recordings
     return all(first.difference(other) is None for other in others)

@@ -17,7 +17,7 @@ from digideep.environment.spaces import ActionEdge, check_action_mask, has_actio
 from digideep.environment.workers import WorkerPlan
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
-from digideep.utility.errors import NonFiniteError, UsageError
+from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
@@ -66,6 +66,7 @@ class Explorer(Component):
         seed: of the run; worker seeds derive from it, the mode and the worker's rank.
         profiler: times the phases of a step.
         video_dir: where to record every episode; None records none.
+        should_stop: asked at each step of whole episodes, which are cut off where it is true.
         on_one_thread: a context in which agents act on one thread. Where one part of the workers simulates while
             actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
@@ -98,6 +99,7 @@ class Explorer(Component):
         profiler: Profiler,
         video_dir: Any = None,
         on_one_thread: Callable[[], AbstractContextManager[None]] = nullcontext,
+        should_stop: Callable[[], bool] = lambda: False,
         *,
         num_workers: int,
         num_processes: int = 0,
@@ -123,22 +125,19 @@ class Explorer(Component):
         require_int("warm_start", warm_start, 0)
         require_between("render_delay", render_delay)
         require_between("worker_timeout_s", worker_timeout_s, 0.1)
-        if overlap and (
-            backend != "gymnasium" or n_steps is None or n_episodes is not None or do_reset or render_delay
-        ):
+        if overlap and (backend != "gymnasium" or n_steps is None or n_episodes or do_reset or render_delay):
             raise UsageError(
                 "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
             )
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
-            raise UsageError(
-                f"warm_start={warm_start} needs off-policy agents: others cannot learn from random actions."
-            )
+            raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
 
         environment = environment.with_kwargs(extra_env_kwargs or {}, info)
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
+        self._should_stop = should_stop
 
         self.steps, self.n_episode = 0, 0
         self.observations: dict[str, np.ndarray] = {}
@@ -215,7 +214,7 @@ class Explorer(Component):
 
         Raises:
             NonFiniteError: if an environment delivers NaN or infinity.
-            WorkerError: if a worker raises, dies or hangs.
+            WorkerError: if a worker raises, dies or hangs. StoppedError: if whole episodes are cut off.
         """
         with self.profiler(self.mode), self._acting():
             if not self.observations or (self.do_reset and not self._was_reset):
@@ -235,6 +234,8 @@ class Explorer(Component):
                 if self.n_episodes is not None or self.render_delay:
                     self._finish_steps(rows, quota)
                     time.sleep(self.render_delay)
+                    if quota is not None and self._should_stop():
+                        raise StoppedError(f"Whole episodes of explorer '{self.mode}' were cut off.")
             self._finish_steps(rows, quota)
             if rows is None:
                 return {}

@@ -11,7 +11,10 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.atari import Atari, register_games
+from digideep.environment.closing import close_environment
 from digideep.environment.families import provide
+from digideep.environment.film import EpisodeFilms, Pictures
+from digideep.environment.graphics import choose_graphics, keep_off_the_screen, require_display
 from digideep.environment.infos import (
     ACTION_MASK,
     ActionMaskToInfo,
@@ -27,6 +30,7 @@ from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
+from digideep.utility.user_code import in_words, is_ours, place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,14 @@ class EnvironmentInfo:
             raise UsageError(f"Agent '{name}' plays nobody. {did_you_mean(name, self.agents)} See players under env.")
         return self.agents[name]
 
+    def to_plain(self) -> dict[str, Any]:
+        """The spaces as plain values, to be compared with those of a checkpoint."""
+        observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in self.observation_spaces.items()}
+        agents = {name: {**info.to_plain(), "players": list(info.players)} for name, info in self.agents.items()}
+        return {"observations": observations, "actions": repr(self.action_space)} | (
+            {"agents": agents} if agents else {}
+        )
+
     def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
         """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
 
@@ -157,6 +169,11 @@ def make_environment(
     Raises:
         UsageError: if there is no such environment, or it refuses to be made.
     """
+    choose_graphics()
+    if render_mode == "human":
+        require_display(spec.name)
+    elif render_mode is not None:
+        keep_off_the_screen()
     register_user_environments(spec.from_module, spec.from_params)
     module, _, name = spec.name.rpartition(":")
     if module:
@@ -183,6 +200,11 @@ def make_environment(
     except (gym.error.Error, ImportError, TypeError, ValueError) as err:
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
+    except BaseException as err:
+        if is_ours(err):
+            raise
+        what = f"failed: {in_words(err)}{place(err)}" if isinstance(err, Exception) else in_words(err)
+        raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}. It {what}.") from err
     if family is not None:
         environment = family.finish(environment)
     if ACTION_MASK in spec.info_keys and sees_action_mask(environment.observation_space):
@@ -201,11 +223,7 @@ def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
 
 def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
     """Let every episode be recorded, if a directory for that is given."""
-    if video_dir is None:
-        return environment
-    return gym.wrappers.RecordVideo(
-        environment, str(video_dir), episode_trigger=lambda episode: True, name_prefix="play", disable_logger=True
-    )
+    return environment if video_dir is None else EpisodeFilms(environment, video_dir)
 
 
 def _suggestion(name: str) -> str:
@@ -220,14 +238,18 @@ def _suggestion(name: str) -> str:
 
 def why_no_video(spec: EnvironmentSpec) -> str | None:
     """Try to draw one image. Returns: what is wrong, None if nothing is."""
+    environment = None
     try:
         environment = make_environment(spec, render_mode="rgb_array")
         environment.reset(seed=0)
-        environment.render()
-        environment.close()
-    except Exception as err:  # drivers and optional packages fail in their own ways
-        return " ".join(f"{type(err).__name__}: {err}".split())
-    return None
+        return None if Pictures().take(environment.render()) is not None else "render() gives no picture"
+    except BaseException as err:  # drivers and optional packages fail in their own ways
+        if is_ours(err):
+            raise
+        return in_words(err)
+    finally:
+        if environment is not None:
+            close_environment(environment, spec.name)
 
 
 def _time_limit(environment: gym.Env) -> int | None:
@@ -258,7 +280,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             infos=info_templates(environment, spec.info_keys),
         )
     finally:
-        environment.close()
+        close_environment(environment, spec.name)
 
 
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:

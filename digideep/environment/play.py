@@ -4,22 +4,27 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
 import time
 import traceback
 from pathlib import Path
+from types import FrameType
 
 import gymnasium as gym
 
 from digideep.environment.check import check_environment, why_no_exact_resume
+from digideep.environment.closing import close_environment
 from digideep.environment.families import provide_all
+from digideep.environment.graphics import has_display, require_display
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment, why_no_video
 from digideep.environment.multi_agent import is_parallel, make_parallel, parallel_names
 from digideep.environment.random_actions import random_chooser
 from digideep.environment.registration import module_name, register_user_environments
-from digideep.utility.errors import UsageError
+from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator
+from digideep.utility.user_code import in_words, is_ours
 
 _EXAMPLES = """examples:
   list       python -m digideep.environment.play --list-include 'dm_control/cheetah|Half' --list-exclude '.*-v4'
@@ -84,10 +89,13 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code
-    except KeyboardInterrupt:
-        return 0
     except Exception:  # of the environment's own
         traceback.print_exc()
+        return 1
+    except BaseException as err:
+        if is_ours(err):  # Ctrl-C: enough was seen, but a check is no good unless it is whole
+            return int(args.check)
+        print(f"digideep: code of yours {in_words(err)}.", file=sys.stderr)
         return 1
 
 
@@ -139,12 +147,14 @@ def _check(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
 
 
 def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
-    render = args.render or ("human" if _has_display() else "none")
+    render = args.render or ("human" if has_display() else "none")
     mode = {"human": "human", "video": "rgb_array", "none": None}[render]
     info = inspect_environment(spec)
     if mode is not None and mode not in info.render_modes:
         offered = ", ".join(info.render_modes) or "nothing"
         raise UsageError(f"{spec.name} cannot render '{mode}': it offers {offered}. Use --render none.")
+    if render == "human":
+        require_display(spec.name)
     if render == "video" and (reason := why_no_video(spec)) is not None:
         raise UsageError(f"{spec.name} cannot render images: {reason}. Use --render none.")
     videos = _new_directory(Path(args.video_dir), spec.name) if render == "video" else None
@@ -167,8 +177,8 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
             of_players = f" ({', '.join(each)})" if each else ""
             print(f"run {run + 1}/{args.runs}: return {total:,.3f}{of_players}, {steps} steps, {end}", flush=True)
     finally:
-        environment.close()
-    if videos is not None:
+        close_environment(environment, spec.name)
+    if videos is not None and videos.exists():
         print(f"videos: {videos}")
     return 0
 
@@ -179,9 +189,12 @@ def _new_directory(base: Path, name: str) -> Path:
     return next(path for number in range(10**6) if not (path := base / f"{stem}-{number}").exists())
 
 
-def _has_display() -> bool:
-    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the program, in a way that no environment can be mistaken for."""
+    raise Interruption("stopped.", 0)
 
 
 if __name__ == "__main__":
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     raise SystemExit(main())

@@ -3,6 +3,7 @@
 import os
 import time
 
+from digideep.environment.closing import close_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
 from digideep.environment.spaces import ActionEdge, sample_actions
 from digideep.utility.seeding import make_generator
@@ -42,13 +43,15 @@ def _step_s(spec: EnvironmentSpec, info: EnvironmentInfo) -> float:
     """The median duration of a step, in seconds."""
     generator, edge = make_generator(0, "processes"), ActionEdge(info.action_space)
     environment = make_environment(spec)
-    environment.reset(seed=0)
-    durations = []
-    for action in edge(sample_actions(info.agent_action_space, generator, _STEPS)):
-        start = time.perf_counter()
-        _, _, terminated, truncated, _ = environment.step(action)
-        durations.append(time.perf_counter() - start)
-        if terminated or truncated:
-            environment.reset()
-    environment.close()
+    try:
+        environment.reset(seed=0)
+        durations = []
+        for action in edge(sample_actions(info.agent_action_space, generator, _STEPS)):
+            start = time.perf_counter()
+            _, _, terminated, truncated, _ = environment.step(action)
+            durations.append(time.perf_counter() - start)
+            if terminated or truncated:
+                environment.reset()
+    finally:
+        close_environment(environment, spec.name)
     return sorted(durations)[_STEPS // 2]

@@ -9,26 +9,34 @@ serves several episodes, and what is re-lived begins with the first of them.
 """
 
 import itertools
+import logging
 import multiprocessing
+import os
 import signal
+import threading
+import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.line import Line
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.remote import ANSWER, DONE, ERROR, STEP, RemoteBatch
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.wrappers import raw_reward
-from digideep.utility.errors import WorkerError
+from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
+from digideep.utility.user_code import end_forked_child, in_words, is_ours
 
-_STEP, _REQUEST, _DONE, _ANSWER, _ERROR = b"s", b"r", b"d", b"a", b"e"  # signals to and from a worker process
+_log = logging.getLogger("digideep")
 # Waking a process that sleeps takes 0.1 ms: with 8 Humanoid-v5 in 2 processes, 10 % of all frames.
 _LINGER_S = 0.002
 _START_S = 60.0  # beyond the timeout of a step: a process has to start and to import
@@ -149,8 +157,14 @@ class Batch:
     """The workers of one process."""
 
     def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows):
-        self.rows = rows
-        self.workers = [Worker(plan, rank) for rank in ranks]
+        self.rows, self._pid = rows, os.getpid()
+        self.workers: list[Worker] = []
+        try:
+            for rank in ranks:
+                self.workers.append(Worker(plan, rank))
+        except BaseException:
+            self.close()
+            raise
         self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
         self._own = {path: array[ranks.start : ranks.stop] for path, array in rows.observations.items()}
         self._is_discrete = is_number(rows.actions)
@@ -201,14 +215,22 @@ class Batch:
     def _fault(worker: Worker, err: NotAsDeclared) -> WorkerError:
         return WorkerError(f"{worker.describe()} gave {err}. Correct the environment, or what it declares.")
 
-    @staticmethod
-    def _guarded(worker: Worker, function: Any, *args: Any) -> Any:
+    def _guarded(self, worker: Worker, function: Any, *args: Any) -> Any:
         try:
-            return function(*args)
-        except NotAsDeclared as err:
-            raise Batch._fault(worker, err) from err
-        except Exception as err:
-            raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
+            result = function(*args)
+        except BaseException as err:
+            if os.getpid() != self._pid:
+                end_forked_child(err)
+            if is_ours(err):
+                raise
+            if isinstance(err, NotAsDeclared):
+                raise self._fault(worker, err) from err
+            if isinstance(err, Exception):
+                raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
+            raise WorkerError(f"{worker.describe()} {in_words(err)}.") from err
+        if os.getpid() != self._pid:
+            end_forked_child()
+        return result
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
         """See `Worker.reseed`."""
@@ -246,102 +268,60 @@ class Batch:
                 strayed.append(rank)
         return strayed
 
-    def close(self) -> None:
-        """Close every environment."""
+    def close(self) -> list[str]:
+        """Close every environment. Returns: what went wrong, one line each."""
+        if os.getpid() != self._pid:  # a forked child: they are not its own
+            return []
+        deadline, complaints = time.monotonic() + CLOSE_S, []
         for worker in self.workers:
-            worker.environment.close()
-
-
-class RemoteBatch:
-    """A `Batch` in a process of its own. A step costs one byte each way; the data lies in shared memory."""
-
-    def __init__(self, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, memory: SharedMemory):
-        self.ranks = ranks
-        connection, theirs = multiprocessing.Pipe()
-        self._line = Line(connection)
-        self._process = memory.context.Process(
-            target=_serve,
-            args=(theirs, plan, ranks, info, num_workers, memory.blocks),
-            name=f"digideep-workers-{ranks.start}",
-            daemon=True,
-        )
-        self._process.start()
-        theirs.close()
-        self._request = "start"
-
-    def send(self, request: str, *args: Any) -> None:
-        """Ask for something without waiting for it; `receive` gets the answer."""
-        self._request = request
-        try:
-            if request == "step":
-                self._line.send(_STEP)
-            else:
-                self._line.send(_REQUEST, request, args)
-        except (BrokenPipeError, ConnectionResetError):
-            raise self._death() from None
-
-    def receive(self, timeout_s: float) -> Any:
-        """Wait for the answer.
-
-        Raises:
-            WorkerError: if a worker raised, the process died, or no answer came in time.
-        """
-        try:
-            if not self._line.wait(timeout_s):
-                self._process.kill()
-                raise WorkerError(
-                    f"workers {self._names()} gave no answer to '{self._request}' for {timeout_s:g} s and were "
-                    "stopped. Raise worker_timeout_s if their environment is that slow."
-                )
-            kind = self._line.receive()
-            (answer,) = (None,) if kind == _DONE else self._line.receive_message()
-        except (EOFError, ConnectionResetError):
-            raise self._death() from None
-        if kind == _ERROR:
-            raise WorkerError(answer)
-        return answer
-
-    def _death(self) -> WorkerError:
-        self._process.join(5)
-        code = self._process.exitcode
-        return WorkerError(f"the process of workers {self._names()} died with exit code {code} in '{self._request}'.")
-
-    def _names(self) -> str:
-        return f"{self.ranks.start} to {self.ranks.stop - 1}"
-
-    def close(self) -> None:
-        """End the process: the end of the pipe is the end of the process, or else it is killed."""
-        self._line.connection.close()
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+            complaint = close_quietly(worker.environment.close, max(deadline - time.monotonic(), 0.5))
+            if complaint is not None:
+                complaints.append(f"the environment of worker {worker.rank}: {complaint}.")
+        self.workers = []
+        return complaints
 
 
 def _serve(
-    connection: Any, plan: WorkerPlan, ranks: range, info: EnvironmentInfo, num_workers: int, blocks: list
+    connection: Any, ranks: range, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, blocks: list
 ) -> None:
-    """Main function of a worker process: runs a `Batch` until the pipe is closed from the other end."""
+    """Main function of a worker process: runs a `Batch` until it is told to close, or the other end of the pipe is."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent decides when a run ends
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    line = Line(connection)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    line, batch = Line(connection), None
     try:
         batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
-        line.send(_DONE)
+        line.send(DONE)
         while True:
             line.linger(_LINGER_S)
-            if line.receive() == _STEP:
+            if line.receive() == STEP:
                 batch.step()
-                line.send(_DONE)
-            else:
-                request, args = line.receive_message()
-                line.send(_ANSWER, getattr(batch, request)(*args))
+                line.send(DONE)
+                continue
+            request, args = line.receive_message()
+            line.send(ANSWER, getattr(batch, request)(*args))
+            if request == "close":
+                return
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except Exception as err:
-        is_told = isinstance(err.__cause__, NotAsDeclared)  # which needs no traceback: the fault is not here
-        line.send(_ERROR, str(err) if is_told else f"{err}\n{traceback.format_exc()}")
+        pass
+    except BaseException as err:
+        message = str(err) if isinstance(err, (WorkerError, UsageError)) else in_words(err)
+        with suppress(OSError):
+            line.send(ERROR, (message, traceback.format_exc()))
+    if batch is not None:
+        batch.close()
+
+
+def _end_with_parent() -> None:
+    """Wait until the parent is gone; some time later, kill what is left: a step that hangs, and its children."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and hasattr(os, "killpg"):
+        parent.join()
+        time.sleep(2 * CLOSE_S)
+        os.killpg(0, signal.SIGKILL)
 
 
 class VectorEnvironment:
@@ -375,6 +355,7 @@ class VectorEnvironment:
     ):
         self.timeout_s = timeout_s
         self._remote: list[RemoteBatch] = []
+        self._local: Batch | None = None
         if num_processes == 0:
             self.rows = Rows(info, num_workers, np.zeros)
             self.parts = [self.rows]
@@ -388,16 +369,16 @@ class VectorEnvironment:
         self.parts = [self.rows] if is_one else [self.rows.part(0, middle), self.rows.part(middle, num_workers)]
         try:
             for first, last in itertools.pairwise(bounds):
-                self._remote.append(RemoteBatch(plan, range(first, last), info, num_workers, memory))
+                ranks = range(first, last)
+                self._remote.append(RemoteBatch(memory.context, _serve, ranks, plan, info, num_workers, memory.blocks))
             for batch in self._remote:
                 batch.receive(timeout_s + _START_S)
         except BaseException:
-            for batch in self._remote:
-                batch.close()
+            self.close()
             raise
 
     def _ask(self, request: str, *args: Any) -> list[Any]:
-        if not self._remote:
+        if self._local is not None:
             return [getattr(self._local, request)(*args)]
         for batch in self._remote:
             batch.send(request, *args)
@@ -424,7 +405,7 @@ class VectorEnvironment:
 
     def receive(self, part: Rows) -> None:
         """Wait for the step of a part of the workers; its rows hold what came of it."""
-        if not self._remote:
+        if self._local is not None:
             self._local.step()
         for batch in self._of(part):
             batch.receive(self.timeout_s)
@@ -442,8 +423,11 @@ class VectorEnvironment:
         return [rank for part in self._ask("load_state_dict", state) for rank in part]
 
     def close(self) -> None:
-        """Close every environment and end every process."""
-        if not self._remote:
-            self._local.close()
+        """Close every environment and end every process. What goes wrong is logged."""
+        if self._local is not None:
+            for complaint in self._local.close():
+                _log.warning("%s", complaint)
+        for batch in self._remote:
+            batch.begin_closing()
         for batch in self._remote:
             batch.close()

@@ -48,6 +48,7 @@ def session_panel() -> Panel:
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
         "num_processes": 0,  # of workers; 0 steps them in the main process, best for cheap ones; null chooses
+        "worker_timeout_s": 300.0,  # what one step may take in a worker process before it counts as hanging
         "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
     }
@@ -108,7 +109,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     for key in ("num_workers", "test_win_size"):
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
-    processes = cpanel["num_processes"]
+    processes, patience = cpanel["num_processes"], cpanel["worker_timeout_s"]
     explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
@@ -116,12 +117,13 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
         "train": describe(
             explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
             warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"], overlap=cpanel.get("overlap", False),
+            worker_timeout_s=patience,
         ),
         "test": describe(
             explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
-            n_episodes=episodes, backend=cpanel["backend"], **whole,
+            n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,
         ),
-        "eval": describe(explorer, num_workers=1, n_episodes=1, **whole),
+        "eval": describe(explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
     }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import shutil
+from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
@@ -10,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digideep.environment.explorer import Episode
+from digideep.environment.graphics import require_display
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
-from digideep.utility.errors import UsageError
+from digideep.utility.errors import StoppedError, UsageError
 
 if TYPE_CHECKING:
     from digideep.pipeline.runner import Runner
@@ -29,6 +32,8 @@ def choose_render_mode(args: argparse.Namespace, environment: EnvironmentSpec, i
     asked, offered = args.render, info.render_modes
     wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
     reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
+    if reason is None and wanted == "human":
+        require_display(environment.name)
     if reason is None and wanted == "rgb_array":
         reason = why_no_video(environment)
     if reason is None:
@@ -39,12 +44,15 @@ def choose_render_mode(args: argparse.Namespace, environment: EnvironmentSpec, i
     return None
 
 
-def play(runner: "Runner", render_mode: str | None) -> None:
+def play(runner: "Runner", render_mode: str | None) -> bool:
     """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
 
     Args:
         runner: with its agents restored.
         render_mode: from `choose_render_mode`.
+
+    Returns:
+        True if all episodes were played; False if a stop was asked for before.
     """
     session, args = runner.session, runner.session.args
     videos = session.path / "videos" if session.path is not None and render_mode == "rgb_array" else None
@@ -54,18 +62,26 @@ def play(runner: "Runner", render_mode: str | None) -> None:
     if session.state is not None:
         explorer.load_statistics(session.state["statistics"])
     session.watch_signals()
-    explorer.reset()
     episodes: list[Episode] = []
-    for index in range(args.episodes or 10):
-        explorer.update()
-        ended = explorer.take_episodes()
-        session.write_episodes("eval", ended)
-        episodes += ended
-        if not args.json and not args.quiet:
-            print(f"episode {index + 1:>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps",
-                  flush=True)  # fmt: skip
-        if session.stop_reason is not None:
-            break
+    wanted = args.episodes or 10
+    say = partial(print, file=session.output, flush=True)
+    try:
+        with session.signals.cutting():
+            explorer.reset()
+            while len(episodes) < wanted and session.stop_reason is None:
+                explorer.update()
+                ended = explorer.take_episodes()
+                session.write_episodes("eval", ended)
+                episodes += ended
+                if not args.json and not args.quiet:
+                    say(f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps")
+    except StoppedError:
+        _log.warning("Episode %d was cut off.", len(episodes) + 1)
+    explorer.close()  # ends the films, which may have something to say
+    is_whole = len(episodes) >= wanted
+    if not episodes:
+        _log.warning("No episode was played to its end: there are no returns.")
+        return is_whole
     figures = {
         "environment": runner.environment.name,
         "checkpoint": session.loaded_from.name if session.loaded_from is not None else None,
@@ -74,15 +90,16 @@ def play(runner: "Runner", render_mode: str | None) -> None:
     }
     if session.path is not None:
         (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
-    if args.json:
-        print(json.dumps(figures))
-        return
-    print(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
-          f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
+    if session.json_output is not None:
+        session.json_output.write(json.dumps(figures))
+        return is_whole
+    say(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
+        f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
     for player, mean in figures.get("players", {}).items():
-        print(f"  {player}: mean {mean:,.3f}")
-    if videos is not None:
-        print(f"videos: {videos}")
+        say(f"  {player}: mean {mean:,.3f}")
+    if videos is not None and videos.exists():
+        say(f"videos: {videos}")
+    return is_whole
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:
@@ -137,6 +154,10 @@ class EpisodeRecorder:
         target = path / "videos" / f"epoch-{runner.i_epoch:06}.mp4"
         try:
             self._record_to(target)
+        except StoppedError:
+            _log.info("The video of epoch %d was cut off and is left out.", runner.i_epoch)
+            shutil.rmtree(target.with_suffix(""), ignore_errors=True)
+            return
         except Exception as err:  # drivers and codecs fail in many ways: none of them ends a training
             self._has_failed = True
             _log.warning("No episode can be recorded (%s): the training goes on without videos.", err)
@@ -149,11 +170,15 @@ class EpisodeRecorder:
         explorer = runner.make_explorer("eval", n_episodes=1, render_mode="rgb_array", video_dir=aside)
         try:
             explorer.load_statistics(runner.explorer["train"].statistics())
-            explorer.reseed(runner.i_epoch)
-            explorer.update()
+            with runner.session.signals.cutting():
+                explorer.reseed(runner.i_epoch)
+                explorer.update()
         finally:
             explorer.close()  # closes the file
-        next(iter(sorted(aside.glob("*.mp4")))).replace(target)
+        films = sorted(aside.glob("*.mp4"))
+        if not films:
+            raise RuntimeError("nothing was filmed")
+        films[0].replace(target)
         for left in aside.iterdir():
             left.unlink()
         aside.rmdir()

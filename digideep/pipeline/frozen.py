@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from digideep.pipeline.stop_signals import end_child
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import session_of
 
@@ -43,4 +44,8 @@ def play_frozen(args: argparse.Namespace, argv: list[str]) -> int:
     here = [] if session_of(Path.cwd()) else [os.getcwd()]
     search = os.pathsep.join([*here, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-c", _START, str(modules), *arguments]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": search}, check=False).returncode
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": search})
+    try:
+        return process.wait()
+    finally:
+        end_child(process)

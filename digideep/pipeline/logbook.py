@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.explorer import Episode
+from digideep.utility.companion import require_address
 from digideep.utility.monitor import Monitor
 from digideep.utility.profiler import Profiler
 from digideep.utility.stats import StatLogger
@@ -49,6 +50,8 @@ class Logbook:
         Raises:
             UsageError: saying what to do.
         """
+        if self._args.tensorboard or self._args.visdom:
+            require_address(self._args.bind)
         if self._args.visdom:
             require_visdom(self._args.visdom_port, self._args.bind)
 

@@ -12,7 +12,7 @@ import torch
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
+from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
@@ -22,14 +22,15 @@ from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.display import Display, farewell
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.session import Session
+from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Component, build
-from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.errors import CheckpointError, FinishedError, StoppedError, UsageError
 from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
 
-FINISHED, STOPPED = 0, 75  # exit codes
+_MISFITS = (KeyError, TypeError, AttributeError, RuntimeError, ValueError)  # what a checkpoint of something else raises
 _RECENT_EPISODES = 100
 
 
@@ -47,8 +48,9 @@ def make_runner(session: Session) -> "Runner":
     if session.state is not None:
         try:
             runner.load_state_dict(session.state)
-        except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
-            if isinstance(err, UsageError):
+        except BaseException as err:
+            runner.close()
+            if isinstance(err, UsageError) or not isinstance(err, _MISFITS):
                 raise
             raise CheckpointError(
                 f"{session.loaded_from} does not fit the parameters: {type(err).__name__}: {' '.join(str(err).split())}"
@@ -122,6 +124,7 @@ class Runner(Component):
         self.recorder: EpisodeRecorder | None = None
         self.best_return: float | None = None
         self._saved: str | None = None
+        self.explorer: dict[str, Explorer] = {}
         torch.set_num_threads(num_threads)
         if session.device.type == "cpu" or cuda_deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
@@ -130,7 +133,11 @@ class Runner(Component):
             os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
             # Filling fresh memory would cost 4 %; nothing reads it. The module is unknown to its own type stubs.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        self.instantiate()
+        try:
+            self.instantiate()
+        except BaseException:
+            self.close()
+            raise
 
     # ------------------------------------------------------------------ building
 
@@ -152,7 +159,6 @@ class Runner(Component):
                 self.session.device, self.seed, self.profiler, info.infos,
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
-        self.explorer: dict[str, Explorer] = {}
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
@@ -160,17 +166,12 @@ class Runner(Component):
         else:
             row_bytes = self.info.row_bytes(self.memory.stacks)
             self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
-            try:
-                for name in ("train", "test"):
-                    self.explorer[name] = self.make_explorer(name)
-                if self.video_int is not None:
-                    self.recorder = EpisodeRecorder(self)
-            except BaseException:
-                self.close()
-                raise
+            for name in ("train", "test"):
+                self.explorer[name] = self.make_explorer(name)
+            if self.video_int is not None:
+                self.recorder = EpisodeRecorder(self)
             length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
             if length != expected:
-                self.close()
                 raise UsageError(
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
                 )
@@ -216,6 +217,7 @@ class Runner(Component):
             profiler=self.profiler,
             video_dir=video_dir,
             on_one_thread=one_thread,
+            should_stop=self.session.signals.must_cut,
         )
 
     def override(self) -> None:
@@ -238,7 +240,8 @@ class Runner(Component):
             if not self.session.is_resuming:
                 self.save()
             if self.session.mode == "create":
-                print(f"Created {self.session.path}. Train it with: python main.py --resume {self.session.path}")
+                text = f"Created {self.session.path}. Train it with: python main.py --resume {self.session.path}"
+                print(text, file=self.session.output)
                 return FINISHED
             return self.train()
         finally:
@@ -260,7 +263,7 @@ class Runner(Component):
         if self.i_epoch >= self.n_epochs:
             raise FinishedError(f"All {self.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
         self.session.mark_undone()
-        self.session.watch_signals()
+        self.session.watch_signals(self.max_time)
         self.display = Display(self.session.console, is_quiet=self.session.args.quiet)
         total = (
             self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
@@ -272,21 +275,33 @@ class Runner(Component):
             while self.i_epoch < self.n_epochs:
                 if self._must_stop(first_epoch):
                     return self._stop()
-                self.train_cycle()
-                self.note_episodes()
-                self.i_cycle += 1
-                if self.i_cycle == self.n_cycles:
+                if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
+                    self.train_cycle()
+                    self.note_episodes()
+                    self.i_cycle += 1
+                if self.i_cycle >= self.n_cycles:
                     self._end_epoch()
         finally:
             self.display.stop()
         self.session.mark_done()
+        self.session.signals.settle(FINISHED)
         self._say_farewell(f"Finished after {self.frames:,} frames.", is_finished=True)
         return FINISHED
 
     def _end_epoch(self) -> None:
+        """Test, film, log, save. A test that a stop cuts off leaves the epoch open: it begins anew after a resume."""
+        is_tested = self.test_act and (self.i_epoch + 1) % self.test_int == 0
+        before = self.state_dict() if is_tested else None
         self.i_epoch, self.i_cycle = self.i_epoch + 1, 0
-        if self.test_act and self.i_epoch % self.test_int == 0:
-            self.test()
+        try:
+            if is_tested:
+                with self.session.signals.cutting():
+                    self.test()
+        except StoppedError:
+            self.i_epoch, self.i_cycle = self.i_epoch - 1, self.n_cycles
+            _log.info("The test of epoch %d was cut off: it begins anew when the run is resumed.", self.i_epoch + 1)
+            self.save(before)
+            return
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
             self.recorder.record()
         self.log()
@@ -302,6 +317,7 @@ class Runner(Component):
 
     def _stop(self) -> int:
         self.save()
+        self.session.signals.settle(STOPPED)
         self._say_farewell(f"Stopped at {self.frames:,} frames ({self.session.stop_reason}).", is_finished=False)
         return STOPPED
 
@@ -356,19 +372,18 @@ class Runner(Component):
             for agent in self.agents.values():
                 logbook.show_histograms(agent.histograms(), self.frames)
 
-    def save(self) -> None:
-        """Write a checkpoint of this moment, unless it is there."""
+    def save(self, state: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint of this moment, unless it is there. Args: state: of it; None asks for it now."""
         name = checkpoint_name(self.i_epoch, self.i_cycle)
         if name != self._saved:
-            self.session.save(name, self.state_dict(), self.memory, self.keep_checkpoints)
+            self.session.save(name, state or self.state_dict(), self.memory, self.keep_checkpoints)
             self._saved = name
 
     # ------------------------------------------------------------------ other jobs
 
     def enjoy(self) -> int:
         """Play whole episodes without exploration; print returns, record videos. Returns: the exit code."""
-        play(self, self.render_mode)
-        return FINISHED
+        return FINISHED if play(self, self.render_mode) else STOPPED
 
     def custom(self) -> int:
         """A job of a subclass's own, started with --custom. Returns: the exit code."""
@@ -378,17 +393,10 @@ class Runner(Component):
         """Close all environments, and the memory."""
         for explorer in self.explorer.values():
             explorer.close()
-        self.memory.close()
+        if hasattr(self, "memory"):  # it was built
+            self.memory.close()
 
     # ------------------------------------------------------------------ state
-
-    def _spaces(self) -> dict[str, Any]:
-        def plain(info: EnvironmentInfo) -> dict[str, Any]:
-            observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in info.observation_spaces.items()}
-            return {"observations": observations, "actions": repr(info.action_space)}
-
-        agents = {name: {**plain(info), "players": list(info.players)} for name, info in self.info.agents.items()}
-        return {**plain(self.info), **({"agents": agents} if agents else {})}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact continuation needs."""
@@ -400,7 +408,7 @@ class Runner(Component):
                 "test_return": self.test_return,
                 "best_return": self.best_return,
             },
-            "spaces": self._spaces(),
+            "spaces": self.info.to_plain(),
             "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
             "explorer": {"train": self.explorer["train"].state_dict()},
             "statistics": self.explorer["train"].statistics(),
@@ -414,9 +422,10 @@ class Runner(Component):
         Raises:
             CheckpointError: if the environment's spaces are not those of the checkpoint.
         """
-        if state["spaces"] != self._spaces():
+        ours = self.info.to_plain()
+        if state["spaces"] != ours:
             raise CheckpointError(
-                f"The spaces of {self.environment.name} are not those of the checkpoint: {self._spaces()} instead of "
+                f"The spaces of {self.environment.name} are not those of the checkpoint: {ours} instead of "
                 f"{state['spaces']}. Load it with the environment that it was trained on."
             )
         for name, agent in self.agents.items():

@@ -9,18 +9,18 @@ import json
 import logging
 import os
 import shlex
-import signal
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import filelock
 import torch
 from rich.console import Console
 
 from digideep.environment.explorer import Episode
+from digideep.environment.graphics import choose_graphics
 from digideep.memory.generic import Memory
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
@@ -38,10 +38,12 @@ from digideep.pipeline.display import LEVELS, ConsoleHandler
 from digideep.pipeline.kept_sources import find_package, keep_sources
 from digideep.pipeline.logbook import Logbook
 from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
+from digideep.utility.output import JsonOutput, OutputStream
 from digideep.utility.profiler import Profiler
 
 _log = logging.getLogger("digideep")
@@ -60,26 +62,34 @@ class Session:
         monitor: statistics of named values.
         profiler: where the time goes.
         logbook: log files and dashboards.
-        stop_reason: why the run should stop soon; None while it should not.
+        signals: those that stop the run.
+        output: where people read: standard output, or with --json the other one.
+        json_output: where --json writes; None without it.
 
     Args:
         args: from `parse_arguments`.
+        signals: those that stop the run; None makes some, which are installed when the run begins.
 
     Raises:
         UsageError: for anything that keeps the run from starting.
     """
 
-    def __init__(self, args: argparse.Namespace):
+    def __init__(self, args: argparse.Namespace, signals: StopSignals | None = None):
         self.args = args
+        self.signals, self._owns_signals = signals or StopSignals(), signals is None
         self.mode = (
             "play" if args.play else "custom" if args.custom else "create" if args.create_session_only else "train"
         )
         self.is_resuming = bool(args.resume)
-        self.console = Console(stderr=args.json)  # then what is printed is JSON and nothing else
+        # With --json, what is printed is JSON and nothing else.
+        self.json_output = JsonOutput() if args.json else None
+        self.output = OutputStream(sys.stderr if args.json else sys.stdout)
+        self.console = Console(file=cast(IO[str], self.output))
+        self.signals.announce = self.console.print
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
         self.logbook = Logbook(self.monitor, self.profiler, args)
-        self.stop_reason: str | None = None
+        self._stop_reason: str | None = None
         self.path: Path | None = None
         self.state: dict[str, Any] | None = None
         self.cpanel: dict[str, Any] = {}
@@ -88,12 +98,10 @@ class Session:
         self._segments: SegmentStore | None = None
         self._lock: filelock.FileLock | None = None
         self._handlers: list[logging.Handler] = []
-        self._signals: dict[int, Any] = {}
         self._started = time.perf_counter()
         self._elapsed_before_s = 0.0
 
-        if not os.environ.get("DISPLAY") and sys.platform.startswith("linux"):
-            os.environ.setdefault("MUJOCO_GL", "egl")  # rendering without a screen
+        choose_graphics()
         find_in_working_directory()  # where parameter files and their packages are looked for
         self._start_console()
         try:
@@ -326,19 +334,25 @@ class Session:
         if self.path is not None:
             (self.path / "done.lock").unlink(missing_ok=True)
 
-    def watch_signals(self) -> None:
-        """From here on SIGINT, SIGTERM and SIGUSR1 ask for a stop after the cycle; a second SIGINT stops at once."""
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run should stop soon; None while it should not."""
+        return self._stop_reason or self.signals.reason
 
-        def on_signal(number: int, frame: Any) -> None:
-            if number == signal.SIGINT and self.stop_reason is not None:
-                raise KeyboardInterrupt
-            self.stop_reason = signal.Signals(number).name
-            self.console.print(f"{self.stop_reason}: stopping after this cycle. Ctrl-C stops at once, without saving.")
+    @stop_reason.setter
+    def stop_reason(self, reason: str | None) -> None:
+        self._stop_reason = reason
 
-        for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-            if hasattr(signal, name):
-                number = getattr(signal, name)
-                self._signals[number] = signal.signal(number, on_signal)
+    def watch_signals(self, max_time_h: float | None = None) -> None:
+        """From here on SIGINT, SIGTERM and SIGUSR1 ask for a stop after the cycle; a second SIGINT stops at once.
+
+        Args:
+            max_time_h: hours of this process after which whole episodes are cut off; None for no limit.
+        """
+        self.signals.install()
+        self.signals.hold()
+        if max_time_h is not None:
+            self.signals.limit(max_time_h * 3600 - self.process_s)
 
     def report_failure(self, text: str) -> bool:
         """Write a traceback to `report.log`. Returns: whether there is one."""
@@ -349,8 +363,8 @@ class Session:
 
     def close(self) -> None:
         """Stop what the session started; safe to call more than once."""
-        for number, handler in self._signals.items():
-            signal.signal(number, handler)
+        if self._owns_signals:
+            self.signals.restore()
         self.logbook.close()
         for log_handler in self._handlers:
             _log.removeHandler(log_handler)
@@ -358,7 +372,9 @@ class Session:
         if self._lock is not None:
             self._lock.release()
         self._lock = None
-        self._signals, self._handlers = {}, []
+        self._handlers = []
+        if self.json_output is not None:
+            self.json_output.close()
 
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.

@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ from digideep.memory.generic import Memory
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.utility.component import build
 from digideep.utility.errors import UsageError
+from digideep.utility.output import OutputStream
 
 _POLL_S = 0.01
 
@@ -41,60 +46,76 @@ def verify_resume(args: argparse.Namespace) -> int:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
     repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
     fresh = ["--params", args.params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
+    say = partial(print, file=OutputStream(sys.stdout), flush=True)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
         base = Path(directory)
         common = ["--device", args.device, "--no-monitor-cpu", "--no-monitor-gpu"]
         new = [*common, "--session-path", directory]
 
-        print(f"1. {epochs} epochs straight")
-        _finish(_start([*fresh, *new, "--session-name", "straight"]))
+        say(f"1. {epochs} epochs straight")
+        with _child(base, *fresh, *new, "--session-name", "straight") as process:
+            _finish(process, base)
 
-        print("2. the same, stopped with SIGTERM within an epoch")
-        process = _start([*fresh, *new, "--session-name", "stopped"])
+        say("2. the same, stopped with SIGTERM within an epoch")
         stopped = base / "stopped"
-        _wait_for(process, stopped, 1)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        with _child(base, *fresh, *new, "--session-name", "stopped") as process:
+            _wait_for(process, base, 1)
+            process.send_signal(signal.SIGTERM)
+            process.wait()
 
-        print("3. resumed, killed with SIGKILL after another epoch")
-        process = _start([*common, "--resume", str(stopped)])
-        _wait_for(process, stopped, 2)
-        time.sleep(random.uniform(0, 0.5))
-        process.kill()
-        process.wait()
+        say("3. resumed, killed with SIGKILL after another epoch")
+        with _child(base, *common, "--resume", str(stopped)) as process:
+            _wait_for(process, base, 2)
+            time.sleep(random.uniform(0, 0.5))
+            process.kill()
+            process.wait()
 
-        print("4. resumed, to the end")
+        say("4. resumed, to the end")
         if not (stopped / "done.lock").exists():
-            _finish(_start([*common, "--resume", str(stopped)]))
+            with _child(base, *common, "--resume", str(stopped)) as process:
+                _finish(process, base)
 
         straight, resumed = (list_checkpoints(base / name / "checkpoints")[-1] for name in ("straight", "stopped"))
         different, total = compare_checkpoints(straight, resumed)
     for path in different:
-        print(f"differs: {path}")
-    print(f"{total - len(different)} of {total} values and arrays are bit-identical" + (
+        say(f"differs: {path}")
+    say(f"{total - len(different)} of {total} values and arrays are bit-identical" + (
         ": resume is exact." if not different else ": resume is NOT exact for these parameters."))  # fmt: skip
     return 1 if different else 0
 
 
-def _start(arguments: list[str]) -> subprocess.Popen:
-    command = [sys.executable, "-m", "digideep.main", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@contextmanager
+def _child(base: Path, *arguments: str) -> Iterator[subprocess.Popen]:
+    """Start a run in a process that ends with this one. Its output goes to a file, since a pipe could be full."""
+    with (base / "output").open("w") as output:
+        command = [sys.executable, "-m", "digideep.main", *arguments]
+        # In a session of its own: a Ctrl-C of the terminal is for this process.
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield process
+        finally:
+            end_child(process)
 
 
-def _finish(process: subprocess.Popen) -> None:
-    output, _ = process.communicate()
-    if process.returncode != 0:
-        raise UsageError(f"the run ended with exit code {process.returncode}: {output.strip().splitlines()[-1]}")
+def _finish(process: subprocess.Popen, base: Path) -> None:
+    """Wait for the end of a run.
+
+    Raises:
+        UsageError: if it failed.
+    """
+    if process.wait() != 0:
+        lines = (base / "output").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise UsageError(f"the run ended with exit code {process.returncode}: {lines[-1]}")
 
 
-def _wait_for(process: subprocess.Popen, session: Path, epoch: int) -> None:
+def _wait_for(process: subprocess.Popen, base: Path, epoch: int) -> None:
     """Wait until a checkpoint of that epoch is there, or the process has ended."""
     while process.poll() is None:
-        if (session / "checkpoints" / f"checkpoint-{epoch}").exists():
+        if (base / "stopped" / "checkpoints" / f"checkpoint-{epoch}").exists():
             return
         time.sleep(_POLL_S)
-    if process.returncode not in (0, 75):
-        _finish(process)
+    if process.returncode not in (0, STOPPED):
+        _finish(process, base)
 
 
 def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:

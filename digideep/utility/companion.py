@@ -7,6 +7,7 @@ hear the terminal's Ctrl-C; and it ends when its standard input does, so that ev
 import contextlib
 import logging
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,8 +15,26 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from digideep.utility.errors import UsageError
+
 _log = logging.getLogger("digideep")
 _TITLES = {"tensorboard": "TensorBoard", "visdom": "visdom"}
+
+
+def require_address(bind: str) -> None:
+    """Refuse an address that no server of this machine can listen on.
+
+    Raises:
+        UsageError: saying what to do.
+    """
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    try:
+        with socket.socket(family) as trial:
+            trial.bind((bind, 0))
+    except OSError as err:
+        raise UsageError(
+            f"--bind {bind} is no address of this machine ({err.strerror}). Give one that is, or leave it out."
+        ) from err
 
 
 class Companion:

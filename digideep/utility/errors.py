@@ -23,3 +23,20 @@ class WorkerError(RuntimeError):
 
 class NonFiniteError(ArithmeticError):
     """An observation, a reward or a loss is NaN or infinite."""
+
+
+class StoppedError(RuntimeError):
+    """Whole episodes were cut off, since the run is to stop."""
+
+
+class Interruption(BaseException):
+    """A signal ends the program at once. No `except Exception` of anybody's may hold it up.
+
+    Args:
+        message: what that means for the user.
+        exit_code: of the program.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code

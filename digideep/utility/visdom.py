@@ -25,6 +25,7 @@ from digideep.utility.writers import EpochFigures, shares
 _log = logging.getLogger("digideep")
 
 _RETRY_S, _TIMEOUT_S = 10.0, 5.0
+_LEAVING_S = 5.0  # what the server of a killed run takes to end
 # Points are collected, and sent once in so many seconds, or in so much of the run's age if that is more: the cost per
 # second falls with the length of the run, as does the worth of a single point.
 _LEAST_S, _SHARE_OF_AGE = 3.0, 0.002
@@ -234,20 +235,27 @@ def is_answering(port: int, bind: str) -> bool:
     """Whether a visdom server listens on a port of this machine.
 
     Raises:
-        UsageError: if something else does.
+        UsageError: if something else does, for some seconds: the server of a run that was killed needs a moment to end.
     """
+    end = time.monotonic() + _LEAVING_S
+    while (answer := _ask(port, bind)) not in (b"", b"true", b"false"):
+        if time.monotonic() > end:
+            raise UsageError(f"--visdom-port {port} is taken by something that is not visdom. Choose another port.")
+        time.sleep(0.2)
+    return answer != b""
+
+
+def _ask(port: int, bind: str) -> bytes:
+    """What a visdom server would answer with true or false; nothing where nobody listens."""
     connection = http.client.HTTPConnection(reachable(bind), port, timeout=_TIMEOUT_S)
     with contextlib.closing(connection):
         try:
             connection.request("POST", "/win_exists", json.dumps({"eid": "main", "win": "-"}))
-            answer = connection.getresponse().read()
+            return connection.getresponse().read() or b"nothing"
         except ConnectionRefusedError:
-            return False
+            return b""
         except (OSError, http.client.HTTPException):
-            answer = b""
-    if answer not in (b"true", b"false"):
-        raise UsageError(f"--visdom-port {port} is taken by something that is not visdom. Choose another port.")
-    return True
+            return b"no HTTP"
 
 
 def require_visdom(port: int, bind: str) -> None:

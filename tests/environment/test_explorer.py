@@ -8,7 +8,9 @@ import numpy as np
 import psutil
 import pytest
 
-from digideep.utility.errors import NonFiniteError, UsageError, WorkerError
+from digideep.parameters.shared import explorer_tree
+from digideep.utility.errors import NonFiniteError, StoppedError, UsageError, WorkerError
+from params import ppo_classic
 from tests.helpers import Scripted, make_explorer
 
 
@@ -348,3 +350,20 @@ def test_values_that_are_not_finite_stop_the_run_and_name_worker_and_frame(kind)
 def test_impossible_limits_are_refused(parameters, message):
     with pytest.raises(UsageError, match=message):
         make_explorer("Counter-v0", Scripted([0, 0]), **parameters)
+
+
+def test_whole_episodes_are_cut_off_where_that_is_asked_for_and_fixed_steps_are_not():
+    asked = []
+    stop = lambda: asked.append(True) or len(asked) == 3  # noqa: E731
+    whole = make_explorer("Counter-v0", Scripted([0, 0]), n_steps=None, n_episodes=2, should_stop=stop)
+    with pytest.raises(StoppedError, match="explorer 'train' were cut off"):
+        whole.update()
+    assert whole.steps == 3
+    assert whole.take_episodes() == []
+    fixed = make_explorer("Counter-v0", Scripted([0, 0]), n_steps=4, should_stop=lambda: True)
+    assert fixed.update()["/rewards"].shape == (2, 5, 1)
+
+
+def test_the_patience_with_workers_is_a_value_of_the_panel():
+    tree = explorer_tree(ppo_classic.cpanel | {"worker_timeout_s": 7.5})
+    assert {name: each["worker_timeout_s"] for name, each in tree.items()} == dict.fromkeys(tree, 7.5)

@@ -1,0 +1,138 @@
+"""SIGINT, SIGTERM and SIGUSR1: what they mean, from the first moment of the program to its last.
+
+Imports little: the handlers stand before torch is imported.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+from digideep.utility.errors import Interruption
+
+FINISHED, STOPPED = 0, 75  # exit codes
+_CHILD_S = 15.0
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+
+
+class StopSignals:
+    """Turns signals into a request to stop.
+
+    Before anything is written a signal ends the program at once; while imports go on, after them. From `hold` on it is
+    a request that the run looks at. A second Ctrl-C ends the program at once, without saving. Once the run has ended,
+    no signal changes its exit code.
+
+    Outside of the main thread Python knows no signals, so that nothing is installed.
+
+    Attributes:
+        reason: name of the first signal; None as long as there was none.
+        announce: called with a line for the user when a request is held.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        self.announce: Callable[[str], Any] = lambda text: None
+        self._is_held = True
+        self._exit_code: int | None = None
+        self._previous: dict[int, Any] = {}
+        self._may_cut, self._deadline = False, float("inf")
+
+    def install(self) -> None:
+        """Take over the signals. Safe to call again."""
+        if self._previous or threading.current_thread() is not threading.main_thread():
+            return
+        for name in _NAMES:
+            if hasattr(signal, name):
+                number = getattr(signal, name)
+                self._previous[number] = signal.signal(number, self._on_signal)
+
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def ignore_at_exit(self) -> None:
+        """Let no signal change the exit code of a process that is ending."""
+        atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in self._previous])
+
+    def release(self) -> None:
+        """From here on a signal ends the program at once.
+
+        Raises:
+            Interruption: if there was one.
+        """
+        self._is_held = False
+        if self.reason is not None:
+            self.interrupt()
+
+    def hold(self) -> None:
+        """From here on a signal is a request that waits until somebody looks at `reason`.
+
+        Raises:
+            Interruption: if there was one that could not end the program.
+        """
+        if not self._is_held and self.reason is not None:
+            self.interrupt()
+        self._is_held = True
+
+    def settle(self, exit_code: int) -> None:
+        """Say that the run has ended: a signal changes nothing any more."""
+        self._exit_code = exit_code
+
+    @contextlib.contextmanager
+    def cutting(self) -> Iterator[None]:
+        """Within it `must_cut` may be true: what goes on has no end of its own, and can be cut off anywhere."""
+        self._may_cut = True
+        try:
+            yield
+        finally:
+            self._may_cut = False
+
+    def limit(self, time_s: float) -> None:
+        """Let `must_cut` become true after that time, too."""
+        self._deadline = time.monotonic() + time_s
+
+    def must_cut(self) -> bool:
+        """True if whole episodes are to be cut off: a stop was asked for, or the time is over."""
+        return self._may_cut and (self.reason is not None or time.monotonic() >= self._deadline)
+
+    def interrupt(self) -> NoReturn:
+        """End the program at once, as the signal asked.
+
+        Raises:
+            Interruption: in any case.
+        """
+        self._is_held = True  # what is being closed is not to be interrupted again
+        raise Interruption(f"stopped by {self.reason}. Run the same command again.", STOPPED)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        name, is_second = signal.Signals(number).name, self.reason is not None
+        self.reason = self.reason or name
+        if self._exit_code is not None:
+            if number == signal.SIGINT and is_second:  # something hangs while it is closed
+                os._exit(self._exit_code)
+        elif number == signal.SIGINT and is_second:
+            raise Interruption("stopped at once; what came after the last checkpoint is lost.", 1)
+        elif not self._is_held:
+            self.interrupt()
+        else:
+            with contextlib.suppress(RuntimeError, OSError):  # it may have come in the middle of another line
+                self.announce(f"{name}: stopping after this cycle. Ctrl-C stops at once, without saving.")
+
+
+def end_child(process: subprocess.Popen) -> None:
+    """End a run in another process, unless it has ended: it may close what it has started."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_CHILD_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,92 @@
+"""Standard output: one that may be closed while a run goes on, and one that holds JSON and nothing else."""
+
+import contextlib
+import ctypes
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+_log = logging.getLogger("digideep")
+
+
+class OutputStream:
+    """A stream that people read. Once it cannot be written (a closed pipe, a full disk) it takes everything in silence.
+
+    Args:
+        stream: standard output or error; None where there is none.
+    """
+
+    def __init__(self, stream: TextIO | None):
+        self._stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115
+        self._is_lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible."""
+        with self._losing():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        with self._losing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        if self._is_lost:
+            yield
+            return
+        try:
+            yield
+        except OSError as err:
+            self._is_lost = True
+            # What is still in the buffer would fail again when the interpreter ends, and give another exit code.
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            line = f"The output cannot be written any more ({err.strerror}). The run goes on; report.log has the rest."
+            _log.warning(line)
+            if self._stream is not sys.stderr:
+                with contextlib.suppress(OSError, ValueError):
+                    print(f"digideep: {line}", file=sys.stderr)
+
+
+class JsonOutput:
+    """Keeps standard output for one purpose: whatever else is printed there goes to standard error.
+
+    That holds for C code too, and for processes that are started meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout
+        self._real: int | None = None
+        self._is_file = False
+        with contextlib.suppress(OSError, AttributeError, ValueError):
+            self._stream.flush()
+            self._is_file = self._stream.fileno() == 1  # not so where a test or a notebook has put something else
+        with contextlib.suppress(OSError):  # of a program that was started without
+            self._real = os.dup(1)
+            os.dup2(2, 1)
+            sys.stdout = sys.stderr
+
+    def write(self, text: str) -> None:
+        """Write a line to standard output itself."""
+        if self._is_file and self._real is not None:
+            with open(os.dup(self._real), "w") as file:
+                file.write(f"{text}\n")
+        else:
+            print(text, file=self._stream)
+
+    def close(self) -> None:
+        """Give standard output back; safe to call again."""
+        if self._real is None:
+            return
+        if os.name == "posix":
+            ctypes.CDLL(None).fflush(None)  # what C code has printed may still be in its buffer
+        os.dup2(self._real, 1)
+        os.close(self._real)
+        self._real, sys.stdout = None, self._stream
