@@ -18,6 +18,7 @@ import numpy as np
 
 from digideep.environment import dm_control
 from digideep.environment.atari import register_games
+from digideep.environment.graphics import give_up_drawing
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import import_outside_sessions
 
@@ -118,7 +119,12 @@ def provide(name: str) -> Family | None:
     family = family_of(name)
     if family is not None:
         try:
-            family.provide()
+            try:
+                family.provide()
+            except ImportError:
+                if not give_up_drawing():
+                    raise
+                family.provide()
         except ImportError as err:
             raise UsageError(
                 f"Environment '{name}' needs {family.name}, which is not here ({err}): "

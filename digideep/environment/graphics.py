@@ -27,6 +27,20 @@ def choose_graphics() -> None:
         os.environ["MUJOCO_GL"] = "disabled"
 
 
+def give_up_drawing() -> bool:
+    """Let dm_control be imported again without drawing, if a library that can be loaded does not work here.
+
+    Returns:
+        True if there is another way to try.
+    """
+    if os.environ.get("MUJOCO_GL") not in _LIBRARIES:
+        return False
+    os.environ["MUJOCO_GL"] = "disabled"
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("dm_control", "shimmy")]:
+        del sys.modules[name]
+    return True
+
+
 def _can_be_loaded(name: str) -> bool:
     short, full = _LIBRARIES[name]
     try:

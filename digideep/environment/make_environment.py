@@ -1,6 +1,7 @@
 """The one place that makes environments."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -238,6 +239,15 @@ def _suggestion(name: str) -> str:
 
 def why_no_video(spec: EnvironmentSpec) -> str | None:
     """Try to draw one image. Returns: what is wrong, None if nothing is."""
+    # A viewer of gymnasium's that could be built by half only complains when it is deleted.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda complaint: None
+    try:
+        return _try_to_draw(spec)
+    finally:
+        sys.unraisablehook = hook
+
+
+def _try_to_draw(spec: EnvironmentSpec) -> str | None:
     environment = None
     try:
         environment = make_environment(spec, render_mode="rgb_array")

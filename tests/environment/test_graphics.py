@@ -78,6 +78,18 @@ def test_mujoco_simulates_where_it_cannot_draw():
     assert not any(line.endswith("None") for line in lines)
 
 
+def test_mujoco_simulates_where_its_library_does_not_work():
+    environment = {name: value for name, value in os.environ.items() if name not in HEADLESS}
+    environment |= {"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "osmesa"}  # which is no way to draw
+    code = WITHOUT_LIBRARIES.partition("from digideep")
+    done = subprocess.run(
+        [sys.executable, "-c", code[1] + code[2]], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" runs: ")[0] for line in done.stdout.splitlines()] == ["Hopper-v5", "dm_control/cheetah-run-v0"]
+    assert "Traceback" not in done.stderr
+
+
 def test_a_window_needs_a_display_that_answers(monkeypatch):
     assert not has_display()
     with pytest.raises(UsageError, match=r"X-v0 cannot be shown in a window: there is no display \(DISPLAY is not set"):
