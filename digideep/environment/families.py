@@ -121,8 +121,8 @@ def provide(name: str) -> Family | None:
         try:
             try:
                 family.provide()
-            except ImportError:
-                if not give_up_drawing():
+            except ImportError as err:
+                if not give_up_drawing(err):
                     raise
                 family.provide()
         except ImportError as err:

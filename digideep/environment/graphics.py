@@ -4,6 +4,7 @@ import ctypes
 import ctypes.util
 import os
 import sys
+import traceback
 
 from digideep.utility.errors import UsageError
 
@@ -27,13 +28,17 @@ def choose_graphics() -> None:
         os.environ["MUJOCO_GL"] = "disabled"
 
 
-def give_up_drawing() -> bool:
+def give_up_drawing(err: ImportError) -> bool:
     """Let dm_control be imported again without drawing, if a library that can be loaded does not work here.
+
+    Args:
+        err: what its import raised.
 
     Returns:
         True if there is another way to try.
     """
-    if os.environ.get("MUJOCO_GL") not in _LIBRARIES:
+    is_of_drawing = any("_render" in frame.filename for frame in traceback.extract_tb(err.__traceback__))
+    if os.environ.get("MUJOCO_GL") not in _LIBRARIES or not is_of_drawing:
         return False
     os.environ["MUJOCO_GL"] = "disabled"
     for name in [name for name in sys.modules if name.partition(".")[0] in ("dm_control", "shimmy")]:
