@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None, signals: StopSignals) -> int:
     from digideep.pipeline.arguments import parse_arguments
+    from digideep.utility.files import tolerate_encodings
 
+    tolerate_encodings()
     session: Any = None
     args, has_begun, pid = None, False, os.getpid()
     try:

@@ -86,4 +86,4 @@ def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
 
 def dump_yaml(plain: Tree, path: Path) -> None:
     """Write a plain tree as safe YAML, in its own order."""
-    path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120))
+    path.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")

@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: a line per epoch, and under them a live panel where there is a terminal."""
 
 import logging
+import shlex
 import time
 from typing import Any
 
@@ -17,6 +18,8 @@ from digideep.utility.writers import EpochFigures, shares
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _REFRESH_S = 0.5  # drawing takes some milliseconds of the training's own thread
 _PHASES = 6
+# Of the columns of an epoch's line: with a space between two of them they fill 80 columns.
+_WIDTHS = {"epoch": 6, "frames": 13, "episodes": 10, "recent return": 13, "test return": 11, "frames/s": 9, "left": 9}
 
 
 class ConsoleHandler(logging.Handler):
@@ -47,7 +50,7 @@ class Display:
         self._rows: dict[str, str] = {}
 
     def start(self, title: str, total_frames: int, frames: int) -> None:
-        """Begin. Args: title: of the panel; total_frames: of the whole run; frames: done before."""
+        """Begin. Args: title: of the panel, as it is; total_frames: of the whole run; frames: done before."""
         now = time.perf_counter()
         self._title, self._total, self._first, self._started = title, max(total_frames, 1), frames, now
         self._epoch_began = self._drawn = now, frames
@@ -79,7 +82,7 @@ class Display:
         self._rows["speed"] = f"{speed:,.0f} frames/s   average {average:,.0f}"
         if recent:
             mean = sum(recent) / len(recent)
-            self._rows["return"] = (
+            self._rows["recent return"] = (
                 f"mean {mean:,.2f}   min {min(recent):,.2f}   max {max(recent):,.2f}   (last {len(recent)} episodes)"
             )
         if machine:
@@ -88,7 +91,7 @@ class Display:
 
     def _panel(self, frames: int, left_s: float) -> Panel:
         table = Table.grid(padding=(0, 2))
-        for name in ("progress", "speed", "return", "test", "losses", "time", "machine"):
+        for name in ("progress", "speed", "recent return", "test return", "losses", "time", "machine"):
             if name in self._rows:
                 table.add_row(Text(name, style="cyan"), Text(self._rows[name]))
         share = min(frames / self._total, 1.0)
@@ -96,7 +99,7 @@ class Display:
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
         bar.add_row(ProgressBar(1.0, share), f"{100 * share:.1f} %   {_duration(left_s)} left")
-        return Panel(Group(bar, table), title=self._title, title_align="left", border_style="dim")
+        return Panel(Group(bar, table), title=Text(self._title), title_align="left", border_style="dim")
 
     def epoch(self, epoch: int, frames: int, episodes: int, figures: dict[str, float | None]) -> None:
         """Print the epoch's line. Args: figures: columns besides epoch, frames, episodes, frames/s and time left."""
@@ -109,7 +112,7 @@ class Display:
             "frames/s": f"{self.speed:,.0f}",
             "left": _duration((self._total - frames) / max(average, 1e-9)),
         }
-        widths = [max(len(name) + 1, 11) for name in columns]
+        widths = [max(len(name), _WIDTHS.get(name, 0)) for name in columns]
         if self._header_due == 0:
             self._print(" ".join(f"{name:>{width}}" for name, width in zip(columns, widths, strict=True)), "bold")
         self._header_due = (self._header_due + 1) % 20
@@ -130,7 +133,7 @@ class Display:
         losses = {key: value for key, value in means.items() if key.startswith("/update/")}
         self._rows["losses"] = "   ".join(f"{key.rpartition('/')[2]} {value:.3g}" for key, value in losses.items())
         if "/return/test" in means:
-            self._rows["test"] = f"mean return {means['/return/test']:,.2f} at epoch {figures.meta['epoch']}"
+            self._rows["test return"] = f"mean {means['/return/test']:,.2f} at epoch {figures.meta['epoch']}"
         split = list(shares(figures.seconds).items())[:_PHASES]
         self._rows["time"] = "   ".join(f"{path.lstrip('/')} {share:.0f} %" for path, share in split)
 
@@ -184,12 +187,12 @@ def farewell(headline: str, path: Any, *, is_finished: bool) -> str:
     if path is None:
         return headline
     more = " --repeal '{\"/runner/n_epochs\": N}'" if is_finished else ""
+    quoted = shlex.quote(str(path))
     lines = {
         "session": path,
-        "resume": f"python main.py --resume {path}{more}",
-        "play": f"python main.py --play --load-checkpoint {path}",
-        "report": f"python -m digideep.post.report {path}",
-        "plot": f"python -m digideep.post.plotter --root-dir {path.parent} -i {path.name} --keyx frame "
-        "--keyy /return/train",
+        "resume": f"python main.py --resume {quoted}{more}",
+        "play": f"python main.py --play --load-checkpoint {quoted}",
+        "report": f"python -m digideep.post.report {quoted}",
+        "plot": f"python -m digideep.post.plotter -r {shlex.quote(str(path.parent))} -i {shlex.quote(path.name)}",
     }
     return "\n".join([headline, *(f"  {name:<8} {text}" for name, text in lines.items())])

@@ -89,7 +89,7 @@ def play(runner: "Runner", render_mode: str | None) -> bool:
         **summarize(episodes),
     }
     if session.path is not None:
-        (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+        (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if session.json_output is not None:
         session.json_output.write(json.dumps(figures))
         return is_whole

@@ -118,13 +118,9 @@ class Logbook:
 
     # ------------------------------------------------------------------ while it runs
 
-    def log_epoch(self, meta: dict[str, int]) -> EpochFigures:
-        """Write the figures of an epoch to `varlog.json`, `prolog.json` and the dashboards, and begin anew.
-
-        Args:
-            meta: "epoch", "frame" and "episode".
-        """
-        self.monitor.meta = meta
+    def log_epoch(self) -> EpochFigures:
+        """Write the figures of an epoch to `varlog.json`, `prolog.json` and the dashboards, and begin anew."""
+        meta = self.monitor.moment()
         packs = self.monitor.dump(self.path and self.path / "varlog.json")
         timings = self.profiler.dump(self.path and self.path / "prolog.json", meta)
         for key, data in (item for pack in packs for item in pack["data"].items()):
@@ -171,7 +167,7 @@ class Logbook:
             if not file.exists():
                 header = json.dumps({"t_start": time.time() - elapsed_s, "env_id": environment})
                 rows.insert(0, f"# {header}\nr,l,t\n")
-            with file.open("a") as stream:
+            with file.open("a", encoding="utf-8") as stream:
                 stream.writelines(rows)
 
     def close(self) -> None:

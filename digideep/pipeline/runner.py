@@ -71,7 +71,7 @@ class Runner(Component):
         n_cycles: cycles of an epoch.
         seed: of everything random, at least 0.
         test_act: test during training.
-        test_int: epochs from test to test.
+        test_int: epochs from test to test; the last epoch is always tested.
         save_int: epochs from checkpoint to checkpoint; the last epoch is always saved.
         keep_checkpoints: newest checkpoints to keep; None keeps all.
         max_time: hours after which this process stops; None for no limit.
@@ -120,7 +120,10 @@ class Runner(Component):
         self.histogram_int, self.video_int = histogram_int, video_int
         self.i_epoch, self.i_cycle = 0, 0
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
-        self.test_return: float | None = None
+        self.test_return: float | None = None  # of the last test
+        self.explorer: dict[str, Explorer] = {}
+        self._is_ending = False  # between an epoch's last cycle and its end
+        session.monitor.moment = self.moment
         self.recorder: EpisodeRecorder | None = None
         self.best_return: float | None = None
         self._saved: str | None = None
@@ -230,6 +233,15 @@ class Runner(Component):
         """Frames of the train explorer so far."""
         return self.explorer["train"].frames
 
+    def moment(self) -> dict[str, int]:
+        """Where the run is: the epoch that goes on (1 is the first), frames and episodes so far."""
+        train = self.explorer.get("train")
+        return {
+            "epoch": self.i_epoch + (0 if self._is_ending else 1),
+            "frame": train.frames if train is not None else 0,
+            "episode": train.n_episode if train is not None else 0,
+        }
+
     def start(self) -> int:
         """Do what the session was started for. Returns: the exit code."""
         try:
@@ -290,23 +302,24 @@ class Runner(Component):
 
     def _end_epoch(self) -> None:
         """Test, film, log, save. A test that a stop cuts off leaves the epoch open: it begins anew after a resume."""
-        is_tested = self.test_act and (self.i_epoch + 1) % self.test_int == 0
+        is_tested = self.test_act and ((self.i_epoch + 1) % self.test_int == 0 or self.i_epoch + 1 == self.n_epochs)
         before = self.state_dict() if is_tested else None
-        self.i_epoch, self.i_cycle = self.i_epoch + 1, 0
+        self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch + 1, 0, True
         try:
             if is_tested:
                 with self.session.signals.cutting():
                     self.test()
         except StoppedError:
-            self.i_epoch, self.i_cycle = self.i_epoch - 1, self.n_cycles
+            self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch - 1, self.n_cycles, False
             _log.info("The test of epoch %d was cut off: it begins anew when the run is resumed.", self.i_epoch + 1)
             self.save(before)
             return
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
             self.recorder.record()
-        self.log()
+        self.log(is_tested=is_tested)
         if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
             self.save()
+        self._is_ending = False
 
     def _must_stop(self, first_epoch: int) -> bool:
         if self.max_time is not None and self.session.process_s >= self.max_time * 3600:
@@ -360,14 +373,15 @@ class Runner(Component):
             state = self.state_dict()
             self.session.save_best({key: state[key] for key in ("runner", "spaces", "agents", "statistics")})
 
-    def log(self) -> None:
-        """Show and write the figures of the epoch."""
+    def log(self, *, is_tested: bool = False) -> None:
+        """Show and write the figures of the epoch. Args: is_tested: it ended with a test."""
         episodes, logbook = self.explorer["train"].n_episode, self.session.logbook
         self.monitor("/speed/frames_per_s", self.display.measure(self.frames))
-        figures = logbook.log_epoch({"epoch": self.i_epoch, "frame": self.frames, "episode": episodes})
-        self.display.details(figures)
-        tested = self.test_return if self.test_act else None
-        self.display.epoch(self.i_epoch, self.frames, episodes, {"return": self._recent(), "test": tested})
+        for recent_return in self.recent_returns:
+            self.monitor("/return/recent", recent_return)
+        self.display.details(logbook.log_epoch())
+        returns = {"recent return": self._recent(), "test return": self.test_return if is_tested else None}
+        self.display.epoch(self.i_epoch, self.frames, episodes, returns)
         if self.histogram_int is not None and self.i_epoch % self.histogram_int == 0 and logbook.has_dashboards:
             for agent in self.agents.values():
                 logbook.show_histograms(agent.histograms(), self.frames)

@@ -37,9 +37,11 @@ from digideep.pipeline.checkpoint import (
 from digideep.pipeline.display import LEVELS, ConsoleHandler
 from digideep.pipeline.kept_sources import find_package, keep_sources
 from digideep.pipeline.logbook import Logbook
+from digideep.pipeline.repeals import note_repeal
 from digideep.pipeline.segments import SegmentStore
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.files import printable
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
@@ -231,11 +233,11 @@ class Session:
             self._forget_future()
         else:
             self._create()
-        handler = logging.FileHandler(self.path / "report.log")
+        handler = logging.FileHandler(self.path / "report.log", encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_ReportFormatter())
         self._add_handler(handler)
-        if self.args.repeal:
-            self._note_repeal(runner.i_epoch)
+        loaded = self.state["params"] if self.is_resuming and self.state is not None else {}
+        note_repeal(self.path, runner.i_epoch, self.args.repeal, loaded)
 
     def _create(self) -> None:
         assert self.path is not None
@@ -243,23 +245,18 @@ class Session:
         self._acquire(self.path)
         if self.mode in ("train", "create"):
             (self.path / "checkpoints").mkdir()
-            (self.path / "cpanel.json").write_text(json.dumps(to_plain(self.cpanel), indent=2) + "\n")
+            panel = json.dumps(to_plain(self.cpanel), indent=2) + "\n"
+            (self.path / "cpanel.json").write_text(panel, encoding="utf-8")
             keep_sources(self.path / "modules", self._params, self.args.save_modules)
             for name, text in _PACKAGE.items():
-                (self.path / name).write_text(text)
+                (self.path / name).write_text(text, encoding="utf-8")
         about = {
-            "session_name": self.path.name,
-            "session_msg": self.args.msg,
-            "session_cmd": shlex.join(["python", *sys.argv]),
+            "session_name": _decoded(self.path.name),
+            "session_msg": _decoded(self.args.msg),
+            "session_cmd": _decoded(shlex.join(["python", *sys.argv])),
             "versions": versions(),
         }
         dump_yaml({**self.tree, **about}, self.path / "params.yaml")
-
-    def _note_repeal(self, epoch: int) -> None:
-        assert self.path is not None
-        file = self.path / "repeal.json"
-        notes = json.loads(file.read_text()) if file.exists() else []
-        file.write_text(json.dumps([*notes, {"epoch": epoch, "repeal": self.args.repeal}], indent=2) + "\n")
 
     def _forget_future(self) -> None:
         """Take back what a stopped run logged and saved after the checkpoint that is resumed."""
@@ -327,7 +324,7 @@ class Session:
     def mark_done(self) -> None:
         """Say that the run has finished."""
         if self.path is not None:
-            (self.path / "done.lock").write_text("\n")
+            (self.path / "done.lock").write_text("\n", encoding="utf-8")
 
     def mark_undone(self) -> None:
         """Take that back: the plan has grown."""
@@ -402,6 +399,14 @@ class _ReportFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One record."""
         return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
+
+
+def _decoded(text: str) -> str:
+    """Text of the command line, whose bytes are UTF-8 also where the locale's encoding is not."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return printable(text)
 
 
 def _find_device(name: str) -> torch.device:

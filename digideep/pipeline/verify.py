@@ -87,7 +87,7 @@ def verify_resume(args: argparse.Namespace) -> int:
 @contextmanager
 def _child(base: Path, *arguments: str) -> Iterator[subprocess.Popen]:
     """Start a run in a process that ends with this one. Its output goes to a file, since a pipe could be full."""
-    with (base / "output").open("w") as output:
+    with (base / "output").open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "digideep.main", *arguments]
         # In a session of its own: a Ctrl-C of the terminal is for this process.
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -104,7 +104,7 @@ def _finish(process: subprocess.Popen, base: Path) -> None:
         UsageError: if it failed.
     """
     if process.wait() != 0:
-        lines = (base / "output").read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        lines = (base / "output").read_text("utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
         raise UsageError(f"the run ended with exit code {process.returncode}: {lines[-1]}")
 
 

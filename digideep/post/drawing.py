@@ -1,7 +1,9 @@
 """What the plotter and the report share: curves of several sessions as one, and matplotlib."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -10,9 +12,12 @@ import numpy as np
 
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
+from digideep.utility.files import printable, require_own
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 _MAX_POINTS = 1000
+_MAX_LABEL = 120  # letters
+_LARGEST = 1e100  # matplotlib computes with squares and products of what it draws
 
 
 class Curve(NamedTuple):
@@ -69,8 +74,10 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
         key: such as "/return/train".
         field: of the x-axis, such as "frame"; "clock" becomes minutes since the first line.
 
+    Lines without that field, and values that are no finite numbers, are left out.
+
     Raises:
-        UsageError: if there is no such key or field.
+        UsageError: if there is no such key or field, or no point is left.
     """
     try:
         entry = getattr(loader, log)[key]
@@ -78,8 +85,25 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
         raise UsageError(f"{loader.name}: {err.args[0]}") from err
     if field not in entry:
         raise UsageError(f"{loader.name}: '{key}' has no field '{field}'. It has {', '.join(entry)}.")
-    x = entry[field].astype(np.float64)
-    return ((x - x[0]) / 60 if field == "clock" else x), entry["sum"] / entry["num"]
+    x, y = entry[field].astype(np.float64), entry["sum"] / entry["num"]
+    is_drawn = (np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST)  # False for NaN
+    x, y = x[is_drawn], y[is_drawn]
+    if not len(x):
+        raise UsageError(f"{loader.name}: '{key}' has no finite value with a finite '{field}'.")
+    return ((x - x[0]) / 60 if field == "clock" else x), y
+
+
+def draw_line(axes: Any, curve: Curve, **style: Any) -> None:
+    """Draw a curve's line; one that is a single point as a dot, which would be no line."""
+    axes.plot(curve.x, curve.mean, **({"marker": "o"} if len(curve.x) == 1 else {}), **style)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Draw without remarks on letters that a font lacks, or on numbers that overflow."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def import_pyplot() -> ModuleType:
@@ -98,9 +122,15 @@ def import_pyplot() -> ModuleType:
     return plt
 
 
-def label(text: str) -> str:
-    """Text as matplotlib shows it: a dollar sign would begin a formula."""
-    return text.replace("$", r"\$")
+def label(text: Any) -> str:
+    """Text as matplotlib shows it, on one line.
+
+    A dollar sign would begin a formula, an underscore in front hides a line from the legend, a long text squeezes the
+    picture.
+    """
+    text = printable(str(text))
+    text = text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def number(value: float) -> str:
@@ -120,20 +150,33 @@ def as_svg(figure: Any) -> str:
     return text[text.index("<svg") :]
 
 
-def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int) -> list[Path]:
+def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Path | None = None) -> list[Path]:
     """Write a figure in several formats; the figure is closed.
 
+    Args:
+        figure: of matplotlib.
+        stem: of the files.
+        extensions: of the files.
+        dpi: of those made of pixels.
+        root: the session in which they are written, if it is in one: then through no link.
+
     Raises:
-        UsageError: for a format that matplotlib does not write.
+        UsageError: for a format that matplotlib does not write, or a place that cannot be written.
     """
     plt = import_pyplot()
-    stem.parent.mkdir(parents=True, exist_ok=True)
     known = figure.canvas.get_supported_filetypes()
     files = []
     for extension in extensions:
         if extension not in known:
             raise UsageError(f"ext '{extension}' is no format. Expected one of {', '.join(sorted(known))}.")
-        files.append(stem.with_name(f"{stem.name}.{extension}"))
-        figure.savefig(files[-1], dpi=dpi, bbox_inches="tight")
+        file = stem.with_name(f"{stem.name}.{extension}")
+        try:
+            if root is not None:
+                require_own(root, file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(file, dpi=dpi, bbox_inches="tight")
+        except OSError as err:
+            raise UsageError(f"{file} cannot be written: {err.strerror or err}. Give another place with -o.") from err
+        files.append(file)
     plt.close(figure)
     return files

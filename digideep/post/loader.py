@@ -10,17 +10,17 @@
 Reading is all that it does: nothing is unpickled or evaluated, and of the session's own sources nothing is run.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import yaml
-
-from digideep.utility.errors import CheckpointError, UsageError
-from digideep.utility.suggest import did_you_mean
+from digideep.pipeline.repeals import read_repeals, replace_value
+from digideep.post.log import Log
+from digideep.utility.errors import CheckpointError, SessionError, UsageError
+from digideep.utility.files import is_finite, printable, read_json, read_yaml
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -28,65 +28,27 @@ if TYPE_CHECKING:
     from digideep.post.policy import Policy
 
 
-class Log(Mapping[str, dict[str, np.ndarray]]):
-    """A file of JSON lines as arrays: `log[key][field]`, one entry per line that has the key.
-
-    Fields are those of the line's "meta" (`epoch`, `frame`, `episode`, `clock`) and of the key's data (`num`, `sum`,
-    `std`, `min`, `max`; in `prolog.json` `occurs`, `totals`, `starts`).
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._rows: dict[str, list[dict[str, Any]]] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break  # the line that a running session is writing
-            for key, data in entry["data"].items():
-                self._rows.setdefault(key, []).append({**entry["meta"], **data})
-
-    def __iter__(self) -> Iterator[str]:
-        """What was logged, in the order of its first line."""
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._rows
-
-    def __getitem__(self, key: str) -> dict[str, np.ndarray]:
-        """The fields of a key as arrays.
-
-        Raises:
-            KeyError: if nothing was logged under that name.
-        """
-        if key not in self._rows:
-            raise KeyError(f"'{key}' is not in {self.path.name}. {did_you_mean(key, self._rows)}")
-        rows = self._rows[key]
-        return {field: np.array([row.get(field) for row in rows]) for field in rows[0]}
-
-    def mean(self, key: str) -> np.ndarray:
-        """The mean of each line: `sum / num`."""
-        entry = self[key]
-        return entry["sum"] / entry["num"]
-
-
 class Loader:
-    """A session, read when asked.
+    """A session, read when asked. Whatever its files hold, what is asked for comes, or one `SessionError`.
 
     Args:
         path: its directory.
 
     Raises:
-        UsageError: if that is no session.
+        SessionError: if that is no session.
     """
 
     def __init__(self, path: Path | str):
-        self.path = Path(path).resolve()
-        if not (self.path / "params.yaml").is_file():
-            raise UsageError(f"{path} is no session: it has no params.yaml. Give a session's directory.")
+        try:
+            self.path = Path(path).resolve()
+            is_session = os.path.lexists(self.path / "params.yaml")
+        except (OSError, ValueError, RuntimeError):
+            is_session = False
+        if not is_session:
+            raise SessionError(
+                f"{printable(str(path))} is no session: it has no params.yaml. Give a session's directory."
+            )
+        self._logs: dict[str, tuple[tuple[int, int], Log]] = {}
 
     def __repr__(self) -> str:
         return f"Loader({str(self.path)!r})"
@@ -98,29 +60,91 @@ class Loader:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """The parameter tree, with "session_name", "session_msg", "session_cmd" and "versions" beside it."""
-        return yaml.safe_load((self.path / "params.yaml").read_text())
+        """The parameters in force: the tree that the session began with, changed by each `--repeal` since.
+
+        "session_name", "session_msg", "session_cmd" and "versions" stand beside the tree.
+        """
+        file = self.path / "params.yaml"
+        tree = read_yaml(file)
+        for note in self.repeals:
+            for path, value in note["repeal"].items():
+                try:
+                    replace_value(tree, path, value)
+                except LookupError as err:
+                    where = printable(f"{self.path / 'repeal.json'} changes {path}")
+                    raise SessionError(f"{where}, which params.yaml does not have.") from err
+        self._require_tree(tree, file)
+        return tree
+
+    def _require_tree(self, tree: dict[str, Any], file: Path) -> None:
+        """Refuse a tree without what every list, report and plot needs."""
+        for name in ("env", "runner", "agents"):
+            if not isinstance(tree.get(name), dict):
+                raise SessionError(f"{printable(str(file))} is no parameter tree: it has no mapping '{name}'.")
+        if not isinstance(tree["env"].get("name"), str):
+            raise SessionError(f"{printable(str(file))} is no parameter tree: it has no name under 'env'.")
+        for agent, description in tree["agents"].items():
+            if not isinstance(description, dict) or not isinstance(description.get("class"), str):
+                raise SessionError(
+                    f"{printable(str(file))} is no parameter tree: agent '{printable(agent)}' has no class."
+                )
+
+    @cached_property
+    def repeals(self) -> list[dict[str, Any]]:
+        """What each `--repeal` changed: {"epoch": finished epochs by then, "repeal": {path: value}}, oldest first.
+
+        That of the first start (epoch 0) is part of `params.yaml`, too. What was taken back since, by resuming a
+        checkpoint before it, is left out.
+        """
+        return read_repeals(self.path)
+
+    @property
+    def seed(self) -> Any:
+        """The run's seed; None where it has none."""
+        return self.params["runner"].get("seed")
+
+    @property
+    def agent_names(self) -> str:
+        """The methods of the agents, such as "PPO" or "SAC+SAC"."""
+        return "+".join(agent["class"].rpartition(".")[2] for agent in self.params["agents"].values())
+
+    @property
+    def message(self) -> str:
+        """What --msg said."""
+        return str(self.params.get("session_msg") or "")
 
     @cached_property
     def cpanel(self) -> dict[str, Any]:
-        """The control panel; empty where none was written, as in evaluations."""
+        """The control panel that the session began with; empty where none was written, as in evaluations."""
         file = self.path / "cpanel.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return read_json(file, dict) if os.path.lexists(file) else {}
+
+    def _log(self, name: str, *needed: str) -> Log:
+        """A log, read anew if its file has changed."""
+        file = self.path / name
+        try:
+            status = file.stat()
+            state = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            state = (-1, -1)
+        if self._logs.get(name, ((-2, -2), None))[0] != state:
+            self._logs[name] = (state, Log(file, needed))
+        return self._logs[name][1]
 
     @property
     def varlog(self) -> Log:
         """The monitored values, read anew: a running session writes on."""
-        return Log(self.path / "varlog.json")
+        return self._log("varlog.json", "num", "sum", "min", "max")
 
     @property
     def prolog(self) -> Log:
         """The profiler's times."""
-        return Log(self.path / "prolog.json")
+        return self._log("prolog.json", "occurs", "totals")
 
     @property
     def monlog(self) -> Log:
         """The load of the machine."""
-        return Log(self.path / "monlog.json")
+        return self._log("monlog.json", "num", "sum")
 
     @property
     def checkpoints(self) -> list[str]:
@@ -131,8 +155,8 @@ class Loader:
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:
-        """What each `--play` wrote, oldest first."""
-        return [json.loads(file.read_text()) for file in sorted(self.path.glob("evaluations/*/evaluation.json"))]
+        """What each `--play` wrote, by name."""
+        return [_read_evaluation(file) for file in sorted(self.path.glob("evaluations/*/evaluation.json"))]
 
     def state(self, checkpoint: str | int | None = None) -> dict[str, Any]:
         """The content of a checkpoint: nested dictionaries with arrays, tensors and JSON values.
@@ -192,3 +216,46 @@ class Loader:
         if session_of(self.path) is None:
             raise UsageError(f"{self.path} is no whole session: it has no checkpoints. No environment is made of it.")
         return make_environment(build(from_plain(self.params["env"]), EnvironmentSpec), render_mode=render_mode)
+
+
+def _read_evaluation(file: Path) -> dict[str, Any]:
+    found = read_json(file, dict)
+    quantiles = found.get("quantiles")
+    numbers = [found.get(name) for name in ("episodes", "mean", "std", "min", "max")]
+    numbers += [quantiles.get(level) if isinstance(quantiles, dict) else None for level in ("0.05", "0.5", "0.95")]
+    if not all(is_finite(number) for number in numbers):
+        raise SessionError(f"{printable(str(file))} is no evaluation: a figure is missing or no number.")
+    return found
+
+
+def read_sessions(paths: Iterable[Path], *parts: str) -> list[Loader]:
+    """Open sessions and read what is needed of each; one that is damaged is left out, with a line on stderr.
+
+    Args:
+        paths: their directories.
+        parts: names of the Loader's properties, such as "params" and "varlog".
+
+    Raises:
+        UsageError: if there are sessions, and all of them are damaged.
+    """
+    loaders, complaints = [], []
+    for path in paths:
+        try:
+            loader = Loader(path)
+            for part in parts:
+                getattr(loader, part)
+            loaders.append(loader)
+        except UsageError as err:
+            complaints.append(str(err))
+    if complaints and not loaders:
+        *others, last = complaints
+        leave_out(others)
+        raise UsageError(last)
+    leave_out(complaints)
+    return loaders
+
+
+def leave_out(complaints: Iterable[str]) -> None:
+    """Say which sessions are left out, and why."""
+    for complaint in complaints:
+        print(f"digideep: left out: {complaint}", file=sys.stderr)

@@ -1,20 +1,25 @@
 """Plots of sessions: `python -m digideep.post.plotter -i NAME… [-i NAME…] --keyy /return/train`.
 
 Each `-i` is a group of sessions (names or patterns below --root-dir) and becomes one curve: the mean, with a band from
-the least to the greatest. `--opts` takes digideep's options as JSON; `--help` lists them.
+the least to the greatest. `--opts` takes digideep's options as JSON; `--help` lists them. What is smoothed, and how,
+stands on the axis; returns of tests are not smoothed unless `window_size` says so.
 """
 
 import argparse
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from digideep.post.drawing import COLOURS, import_pyplot, join, label, number, save, series_of
-from digideep.post.loader import Loader
+from digideep.post.drawing import COLOURS, draw_line, import_pyplot, join, label, number, quietly, save, series_of
+from digideep.post.loader import Loader, leave_out, read_sessions
 from digideep.utility.errors import UsageError
+from digideep.utility.files import printable, tolerate_encodings
 from digideep.utility.suggest import did_you_mean
 
 Groups = list[list[Loader]]
@@ -25,7 +30,7 @@ _COMMON: dict[str, Any] = {
     "title": "",
 }  # fmt: skip
 _CURVES: dict[str, Any] = {
-    "window_size": 5, "xlabel": None, "ylabel": None, "xlim_min": None, "xlim_max": None, "ylim_min": None,
+    "window_size": None, "xlabel": None, "ylabel": None, "xlim_min": None, "xlim_max": None, "ylim_min": None,
     "ylim_max": None, "xticks_num": 4, "legends": None, "legends_option": {},
 }  # fmt: skip
 _PIE: dict[str, Any] = {
@@ -33,6 +38,7 @@ _PIE: dict[str, Any] = {
 }  # fmt: skip
 _OPTIONS = {"variable": {**_COMMON, **_CURVES}, "monitor": {**_COMMON, **_CURVES}, "profiler": {**_COMMON, **_PIE}}
 _KEYS = {"variable": ("frame", "/return/train"), "monitor": ("clock", "/cpu/all/total"), "profiler": ("", "/")}
+_WINDOW = 5  # points of the moving average, but for what is measured without exploration
 _X_LABELS = {"frame": "frames", "epoch": "epochs", "episode": "episodes", "clock": "minutes"}
 
 
@@ -47,52 +53,101 @@ def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
         if name not in known:
             raise UsageError(f"--opts has the unknown option '{name}'. {did_you_mean(name, known)}")
     options = {**known, **text}
-    if options["context"] not in _SCALES:
+    if not isinstance(options["context"], str) or options["context"] not in _SCALES:
         raise UsageError(f"context must be one of {', '.join(_SCALES)}, got {options['context']!r}.")
     return options
 
 
-def find_groups(root: Path, patterns: list[list[str]]) -> Groups:
-    """The sessions that each group of patterns names.
+def find_groups(root: Path, patterns: list[list[str]], *parts: str) -> Groups:
+    """The sessions that each group of patterns names; damaged ones are left out, see `read_sessions`.
+
+    Args:
+        root: below which they are.
+        patterns: of each group: a name, or one with *, ? and [...].
+        parts: what is needed of each session.
 
     Raises:
-        UsageError: if a pattern names none.
+        UsageError: if a pattern names none, or a group has none that is whole.
     """
     groups = []
     for group in patterns:
-        paths = []
+        paths: list[Path] = []
         for pattern in group:
-            found = sorted(path for path in root.glob(pattern.strip("/")) if (path / "params.yaml").is_file())
+            found = _find(root, pattern)
             if not found:
-                raise UsageError(f"-i {pattern} names no session below {root}. See python -m digideep.post.sessions.")
+                raise UsageError(
+                    f"-i {printable(pattern)} names no session below {root}. See python -m digideep.post.sessions."
+                )
             paths += found
-        groups.append([Loader(path) for path in dict.fromkeys(paths)])
+        groups.append(read_sessions(dict.fromkeys(paths), *parts))
     return groups
+
+
+def _find(root: Path, pattern: str) -> list[Path]:
+    """Sessions of a name, or of a pattern; a name may hold brackets."""
+    pattern = pattern.strip("/")
+    try:
+        named = root / pattern
+        candidates = [named] if pattern and os.path.lexists(named) else sorted(root.glob(pattern))
+        return [path for path in candidates if os.path.lexists(path / "params.yaml")]
+    except (OSError, ValueError, NotImplementedError):
+        return []
 
 
 def draw_curves(groups: Groups, log: str, keyx: str, keyy: str, options: dict[str, Any]) -> Any:
     """One curve per group. Returns: the figure."""
     plt = import_pyplot()
+    window = options["window_size"]
+    if window is None:
+        window = 1 if "test" in keyy.split("/") else _WINDOW
+    windows = _per_group("window_size", window, len(groups))
+    legends = _per_group("legends", options["legends"] or [_name(group) for group in groups], len(groups))
+    drawn = [_series(group, log, keyx, keyy) for group in groups]
     figure, axes = plt.subplots(figsize=(options["width"], options["height"]), layout="constrained")
-    windows = _per_group("window_size", options["window_size"], len(groups))
-    legends = options["legends"] or [_name(group) for group in groups]
-    legends = _per_group("legends", legends, len(groups))
-    for index, group in enumerate(groups):
-        curve = join([series_of(loader, log, keyy, keyx) for loader in group], windows[index])
+    for index, series in enumerate(drawn):
+        curve = join(series, windows[index])
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(curve.x, curve.mean, color=colour, linewidth=options["line_width"], label=label(legends[index]))
-        if len(group) > 1:
+        name = label(str(legends[index])) + (f" ({_smoothing(windows[index])})" if len(set(windows)) > 1 else "")
+        draw_line(axes, curve, color=colour, linewidth=options["line_width"], label=name)
+        if len(series) > 1:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel(label(options["xlabel"] or _X_LABELS.get(keyx, keyx)))
-    axes.set_ylabel(label(options["ylabel"] or keyy))
+    axes.set_ylabel(label(options["ylabel"]) if options["ylabel"] else _y_label(keyy, windows, drawn))
     axes.set_title(label(options["title"]))
     axes.set_xlim(options["xlim_min"], options["xlim_max"])
     axes.set_ylim(options["ylim_min"], options["ylim_max"])
     axes.xaxis.set_major_locator(plt.MaxNLocator(options["xticks_num"], integer=keyx in ("epoch", "episode")))
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
+    if log == "monlog" and options["ylim_min"] is None:
+        axes.set_ylim(bottom=0)  # a load
     axes.grid(alpha=0.3)
     axes.legend(**options["legends_option"])
     return figure
+
+
+def _series(group: list[Loader], log: str, keyx: str, keyy: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The runs of a group; one that has nothing to draw is left out, with a line on stderr."""
+    found, complaints = [], []
+    for loader in group:
+        try:
+            found.append(series_of(loader, log, keyy, keyx))
+        except UsageError as err:
+            complaints.append(str(err))
+    if not found:
+        raise UsageError(complaints[0])
+    leave_out(complaints)
+    return found
+
+
+def _smoothing(window: int) -> str:
+    return f"moving average of {window} points" if window > 1 else "not smoothed"
+
+
+def _y_label(keyy: str, windows: list[int], drawn: list[list[tuple[np.ndarray, np.ndarray]]]) -> str:
+    """What is drawn: the key, how it is smoothed, and what the bands are."""
+    words = [_smoothing(windows[0])] if len(set(windows)) == 1 and windows[0] > 1 else []
+    words += ["mean of the runs, band from the least to the greatest"] if max(map(len, drawn)) > 1 else []
+    return "\n".join([label(keyy), *words])
 
 
 def _name(group: list[Loader]) -> str:
@@ -136,8 +191,13 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
         nodes = ring
         if not any(key for key, _ in ring):
             break
-    axes.set_title(label(options["title"] or f"{loader.name} {root or '/'}: {total / 3600:.2f} h"))
+    axes.set_title(label(options["title"] or f"{loader.name} {root or '/'}: {_duration(total)}"))
     return figure
+
+
+def _duration(seconds: float) -> str:
+    return next((f"{seconds / size:.2f} {unit}" for unit, size in (("h", 3600), ("min", 60)) if seconds >= size),
+                f"{seconds:.2f} s")  # fmt: skip
 
 
 def _short(key: str, seconds: dict[str, float]) -> str:
@@ -172,13 +232,25 @@ def _split(
     return [*shown, (None, max(rest, 0.0))]
 
 
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Turn matplotlib's complaints about options into a line."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError) as err:
+        if isinstance(err, UsageError):
+            raise
+        raise UsageError(f"This cannot be drawn ({' '.join(str(err).split())[:200]}). Check --opts.") from err
+
+
 def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], output: Path) -> list[Path]:
     """Draw and write. Returns: the files."""
     options = read_options(kind, opts)
     keyx, keyy = keyx or _KEYS[kind][0], keyy or _KEYS[kind][1]
     plt = import_pyplot()
-    size = 10 * _SCALES[options["context"]] * options["font_scale"]
-    with plt.rc_context({"font.size": size, "svg.fonttype": "none"}):
+    root = next((loader.path for group in groups for loader in group if output.is_relative_to(loader.path)), None)
+    with _refusing(), quietly(), plt.rc_context({"svg.fonttype": "none"}):
+        plt.rcParams["font.size"] = 10 * _SCALES[options["context"]] * options["font_scale"]
         if kind == "profiler":
             if len(groups) != 1 or len(groups[0]) != 1:
                 raise UsageError("--type profiler draws one session: give one -i that names one.")
@@ -188,7 +260,7 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
             figure = draw_curves(groups, "varlog" if kind == "variable" else "monlog", keyx, keyy, options)
             stem = keyy.strip("/").replace("/", "_")
         extensions = options["ext"] if isinstance(options["ext"], list) else [options["ext"]]
-        return save(figure, output / stem, extensions, options["dpi"])
+        return save(figure, output / stem, extensions, options["dpi"], root)
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -221,14 +293,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--opts", type=_json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
     args = parser.parse_args(argv)
+    tolerate_encodings()
     try:
-        groups = find_groups(args.root_dir, args.session_names)
+        parts = ("params", {"variable": "varlog", "monitor": "monlog", "profiler": "prolog"}[args.type])
+        groups = find_groups(args.root_dir, args.session_names, *parts)
         if args.verbose:
             for group in groups:
                 print("group:", ", ".join(str(loader.path) for loader in group))
         if args.output_dir is None and sum(map(len, groups)) != 1:
             raise UsageError("Several sessions are drawn: say where to with -o DIR.")
-        output = groups[0][0].path / "plots" if args.output_dir is None else args.root_dir / args.output_dir
+        output = groups[0][0].path / "plots" if args.output_dir is None else args.root_dir.resolve() / args.output_dir
         for file in plot(groups, args.type, args.keyx, args.keyy, args.opts, output):
             print(file)
     except UsageError as err:

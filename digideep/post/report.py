@@ -5,7 +5,10 @@ The page is one file: its plots are SVG, its videos are inside, and it asks for 
 
 import argparse
 import base64
+import contextlib
 import html
+import os
+import stat
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,13 +18,35 @@ from typing import Any
 import numpy as np
 
 import digideep
-from digideep.post.comparison import Group, Score, differences, make_groups, parameters_of, score
-from digideep.post.drawing import COLOURS, as_svg, import_pyplot, join, label, number, series_of
-from digideep.post.loader import Loader
+from digideep.post.comparison import (
+    Group,
+    Score,
+    changes_of,
+    differences,
+    make_groups,
+    measured_return,
+    parameters_of,
+    score,
+)
+from digideep.post.drawing import (
+    COLOURS,
+    Curve,
+    as_svg,
+    draw_line,
+    import_pyplot,
+    join,
+    label,
+    number,
+    quietly,
+    series_of,
+)
+from digideep.post.loader import Loader, read_sessions
 from digideep.post.sessions import state_of
 from digideep.utility.errors import UsageError
+from digideep.utility.files import printable, require_own, tolerate_encodings
 from digideep.utility.writers import shares
 
+_PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
 _VIDEO_BYTES = 4 * 2**20  # larger ones are named, not shown
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
@@ -39,24 +64,31 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 def make_report(sessions: list[Path], window: int = 5) -> str:
     """The page. Args: sessions: directories; window: of the moving average of train returns.
 
+    Damaged sessions are left out, with a line on stderr.
+
     Raises:
-        UsageError: if one is no session, or a package is missing.
+        UsageError: if none is a whole session, or a package is missing.
     """
+    return _page(read_sessions(dict.fromkeys(sessions), *_PARTS), window)
+
+
+def _page(loaders: list[Loader], window: int) -> str:
     import_pyplot()
-    loaders = [Loader(path) for path in sessions]
     groups = make_groups(loaders)
     title = loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions"
-    parts = [
-        _overview(loaders),
-        _comparison(groups),
-        _learning(groups, window),
-        _metrics(groups),
-        _profile(groups),
-        _resources(groups),
-        _evaluations(loaders),
-        _videos(loaders),
-        _parameters(groups),
-    ]
+    with quietly():
+        parts = [
+            _overview(loaders),
+            _repeated(groups),
+            _comparison(groups),
+            _learning(groups, window),
+            _metrics(groups),
+            _profile(groups),
+            _resources(groups),
+            _evaluations(loaders),
+            _videos(loaders),
+            _parameters(groups),
+        ]
     stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {digideep.__version__}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -90,15 +122,31 @@ def _overview(loaders: list[Loader]) -> str:
     rows = []
     for loader in loaders:
         log = loader.varlog
-        frames = max((int(log[key]["frame"][-1]) for key in log), default=0)
-        test = log.mean("/return/test") if "/return/test" in log else np.array([np.nan])
-        agents = "+".join(agent["class"].rpartition(".")[2] for agent in loader.params["agents"].values())
+        last = measured_return(loader, "test")
+        tests = log.mean("/return/test") if "/return/test" in log else np.zeros(0)
+        tests = tests[np.isfinite(tests)]
         rows.append(
-            (loader.name, state_of(loader.path), loader.params["env"]["name"], agents, loader.params["runner"]["seed"],
-             frames, float(test[-1]), float(np.max(test)), loader.params.get("session_msg", ""))
+            (loader.name, state_of(loader.path), loader.params["env"]["name"], loader.agent_names, loader.seed,
+             log.last("frame"), *(last or ("-", "-")), float(np.max(tests)) if len(tests) else "-", loader.message)
         )  # fmt: skip
-    header = ("session", "state", "environment", "agent", "seed", "frames", "last test", "best test", "message")
+    header = ("session", "state", "environment", "agent", "seed", "frames logged", "last test return", "at frame",
+              "best test return", "message")  # fmt: skip
     return _table(header, rows)
+
+
+def _repeated(groups: list[Group]) -> str:
+    """Which sessions say nothing new."""
+    names = [
+        f"{html.escape(loader.name)} (seed {html.escape(str(loader.seed))})"
+        for group in groups
+        for loader in group.repeated
+    ]
+    if not names:
+        return ""
+    return (
+        f'<p class="note">Counted and drawn once: {", ".join(names)}. Another session here has the same parameters and '
+        "the same seed, and got as far or further: such a run repeats it and adds no evidence.</p>"
+    )
 
 
 def _comparison(groups: list[Group]) -> str:
@@ -110,8 +158,9 @@ def _comparison(groups: list[Group]) -> str:
         scores = [(index, group, found) for index, group in members if (found := score(group)) is not None]
         content += _draw_scores(environment, scores) if scores else ""
     note = (
-        '<p class="note">Final return: the mean of the last test, or of the last tenth of training without tests. '
-        "Intervals: 95 %, stratified bootstrap (rliable); few runs make them wide, one run has none.</p>"
+        '<p class="note">Final return: the mean return of the last test, at the frame given; "train" stands where a '
+        "run of the group was never tested: the mean over its training episodes, with exploration, in the last tenth "
+        "of its frames. Intervals: 95 %, stratified bootstrap (rliable); few runs make them wide, one run has none.</p>"
     )
     return _section("Comparison", content and content + note)
 
@@ -127,12 +176,15 @@ def _draw_scores(environment: str, scores: list[tuple[int, Group, Score]]) -> st
         axes.plot([point], [place], "|", color=colour, markersize=14, markeredgewidth=3)
         triples = (found.iqm, found.mean, found.median)
         cells = [f"{p:,.1f} [{a:,.1f}, {b:,.1f}]" if found.runs > 1 else f"{p:,.1f}" for p, a, b in triples]
-        rows.append((group.name, found.runs, *cells))
+        first, last = found.frames
+        at = f"{first:,}" if first == last else f"{first:,} to {last:,}"
+        rows.append((group.name, found.runs, found.measure, at, *cells))
     axes.set_yticks(range(len(scores)), [label(group.name) for _, group, _ in scores])
     axes.set_ylim(len(scores) - 0.5, -0.5)
     axes.set_xlabel(f"{label(environment)}: interquartile mean of the final return, with its 95 % interval")
     axes.grid(alpha=0.3, axis="x")
-    return as_svg(figure) + _table(("group", "runs", "interquartile mean", "mean", "median"), rows)
+    header = ("group", "runs", "final return of", "at frame", "interquartile mean", "mean", "median")
+    return as_svg(figure) + _table(header, rows)
 
 
 def _environments(groups: list[Group]) -> dict[str, list[tuple[int, Group]]]:
@@ -147,18 +199,26 @@ def _draw(axes: Any, groups: list[tuple[int, Group]], key: str, window: int, sty
     """Draw a key of each group that has it. Returns: whether any has."""
     is_drawn = False
     for index, group in groups:
-        having = [loader for loader in group.loaders if key in loader.varlog]
-        if not having:
-            continue
-        curve = join([series_of(loader, "varlog", key, "frame") for loader in having], window)
         colour = COLOURS[index % len(COLOURS)]
-        axes.plot(curve.x, curve.mean, color=colour, **style, label=label(group.name))
-        if len(having) > 1:
+        for place, curve in enumerate(_curves(group, key, window)):
+            draw_line(axes, curve, color=colour, **style, **({} if place else {"label": label(group.name)}))
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
-        is_drawn = True
+            is_drawn = True
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     axes.grid(alpha=0.3)
     return is_drawn
+
+
+def _curves(group: Group, key: str, window: int) -> list[Curve]:
+    """The runs of a group as one curve; each as its own where they have no frames in common."""
+    series = []
+    for loader in group.loaders:
+        with contextlib.suppress(UsageError):  # this run has nothing to draw there
+            series.append(series_of(loader, "varlog", key, "frame"))
+    try:
+        return [join(series, window)] if series else []
+    except UsageError:
+        return [join([one], window) for one in series]
 
 
 def _learning(groups: list[Group], window: int) -> str:
@@ -167,7 +227,7 @@ def _learning(groups: list[Group], window: int) -> str:
     for environment, members in _environments(groups).items():
         figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True, layout="constrained")
         drawn = _draw(left, members, "/return/train", window, {})
-        drawn |= _draw(right, members, "/return/test", 1, {"marker": "o", "markersize": 3})
+        drawn |= _draw(right, members, "/return/test", 1, {"marker": "o", "markersize": 3})  # each as it was measured
         left.set_title(f"train return (moving average of {window} epochs)")
         right.set_title("test return (without exploration)")
         left.set_ylabel(label(environment))
@@ -178,7 +238,11 @@ def _learning(groups: list[Group], window: int) -> str:
         content += as_svg(figure) if drawn else ""
         if not drawn:
             plt.close(figure)
-    note = '<p class="note">Bands: from the least to the greatest of the runs that differ in their seed only.</p>'
+    note = (
+        '<p class="note">Train return: the mean of the episodes that ended in an epoch, with exploration. Test return: '
+        "the mean of a test's episodes, not smoothed. Bands: from the least to the greatest of the runs that differ in "
+        "their seed only, over the frames that all of them reached.</p>"
+    )
     return _section("Learning curves", content and content + note)
 
 
@@ -272,18 +336,23 @@ def _videos(loaders: list[Loader]) -> str:
     """The newest recorded episode of each session, and of its newest evaluation."""
     parts = []
     for loader in loaders:
-        newest = [sorted(loader.path.glob("videos/*.mp4"))[-1:]]
-        played = loader.path.glob("evaluations/*/videos/*.mp4")
-        newest.append(sorted(played, key=lambda file: file.stat().st_mtime)[-1:])
-        for file in (file for files in newest for file in files):
+        filmed, played = list(loader.path.glob("videos/*.mp4")), list(loader.path.glob("evaluations/*/videos/*.mp4"))
+        newest = [max(filter(_is_file, filmed), default=None),
+                  max(filter(_is_file, played), key=lambda file: file.lstat().st_mtime, default=None)]  # fmt: skip
+        for file in filter(None, newest):
             name = html.escape(str(file.relative_to(loader.path.parent)))
-            if file.stat().st_size > _VIDEO_BYTES:
+            if file.lstat().st_size > _VIDEO_BYTES:
                 parts.append(f"<p>{name} is too large to be shown here.</p>")
                 continue
             data = base64.b64encode(file.read_bytes()).decode()
             video = f'<video controls muted loop src="data:video/mp4;base64,{data}"></video>'
             parts.append(f"<figure>{video}<figcaption>{name}</figcaption></figure>")
     return _section("Videos", "".join(parts))
+
+
+def _is_file(path: Path) -> bool:
+    """True if a path is a regular file that can be read, not a link to one."""
+    return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
 
 
 def _parameters(groups: list[Group]) -> str:
@@ -296,14 +365,38 @@ def _parameters(groups: list[Group]) -> str:
     for group in groups:
         loader = group.loaders[0]
         rows = ((path, str(value)) for path, value in parameters_of(loader).items())
-        table = _table(("parameter", "value"), rows)
-        panel = _table(("control panel", "value"), ((key, str(value)) for key, value in loader.cpanel.items()))
+        table = _table(("parameter in force", "value"), rows)
+        changed = [(key, str(value)) for key, value in changes_of(loader).items()]
+        changes = _table(("changed by --repeal", "to"), changed) if changed else ""
+        panel = _table(
+            ("control panel at the start", "value"), ((key, str(value)) for key, value in loader.cpanel.items())
+        )
         command = f"<pre>{html.escape(str(loader.params.get('session_cmd', '')))}</pre>"
         state = " open" if len(groups) == 1 else ""
         name = html.escape(group.name)
-        content += f"<details{state}><summary>{name}</summary>{command}{panel}</details>"
+        content += f"<details{state}><summary>{name}</summary>{command}{panel}{changes}</details>"
         content += f"<details><summary>{name}: the whole tree</summary>{table}</details>"
     return _section("Parameters", content)
+
+
+def _write(page: str, target: Path, sessions: list[Path]) -> None:
+    """Write the page; into a session through no link.
+
+    Raises:
+        UsageError: if that is impossible.
+    """
+    try:
+        place = target.parent.resolve() / target.name
+        for session in sessions:
+            if place.is_relative_to(session.resolve()) or target.is_relative_to(session):
+                require_own(session, target)
+                require_own(session.resolve(), place)
+        target.write_text(page, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as err:
+        if isinstance(err, UsageError):
+            raise
+        reason = err.strerror if isinstance(err, OSError) else err
+        raise UsageError(f"{printable(str(target))} cannot be written: {reason}. Give another place with -o.") from err
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -315,13 +408,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(report.html of the first session)")
     parser.add_argument("--window", type=int, default=5, metavar="N", help="epochs of the moving average (5)")
     args = parser.parse_args(argv)
+    tolerate_encodings()
     try:
-        page = make_report(args.sessions, args.window)
-        target = args.output or args.sessions[0] / "report.html"
-        try:
-            target.write_text(page)
-        except OSError as err:
-            raise UsageError(f"{target} cannot be written: {err.strerror}. Give another place with -o.") from err
+        loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
+        page, target = _page(loaders, args.window), args.output or loaders[0].path / "report.html"
+        _write(page, target, args.sessions)
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,18 +11,33 @@ from typing import Any
 import filelock
 import numpy as np
 
-from digideep.post.loader import Loader
+from digideep.post.loader import Loader, read_sessions
 from digideep.utility.errors import UsageError
+from digideep.utility.files import is_directory, printable, tolerate_encodings
+
+# What a run is judged by in the list, best first: keys of varlog.json below /return/.
+_RETURNS = ("test", "recent", "train")
 
 
 def find_sessions(path: Path) -> list[Path]:
     """Directories that hold a session, below a path or the path itself; evaluations within them do not count."""
-    if (path / "checkpoints").is_dir() and (path / "params.yaml").is_file():
-        return [path]
-    if not path.is_dir():
-        return []
-    children = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-    return [session for child in children for session in find_sessions(child)]
+    found, seen, waiting = [], set(), [path]
+    while waiting:
+        directory = waiting.pop()
+        place = os.path.realpath(directory)
+        if place in seen:
+            continue  # a link led here, too
+        seen.add(place)
+        try:
+            if (directory / "checkpoints").is_dir() and os.path.lexists(directory / "params.yaml"):
+                found.append(directory)
+                continue
+            children = [child for child in directory.iterdir() if not child.name.startswith(".") and child.is_dir()]
+        except OSError as err:
+            print(f"digideep: left out: {printable(str(directory))} cannot be read: {err.strerror}.", file=sys.stderr)
+            continue
+        waiting += sorted(children, reverse=True)
+    return found
 
 
 def state_of(path: Path) -> str:
@@ -46,23 +62,27 @@ def _is_locked(file: Path) -> bool:
     return False
 
 
-def describe(path: Path, now: float) -> dict[str, Any]:
-    """What the list shows of a session: its age is that of its last sign of life."""
-    loader = Loader(path)
-    log = loader.varlog
-    frames = max((int(log[key]["frame"][-1]) for key in log), default=0)
-    returns = {name: log.mean(f"/return/{name}") for name in ("test", "train") if f"/return/{name}" in log}
-    changed = max(file.stat().st_mtime for file in (path / "params.yaml", *path.glob("*.log"), *path.glob("*.json")))
+def describe(loader: Loader, now: float) -> dict[str, Any]:
+    """What the list shows of a session.
+
+    Its frames are those of the last line of its log, its best return the greatest `/return/test` of its log, or the
+    greatest `/return/recent` where it was never tested; its age is that of its last sign of life.
+    """
+    path, log = loader.path, loader.varlog
+    measure = next((name for name in _RETURNS if f"/return/{name}" in log), None)
+    returns = log.mean(f"/return/{measure}") if measure is not None else np.zeros(0)
+    returns = returns[np.isfinite(returns)]
+    changed = max(file.lstat().st_mtime for file in (path / "params.yaml", *path.glob("*.log"), *path.glob("*.json")))
     return {
         "session": str(path),
         "state": state_of(path),
         "environment": loader.params["env"]["name"],
-        "agent": "+".join(agent["class"].rpartition(".")[2] for agent in loader.params["agents"].values()),
-        "frames": frames,
-        "best_return": float(np.max(next(iter(returns.values())))) if returns else None,
-        "best_return_of": next(iter(returns), None),
+        "agent": loader.agent_names,
+        "frames": log.last("frame"),
+        "best_return": float(np.max(returns)) if len(returns) else None,
+        "best_return_of": measure if len(returns) else None,
         "age_s": max(now - changed, 0.0),
-        "message": loader.params.get("session_msg", ""),
+        "message": loader.message,
     }
 
 
@@ -77,18 +97,22 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
     """Print sessions, one a line."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold")
-    for name in ("session", "state", "environment", "agent", "frames", "best return", "age", "message"):
-        table.add_column(name, justify="right" if name in ("frames", "best return", "age") else "left")
+    numbers = ("frames logged", "best return", "age")
+    for name in ("session", "state", "environment", "agent", *numbers, "message"):
+        table.add_column(name, justify="right" if name in numbers else "left")
     colours = {"running": "green", "done": "cyan", "stopped": "yellow"}
     for row in rows:
         path = Path(row["session"])
         name = str(path.relative_to(base)) if path != base and path.is_relative_to(base) else path.name
         best = "-" if row["best_return"] is None else f"{row['best_return']:,.2f} ({row['best_return_of']})"
-        state = f"[{colours[row['state']]}]{row['state']}[/]"
+        state = Text(row["state"], style=colours[row["state"]])
         frames, age = f"{row['frames']:,}", _age(row["age_s"])
-        table.add_row(name, state, row["environment"], row["agent"], frames, best, age, row["message"])
+        texts = (name, state, row["environment"], row["agent"], frames, best, age, row["message"])
+        # Text, since a string would be read for styles in brackets.
+        table.add_row(*(text if isinstance(text, Text) else Text(printable(text)) for text in texts))
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, 160)
@@ -101,11 +125,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("path", nargs="?", default="digideep_sessions", help="where to look (./digideep_sessions)")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     args = parser.parse_args(argv)
-    base = Path(args.path).resolve()
+    tolerate_encodings()
     try:
-        if not base.is_dir():
-            raise UsageError(f"{args.path} is no directory. Give one that holds sessions.")
-        rows = [describe(path, time.time()) for path in find_sessions(base)]
+        if not is_directory(Path(args.path)):
+            raise UsageError(f"{printable(args.path)} is no directory. Give one that holds sessions.")
+        base = Path(args.path).resolve()
+        loaders = read_sessions(find_sessions(base), "params", "varlog")
+        rows = [describe(loader, time.time()) for loader in loaders]
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code
@@ -114,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     elif rows:
         print_table(rows, base)
     else:
-        print(f"No sessions under {base}.")
+        print(f"No sessions under {printable(str(base))}.")
     return 0
 
 

@@ -17,6 +17,10 @@ class CheckpointError(UsageError):
     """A checkpoint is missing, incomplete or altered."""
 
 
+class SessionError(UsageError):
+    """A file of a session is missing, broken, or not what digideep writes: one line that names it."""
+
+
 class WorkerError(RuntimeError):
     """A worker environment raised, died or hung."""
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,13 @@ class Monitor:
 
     A key without a window is summed up over everything since the last `dump`. A key with `window=n` is packed as soon
     as n values have come, into a line of its own; what is left of a window stays open over dumps.
+
+    Attributes:
+        moment: tells "epoch", "frame" and "episode" of now: the meta of each pack that is made.
     """
 
     def __init__(self) -> None:
-        self.meta: dict[str, int] = {}
+        self.moment: Callable[[], dict[str, int]] = dict
         self._open: dict[str, Statistic] = {}
         self._windows: dict[str, int | None] = {}
         self._packs: list[Pack] = []
@@ -73,7 +77,7 @@ class Monitor:
             self(f"{prefix}/{name}", value)
 
     def _pack(self, data: dict[str, dict[str, float]]) -> Pack:
-        return {"meta": {**self.meta, "clock": time.time()}, "data": data}
+        return {"meta": {**self.moment(), "clock": time.time()}, "data": data}
 
     def dump(self, path: Path | None) -> list[Pack]:
         """Write one JSON line per pack and forget the packs.
@@ -84,7 +88,7 @@ class Monitor:
         closed = {key: self._open.pop(key).summary() for key in list(self._open) if self._windows[key] is None}
         packs = [*self._packs, *([self._pack(closed)] if closed else [])]
         if path is not None and packs:
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(pack) + "\n" for pack in packs)
         self._packs = []
         return packs

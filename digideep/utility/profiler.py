@@ -12,6 +12,7 @@ class Node:
 
     def __init__(self, profiler: "Profiler", parent: "Node | None", path: str):
         self.profiler, self.parent, self.path = profiler, parent, path
+        self.depth: int = 0 if parent is None else parent.depth + 1  # a name may hold slashes
         self.children: dict[str, Node] = {}
         self.occurs, self.total_s, self._start = 0, 0.0, 0.0
 
@@ -28,7 +29,7 @@ class Node:
 
 
 class Profiler:
-    """Times nested blocks. Blocks deeper than `level` are not timed; None times all."""
+    """Times nested blocks. Those within more than `level` - 1 others are not timed: 0 times none, None all."""
 
     def __init__(self, level: int | None = None):
         self.level = level
@@ -38,10 +39,9 @@ class Profiler:
         """The block of that name below the block that is being timed."""
         node = self.current.children.get(name)
         if node is None:
-            path = f"{self.current.path}/{name}"
-            if self.level is not None and path.count("/") > self.level:
+            if self.level is not None and self.current.depth >= self.level:
                 return nullcontext()
-            node = self.current.children[name] = Node(self, self.current, path)
+            node = self.current.children[name] = Node(self, self.current, f"{self.current.path}/{name}")
         return node
 
     def figures(self) -> dict[str, dict[str, float | None]]:
@@ -58,7 +58,7 @@ class Profiler:
         """Append the figures since the last dump to `prolog.json` as one line, and start anew."""
         figures = self.figures()
         if path is not None and figures:
-            with path.open("a") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"meta": meta, "data": figures}) + "\n")
         stack = [self.root]
         while stack:

@@ -78,7 +78,7 @@ class StatLogger:
         if self.path is None:
             return
         data = {key: {"std": 0.0, "num": 1, "min": value, "max": value, "sum": value} for key, value in figures.items()}
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"meta": {"clock": time.time()}, "data": data}) + "\n")
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ _VIDEO_PIXELS, _VIDEO_FRAMES = 200, 100  # of the longer side, and per episode: 
 # What its page "Custom Scalars" draws together.
 _LAYOUT = {
     "learning curves": {
-        "train and test return": ["Multiline", ["return/train$", "return/test$"]],
+        "train, recent and test return": ["Multiline", ["return/train$", "return/recent$", "return/test$"]],
         "train return, least to greatest": ["Margin", ["return/train", "return/train/min", "return/train/max"]],
         "test return, least to greatest": ["Margin", ["return/test", "return/test/min", "return/test/max"]],
     }
@@ -53,10 +53,10 @@ class TensorBoardWriter:
             self._writer.file_writer.add_summary(summary)
 
     def epoch(self, figures: EpochFigures) -> None:
-        """See `Writer`: the mean of each metric; least and greatest of returns."""
+        """See `Writer`: the mean of each line of `varlog.json`, under its key; least and greatest of returns."""
         add = self._writer.add_scalar
         for pack in figures.packs:
-            frame, clock = pack["meta"]["frame"], pack["meta"]["clock"]
+            frame, clock = pack["meta"].get("frame", figures.meta["frame"]), pack["meta"]["clock"]
             for key, data in pack["data"].items():
                 add(key.lstrip("/"), data["sum"] / data["num"], frame, clock)
                 if key.startswith("/return/"):

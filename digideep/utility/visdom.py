@@ -68,7 +68,7 @@ class VisdomWriter:
     def epoch(self, figures: EpochFigures) -> None:
         """See `Writer`."""
         for pack in figures.packs:
-            frame = pack["meta"]["frame"]
+            frame = pack["meta"].get("frame", figures.meta["frame"])
             for key, data in pack["data"].items():
                 mean = data["sum"] / data["num"]
                 if key.startswith("/return/"):
@@ -130,7 +130,7 @@ class VisdomWriter:
 
 def _windows(log: Path) -> set[str]:
     """Names of the windows that a log draws."""
-    return {json.loads(line)[1].get("win") for line in log.read_text().splitlines()}
+    return {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
 
 
 class _Sender:

@@ -21,10 +21,10 @@ def test_values_are_summed_up_until_they_are_dumped(tmp_path):
     monitor, file = Monitor(), tmp_path / "varlog.json"
     for value in (1.0, 2.0, 6.0):
         monitor("/return/train", value)
-    monitor.meta = {"epoch": 1, "frame": 20, "episode": 3}
+    monitor.moment = lambda: {"epoch": 1, "frame": 20, "episode": 3}
     monitor.dump(file)
     monitor("/return/train", 5.0)
-    monitor.meta = {"epoch": 2, "frame": 40, "episode": 4}
+    monitor.moment = lambda: {"epoch": 2, "frame": 40, "episode": 4}
     monitor.dump(file)
     first, second = lines(file)
     assert set(first) == {"meta", "data"}

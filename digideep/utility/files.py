@@ -1,0 +1,203 @@
+"""Files that somebody else may have written, or damaged: read with care, and never written through a link.
+
+Whatever such a file holds, reading it ends soon, in values or in one `SessionError` that names the file. Text is UTF-8
+in files, whatever the locale is.
+"""
+
+import contextlib
+import json
+import math
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from digideep.utility.errors import SessionError, UsageError
+
+_LARGEST_BYTES = 2**26  # of a JSON document, and of a line of a log
+_LARGEST_YAML_BYTES = 2**20  # digideep writes some kilobytes; the parser takes seconds for a megabyte
+_LARGEST_INT = 2**63
+
+
+@contextlib.contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file to read its bytes. A FIFO would hang, a device never end.
+
+    Raises:
+        SessionError: if it is missing, unreadable or something else.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError as err:
+        raise SessionError(f"{printable(str(path))} is missing.") from err
+    except (OSError, ValueError) as err:
+        raise SessionError(f"{printable(str(path))} cannot be read: {_reason(err)}.") from err
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SessionError(f"{printable(str(path))} is no regular file.")
+        with open(descriptor, "rb", closefd=False) as file:
+            try:
+                yield file
+            except OSError as err:
+                raise SessionError(f"{printable(str(path))} cannot be read: {_reason(err)}.") from err
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path, kind: type) -> Any:
+    """The value in a JSON file. Args: kind: dict or list, what it must be.
+
+    Raises:
+        SessionError: if it cannot be read, or holds something else.
+    """
+    with open_regular(path) as file:
+        value = _parse(file.read(_LARGEST_BYTES + 1), printable(str(path)))
+    if not isinstance(value, kind):
+        raise SessionError(f"{printable(str(path))} must hold a JSON {'object' if kind is dict else 'array'}.")
+    return value
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    """Each line of a JSON-lines file, as where it stands and its value; nothing for a file that is not there.
+
+    A last line without its end is left out if it is no JSON: a running session is writing it.
+
+    Raises:
+        SessionError: for any other line that is no JSON.
+    """
+    if not os.path.lexists(path):
+        return
+    with open_regular(path) as file:
+        number = 0
+        while line := file.readline(_LARGEST_BYTES + 1):
+            number += 1
+            where = f"{printable(str(path))}, line {number},"
+            try:
+                value = _parse(line, where)
+            except SessionError:
+                if line.endswith(b"\n") or len(line) > _LARGEST_BYTES:
+                    raise
+                return
+            yield where, value
+
+
+def _parse(data: bytes, where: str) -> Any:
+    if len(data) > _LARGEST_BYTES:
+        raise SessionError(f"{where} is larger than {_LARGEST_BYTES:,} bytes, which digideep never writes.")
+    try:
+        return json.loads(data.decode())
+    except RecursionError as err:
+        raise SessionError(f"{where} is nested too deeply.") from err
+    except ValueError as err:
+        raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML as digideep writes it: plain values, whole numbers in digits, and no aliases, which can multiply."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
+
+
+def _whole_number(loader: _PlainLoader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values.
+
+    Raises:
+        SessionError: if it cannot be read, or holds anything else.
+    """
+    name = printable(str(path))
+    with open_regular(path) as file:
+        data = file.read(_LARGEST_YAML_BYTES + 1)
+    if len(data) > _LARGEST_YAML_BYTES:
+        raise SessionError(f"{name} is larger than {_LARGEST_YAML_BYTES:,} bytes, which digideep never writes.")
+    try:
+        value = _PlainLoader(data.decode()).get_single_data()
+        _require_plain(value)
+    except RecursionError as err:
+        raise SessionError(f"{name} is nested too deeply.") from err
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, OverflowError) as err:
+        raise SessionError(f"{name} is no YAML of plain values ({' '.join(str(err).split())[:200]}).") from err
+    if not isinstance(value, dict):
+        raise SessionError(f"{name} must hold a mapping.")
+    return value
+
+
+def _require_plain(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {key!r} is no string")
+            _require_plain(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _require_plain(inner)
+    elif not (value is None or isinstance(value, (bool, str)) or is_number(value)):
+        raise ValueError(f"it holds a {type(value).__name__} that is no plain value")
+
+
+def is_number(value: Any) -> bool:
+    """True if a value is a number that numpy holds: no boolean, and a whole one in 64 bits. NaN and infinity are."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and -_LARGEST_INT <= value < _LARGEST_INT)
+
+
+def is_finite(value: Any) -> bool:
+    """True if a value is a finite number."""
+    return is_number(value) and math.isfinite(value)
+
+
+def is_directory(path: Path) -> bool:
+    """True if there is a directory; a name that no file system takes is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def require_own(root: Path, file: Path) -> None:
+    """Refuse to write a file in a directory through a symbolic link: it would change what lies elsewhere.
+
+    Args:
+        root: the session's directory.
+        file: below it.
+
+    Raises:
+        UsageError: if the file or a directory on the way to it is a link.
+    """
+    for part in (file, *file.parents):
+        if part == root:
+            return
+        if part.is_symlink():
+            raise UsageError(f"{printable(str(part))} is a symbolic link. Remove it, or give another place with -o.")
+
+
+def printable(text: str) -> str:
+    """Text for a terminal, on one line: what moves its cursor or cannot be shown stands as an escape sequence."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def tolerate_encodings() -> None:
+    """Let what the locale's encoding lacks be printed as escape sequences, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _reason(err: Exception) -> str:
+    return err.strerror if isinstance(err, OSError) and err.strerror else str(err)
