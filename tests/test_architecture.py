@@ -63,6 +63,18 @@ def test_nothing_unpickles_evaluates_or_exits(path):
             assert node.type is not None, f"{path}:{node.lineno} is a bare except"
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_text_files_are_utf_8_whatever_the_locale_is(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called, named = ast.unparse(node.func).rpartition(".")[2], {keyword.arg for keyword in node.keywords}
+        modes = [a.value for a in node.args if isinstance(a, ast.Constant) and a.value in ("r", "w", "a", "x")]
+        is_text = called in ("read_text", "write_text", "FileHandler") or (called in ("open", "fdopen") and bool(modes))
+        is_text |= called in ("Popen", "run", "check_output") and "text" in named
+        assert not is_text or "encoding" in named, f"{path}:{node.lineno} leaves the encoding to the locale"
+
+
 def test_the_loop_is_three_statements():
     tree = ast.parse((ROOT / "digideep/pipeline/runner.py").read_text())
     (cycle,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "train_cycle")

@@ -120,7 +120,13 @@ def _make_parser() -> argparse.ArgumentParser:
         "2 warn, 3 error, 4 fatal",
     )  # fmt: skip
     watch.add_argument("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
-    watch.add_argument("--profiler-level", metavar="N", type=int, default=-1, help="deepest level timed; -1 times all")
+    watch.add_argument(
+        "--profiler-level",
+        metavar="N",
+        type=int,
+        default=-1,
+        help="blocks within blocks that are timed: 1 for the outer ones, 0 none, -1 all",
+    )
     watch.add_argument(
         "--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine"
     )

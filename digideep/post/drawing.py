@@ -95,7 +95,7 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
 
 def draw_line(axes: Any, curve: Curve, **style: Any) -> None:
     """Draw a curve's line; one that is a single point as a dot, which would be no line."""
-    axes.plot(curve.x, curve.mean, **({"marker": "o"} if len(curve.x) == 1 else {}), **style)
+    axes.plot(curve.x, curve.mean, **({"marker": "o"} if len(curve.x) == 1 else {}) | style)
 
 
 @contextlib.contextmanager

@@ -73,21 +73,19 @@ class Loader:
                 except LookupError as err:
                     where = printable(f"{self.path / 'repeal.json'} changes {path}")
                     raise SessionError(f"{where}, which params.yaml does not have.") from err
-        self._require_tree(tree, file)
+        self._require_tree(tree, printable(f"{file}{' as repeal.json changes it' if self.repeals else ''}"))
         return tree
 
-    def _require_tree(self, tree: dict[str, Any], file: Path) -> None:
+    def _require_tree(self, tree: dict[str, Any], where: str) -> None:
         """Refuse a tree without what every list, report and plot needs."""
         for name in ("env", "runner", "agents"):
             if not isinstance(tree.get(name), dict):
-                raise SessionError(f"{printable(str(file))} is no parameter tree: it has no mapping '{name}'.")
+                raise SessionError(f"{where} is no parameter tree: it has no mapping '{name}'.")
         if not isinstance(tree["env"].get("name"), str):
-            raise SessionError(f"{printable(str(file))} is no parameter tree: it has no name under 'env'.")
+            raise SessionError(f"{where} is no parameter tree: it has no name under 'env'.")
         for agent, description in tree["agents"].items():
             if not isinstance(description, dict) or not isinstance(description.get("class"), str):
-                raise SessionError(
-                    f"{printable(str(file))} is no parameter tree: agent '{printable(agent)}' has no class."
-                )
+                raise SessionError(f"{where} is no parameter tree: agent '{printable(agent)}' has no class.")
 
     @cached_property
     def repeals(self) -> list[dict[str, Any]]:

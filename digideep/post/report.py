@@ -310,8 +310,8 @@ def _resources(groups: list[Group]) -> str:
         return ""
     figure, grid = plt.subplots(1, len(keys), figsize=(12, 2.8), layout="constrained", squeeze=False)
     for axes, key in zip(grid.flat, keys, strict=True):
-        for index, (loader, log) in enumerate(logged):
-            if key in log:
+        for index, (loader, _) in enumerate(logged):
+            with contextlib.suppress(UsageError):  # this one has nothing to draw there
                 x, y = series_of(loader, "monlog", key, "clock")
                 axes.plot(x, y, linewidth=1.2, color=COLOURS[index % len(COLOURS)])
         axes.set_title(f"{label(key)} ({'MiB' if 'memory' in key else 'percent'})", fontsize=9)
@@ -379,24 +379,13 @@ def _parameters(groups: list[Group]) -> str:
     return _section("Parameters", content)
 
 
-def _write(page: str, target: Path, sessions: list[Path]) -> None:
-    """Write the page; into a session through no link.
-
-    Raises:
-        UsageError: if that is impossible.
-    """
-    try:
-        place = target.parent.resolve() / target.name
-        for session in sessions:
-            if place.is_relative_to(session.resolve()) or target.is_relative_to(session):
-                require_own(session, target)
-                require_own(session.resolve(), place)
-        target.write_text(page, encoding="utf-8", errors="backslashreplace")
-    except (OSError, ValueError) as err:
-        if isinstance(err, UsageError):
-            raise
-        reason = err.strerror if isinstance(err, OSError) else err
-        raise UsageError(f"{printable(str(target))} cannot be written: {reason}. Give another place with -o.") from err
+def _require_no_link(target: Path, sessions: list[Path]) -> None:
+    """Refuse a place within a session that a link leads away from."""
+    place = target.parent.resolve() / target.name
+    for session in sessions:
+        for root, file in ((session, target), (session.resolve(), place)):
+            if file.is_relative_to(root):
+                require_own(root, file)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -411,8 +400,14 @@ def main(argv: list[str] | None = None) -> int:
     tolerate_encodings()
     try:
         loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
-        page, target = _page(loaders, args.window), args.output or loaders[0].path / "report.html"
-        _write(page, target, args.sessions)
+        target = args.output or loaders[0].path / "report.html"
+        _require_no_link(target, args.sessions)
+        page = _page(loaders, args.window)
+        try:
+            target.write_text(page, encoding="utf-8", errors="backslashreplace")
+        except (OSError, ValueError) as err:
+            reason = f"{printable(str(target))} cannot be written: {getattr(err, 'strerror', None) or err}"
+            raise UsageError(f"{reason}. Give another place with -o.") from err
     except UsageError as err:
         print(f"digideep: {err}", file=sys.stderr)
         return err.exit_code

@@ -81,6 +81,29 @@ def test_blocks_below_the_level_are_not_timed():
     assert list(profiler.figures()) == ["/a"]
 
 
+@pytest.mark.parametrize(
+    ("level", "timed"),
+    [(0, []), (1, ["/update/agent", "/train"]), (2, ["/update/agent", "/update/agent/step", "/train", "/train/act"])],
+)
+def test_the_level_counts_blocks_and_not_the_slashes_of_their_names(level, timed):
+    profiler = Profiler(level)
+    for _ in range(2):
+        with profiler("update/agent"), profiler("step"), profiler("a/b"):
+            pass
+        with profiler("train"), profiler("act"):
+            pass
+    assert list(profiler.figures()) == timed
+
+
+def test_a_window_is_packed_under_the_meta_of_its_moment():
+    monitor, meta = Monitor(), {"epoch": 1, "frame": 0, "episode": 0}
+    monitor.moment = lambda: meta
+    for frame in range(1, 5):
+        meta = {"epoch": 1, "frame": frame, "episode": 0}
+        monitor("/x", frame, window=2)
+    assert [pack["meta"]["frame"] for pack in monitor.dump(None)] == [2, 4]
+
+
 def test_an_error_within_a_block_leaves_the_tree_in_order():
     profiler = Profiler()
     with pytest.raises(KeyError), profiler("a"), profiler("b"):
