@@ -71,8 +71,9 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
         )  # fmt: skip
     for directory in {parent for file in modules.rglob("*.py") for parent in file.relative_to(modules).parents}:
         if directory.parts and not list((modules / directory).glob("__init__.*")):
-            (modules / directory / "__init__.py").write_text(_NAMESPACE)
-    (modules / "requirements.txt").write_text("\n".join([*_about(params), *_installed(), ""]))
+            (modules / directory / "__init__.py").write_text(_NAMESPACE, encoding="utf-8")
+    about = "\n".join([*_about(params), *_installed(), ""])
+    (modules / "requirements.txt").write_text(about, encoding="utf-8", errors="backslashreplace")
 
 
 def find_package(name: str) -> Path:
@@ -160,7 +161,7 @@ def _about(params: ModuleType) -> list[str]:
     lines = [f"# What was installed when the session was made, for Python {platform.python_version()}."]
     command = ["git", "-C", str(Path(params.__file__ or "").parent), "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return lines
     if done.returncode == 0:

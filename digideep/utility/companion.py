@@ -131,7 +131,7 @@ def visdom(port: str, bind: str) -> str:
 
 def _main(kind: str, *arguments: str) -> None:
     """Start a server, say where it is, and wait for the end of standard input."""
-    report = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    report = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
