@@ -236,11 +236,8 @@ class Runner(Component):
     def moment(self) -> dict[str, int]:
         """Where the run is: the epoch that goes on (1 is the first), frames and episodes so far."""
         train = self.explorer.get("train")
-        return {
-            "epoch": self.i_epoch + (0 if self._is_ending else 1),
-            "frame": train.frames if train is not None else 0,
-            "episode": train.n_episode if train is not None else 0,
-        }
+        frames, episodes = (train.frames, train.n_episode) if train is not None else (0, 0)
+        return {"epoch": self.i_epoch + (0 if self._is_ending else 1), "frame": frames, "episode": episodes}
 
     def start(self) -> int:
         """Do what the session was started for. Returns: the exit code."""
@@ -356,9 +353,6 @@ class Runner(Component):
                 self.monitor(f"/return/{mode}/{player}", player_return)
         self.session.write_episodes(mode, episodes)
 
-    def _recent(self) -> float | None:
-        return fmean(self.recent_returns) if self.recent_returns else None
-
     def test(self) -> None:
         """Run whole episodes without exploration, under seeds of this epoch, with what the normalisers learned."""
         explorer = self.explorer["test"]
@@ -380,7 +374,8 @@ class Runner(Component):
         for recent_return in self.recent_returns:
             self.monitor("/return/recent", recent_return)
         self.display.details(logbook.log_epoch())
-        returns = {"recent return": self._recent(), "test return": self.test_return if is_tested else None}
+        recent = fmean(self.recent_returns) if self.recent_returns else None
+        returns = {"recent return": recent, "test return": self.test_return if is_tested else None}
         self.display.epoch(self.i_epoch, self.frames, episodes, returns)
         if self.histogram_int is not None and self.i_epoch % self.histogram_int == 0 and logbook.has_dashboards:
             for agent in self.agents.values():
