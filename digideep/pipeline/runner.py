@@ -127,7 +127,6 @@ class Runner(Component):
         self.recorder: EpisodeRecorder | None = None
         self.best_return: float | None = None
         self._saved: str | None = None
-        self.explorer: dict[str, Explorer] = {}
         torch.set_num_threads(num_threads)
         if session.device.type == "cpu" or cuda_deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself

@@ -104,7 +104,9 @@ def _finish(process: subprocess.Popen, base: Path) -> None:
         UsageError: if it failed.
     """
     if process.wait() != 0:
-        lines = (base / "output").read_text("utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+        lines = (base / "output").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
+            "it said nothing"
+        ]
         raise UsageError(f"the run ended with exit code {process.returncode}: {lines[-1]}")
 
 

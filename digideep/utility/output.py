@@ -19,7 +19,7 @@ class OutputStream:
     """
 
     def __init__(self, stream: TextIO | None):
-        self._stream = stream if stream is not None else open(os.devnull, "w")  # noqa: SIM115
+        self._stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         self._is_lost = False
 
     def __getattr__(self, name: str) -> Any:
@@ -76,7 +76,7 @@ class JsonOutput:
     def write(self, text: str) -> None:
         """Write a line to standard output itself."""
         if self._is_file and self._real is not None:
-            with open(os.dup(self._real), "w") as file:
+            with open(os.dup(self._real), "w", encoding="utf-8") as file:
                 file.write(f"{text}\n")
         else:
             print(text, file=self._stream)
