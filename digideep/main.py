@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 from digideep.pipeline.stop_signals import StopSignals
-from digideep.utility.errors import Interruption, UsageError
+from digideep.utility.errors import Interruption, UsageError, one_line
 from digideep.utility.user_code import end_forked_child, in_words
 
 
@@ -66,14 +66,14 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
                 end_forked_child(err)
             raise
     except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
+        print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         return err.exit_code
     except Exception as err:
         if signals.reason is not None and not has_begun:  # an import may turn the interruption into an error of its own
             signals.interrupt()
         if session is None or not session.report_failure(traceback.format_exc()):
             traceback.print_exc()
-        print(f"digideep: {type(err).__name__}: {err}", file=sys.stderr)
+        print(f"digideep: {type(err).__name__}: {one_line(str(err))}", file=sys.stderr)
         return 1
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as err:
         if args is None:  # --help

@@ -410,6 +410,7 @@ class NativeVectorEnvironment:
 
 
 _NATIVE: dict[str, type[NativeEnvironment]] = {"ale": AleEnvironment, "envpool": EnvPoolEnvironment}
+BACKENDS = ("gymnasium", *_NATIVE)
 
 
 def make_vector_environment(
@@ -436,7 +437,6 @@ def make_vector_environment(
     Raises:
         UsageError: if the backend does not fit the environment, or its package is missing.
     """
-    require(backend in ("gymnasium", *_NATIVE), "backend", backend, f"one of gymnasium, {', '.join(_NATIVE)}")
     if backend == "gymnasium":
         return VectorEnvironment(plan, info, num_workers, num_processes, timeout_s, in_parts=in_parts)
     return NativeVectorEnvironment(_NATIVE[backend], plan, info, num_workers, num_processes, in_parts=in_parts)

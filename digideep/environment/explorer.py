@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.backends import make_vector_environment
+from digideep.environment.backends import BACKENDS, make_vector_environment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.rows import ChunkRows, Rows
@@ -22,6 +22,10 @@ from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 Chunk = dict[str, np.ndarray]
+
+# Beyond any machine, so that a slip of the keyboard is no attempt at starting so many.
+_MAX_WORKERS, _MAX_PROCESSES = 65_536, 1_024
+_MAX_TIMEOUT_S = 1e6  # of the system's own clocks
 
 
 class Actor(Protocol):
@@ -102,7 +106,7 @@ class Explorer(Component):
         should_stop: Callable[[], bool] = lambda: False,
         *,
         num_workers: int,
-        num_processes: int = 0,
+        num_processes: int | None = 0,
         backend: str = "gymnasium",
         n_steps: int | None = None,
         n_episodes: int | None = None,
@@ -116,19 +120,11 @@ class Explorer(Component):
         worker_timeout_s: float = 300.0,
         extra_env_kwargs: dict[str, Any] | None = None,
     ):
-        require_int("num_workers", num_workers, 1)
-        require_int("num_processes", num_processes, 0)
-        require(num_processes <= num_workers, "num_processes", num_processes, f"at most num_workers={num_workers}")
-        for name, value in (("n_steps", n_steps), ("n_episodes", n_episodes)):
-            require(value is None or (isinstance(value, int) and value > 0), name, value, "a positive integer or null")
-        require(n_steps is not None or n_episodes is not None, "n_steps", n_steps, "given where n_episodes is not")
-        require_int("warm_start", warm_start, 0)
-        require_between("render_delay", render_delay)
-        require_between("worker_timeout_s", worker_timeout_s, 0.1)
-        if overlap and (backend != "gymnasium" or n_steps is None or n_episodes or do_reset or render_delay):
-            raise UsageError(
-                "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
-            )
+        self.check(
+            num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
+            n_episodes=n_episodes, warm_start=warm_start, do_reset=do_reset, overlap=overlap,
+            render_delay=render_delay, worker_timeout_s=worker_timeout_s,
+        )  # fmt: skip
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
             raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
 
@@ -155,9 +151,48 @@ class Explorer(Component):
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
-            backend, plan, info, num_workers, num_processes, worker_timeout_s, in_parts=in_parts
+            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s, in_parts=in_parts
         )
         self._acting = on_one_thread if len(self.envs.parts) > 1 else nullcontext
+
+    @staticmethod
+    def check(
+        *,
+        num_workers: int,
+        num_processes: int | None = 0,
+        backend: str = "gymnasium",
+        n_steps: int | None = None,
+        n_episodes: int | None = None,
+        warm_start: int = 0,
+        do_reset: bool = False,
+        overlap: bool = False,
+        render_delay: float = 0.0,
+        worker_timeout_s: float = 300.0,
+        **others: Any,
+    ) -> None:
+        """Refuse parameters that make no explorer, without making one.
+
+        Raises:
+            UsageError: naming the parameter.
+        """
+        require_int("num_workers", num_workers, 1, _MAX_WORKERS)
+        if num_processes is not None:
+            require_int("num_processes", num_processes, 0, _MAX_PROCESSES)
+            require(num_processes <= num_workers, "num_processes", num_processes, f"at most num_workers={num_workers}")
+        for name, value in (("n_steps", n_steps), ("n_episodes", n_episodes)):
+            if value is not None:
+                require_int(name, value, 1)
+        require(n_steps is not None or n_episodes is not None, "n_steps", n_steps, "given where n_episodes is not")
+        require_int("warm_start", warm_start, 0)
+        require_between("render_delay", render_delay, 0, 3600)
+        require_between("worker_timeout_s", worker_timeout_s, 0.1, _MAX_TIMEOUT_S)
+        require(backend in BACKENDS, "backend", backend, f"one of {', '.join(BACKENDS)}")
+        if overlap and (
+            backend != "gymnasium" or n_steps is None or n_episodes is not None or do_reset or render_delay
+        ):
+            raise UsageError(
+                "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
+            )
 
     def _seat_agents(self, environment: EnvironmentSpec) -> None:
         """Make what stands between the workers and the agents."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from digideep.parameters.tree import like, to_plain
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
@@ -27,7 +30,7 @@ def load_params(name: str) -> ModuleType:
     Raises:
         UsageError: if it is not there, does not import, or lacks one of the two.
     """
-    module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name)
+    module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name, name)
     if not isinstance(getattr(module, "cpanel", None), dict) or not callable(getattr(module, "gen_params", None)):
         raise UsageError(f"--params {name} must define a dictionary 'cpanel' and a function 'gen_params(cpanel)'.")
     return module
@@ -52,24 +55,25 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.insert(0, str(place.parent))
     if not all(part.isidentifier() for part in parts):
         raise UsageError(f"--params {path} is no importable name. Use letters, digits and underscores only.")
-    module = _import_module(".".join(parts))
+    module = _import_module(".".join(parts), str(path))
     found = Path(module.__file__ or "").resolve()
     if found != path.resolve():
         raise UsageError(f"--params {path} has the name of another module, {found}. Rename the file.")
     return module
 
 
-def _import_module(name: str) -> ModuleType:
+def _import_module(name: str, given: str) -> ModuleType:
+    """Import a module. Args: given: what --params says."""
     try:
         return importlib.import_module(name)
     except UsageError as err:
-        raise UsageError(f"--params {name}: {err}") from err
+        raise UsageError(f"--params {given}: {err}") from err
     except ModuleNotFoundError as err:
         raise UsageError(
-            f"--params {name} cannot be imported: {err}. Give a path ending in .py, or a module that is on PYTHONPATH."
+            f"--params {given} cannot be imported: {err}. Give a path ending in .py, or a module that is on PYTHONPATH."
         ) from err
     except Exception as err:
-        raise UsageError(f"--params {name} fails when it is imported: {type(err).__name__}: {err}") from err
+        raise UsageError(f"--params {given} fails when it is imported: {type(err).__name__}: {err}") from err
 
 
 def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
@@ -80,37 +84,18 @@ def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
         overrides: from `--cpanel`.
 
     Raises:
-        UsageError: for an unknown key, or a value of another type than the one it replaces.
+        UsageError: for an unknown key, a value of another type than the one it replaces, or one that is not plain.
     """
-    changed = copy.deepcopy(cpanel)
+    for key, value in cpanel.items():
+        to_plain({key: value}, "cpanel")  # refuses what could not be written down
+    changed = {
+        key: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for key, value in cpanel.items()
+    }
     for key, value in overrides.items():
         if key not in cpanel:
             raise UsageError(f"--cpanel has the unknown key '{key}'. {did_you_mean(key, cpanel)}")
-        changed[key] = checked_value(f"--cpanel '{key}'", value, cpanel[key])
+        changed[key] = like(f"--cpanel '{key}'", value, changed[key])
     return changed
-
-
-def checked_value(name: str, value: Any, current: Any) -> Any:
-    """A value that takes the place of another one of the same type.
-
-    An integer may stand for a float; anything may replace None, and None anything (the component decides).
-
-    Raises:
-        UsageError: if the types differ.
-    """
-    if current is None or value is None:
-        return value
-    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    expected = list if isinstance(current, (list, tuple)) else type(current)
-    if isinstance(current, type):
-        expected = str
-    if type(value) is not expected:
-        raise UsageError(f"{name} must be of type {_NAMES.get(expected, expected.__name__)}, got {value!r}.")
-    return value
-
-
-_NAMES = {int: "integer", float: "number", str: "string", bool: "true or false", list: "list", dict: "object"}
 
 
 def generate(module: ModuleType, cpanel: Panel) -> Description:

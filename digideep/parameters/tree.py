@@ -7,31 +7,58 @@ describes a component.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
-from digideep.parameters.control_panel import checked_value
-from digideep.utility.component import check_parameters, dotted_name, resolve
+from digideep.utility.checks import shown
+from digideep.utility.component import check_parameters, dotted_name, parameters_of, resolve
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
+from digideep.utility.values import is_described, kind_name
+
+_MAX_DEPTH = 40  # of a tree: more is a mistake, or goes round in circles
 
 Tree = dict[str, Any]
 
 
-def to_plain(tree: Any, path: str = "") -> Any:
-    """A copy with classes as dotted names, tuples as lists.
+def to_plain(tree: Any, path: str = "", depth: int = 0) -> Any:
+    """A copy with classes as dotted names, tuples as lists, numpy's numbers as Python's.
 
     Raises:
         UsageError: for a value that has no place in a file, naming its path.
     """
+    if depth > _MAX_DEPTH:
+        raise UsageError(f"{path[:40]}... is nested more than {_MAX_DEPTH} levels deep. Make it flatter.")
     if isinstance(tree, dict):
-        return {str(key): to_plain(value, f"{path}/{key}") for key, value in tree.items()}
+        return {_plain_key(key, path): to_plain(value, f"{path}/{key}", depth + 1) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [to_plain(value, f"{path}/{index}") for index, value in enumerate(tree)]
+        return [to_plain(value, f"{path}/{index}", depth + 1) for index, value in enumerate(tree)]
     if isinstance(tree, type):
         return dotted_name(tree)
-    if tree is None or isinstance(tree, (bool, int, float, str)):
-        return tree
-    raise UsageError(f"{path} is {tree!r}: expected numbers, strings, lists, dictionaries or described components.")
+    value = tree.item() if isinstance(tree, np.generic) else tree
+    if type(value) is str:
+        return _plain_string(value, path)
+    if value is None or type(value) in (bool, int, float):
+        return value
+    raise UsageError(
+        f"{path} is {shown(tree)}: expected numbers, strings, lists, dictionaries or described components, not "
+        f"{type(tree).__module__}.{type(tree).__qualname__}."
+    )
+
+
+def _plain_key(key: Any, path: str) -> str:
+    if type(key) is not str:
+        raise UsageError(f"{path} has the key {shown(key)}: keys must be strings.")
+    return _plain_string(key, path)
+
+
+def _plain_string(text: str, path: str) -> str:
+    """A string that can be written to a file, which half of a pair of surrogates cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{path} holds {shown(text)}, which is no text: it cannot be encoded.") from None
+    return text
 
 
 def from_plain(plain: Any) -> Any:
@@ -55,6 +82,8 @@ def from_plain(plain: Any) -> Any:
 def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
     """A copy of a plain tree with the values at some paths replaced.
 
+    A path leads to any parameter of a described component, also to one that the tree leaves at its default.
+
     Args:
         plain: from `to_plain`.
         overrides: path such as "/runner/save_int" -> value.
@@ -64,24 +93,60 @@ def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
     """
     changed = to_plain(plain)
     for path, value in overrides.items():
-        if not path.startswith("/") or path == "/":
+        if not path.startswith("/") or not path.strip("/"):
             raise UsageError(f"--repeal '{path}' is no path. Expected one such as /runner/save_int.")
         *parents, last = path.strip("/").split("/")
-        node: Any = changed
-        for depth, key in enumerate([*parents, last]):
-            known = (
-                node
-                if isinstance(node, dict)
-                else {str(i): None for i in range(len(node) if isinstance(node, list) else 0)}
-            )
-            if key not in known:
-                here = "/" + "/".join(parents[:depth])
-                raise UsageError(f"--repeal '{path}': there is no '{key}' under '{here}'. {did_you_mean(key, known)}")
-            if depth < len(parents):
-                node = node[key] if isinstance(node, dict) else node[int(key)]
-        slot: Any = last if isinstance(node, dict) else int(last)
-        node[slot] = to_plain(checked_value(f"--repeal '{path}'", value, node[slot]), path)
+        node, here = changed, ""
+        for key in parents:
+            node = node[_slot(path, here, node, key, must_exist=True)]
+            here += f"/{key}"
+        slot = _slot(path, here, node, last)
+        node[slot] = to_plain(_checked(f"--repeal '{path}'", node, slot, value), path)
     return changed
+
+
+def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False) -> Any:
+    """The key or index of a part of a node. Args: here: the node's path. must_exist: a default does not do."""
+    known: dict[str, Any]
+    if isinstance(node, list):
+        known = {str(index): index for index in range(len(node))}
+    else:
+        known = {name: name for name in node} if isinstance(node, dict) else {}
+    settable = parameters_of(resolve(node["class"])) if is_described(node) else {}
+    if must_exist and key in settable and key not in known:
+        raise UsageError(f"--repeal '{path}': '{key}' under '{here}' is at its default. Replace it as a whole.")
+    if key not in known and key not in settable:
+        known |= {name: name for name in settable}
+        raise UsageError(f"--repeal '{path}': there is no '{key}' under '{here or '/'}'. {did_you_mean(key, known)}")
+    return known.get(key, key)
+
+
+def _checked(name: str, node: Any, slot: Any, value: Any) -> Any:
+    """A value for a part of a node: as the constructor of a component says, or else like the value that is there."""
+    if is_described(node) and slot != "class":
+        return parameters_of(resolve(node["class"]))[slot].fit(name, value)
+    return like(name, value, node[slot])
+
+
+def like(name: str, value: Any, current: Any) -> Any:
+    """A value that takes the place of another one of the same type.
+
+    An integer may stand for a float, anything for None, None for a number: the component that gets it decides.
+
+    Raises:
+        UsageError: if the types differ.
+    """
+    is_number = type(current) in (int, float)
+    if current is None or (value is None and is_number):
+        return value
+    if is_described(current) and not is_described(value):
+        raise UsageError(f'{name} must be a described component such as {{"class": ...}}, got {shown(value)}.')
+    if type(current) is float and type(value) is int and abs(value) < 2**63:
+        return float(value)
+    expected = list if isinstance(current, (list, tuple)) else str if isinstance(current, type) else type(current)
+    if type(value) is not expected:
+        raise UsageError(f"{name} must be {kind_name(expected)}, got {shown(value)}.")
+    return value
 
 
 def dump_yaml(plain: Tree, path: Path) -> None:

@@ -3,12 +3,15 @@
 import argparse
 import ipaddress
 import json
+import math
 from typing import Any, NoReturn
 
+from digideep.utility.checks import shown
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
 LOCALHOST = "127.0.0.1"
+_MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095
 
 _EXAMPLES = """examples:
   train          python main.py --params params/ppo_mujoco.py
@@ -58,7 +61,9 @@ def _make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     what = parser.add_argument_group("what to run")
-    what.add_argument("--params", metavar="FILE", help="parameter file: a path ending in .py, or a dotted module")
+    what.add_argument(
+        "--params", metavar="FILE", type=_path, help="parameter file: a path ending in .py, or a dotted module"
+    )
     what.add_argument(
         "--cpanel", metavar="JSON", type=_json_object, default={}, help="override values of its control panel"
     )
@@ -67,12 +72,18 @@ def _make_parser() -> argparse.ArgumentParser:
         help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
     )  # fmt: skip
     what.add_argument(
-        "--load-checkpoint", metavar="DIR", help="a checkpoint, or a session (its newest valid checkpoint)"
+        "--load-checkpoint", metavar="DIR", type=_path, help="a checkpoint, or a session (its newest valid checkpoint)"
     )
 
     how = parser.add_argument_group("instead of training anew")
     how.add_argument(
-        "--resume", metavar="DIR", nargs="?", const=True, default=False, help="go on with a session in place"
+        "--resume",
+        metavar="DIR",
+        type=_path,
+        nargs="?",
+        const=True,
+        default=False,
+        help="go on with a session in place",
     )
     how.add_argument(
         "--play", action="store_true", help="run the policy without exploration, record videos, print returns"
@@ -102,8 +113,10 @@ def _make_parser() -> argparse.ArgumentParser:
     )
 
     session = parser.add_argument_group("the session")
-    session.add_argument("--session-path", metavar="DIR", help="where sessions are made (./digideep_sessions)")
-    session.add_argument("--session-name", metavar="NAME", help="name of the new session's directory")
+    session.add_argument(
+        "--session-path", metavar="DIR", type=_path, help="where sessions are made (./digideep_sessions)"
+    )
+    session.add_argument("--session-name", metavar="NAME", type=_name, help="name of the new session's directory")
     session.add_argument(
         "--save-modules",
         metavar="MODULE",
@@ -147,14 +160,53 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError as err:
+        value = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as err:
+        reason = "it is nested too deeply" if isinstance(err, RecursionError) else err
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no JSON ({err}). Expected an object such as '{{\"seed\": 1}}', with true, false and null"
+            f"{shown(text)} is no JSON ({reason}). Expected an object such as '{{\"seed\": 1}}', with true, false and "
+            "null"
         ) from err
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
     return value
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys are all different."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    """A number of JSON; Python's reader would take NaN and Infinity too."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
+
+
+def _path(text: str) -> str:
+    """The name of a file or directory that a person can see, and a file system can hold."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a path")
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{shown(text)} holds characters that cannot be printed")
+    if len(text.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in text.split("/")):
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is too long: a name has at most {_MAX_NAME} bytes, a path {_MAX_PATH}"
+        )
+    return text
+
+
+def _name(text: str) -> str:
+    """The name of a new directory."""
+    if "/" in _path(text) or text in (".", "..") or text != text.strip():
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a plain directory name")
+    return text
 
 
 def _positive(text: str) -> int:

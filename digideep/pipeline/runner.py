@@ -18,6 +18,7 @@ from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
 from digideep.memory.part import MemoryPart
 from digideep.parameters.tree import Tree, from_plain
+from digideep.pipeline.branches import check_tree
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.display import Display, farewell
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
@@ -32,6 +33,7 @@ _log = logging.getLogger("digideep")
 
 _MISFITS = (KeyError, TypeError, AttributeError, RuntimeError, ValueError)  # what a checkpoint of something else raises
 _RECENT_EPISODES = 100
+_MAX_THREADS = 1_024
 
 
 def make_runner(session: Session) -> "Runner":
@@ -41,9 +43,7 @@ def make_runner(session: Session) -> "Runner":
         UsageError: if the tree or the checkpoint does not fit.
     """
     tree = from_plain(session.tree)
-    for key in ("runner", "env", "explorer", "memory", "agents"):
-        if key not in tree:
-            raise UsageError(f"The parameter tree has no '{key}'. gen_params must return it.")
+    check_tree(tree, Runner)
     runner = build(tree["runner"], Runner, session=session, tree=tree)
     if session.state is not None:
         try:
@@ -103,8 +103,9 @@ class Runner(Component):
         cuda_deterministic: bool = False,
     ):
         for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
-                            ("save_int", save_int), ("num_threads", num_threads)):  # fmt: skip
+                            ("save_int", save_int)):  # fmt: skip
             require_int(name, value, 1)
+        require_int("num_threads", num_threads, 1, _MAX_THREADS)
         require_int("seed", seed, 0)
         for name, limit in (("keep_checkpoints", keep_checkpoints), ("max_iter", max_iter),
                             ("histogram_int", histogram_int), ("video_int", video_int)):  # fmt: skip
@@ -145,9 +146,6 @@ class Runner(Component):
 
     def instantiate(self) -> None:
         """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
-        for name in ("train", "test", "eval"):
-            if name not in self.tree["explorer"]:
-                raise UsageError(f"The parameter tree has no explorer '{name}'. gen_params must describe it.")
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
         ring = self.session.path / "memory" / "ring" if self.session.path is not None else None

@@ -129,7 +129,10 @@ class Session:
             self._load(Path(self.args.load_checkpoint))
         self.tree = override_tree(self.tree, self.args.repeal)
         if not self.is_resuming and not self.args.dry_run:
-            self.path = self._new_path()
+            try:
+                self.path = self._new_path()
+            except OSError as err:  # no permission to look, a path longer than the file system takes
+                raise UsageError(f"No session can be made there ({err}). Choose another --session-path.") from err
 
     def _start_console(self) -> None:
         _log.setLevel(logging.DEBUG)
@@ -241,7 +244,10 @@ class Session:
 
     def _create(self) -> None:
         assert self.path is not None
-        self.path.mkdir(parents=True)
+        try:
+            self.path.mkdir(parents=True)
+        except OSError as err:
+            raise UsageError(f"{self.path} cannot be made ({err.strerror}). Choose another --session-path.") from err
         self._acquire(self.path)
         if self.mode in ("train", "create"):
             (self.path / "checkpoints").mkdir()

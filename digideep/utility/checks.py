@@ -5,6 +5,8 @@ from typing import Any
 
 from digideep.utility.errors import UsageError
 
+_SHOWN = 200  # characters of a value
+
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
     """Refuse a parameter's value unless the condition holds.
@@ -13,21 +15,27 @@ def require(condition: bool, name: str, value: Any, expected: str) -> None:
         UsageError: if it does not.
     """
     if not condition:
-        raise UsageError(f"{name} must be {expected}, got {value!r}.")
+        raise UsageError(f"{name} must be {expected}, got {shown(value)}.")
 
 
-def require_int(name: str, value: Any, low: int = 0) -> None:
-    """Refuse anything but an integer of at least `low`."""
-    require(
-        isinstance(value, int) and not isinstance(value, bool) and value >= low,
-        name,
-        value,
-        f"an integer of at least {low}",
-    )
+def require_int(name: str, value: Any, low: int = 0, high: int | None = None) -> None:
+    """Refuse anything but an integer in [low, high]. Args: high: None for no limit."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    expected = f"an integer of at least {low}" if high is None else f"an integer in [{low}, {high}]"
+    require(is_integer and low <= value and (high is None or value <= high), name, value, expected)
 
 
 def require_between(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> None:
     """Refuse anything but a finite number in [low, high]."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     expected = f"a number in [{low:g}, {high:g}]" if math.isfinite(high) else f"a finite number of at least {low:g}"
-    require(is_number and math.isfinite(value) and low <= value <= high, name, value, expected)
+    require(is_number and abs(value) < math.inf and low <= value <= high, name, value, expected)
+
+
+def shown(value: Any) -> str:
+    """A value as a part of a message: on one line, and not too long."""
+    try:
+        text = "null" if value is None else " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write integers of more than 4,300 digits
+        text = f"an integer of {value.bit_length()} bits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

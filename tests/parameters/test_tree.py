@@ -37,8 +37,8 @@ def test_values_change_by_path_and_the_original_stays():
         ("/memry", 1, r"no 'memry' under '/'. Did you mean 'memory'\?"),
         ("/memory/chunk_sample_len/x", 1, "no 'x' under '/memory/chunk_sample_len'"),
         ("/list/5", 1, "no '5' under '/list'"),
-        ("/number", "one", "'/number' must be of type number, got 'one'"),
-        ("/memory/class", 3, "must be of type string, got 3"),
+        ("/number", "one", "'/number' must be a number, got 'one'"),
+        ("/memory/class", 3, "must be a string, got 3"),
     ],
 )
 def test_a_wrong_path_or_type_is_refused(path, value, message):

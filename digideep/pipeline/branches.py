@@ -1,0 +1,75 @@
+"""The branches of a parameter tree: which there are, and what each must describe. Checked before anything is made."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from digideep.agent.base import AgentBase
+from digideep.environment.explorer import Explorer
+from digideep.environment.make_environment import EnvironmentSpec
+from digideep.memory.generic import Memory
+from digideep.utility.checks import require, shown
+from digideep.utility.component import Component, dotted_name
+from digideep.utility.errors import UsageError
+from digideep.utility.suggest import did_you_mean
+from digideep.utility.values import is_described
+
+
+def check_tree(tree: Any, runner: type[Component]) -> None:
+    """Refuse a tree that lacks a branch, has one that nothing reads, or describes something else there.
+
+    Args:
+        tree: with classes, from `from_plain`.
+        runner: the base class of what turns the loop.
+
+    Raises:
+        UsageError: naming the path.
+    """
+    _check_branch("", tree, ("runner", "env", "explorer", "memory", "agents"))
+    _check_branch("/explorer", tree["explorer"], ("train", "test", "eval"))
+    _check_branch("/agents", tree["agents"], tree["agents"] or ("agent",))
+    bases: dict[str, type[Component]] = {"/runner": runner, "/env": EnvironmentSpec, "/memory": Memory}
+    bases |= {f"/explorer/{name}": Explorer for name in tree["explorer"]}
+    bases |= {f"/agents/{name}": AgentBase for name in tree["agents"]}
+    for path, base in bases.items():
+        node = tree
+        for key in path[1:].split("/", 1):
+            node = node[key]
+        if not is_described(node) or not issubclass(node["class"], base):
+            is_several = isinstance(node, dict) and node and all(map(is_described, node.values()))
+            several = f"several: {', '.join(node)}" if is_several else shown(node)
+            got = dotted_name(node["class"]) if is_described(node) else several
+            raise UsageError(f"{path} of the parameter tree must describe one {base.__name__}, got {got}.")
+        if isinstance(node, dict) and issubclass(base, Explorer):
+            _check_explorer(path, {name: value for name, value in node.items() if name != "class"})
+
+
+def _check_branch(path: str, branch: Any, names: Iterable[str]) -> None:
+    if not isinstance(branch, dict):
+        raise UsageError(
+            f"{path or 'The parameter tree'} must be a dictionary of {', '.join(names)}, got {shown(branch)}."
+        )
+    for name in names:
+        if name not in branch:
+            missing = name if not path else f"{path}/{name}"
+            raise UsageError(f"The parameter tree has no '{missing}'. gen_params must return it.")
+    for name in branch:
+        if name not in names:
+            raise UsageError(
+                f"Nothing reads '{path}/{name}' of the parameter tree. Leave it out. {did_you_mean(name, names)}"
+            )
+
+
+def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
+    """Refuse what an explorer cannot run with, also one that is built later, or does not do for its purpose."""
+    try:
+        Explorer.check(**parameters)
+    except UsageError as err:
+        raise UsageError(f"{path}: {err}") from err
+    is_training = path == "/explorer/train"
+    needed, other = ("n_steps", "n_episodes") if is_training else ("n_episodes", "n_steps")
+    if parameters.get(needed) is None:
+        raise UsageError(f"{path}/{needed} must be given: {'training' if is_training else 'a test'} counts by it.")
+    if is_training:
+        if parameters.get(other) is not None:
+            raise UsageError(f"{path}/{other} must be null, got {parameters[other]}: each chunk has n_steps.")
+        require(parameters.get("keep_trajectory", True), f"{path}/keep_trajectory", False, "true: agents learn from it")
