@@ -12,7 +12,6 @@ from torch import Tensor
 
 from digideep.policy.encoders import Fusion
 from digideep.policy.observations import Flatten, Observations, ObservationSpace
-from digideep.utility.checks import require
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
@@ -182,7 +181,6 @@ class AgentBase(Component):
         return str(next(encoders, ", ".join(f"{path} {space}" for path, space in self.observation_space.items())))
 
     def _check_action_mask(self, infos: Mapping[str, np.ndarray]) -> None:
-        require(isinstance(self.use_action_mask, bool), "use_action_mask", self.use_action_mask, "true or false")
         if not self.use_action_mask:
             return
         if not isinstance(self.action_space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):

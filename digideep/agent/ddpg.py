@@ -16,7 +16,7 @@ from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
-from digideep.utility.checks import require_between
+from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.seeding import make_generator
 
@@ -90,6 +90,7 @@ class DDPG(OffPolicyAgent):
         planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
+        require_int("planned_frames", planned_frames, 0)
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic)):
             require_between(name, lr)
         self.policy = build(

@@ -18,7 +18,7 @@ from digideep.agent.noises import EpsilonGreedy
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.acting import values_act
 from digideep.policy.base import PolicyBase
-from digideep.utility.checks import require, require_int
+from digideep.utility.checks import require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.schedule import as_schedule
 from digideep.utility.seeding import make_generator
@@ -97,8 +97,8 @@ class DQN(OffPolicyAgent):
         planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma, use_action_mask)
+        require_int("planned_frames", planned_frames, 0)
         require_int("target_update_interval", target_update_interval, 1)
-        require(isinstance(is_double, bool), "is_double", is_double, "true or false")
         self.target_update_interval, self.is_double = target_update_interval, is_double
         self.policy = build(
             policy,

@@ -203,6 +203,7 @@ class PPO(AgentBase):
         require_between("gae_lambda", gae_lambda, 0, 1)
         require_int("n_update", n_update, 1)
         require_int("num_mini_batches", num_mini_batches, 1)
+        require_int("planned_updates", planned_updates, 0)
         require_between("value_loss_coef", value_loss_coef)
         require_between("entropy_coef", entropy_coef)
         if target_kl is not None:

@@ -16,7 +16,7 @@ from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
-from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Description, build, describe
 
 
@@ -117,13 +117,12 @@ class SAC(OffPolicyAgent):
         planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
+        require_int("planned_frames", planned_frames, 0)
         require_int("target_update_interval", target_update_interval, 1)
         require_between("alpha", alpha, 1e-9)
-        is_tuned = automatic_entropy_tuning
-        require(isinstance(is_tuned, bool), "automatic_entropy_tuning", is_tuned, "true or false")
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic), ("lr_alpha", lr_alpha)):
             require_between(name, lr)
-        self.target_update_interval, self.is_tuned = target_update_interval, is_tuned
+        self.target_update_interval, self.is_tuned = target_update_interval, automatic_entropy_tuning
         self.policy = build(
             policy,
             PolicyBase,

@@ -95,6 +95,7 @@ class TD3(OffPolicyAgent):
         planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
+        require_int("planned_frames", planned_frames, 0)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)
         require_between("target_noise_clip", target_noise_clip)

@@ -11,11 +11,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Component
 from digideep.utility.errors import UsageError
 
 _MAX_FRAMES = 108_000  # half an hour of play. Source: Hessel et al. 2018, arXiv:1710.02298, evaluation methodology
+
+# The upper ones keep a slip of the keyboard from taking all memory, or for ever.
+_LIMITS = {"frame_skip": (1, 1_000), "noop_max": (0, 10_000), "screen_size": (1, 1_024), "frame_stack": (1, 256)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +55,8 @@ class Atari(Component):
 
     def __post_init__(self) -> None:
         require_between("repeat_action_probability", self.repeat_action_probability, 0, 1)
-        for name, least in (("frame_skip", 1), ("noop_max", 0), ("screen_size", 1), ("frame_stack", 1)):
-            require_int(name, getattr(self, name), least)
-        for name in ("terminal_on_life_loss", "fire_on_reset", "full_action_space", "grayscale"):
-            require(isinstance(getattr(self, name), bool), name, getattr(self, name), "true or false")
+        for name, (least, most) in _LIMITS.items():
+            require_int(name, getattr(self, name), least, most)
 
     def game_arguments(self, name: str) -> dict[str, Any]:
         """Keyword arguments of the raw game; the time limit is set around it, in steps.
@@ -110,6 +111,7 @@ def register_games() -> None:
         import cv2  # noqa: F401  # gymnasium's preprocessing asks for it late, and names another package
     except ImportError as err:
         raise UsageError(f"Atari games need further packages ({err}): pip install 'digideep[atari]'.") from err
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # else it greets on stderr
     if "ALE/Pong-v5" not in gym.registry:
         gym.register_envs(ale_py)
 

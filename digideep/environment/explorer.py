@@ -128,6 +128,9 @@ class Explorer(Component):
         if warm_start and not all(agent.is_off_policy for agent in agents.values()):
             raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
 
+        modes = tuple(dict.fromkeys(("human", "rgb_array", *info.render_modes)))
+        require(render_mode in (None, *modes), "render_mode", render_mode, f"null or one of {', '.join(modes)}")
+
         environment = environment.with_kwargs(extra_env_kwargs or {}, info)
         self.mode, self.agents, self.info, self.seed, self.profiler = mode, agents, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -67,7 +67,7 @@ class EnvironmentSpec(Component):
     info_keys: list[str] = field(default_factory=list)
     norm_wrappers: list[Description] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
-    players: dict[str, list[str]] | None = None
+    players: Mapping[str, Sequence[str | int]] | None = None
     atari: Description | None = None
     steps_per_seed: int = 0
 

@@ -163,7 +163,7 @@ class ParallelAdapter(gym.Env):
     def __init__(
         self,
         environment: Any,
-        players: Mapping[str, list[str]],
+        players: Mapping[str, Sequence[str | int]],
         key: str,
         max_episode_steps: int | None,
         render_mode: str | None,

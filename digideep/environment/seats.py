@@ -1,6 +1,6 @@
 """Who plays whom in an environment of several players, and what each agent's players have at a moment."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from digideep.environment.contract import NotAsDeclared, ObservationJudge
 from digideep.environment.infos import take_action_mask
 from digideep.environment.spaces import observation_spaces
+from digideep.utility.checks import shown
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
 
@@ -27,27 +28,30 @@ class Seat(NamedTuple):
     action_space: gym.Space
 
 
-def assign_players(environment: Any, players: Mapping[str, list[str]]) -> dict[str, Seat]:
+def assign_players(environment: Any, players: Mapping[str, Sequence[str | int]]) -> dict[str, Seat]:
     """Give every player of an environment to an agent.
 
     Args:
         environment: a `ParallelEnv`.
-        players: agent -> names of players, or patterns such as "agent_*".
+        players: agent -> names of players, or patterns such as "agent_*". A player that is a number may be named by it.
 
     Raises:
         UsageError: if a player has no agent or several, an agent has no player, or one agent's players have different
-            spaces.
+            spaces; or if players cannot be told apart by their names.
     """
     names = {str(player): player for player in environment.possible_agents}
+    if len(names) < len(environment.possible_agents) or not all(name.isprintable() for name in names):
+        raise UsageError(f"Players need printable names that differ, got {shown(environment.possible_agents)}.")
     owners: dict[str, str] = {}
     seats = {}
     for agent, patterns in players.items():
         if not isinstance(patterns, (list, tuple)):
-            raise UsageError(f"players of agent '{agent}' must be a list of names, got {patterns!r}.")
-        mine = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise UsageError(f"players: there is no player '{pattern}'. {did_you_mean(pattern, names)}")
+            raise UsageError(f"players of agent '{agent}' must be a list of names, got {shown(patterns)}.")
+        meant = {pattern: _matching(str(pattern), names) for pattern in patterns}
+        mine = [name for name in names if any(name in matching for matching in meant.values())]
+        for pattern, matching in meant.items():
+            if not matching:
+                raise UsageError(f"players: there is no player '{pattern}'. {did_you_mean(str(pattern), names)}")
         if not mine:
             raise UsageError(f"players: agent '{agent}' plays nobody. Known: {', '.join(names)}.")
         for name in mine:
@@ -66,6 +70,11 @@ def assign_players(environment: Any, players: Mapping[str, list[str]]) -> dict[s
     if alone:
         raise UsageError(f"players: nobody plays {', '.join(alone)}. Name an agent for each player.")
     return seats
+
+
+def _matching(pattern: str, names: Collection[str]) -> list[str]:
+    """The names that are meant: one that is the same, signs of a pattern and all, or else those that match."""
+    return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
 
 
 class SeatArrays:

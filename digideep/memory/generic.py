@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from digideep.utility.checks import require, require_int
+from digideep.utility.checks import require_int
 from digideep.utility.component import Component
 from digideep.utility.errors import UsageError
 from digideep.utility.suggest import did_you_mean
@@ -48,7 +48,6 @@ class Memory(Component):
     ):
         require_int("chunk_sample_len", chunk_sample_len, 1)
         require_int("buffer_chunk_len", buffer_chunk_len, 1)
-        require(isinstance(on_disk, bool), "on_disk", on_disk, "true or false")
         for key, size in (stacks or {}).items():
             require_int(f"stacks['{key}']", size, 1)
         self.chunk_sample_len, self.buffer_chunk_len = chunk_sample_len, buffer_chunk_len

@@ -35,8 +35,8 @@ class Replay(Sampler):
     ):
         require_int("batch_size", batch_size, 1)
         require_int("learning_starts", learning_starts, 0)
-        require_between("gradient_steps_per_frame", gradient_steps_per_frame)
-        require_int("n_step_return", n_step_return, 1)
+        require_between("gradient_steps_per_frame", gradient_steps_per_frame, 0, 10_000)
+        require_int("n_step_return", n_step_return, 1, 1_000)
         self.learning_starts = learning_starts
         # A fraction and whole numbers: ten times 0.1 is one step, not 0.999.
         self.ratio = Fraction(gradient_steps_per_frame).limit_denominator(1_000_000)

@@ -209,15 +209,19 @@ def _name(text: str) -> str:
     return text
 
 
+def _is_natural(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
 def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive integer")
+    if not _is_natural(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no positive integer")
     return int(text)
 
 
 def _natural(text: str) -> int:
-    if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed. Expected an integer of at least 0")
+    if not _is_natural(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no seed. Expected an integer from 0 to 10**18 - 1")
     return int(text)
 
 
@@ -225,12 +229,12 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as err:
-        raise argparse.ArgumentTypeError(f"{text!r} is no IP address. Expected one such as 0.0.0.0") from err
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no IP address. Expected one such as 0.0.0.0") from err
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port. Expected an integer from 1 to 65535")
+    if not _is_natural(text) or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no port. Expected an integer from 1 to 65535")
     return int(text)
 
 

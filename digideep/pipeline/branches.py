@@ -27,6 +27,9 @@ def check_tree(tree: Any, runner: type[Component]) -> None:
     _check_branch("", tree, ("runner", "env", "explorer", "memory", "agents"))
     _check_branch("/explorer", tree["explorer"], ("train", "test", "eval"))
     _check_branch("/agents", tree["agents"], tree["agents"] or ("agent",))
+    for name in tree["agents"]:
+        is_plain = name.strip() == name and name.isprintable() and "/" not in name and name not in ("", ".", "..")
+        require(is_plain, "The name of an agent", name, "a plain word: it becomes a part of paths")
     bases: dict[str, type[Component]] = {"/runner": runner, "/env": EnvironmentSpec, "/memory": Memory}
     bases |= {f"/explorer/{name}": Explorer for name in tree["explorer"]}
     bases |= {f"/agents/{name}": AgentBase for name in tree["agents"]}

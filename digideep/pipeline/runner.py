@@ -24,7 +24,7 @@ from digideep.pipeline.display import Display, farewell
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
-from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import CheckpointError, FinishedError, StoppedError, UsageError
 from digideep.utility.threads import one_thread
@@ -113,7 +113,6 @@ class Runner(Component):
                 require_int(name, limit, 1)
         if max_time is not None:
             require_between("max_time", max_time)
-        require(isinstance(test_act, bool), "test_act", test_act, "true or false")
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int = test_act, test_int, save_int

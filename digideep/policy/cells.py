@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digideep.policy.distributions import require_room
 from digideep.utility.checks import require_int
 from digideep.utility.errors import UsageError
 
@@ -350,6 +351,7 @@ def make_core(cell: str, num: int, in_features: int, size: int, generator: torch
 
 def _gate_weights(num: int, gates: int, in_features: int, size: int, generator: torch.Generator) -> nn.Parameter:
     """Orthogonal weights of each gate of each network: (num, in_features, gates * size)."""
+    require_room(num * gates * size * in_features)
     weight = torch.empty(num, gates, size, in_features)
     for matrix in weight.flatten(0, 1):
         nn.init.orthogonal_(matrix, generator=generator)

@@ -11,7 +11,6 @@ from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.checks import require
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
@@ -47,7 +46,6 @@ class ActionValues(PolicyBase):
         if not isinstance(action_space, gym.spaces.Discrete):
             others = "PPO" if not isinstance(action_space, gym.spaces.Box) else "DDPG, TD3, SAC or PPO"
             raise UsageError(f"ActionValues needs Discrete actions, got {action_space}. For these take {others}.")
-        require(isinstance(is_dueling, bool), "is_dueling", is_dueling, "true or false")
         self.encoder, size = make_trunk(observation_space, generator, encoder)
         check_layers(hidden_sizes, activation, may_be_empty=self.encoder is not None)
         sizes = [size, *hidden_sizes]

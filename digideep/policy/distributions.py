@@ -7,6 +7,7 @@ generator that is handed to them. The tests compare every number with torch.dist
 import math
 
 import gymnasium as gym
+import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -175,8 +176,26 @@ class GaussianHead(nn.Module):
         return DiagonalGaussian(self.linear(features), self.log_std)
 
 
+def require_room(num_weights: int) -> None:
+    """Refuse a layer that this machine's memory cannot hold, before a byte of it is taken.
+
+    Args:
+        num_weights: of the layer; each takes 24 bytes, with gradient, copies and the optimizer's means.
+
+    Raises:
+        UsageError: saying how large it would be.
+    """
+    needed, available = 24 * num_weights, psutil.virtual_memory().available
+    if needed > available:
+        raise UsageError(
+            f"A layer of {num_weights:,} weights would need {needed / 1e9:,.1f} GB with what it takes to learn them, "
+            f"{available / 1e9:.1f} GB are free. Lower the network's sizes (hidden_sizes, features, core_size, width)."
+        )
+
+
 def orthogonal_linear(in_features: int, out_features: int, gain: float, generator: torch.Generator) -> nn.Linear:
     """A linear layer with orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) and zero bias."""
+    require_room(in_features * out_features)
     # Not by skip_init, which imports symbolic algebra for half a second; "meta" draws and fills nothing either.
     layer = nn.Linear(in_features, out_features, device="meta")
     layer.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features), gain, generator=generator))

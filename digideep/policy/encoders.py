@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from digideep.policy.distributions import orthogonal_linear
+from digideep.policy.distributions import orthogonal_linear, require_room
 from digideep.policy.networks import check_layers, dtype_of, multilayer_perceptron
 from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave
 from digideep.utility.checks import require_int
@@ -236,6 +236,7 @@ def _convolution(
     scale: float = 1.0,
 ) -> nn.Conv2d:
     """A convolution with orthogonal weights and zero bias, of its input times `scale`."""
+    require_room(channels * filters * size * size)
     layer = nn.utils.skip_init(_Convolution, channels, filters, size, stride=stride, padding=padding)
     layer.scale = scale
     nn.init.orthogonal_(layer.weight, gain, generator=generator)

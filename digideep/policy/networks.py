@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from digideep.policy.distributions import orthogonal_linear
+from digideep.policy.distributions import orthogonal_linear, require_room
 from digideep.utility.checks import require
 from digideep.utility.errors import UsageError
 
@@ -100,6 +100,7 @@ class EnsembleLinear(nn.Module):
 
     def __init__(self, num: int, in_features: int, out_features: int, generator: torch.Generator):
         super().__init__()
+        require_room(num * in_features * out_features)
         limit = 1 / math.sqrt(in_features)
         self.weight = nn.Parameter(torch.empty(num, in_features, out_features))
         self.bias = nn.Parameter(torch.empty(num, 1, out_features))

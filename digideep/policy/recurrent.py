@@ -12,7 +12,7 @@ from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.checks import require, require_between
+from digideep.utility.checks import require_between
 from digideep.utility.component import Description
 
 
@@ -53,7 +53,6 @@ class RecurrentPolicy(PolicyBase):
         encoder: Description | None = None,
     ):
         super().__init__()
-        require(isinstance(is_shared, bool), "is_shared", is_shared, "true or false")
         require_between("log_std_init", log_std_init, -20, 2)
         self.encoder, size = make_trunk(observation_space, generator, encoder)
         num, may_be_empty = 1 if is_shared else 2, self.encoder is not None

@@ -89,7 +89,7 @@ def check_parameters(cls: type[Component], parameters: dict[str, Any]) -> None:
     for name, value in parameters.items():
         if name not in known:
             raise UsageError(f"{cls.__name__} has no parameter '{name}'. {did_you_mean(name, known)}")
-        known[name].fit(f"{name} of {cls.__name__}", value)
+        known[name].fit(f"{cls.__name__}: {name}", value)
     missing = [name for name, parameter in known.items() if parameter.is_required and name not in parameters]
     if missing:
         raise UsageError(f"{cls.__name__} needs the parameter '{missing[0]}', which is not given.")

@@ -63,9 +63,11 @@ def fit_value(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The types that a value may have: those of a union, integers before numbers."""
+    """The types that a value may have: those of a union, integers before numbers, null last."""
     is_union = get_origin(annotation) in (Union, types.UnionType)
-    return sorted(get_args(annotation) if is_union else [annotation], key=lambda each: each is float)
+    return sorted(
+        get_args(annotation) if is_union else [annotation], key=lambda each: (each is type(None), each is float)
+    )
 
 
 def _kind(option: Any) -> Any:
@@ -108,11 +110,11 @@ def _fit_parts(name: str, value: Any, option: Any, options: list[Any]) -> Any:
         if is_fixed and len(parts) != len(value):
             raise UsageError(f"{name} must have {len(parts)} items, got {shown(value)}.")
         for index, item in enumerate(value):
-            fit_value(f"{name}, item {index},", item, parts[index] if is_fixed else parts[0])
+            fit_value(f"{name}[{index}]", item, parts[index] if is_fixed else parts[0])
     if kind is dict and parts:
         for key, item in value.items():
-            fit_value(f"A key of {name}", key, parts[0])
-            fit_value(f"{name}, '{key}',", item, parts[1])
+            fit_value(f"{name}, each key", key, parts[0])
+            fit_value(f"{name}['{key}']", item, parts[1])
     return value
 
 
