@@ -46,6 +46,7 @@ check: .venv/installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.bad_input
 
 format: .venv/installed-check
 	$(BIN)/ruff format .

@@ -73,8 +73,9 @@ cpanel = {{**recipe.cpanel, **{small!r}, {key!r}: {expression}}}
 
 _TEXTS = ["", " ", "x", "-1", "0", "1", "5", "99999", "1e3", "2.5", "abc", "²", "9" * 5000, "a\x00b", "two\nlines",
           "\t", "\x1b[31mred", "x" * 300, "x" * 5000, "../x", "/proc/x", "/sys", "/dev/null", "/dev/null/x", ".", "..",
-          "/", "\udcff", "ä" * 200, "-", "--", "a b", "a:b", "[red]", "~", "$(x)", "*", "{}", "[]", "null", "{", '{"a": 1}',
-          "a/" * 3000, "..x", ".x", "x.", "a..b", "json", "os.path", "params", "params.ppo_classic"]  # fmt: skip
+          "/", "\udcff", "ä" * 200, "-", "--", "a b", "a:b", "[red]", "~", "$(x)", "*", "{}", "[]", "null", "{",
+          '{"a": 1}', "a/" * 3000, "..x", ".x", "x.", "a..b", "json", "os.path", "params",
+          "params.ppo_classic"]  # fmt: skip
 _TAKE_TEXT = ["--params", "--cpanel", "--repeal", "--load-checkpoint", "--resume", "--verify-resume", "--episodes",
               "--render", "--seed", "--session-path", "--session-name", "--save-modules", "--msg", "--log-level",
               "--profiler-level", "--visdom-port", "--bind", "--device"]  # fmt: skip
@@ -307,6 +308,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=1500, help="inputs at least; the whole round is more than that")
     parser.add_argument("--some", type=int, default=None, help="only so many, which take little time")
+    parser.add_argument("--only", default="", help="those whose kind holds this, such as 'flag' or 'repeal dqn'")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="print every input and what became of it")
     args = parser.parse_args(argv)
@@ -323,7 +325,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.some is None
             else some_inputs(args.seed, args.some, session)
         )
-        for number, given in enumerate(inputs):
+        for number, given in enumerate(each for each in inputs if args.only in each.label):
             outcome = try_input(given, session)
             codes[outcome.code] += 1
             cpu_s += outcome.cpu_s

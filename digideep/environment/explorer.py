@@ -9,23 +9,20 @@ from typing import Any, NamedTuple, Protocol
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.backends import BACKENDS, make_vector_environment
+from digideep.environment.backends import make_vector_environment
+from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.rows import ChunkRows, Rows
 from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
 from digideep.environment.workers import WorkerPlan
-from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.checks import require
 from digideep.utility.component import Component, build
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 Chunk = dict[str, np.ndarray]
-
-# Beyond any machine, so that a slip of the keyboard is no attempt at starting so many.
-_MAX_WORKERS, _MAX_PROCESSES = 65_536, 1_024
-_MAX_TIMEOUT_S = 1e6  # of the system's own clocks
 
 
 class Actor(Protocol):
@@ -120,7 +117,7 @@ class Explorer(Component):
         worker_timeout_s: float = 300.0,
         extra_env_kwargs: dict[str, Any] | None = None,
     ):
-        self.check(
+        check_explorer(
             num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
             n_episodes=n_episodes, warm_start=warm_start, do_reset=do_reset, overlap=overlap,
             render_delay=render_delay, worker_timeout_s=worker_timeout_s,
@@ -157,45 +154,6 @@ class Explorer(Component):
             backend, plan, info, num_workers, num_processes or 0, worker_timeout_s, in_parts=in_parts
         )
         self._acting = on_one_thread if len(self.envs.parts) > 1 else nullcontext
-
-    @staticmethod
-    def check(
-        *,
-        num_workers: int,
-        num_processes: int | None = 0,
-        backend: str = "gymnasium",
-        n_steps: int | None = None,
-        n_episodes: int | None = None,
-        warm_start: int = 0,
-        do_reset: bool = False,
-        overlap: bool = False,
-        render_delay: float = 0.0,
-        worker_timeout_s: float = 300.0,
-        **others: Any,
-    ) -> None:
-        """Refuse parameters that make no explorer, without making one.
-
-        Raises:
-            UsageError: naming the parameter.
-        """
-        require_int("num_workers", num_workers, 1, _MAX_WORKERS)
-        if num_processes is not None:
-            require_int("num_processes", num_processes, 0, _MAX_PROCESSES)
-            require(num_processes <= num_workers, "num_processes", num_processes, f"at most num_workers={num_workers}")
-        for name, value in (("n_steps", n_steps), ("n_episodes", n_episodes)):
-            if value is not None:
-                require_int(name, value, 1)
-        require(n_steps is not None or n_episodes is not None, "n_steps", n_steps, "given where n_episodes is not")
-        require_int("warm_start", warm_start, 0)
-        require_between("render_delay", render_delay, 0, 3600)
-        require_between("worker_timeout_s", worker_timeout_s, 0.1, _MAX_TIMEOUT_S)
-        require(backend in BACKENDS, "backend", backend, f"one of {', '.join(BACKENDS)}")
-        if overlap and (
-            backend != "gymnasium" or n_steps is None or n_episodes is not None or do_reset or render_delay
-        ):
-            raise UsageError(
-                "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
-            )
 
     def _seat_agents(self, environment: EnvironmentSpec) -> None:
         """Make what stands between the workers and the agents."""

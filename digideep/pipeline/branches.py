@@ -5,6 +5,7 @@ from typing import Any
 
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
+from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
 from digideep.utility.checks import require, shown
@@ -65,7 +66,7 @@ def _check_branch(path: str, branch: Any, names: Iterable[str]) -> None:
 def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
     """Refuse what an explorer cannot run with, also one that is built later, or does not do for its purpose."""
     try:
-        Explorer.check(**parameters)
+        check_explorer(**parameters)
     except UsageError as err:
         raise UsageError(f"{path}: {err}") from err
     is_training = path == "/explorer/train"

@@ -40,7 +40,7 @@ def make_runner(session: Session) -> "Runner":
     """Build the Runner that the session's parameter tree describes, and restore the checkpoint it loads, if any.
 
     Raises:
-        UsageError: if the tree or the checkpoint does not fit.
+        UsageError: if the tree or the checkpoint does not fit, or there is nothing left to do.
     """
     tree = from_plain(session.tree)
     check_tree(tree, Runner)
@@ -55,6 +55,9 @@ def make_runner(session: Session) -> "Runner":
             raise CheckpointError(
                 f"{session.loaded_from} does not fit the parameters: {type(err).__name__}: {' '.join(str(err).split())}"
             ) from err
+    if session.is_resuming and runner.i_epoch >= runner.n_epochs:
+        runner.close()
+        raise FinishedError(f"All {runner.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
     return runner
 
 
@@ -265,8 +268,6 @@ class Runner(Component):
         Returns:
             `FINISHED`, or `STOPPED` with a checkpoint written.
         """
-        if self.i_epoch >= self.n_epochs:
-            raise FinishedError(f"All {self.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
         self.session.mark_undone()
         self.session.watch_signals(self.max_time)
         self.display = Display(self.session.console, is_quiet=self.session.args.quiet)

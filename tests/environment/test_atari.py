@@ -190,7 +190,7 @@ def test_several_episodes_of_one_seed_are_lived_again_exactly(spec, num_actions)
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"frame_skip": 0}, "frame_skip must be an integer of at least 1, got 0"),
+        ({"frame_skip": 0}, r"frame_skip must be an integer in \[1, 1000\], got 0"),
         ({"repeat_action_probability": 2}, r"repeat_action_probability must be a number in \[0, 1\], got 2"),
         ({"grayscale": "no"}, "grayscale must be true or false, got 'no'"),
         ({"name": "ALE/Pongg-v5"}, "Unknown environment 'ALE/Pongg-v5'. Did you mean 'ALE/Pong-v5'"),

@@ -340,10 +340,10 @@ def test_values_that_are_not_finite_stop_the_run_and_name_worker_and_frame(kind)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"num_workers": 0}, "num_workers must be an integer of at least 1, got 0"),
+        ({"num_workers": 0}, r"num_workers must be an integer in \[1, 65536\], got 0"),
         ({"num_processes": 3}, "num_processes must be at most num_workers=2, got 3"),
         ({"n_steps": None}, "n_steps must be given where n_episodes is not"),
-        ({"n_steps": -1}, "n_steps must be a positive integer or null, got -1"),
+        ({"n_steps": -1}, "n_steps must be an integer of at least 1, got -1"),
         ({"warm_start": 1.5}, "warm_start must be an integer"),
     ],
 )

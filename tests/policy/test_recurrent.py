@@ -211,7 +211,6 @@ def test_images_go_through_an_encoder_before_the_core():
     [
         ({"cell": "rnn"}, "cell must be one of gru, lstm, got 'rnn'"),
         ({"core_size": 0}, "core_size must be an integer of at least 1, got 0"),
-        ({"is_shared": 1}, "is_shared must be true or false, got 1"),
         ({"hidden_sizes": []}, "hidden_sizes must be"),
     ],
 )

@@ -104,7 +104,7 @@ class Lantern(Component):
 def test_every_component_is_checked_by_its_annotations():
     with pytest.raises(UsageError, match="Lantern: size must be an integer or null, got 'x'"):
         describe(Lantern, lamp=describe(Lamp, watts=1), size="x")
-    with pytest.raises(UsageError, match="Lantern: lamp must be a described component such as .*, got null"):
+    with pytest.raises(UsageError, match=r"Lantern: lamp must be a described component such as .*, got null"):
         check_parameters(Lantern, {"lamp": None})
     assert describe(Lantern, lamp=describe(Lamp, watts=1), size=None, anything=None)["size"] is None
 

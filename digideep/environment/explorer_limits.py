@@ -1,0 +1,48 @@
+"""What the parameters of an Explorer may be, by themselves: to be checked also for one that is built later."""
+
+from typing import Any
+
+from digideep.environment.backends import BACKENDS
+from digideep.utility.checks import require, require_between, require_int
+from digideep.utility.errors import UsageError
+
+# Beyond any machine, so that a slip of the keyboard is no attempt at starting so many.
+_MAX_WORKERS, _MAX_PROCESSES = 65_536, 1_024
+_MAX_TIMEOUT_S = 1e6  # of the system's own clocks
+
+
+def check_explorer(
+    *,
+    num_workers: int,
+    num_processes: int | None = 0,
+    backend: str = "gymnasium",
+    n_steps: int | None = None,
+    n_episodes: int | None = None,
+    warm_start: int = 0,
+    do_reset: bool = False,
+    overlap: bool = False,
+    render_delay: float = 0.0,
+    worker_timeout_s: float = 300.0,
+    **others: Any,
+) -> None:
+    """Refuse parameters that make no explorer, without making one.
+
+    Raises:
+        UsageError: naming the parameter.
+    """
+    require_int("num_workers", num_workers, 1, _MAX_WORKERS)
+    if num_processes is not None:
+        require_int("num_processes", num_processes, 0, _MAX_PROCESSES)
+        require(num_processes <= num_workers, "num_processes", num_processes, f"at most num_workers={num_workers}")
+    for name, value in (("n_steps", n_steps), ("n_episodes", n_episodes)):
+        if value is not None:
+            require_int(name, value, 1)
+    require(n_steps is not None or n_episodes is not None, "n_steps", n_steps, "given where n_episodes is not")
+    require_int("warm_start", warm_start, 0)
+    require_between("render_delay", render_delay, 0, 3600)
+    require_between("worker_timeout_s", worker_timeout_s, 0.1, _MAX_TIMEOUT_S)
+    require(backend in BACKENDS, "backend", backend, f"one of {', '.join(BACKENDS)}")
+    if overlap and (backend != "gymnasium" or n_steps is None or n_episodes is not None or do_reset or render_delay):
+        raise UsageError(
+            "overlap is for training by a fixed number of steps with the backend gymnasium, which can re-live them."
+        )
