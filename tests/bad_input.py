@@ -49,6 +49,8 @@ VALUES: list[Any] = [
     Raw("[" * 500 + "]" * 500), Raw("9" * 5000),
 ]  # fmt: skip
 
+NUMBERS = [value for value in VALUES if type(value) in (int, float)]  # of the right type more often than not
+
 # What a parameter file can hold in its panel, and a command line cannot.
 EXPRESSIONS = [
     "np.float64(0.98)", "np.float32(0.5)", "np.int64(2)", "np.uint8(1)", "np.bool_(True)", "np.str_('x')",
@@ -131,7 +133,7 @@ def panel_inputs(generator: random.Random) -> Iterator[Input]:
     """Each key of each panel once, with a value of any type."""
     for recipe in recipes():
         for key in panel_keys(recipe):
-            value = generator.choice(VALUES)
+            value = generator.choice(generator.choice([VALUES, NUMBERS]))
             small = {name: each for name, each in SMALL.items() if name != key}
             yield Input(f"cpanel {recipe}", _create(recipe, "--cpanel", dumps({**small, key: value})))
 
@@ -140,7 +142,7 @@ def tree_inputs(generator: random.Random) -> Iterator[Input]:
     """Each path of each tree once, with a value of any type."""
     for recipe in recipes():
         for path in tree_paths(recipe):
-            overrides = dumps({path: generator.choice(VALUES)})
+            overrides = dumps({path: generator.choice(generator.choice([VALUES, NUMBERS]))})
             yield Input(f"repeal {recipe}", _create(recipe, "--cpanel", dumps(SMALL), "--repeal", overrides))
 
 
@@ -173,7 +175,7 @@ def flag_inputs(generator: random.Random, session: Path | None) -> Iterator[Inpu
         flag, text = generator.choice(_TAKE_TEXT), generator.choice(_TEXTS)
         yield Input("flags", [*generator.choice([["--params", "nowhere.py"], []]), *switches, flag, text])
     for path in tree_paths("ppo_classic"):
-        overrides = dumps({path: generator.choice(VALUES)})
+        overrides = dumps({path: generator.choice(generator.choice([VALUES, NUMBERS]))})
         yield Input("repeal at play", [*played, "--repeal", overrides])
         yield Input("repeal at resume", ["--resume", str(session), "--repeal", overrides])
 

@@ -27,7 +27,7 @@ def check_tree(tree: Any, runner: type[Component]) -> None:
     """
     _check_branch("", tree, ("runner", "env", "explorer", "memory", "agents"))
     _check_branch("/explorer", tree["explorer"], ("train", "test", "eval"))
-    _check_branch("/agents", tree["agents"], tree["agents"] or ("agent",))
+    _check_branch("/agents", tree["agents"], tree["agents"] or ())  # whether there must be one, the explorers know
     for name in tree["agents"]:
         is_plain = name.strip() == name and name.isprintable() and "/" not in name and name not in ("", ".", "..")
         require(is_plain, "The name of an agent", name, "a plain word: it becomes a part of paths")
@@ -50,7 +50,7 @@ def check_tree(tree: Any, runner: type[Component]) -> None:
 def _check_branch(path: str, branch: Any, names: Iterable[str]) -> None:
     if not isinstance(branch, dict):
         raise UsageError(
-            f"{path or 'The parameter tree'} must be a dictionary of {', '.join(names)}, got {shown(branch)}."
+            f"{path or 'The parameter tree'} must be a dictionary of {', '.join(names) or 'agents'}, got {shown(branch)}."
         )
     for name in names:
         if name not in branch:

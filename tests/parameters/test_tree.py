@@ -195,7 +195,7 @@ def _changed(tree, path, value):
         ("/explorer", {}, "has no '/explorer/train'"),
         ("/memory", {"train": describe(Memory, chunk_sample_len=1)}, "must describe one Memory, got several: train"),
         ("/memory", {}, r"must describe one Memory, got \{\}"),
-        ("/agents", {}, "has no '/agents/agent'"),
+        ("/agents", None, "/agents must be a dictionary of agents, got null"),
         ("/agents/agent", None, "/agents/agent of the parameter tree must describe one AgentBase, got null"),
         ("/explorer/train/n_episodes", 3, "/explorer/train/n_episodes must be null, got 3"),
         ("/explorer/train/n_steps", None, "/explorer/train: n_steps must be given where n_episodes is not"),
