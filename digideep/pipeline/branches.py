@@ -49,9 +49,8 @@ def check_tree(tree: Any, runner: type[Component]) -> None:
 
 def _check_branch(path: str, branch: Any, names: Iterable[str]) -> None:
     if not isinstance(branch, dict):
-        raise UsageError(
-            f"{path or 'The parameter tree'} must be a dictionary of {', '.join(names) or 'agents'}, got {shown(branch)}."
-        )
+        expected = ", ".join(names) or "agents"
+        raise UsageError(f"{path or 'The parameter tree'} must be a dictionary of {expected}, got {shown(branch)}.")
     for name in names:
         if name not in branch:
             missing = name if not path else f"{path}/{name}"

@@ -10,10 +10,12 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.multi_agent_explorer import MultiAgentExplorer
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
+from digideep.environment.seats import assign_players
 from digideep.utility.component import describe
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.profiler import Profiler
 from tests.helpers import Scripted
+from tests.parallel import Meeting
 
 PLAYERS = {"x": ["a", "c"], "y": ["b"]}
 
@@ -332,3 +334,31 @@ def test_agents_that_the_game_does_not_know_are_refused():
         info.of_agent("z")
     with pytest.raises(UsageError, match=r"MultiAgentExplorer: see docs/several_agents\.md"):
         Explorer("train", agents, spec, info, 0, Profiler(), **parameters)
+
+
+def _meeting_of(*players):
+    game = Meeting(is_alike=True)
+    game.possible_agents = list(players)
+    return game
+
+
+@pytest.mark.parametrize(
+    ("players", "given", "seats"),
+    [
+        ((0, 1), {"agent": [0, 1]}, {"agent": ("0", "1")}),
+        ((0, 1), {"one": ["0"], "other": [1]}, {"one": ("0",), "other": ("1",)}),
+        (("p[0]", "p[1]"), {"one": ["p[0]"], "other": ["p[1]"]}, {"one": ("p[0]",), "other": ("p[1]",)}),
+        (("*", "x y"), {"one": ["*"], "other": ["x*"]}, {"one": ("*",), "other": ("x y",)}),
+        (("a/b", ""), {"agent": ["*"]}, {"agent": ("a/b", "")}),
+        (((0, 1), (1, 0)), {"agent": ["(0, 1)", "(1*"]}, {"agent": ("(0, 1)", "(1, 0)")}),
+    ],
+)
+def test_players_whose_names_are_no_plain_words_are_named_too(players, given, seats):
+    assigned = assign_players(_meeting_of(*players), given)
+    assert {agent: seat.players for agent, seat in assigned.items()} == seats
+
+
+@pytest.mark.parametrize("players", [(1, "1"), ("a\nb", "c"), ("\x1b[31m", "c")])
+def test_players_that_cannot_be_told_apart_by_a_printed_name_are_refused(players):
+    with pytest.raises(UsageError, match="Players need printable names that differ"):
+        assign_players(_meeting_of(*players), {"agent": ["*"]})
