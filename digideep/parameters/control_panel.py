@@ -94,6 +94,7 @@ def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
     for key, value in overrides.items():
         if key not in cpanel:
             raise UsageError(f"--cpanel has the unknown key '{key}'. {did_you_mean(key, cpanel)}")
+        to_plain({key: value}, "--cpanel")
         changed[key] = like(f"--cpanel '{key}'", value, changed[key])
     return changed
 

@@ -122,6 +122,7 @@ TRAIN = ["--params", CLASSIC]
         ([*TRAIN, "--cpanel", '{"lr": 1e999}'], ["1e999 is no number of JSON"]),
         ([*TRAIN, "--cpanel", '{"info_keys": ' + "[" * 60_000 + "]" * 60_000 + "}"], ["is nested too deeply"]),
         ([*TRAIN, "--repeal", '{"/env/kwargs": {"a": ' + "[" * 300 + "]" * 300 + "}}"], ["more than 40 levels deep"]),
+        ([*TRAIN, "--cpanel", '{"cell": "\\ud800"}'], ["--cpanel/cell holds '\\ud800', which is no text"]),
         ([*TRAIN, "--cpanel", '{"recurrent": null}'], ["'recurrent' must be true or false, got null"]),
         ([*TRAIN, "--cpanel", '{"cell": null}'], ["'cell' must be a string, got null"]),
         ([*TRAIN, "--cpanel", '{"info_keys": null}'], ["'info_keys' must be a list, got null"]),
