@@ -46,7 +46,7 @@ class OutputStream:
         except OSError as err:
             self._is_lost = True
             # What is still in the buffer would fail again when the interpreter ends, and give another exit code.
-            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
             line = f"The output cannot be written any more ({err.strerror}). The run goes on; report.log has the rest."
             _log.warning(line)
