@@ -16,7 +16,7 @@ from benchmarks.measuring import Parser, machine, update_table
 from benchmarks.workloads import WORKLOADS
 from digideep.environment.processes import available_cores
 from digideep.pipeline.arguments import parse_arguments
-from digideep.pipeline.runner import make_runner
+from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.session import Session
 
 _NAMES = ("sac-halfcheetah", "td3-halfcheetah", "ppo-pong")  # small networks are bound by other things

@@ -43,7 +43,7 @@ def main() -> None:
     print("|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as base:
         directory = Path(base) / "memory"
-        store = SegmentStore(directory, {})
+        store = SegmentStore(directory)
         for stored in STORED:
             while memory.n_chunks * LENGTH < stored:
                 memory.store(make_chunk(generator))

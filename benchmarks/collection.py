@@ -57,7 +57,7 @@ def serve(collector: str, seconds: float) -> None:
 
 def _make_ours(collector: str) -> tuple[Callable[[], int], Callable[[], None]]:
     from digideep.pipeline.arguments import parse_arguments
-    from digideep.pipeline.runner import make_runner
+    from digideep.pipeline.restoring import make_runner
     from digideep.pipeline.session import Session
 
     params, changes = _OURS[collector]

@@ -41,7 +41,7 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             args = parse_arguments(argv)
             # Imported here and not above: worker processes import the main module again, and need none of it.
             from digideep.pipeline.frozen import play_frozen
-            from digideep.pipeline.runner import make_runner
+            from digideep.pipeline.restoring import make_runner
             from digideep.pipeline.session import Session
             from digideep.pipeline.verify import verify_resume
 

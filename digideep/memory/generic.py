@@ -252,15 +252,22 @@ class Memory(Component):
             self.n_chunks = number
             self._store({key: array[:, rows] for key, array in chunks.items()})
 
+    @property
+    def layout(self) -> dict[str, list[Any]]:
+        """What each key's array holds: [dtype, workers, shape of a row...]."""
+        return {key: [str(array.dtype), len(array), *array.shape[2:]] for key, array in self.buffer.items()}
+
     def state_dict(self) -> dict[str, Any]:
-        """The counter. The content is saved as segments, see `digideep.pipeline.segments`."""
-        return {"n_chunks": self.n_chunks}
+        """Counter and layout. The content is saved as segments, see `digideep.pipeline.segments`."""
+        return {"n_chunks": self.n_chunks, "layout": self.layout}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check what the segments have restored.
 
         Raises:
-            ValueError: if it is not what the counter says.
+            ValueError: if it is not what the state says.
         """
         if self.n_chunks != state["n_chunks"]:
             raise ValueError(f"The memory's segments end at chunk {self.n_chunks}, expected {state['n_chunks']}.")
+        if self.layout != state["layout"]:
+            raise ValueError(f"The memory's segments hold {self.layout}, expected {state['layout']}.")

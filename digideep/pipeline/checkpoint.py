@@ -5,11 +5,12 @@
 * `states.safetensors`: all arrays, under path-like names;
 * `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as
   `{"$tensor": name}`;
-* `session.json`: what belongs to the session's files: the lengths of its logs, the segments of its memory;
+* `session.json`: what belongs to the session's files: the lengths of its logs, the newest segment of its memory;
 * `manifest.json`: sha256 and size of each of these, and the versions of the software that wrote them.
 
 It is written aside, flushed to the disk, and renamed: a name that looks like a checkpoint is one, unless something
-altered it afterwards, and the manifest tells.
+altered it afterwards, and the manifest tells. Nothing whole is deleted that a newer checkpoint did not replace: what is
+broken, or newer than the checkpoint that is resumed, is renamed to `checkpoint-<epoch>.aside`.
 """
 
 import hashlib
@@ -18,9 +19,9 @@ import logging
 import os
 import platform
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -30,13 +31,16 @@ from safetensors.torch import load as load_arrays
 from safetensors.torch import save as save_arrays
 
 import digideep
-from digideep.pipeline.segments import check_segments, segments_of, sync_directory
-from digideep.utility.errors import CheckpointError
+from digideep.pipeline.checkpoint_content import DEEPEST, check_figures, check_state, is_deeper
+from digideep.pipeline.segments import Need, Segment, find_segments, need_of, sync_directory
+from digideep.utility.errors import CheckpointError, UnreadableError
+from digideep.utility.own_files import read_file, remove
 
-FORMAT = 1
+FORMAT = 2
 BEST = "best"  # the name of the checkpoint with the best policy: it can be played, not resumed
 STATES, RUNNER, SESSION, MANIFEST = "states.safetensors", "runner.json", "session.json", "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?")
+_ASIDE = re.compile(r"checkpoint-[\d+]+\.aside(?:-\d+)?")
 _ARRAY, _TENSOR = "$array", "$tensor"
 
 
@@ -52,11 +56,12 @@ def checkpoint_order(path: Path) -> tuple[int, int] | None:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, oldest first, valid or not."""
-    found = (
-        [path for path in directory.iterdir() if path.is_dir() and checkpoint_order(path)] if directory.is_dir() else []
-    )
-    return sorted(found, key=lambda path: checkpoint_order(path) or (0, 0))
+    """The checkpoints in a directory, oldest first, valid or not. Links are none."""
+    if not directory.is_dir():
+        return []
+    with os.scandir(directory) as entries:
+        found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(filter(checkpoint_order, found), key=lambda path: checkpoint_order(path) or (0, 0))
 
 
 def split_arrays(state: Any, arrays: dict[str, torch.Tensor], path: str = "") -> Any:
@@ -123,8 +128,8 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     }
     files[MANIFEST] = json.dumps(manifest, indent=2).encode()
 
-    target, aside = directory / name, directory / f".{name}.writing"
-    shutil.rmtree(aside, ignore_errors=True)
+    target, aside, old = directory / name, directory / f".{name}.writing", directory / f".{name}.old"
+    remove(aside)
     aside.mkdir(parents=True)
     for file_name, data in files.items():
         with (aside / file_name).open("wb") as file:
@@ -132,16 +137,51 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
             file.flush()
             os.fsync(file.fileno())
     sync_directory(aside)
-    if target.exists():
-        old = directory / f".{name}.old"
-        shutil.rmtree(old, ignore_errors=True)
+    remove(old)
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        set_aside(target)
+    elif target.exists():
         target.rename(old)
-        aside.rename(target)
-        shutil.rmtree(old)
-    else:
-        aside.rename(target)
+    aside.rename(target)
+    remove(old)
     sync_directory(directory)
     return target
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is not to be taken for a checkpoint any more, and delete nothing. Returns: its new path."""
+    target, number = path.with_name(f"{path.name}.aside"), 1
+    while os.path.lexists(target):
+        number += 1
+        target = path.with_name(f"{path.name}.aside-{number}")
+    path.rename(target)
+    return target
+
+
+def list_aside(directory: Path) -> list[Path]:
+    """The checkpoints in a directory that were set aside."""
+    found = (path for path in directory.iterdir() if _ASIDE.fullmatch(path.name))
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint; a reader sees it whole or not at all. One that is gone already is fine."""
+    doomed = path.with_name(f".{path.name}.old")
+    remove(doomed)
+    with suppress(FileNotFoundError):
+        path.rename(doomed)
+    remove(doomed)
+
+
+def sweep_checkpoints(directory: Path) -> None:
+    """Delete what a killed process left half written or half deleted."""
+    best, old_best = directory / BEST, directory / f".{BEST}.old"
+    if old_best.is_dir() and not best.exists():
+        old_best.rename(best)  # it was killed between the two renames that replace it
+    for pattern in (".checkpoint-*", f".{BEST}.*"):
+        for path in directory.glob(pattern):
+            if path.suffix in (".old", ".writing"):
+                remove(path)
 
 
 def versions() -> dict[str, str]:
@@ -162,49 +202,71 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         The state, with its arrays and tensors; what it says about the session's files; the versions that wrote it.
 
     Raises:
-        CheckpointError: if a file is missing, altered, or not of the format.
+        CheckpointError: if a file is missing, altered, or does not hold what a checkpoint does.
+        UnreadableError: if it is of another format, or the system does not let us read it.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} has format {manifest['format']!r}, expected {FORMAT}. Use the version that wrote it."
-            )
-        files = {}
-        for name in (STATES, RUNNER, SESSION):
-            files[name] = (path / name).read_bytes()
-            expected = manifest["files"][name]
-            if len(files[name]) != expected["size"] or hashlib.sha256(files[name]).hexdigest() != expected["sha256"]:
-                raise CheckpointError(
-                    f"{path / name} is not what was written: its size or hash differs from the manifest."
-                )
+        manifest = _read_manifest(path)
+        files = {name: _read_signed(path / name, manifest) for name in (STATES, RUNNER, SESSION)}
         rest, session = json.loads(files[RUNNER]), json.loads(files[SESSION])
         if not isinstance(rest, dict) or not isinstance(session, dict):
             raise CheckpointError(f"{path / RUNNER} and {SESSION} must hold JSON objects.")
+        if is_deeper(rest, DEEPEST) or is_deeper(session, DEEPEST):
+            raise CheckpointError(f"{path} is no checkpoint: it is nested deeper than {DEEPEST} levels.")
         state = join_arrays(rest, load_arrays(files[STATES]))
         return state, session, {str(key): str(value) for key, value in manifest["versions"].items()}
-    except FileNotFoundError as err:
-        raise CheckpointError(f"{err.filename} is missing.") from err
-    except OSError as err:
-        raise CheckpointError(f"{path} cannot be read: {err}.") from err
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as err:
-        if isinstance(err, CheckpointError):
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, safetensors.SafetensorError
+    ) as err:  # fmt: skip
+        if isinstance(err, (CheckpointError, UnreadableError)):
             raise
         raise CheckpointError(f"{path} is no checkpoint: {type(err).__name__}: {err}.") from err
+    except MemoryError as err:
+        raise UnreadableError(f"{path} does not fit into memory.") from err
 
 
-def load_checkpoint(path: Path, needs_memory: bool) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """Read a checkpoint, and check the memory's segments if they are needed; say if other software wrote it.
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest = json.loads(read_file(path / MANIFEST, count=2**20))
+    known = manifest["format"]
+    if isinstance(known, int) and not isinstance(known, bool) and known > 0 and known != FORMAT:
+        raise UnreadableError(f"{path} has format {known}, expected {FORMAT}. Use the version that wrote it.")
+    if known != FORMAT:
+        raise CheckpointError(f"{path / MANIFEST} says format {known!r:.100}, expected {FORMAT}.")
+    return manifest
 
-    Returns:
-        The path, and what `read_checkpoint` returns but for the versions.
+
+def _read_signed(path: Path, manifest: dict[str, Any]) -> bytes:
+    """A file's content, if it is what the manifest says."""
+    expected = manifest["files"][path.name]
+    data = read_file(path, expected["size"])
+    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise CheckpointError(f"{path} is not what was written: its hash differs from the manifest.")
+    return data
+
+
+class Loaded(NamedTuple):
+    """A checkpoint that was read."""
+
+    path: Path
+    state: dict[str, Any]
+    figures: dict[str, Any]  # what it says about the session's files
+    segments: list[Segment]  # of the memory, oldest first; none if they were not asked for
+
+
+def load_checkpoint(path: Path, needs_memory: bool) -> Loaded:
+    """Read a checkpoint of a run, and check the memory's segments if they are needed; say if other software wrote it.
 
     Raises:
-        CheckpointError: if anything is not as it was written.
+        CheckpointError: if anything is not as it was written, or not what a run writes.
+        UnreadableError: if it cannot be read for another reason.
     """
     state, figures, written_by = read_checkpoint(path)
-    if needs_memory:
-        check_segments(path.parents[1] / "memory", segments_of(figures))
+    try:
+        check_state(checkpoint_order(path), state, needs_memory)
+        check_figures(figures)
+        segments = find_segments(path.parents[1] / "memory", need_of(figures)) if needs_memory else []
+    except CheckpointError as err:
+        raise CheckpointError(str(err) if str(path.parents[1]) in str(err) else f"{path} is broken: {err}") from err
     changed = {
         name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old
     }
@@ -212,27 +274,37 @@ def load_checkpoint(path: Path, needs_memory: bool) -> tuple[Path, dict[str, Any
         logging.getLogger("digideep").warning(
             "%s was written by other software (%s): numbers may differ.", path.name, changed
         )
-    return path, state, figures
+    return Loaded(path, state, figures, segments)
 
 
-def load_newest_valid(session: Path, needs_memory: bool) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = None) -> Loaded:
     """`load_checkpoint` of the newest one of a session that is as it was written.
+
+    Args:
+        session: its directory.
+        needs_memory: check the memory's segments.
+        before: a checkpoint; only older ones are looked at. None looks at all.
 
     Raises:
         CheckpointError: if there is none.
+        UnreadableError: if a newer one cannot be read for another reason than its content.
     """
     candidates = list_checkpoints(session / "checkpoints")
+    if before is not None:
+        candidates = candidates[: candidates.index(before)]
     for path in reversed(candidates):
         try:
             return load_checkpoint(path, needs_memory)
         except CheckpointError as err:
             logging.getLogger("digideep").warning("Skipping %s: %s", path.name, err)
+        except UnreadableError as err:
+            raise UnreadableError(f"{err} Or name an older checkpoint, to go on from there.") from err
     raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")
 
 
-def remove_checkpoint(path: Path) -> None:
-    """Delete a checkpoint; a reader sees it whole or not at all."""
-    doomed = path.with_name(f".{path.name}.old")
-    shutil.rmtree(doomed, ignore_errors=True)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
+def read_need(path: Path) -> Need | None:
+    """What a checkpoint needs of the memory; None if that cannot be read. The rest of it is not looked at."""
+    try:
+        return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from digideep.environment.explorer import Episode
+from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.graphics import require_display
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
-from digideep.utility.errors import StoppedError, UsageError
+from digideep.utility.errors import CheckpointError, StoppedError, UsageError
 
 if TYPE_CHECKING:
     from digideep.pipeline.runner import Runner
@@ -56,11 +56,15 @@ def play(runner: "Runner", render_mode: str | None) -> bool:
     """
     session, args = runner.session, runner.session.args
     videos = session.path / "videos" if session.path is not None and render_mode == "rgb_array" else None
-    explorer = runner.explorer["eval"] = runner.make_explorer(
-        "eval", seed=args.seed, n_episodes=1, render_mode=render_mode, video_dir=videos
-    )
-    if session.state is not None:
-        explorer.load_statistics(session.state["statistics"])
+    try:
+        explorer = runner.explorer["eval"] = runner.make_explorer(
+            "eval", seed=args.seed, n_episodes=1, render_mode=render_mode, video_dir=videos
+        )
+        if session.state is not None:
+            _load_statistics(explorer, session.state["statistics"])
+    except UsageError:
+        session.take_back()
+        raise
     session.watch_signals()
     episodes: list[Episode] = []
     wanted = args.episodes or 10
@@ -100,6 +104,13 @@ def play(runner: "Runner", render_mode: str | None) -> bool:
     if videos is not None and videos.exists():
         say(f"videos: {videos}")
     return is_whole
+
+
+def _load_statistics(explorer: Explorer, statistics: dict[str, Any]) -> None:
+    try:
+        explorer.load_statistics(statistics)
+    except (KeyError, TypeError, AttributeError, ValueError) as err:
+        raise CheckpointError(f"The checkpoint's statistics do not fit ({type(err).__name__}: {err}).") from err
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:

@@ -102,11 +102,11 @@ class Logbook:
             path: the session's directory.
             sizes: what `sizes` returned when the checkpoint was written.
         """
-        for file in _growing(path):
+        for file in growing_files(path):
             size = sizes.get(str(file.relative_to(path)))
             if size is None:
                 file.unlink()
-            elif isinstance(size, int) and 0 <= size < file.stat().st_size:
+            elif size < file.stat().st_size:
                 os.truncate(file, size)
 
     def sizes(self) -> dict[str, int]:
@@ -114,7 +114,7 @@ class Logbook:
         if self.path is None:
             return {}
         self._tell(lambda writer: writer.flush())
-        return {str(file.relative_to(self.path)): file.stat().st_size for file in _growing(self.path)}
+        return {str(file.relative_to(self.path)): file.stat().st_size for file in growing_files(self.path)}
 
     # ------------------------------------------------------------------ while it runs
 
@@ -182,6 +182,6 @@ class Logbook:
         self._stats, self._writers = None, []
 
 
-def _growing(path: Path) -> list[Path]:
+def growing_files(path: Path) -> list[Path]:
     """The log files of a session."""
     return sorted(file for pattern in _GROWING for file in path.glob(pattern))

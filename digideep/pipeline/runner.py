@@ -17,8 +17,7 @@ from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
 from digideep.memory.part import MemoryPart
-from digideep.parameters.tree import Tree, from_plain
-from digideep.pipeline.branches import check_tree
+from digideep.parameters.tree import Tree
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.display import Display, farewell
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
@@ -26,39 +25,13 @@ from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Component, build
-from digideep.utility.errors import CheckpointError, FinishedError, StoppedError, UsageError
+from digideep.utility.errors import StoppedError, UsageError
 from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
 
-_MISFITS = (KeyError, TypeError, AttributeError, RuntimeError, ValueError)  # what a checkpoint of something else raises
 _RECENT_EPISODES = 100
 _MAX_THREADS = 1_024
-
-
-def make_runner(session: Session) -> "Runner":
-    """Build the Runner that the session's parameter tree describes, and restore the checkpoint it loads, if any.
-
-    Raises:
-        UsageError: if the tree or the checkpoint does not fit, or there is nothing left to do.
-    """
-    tree = from_plain(session.tree)
-    check_tree(tree, Runner)
-    runner = build(tree["runner"], Runner, session=session, tree=tree)
-    if session.state is not None:
-        try:
-            runner.load_state_dict(session.state)
-        except BaseException as err:
-            runner.close()
-            if isinstance(err, UsageError) or not isinstance(err, _MISFITS):
-                raise
-            raise CheckpointError(
-                f"{session.loaded_from} does not fit the parameters: {type(err).__name__}: {' '.join(str(err).split())}"
-            ) from err
-    if session.is_resuming and runner.i_epoch >= runner.n_epochs:
-        runner.close()
-        raise FinishedError(f"All {runner.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on.")
-    return runner
 
 
 class Runner(Component):
@@ -245,8 +218,6 @@ class Runner(Component):
                 return self.enjoy()
             if self.session.mode == "custom":
                 return self.custom()
-            if not self.session.is_resuming:
-                self.save()
             if self.session.mode == "create":
                 text = f"Created {self.session.path}. Train it with: python main.py --resume {self.session.path}"
                 print(text, file=self.session.output)
@@ -426,11 +397,12 @@ class Runner(Component):
         """Continue where `state_dict` left off.
 
         Raises:
-            CheckpointError: if the environment's spaces are not those of the checkpoint.
+            UsageError: if the environment's spaces are not those of the checkpoint.
+            CheckpointError: if the checkpoint is broken.
         """
         ours = self.info.to_plain()
         if state["spaces"] != ours:
-            raise CheckpointError(
+            raise UsageError(
                 f"The spaces of {self.environment.name} are not those of the checkpoint: {ours} instead of "
                 f"{state['spaces']}. Load it with the environment that it was trained on."
             )

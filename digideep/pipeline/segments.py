@@ -1,15 +1,19 @@
 """The memory's content on disk: segments that are written once and never changed.
 
 Each checkpoint adds what was stored since the one before it, as `memory/segment-<first>-<end>-<hash>.safetensors`
-(chunks `first` to `end - 1`, counted since the run began; several files if it is much, or goes round the ring), and
-lists all segments that it needs with size and sha256. So saving costs what is new, whatever the memory holds. The hash
-in the name keeps segments apart that hold the same chunks of different pasts: of a run that was resumed from an older
-checkpoint.
+(chunks `first` to `end - 1`, counted since the run began; several files if it is much, or goes round the ring). Each
+segment names the one before it with size and sha256, in its own header; a checkpoint names the newest one, and the
+oldest chunk that it needs. So saving costs what is new, whatever the memory holds and however often it was saved. The
+hash in the name keeps segments apart that hold the same chunks of different pasts: of a run that was resumed from an
+older checkpoint.
 """
 
 import hashlib
 import json
+import math
 import os
+import re
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +23,12 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from digideep.memory.generic import Memory
-from digideep.utility.errors import CheckpointError
+from digideep.utility.errors import CheckpointError, UnreadableError
+from digideep.utility.own_files import read_file, remove
 
 _LARGEST_BYTES = 2**26  # of a segment: a copy of it is held in RAM while it is written or read
+_LONGEST_HEADER = 2**20
+_BEFORE = "before"  # the key in a segment's header of the segment before it
 
 
 class Segment(NamedTuple):
@@ -38,30 +45,88 @@ class Segment(NamedTuple):
         return f"segment-{self.first}-{self.end}-{self.sha256[:12]}.safetensors"
 
 
-def segments_of(figures: dict[str, Any]) -> list[Segment]:
-    """The memory's segments that a checkpoint needs. Args: figures: what it says about the session's files."""
-    return [Segment(*segment) for segment in figures.get("segments", [])]
+class Need(NamedTuple):
+    """What a checkpoint says about the memory's content."""
+
+    oldest: int  # chunk that it needs
+    newest: Segment | None
 
 
-def check_segments(directory: Path, segments: Iterable[Segment]) -> None:
-    """Compare the files with what the checkpoint says of them.
+def need_of(figures: dict[str, Any]) -> Need:
+    """Read it. Args: figures: what a checkpoint says about the session's files.
 
     Raises:
-        CheckpointError: for the first one that is not as it was written.
+        CheckpointError: if that is something else.
     """
-    for segment in segments:
+    need = figures.get("memory", {"oldest": 0, "newest": None})
+    if not isinstance(need, dict) or not _is_count(need.get("oldest")):
+        raise CheckpointError(f"'memory' is {need!r:.100}, expected the oldest chunk and the newest segment.")
+    return Need(need["oldest"], _as_segment(need.get("newest")))
+
+
+def _as_segment(value: Any) -> Segment | None:
+    if value is None:
+        return None
+    is_one = isinstance(value, list) and len(value) == 4 and all(map(_is_count, value[:3])) and value[0] < value[1]
+    if not is_one or not isinstance(value[3], str) or not re.fullmatch("[0-9a-f]{64}", value[3]):
+        raise CheckpointError(f"{value!r:.100} is no segment. Expected [first, end, size, sha256].")
+    return Segment(*value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def find_segments(
+    directory: Path, need: Need, *, is_checked: bool = True, covered: dict[str, int] | None = None
+) -> list[Segment]:
+    """The segments that a checkpoint needs, oldest first: each names the one before it.
+
+    Args:
+        directory: the session's `memory/`.
+        need: of the checkpoint.
+        is_checked: compare each file with the hash that is known of it.
+        covered: names of segments that were found for older checkpoints, and from which chunk on: not found again.
+
+    Raises:
+        CheckpointError: for one that is not as it was written.
+        UnreadableError: for one that the system does not let us read.
+    """
+    covered = {} if covered is None else covered
+    found: list[Segment] = []
+    segment = need.newest
+    while segment is not None and segment.end > need.oldest and covered.get(segment.name, math.inf) > need.oldest:
+        covered[segment.name] = need.oldest
+        found.append(segment)
         path = directory / segment.name
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else None
-                if digest is None:  # Python 3.10
-                    digest = hashlib.sha256()
-                    while block := file.read(2**20):
-                        digest.update(block)
-        except OSError as err:
-            raise CheckpointError(f"{path} is missing or cannot be read.") from err
-        if digest.hexdigest() != segment.sha256:
-            raise CheckpointError(f"{path} is not what was written: its hash differs from the checkpoint's.")
+        if is_checked:
+            _read_segment(path, segment)
+        if segment.first <= need.oldest:
+            break
+        before = _read_before(path)
+        if before is None or before.end != segment.first:
+            raise CheckpointError(f"{path} does not name the segment that ends at chunk {segment.first}.")
+        segment = before
+    return found[::-1]
+
+
+def _read_segment(path: Path, segment: Segment) -> bytes:
+    data = read_file(path, segment.size)
+    if hashlib.sha256(data).hexdigest() != segment.sha256:
+        raise CheckpointError(f"{path} is not what was written: its hash differs from the checkpoint's.")
+    return data
+
+
+def _read_before(path: Path) -> Segment | None:
+    """The segment before the one in this file."""
+    length = int.from_bytes(read_file(path, count=8), "little")
+    header = read_file(path, count=8 + min(length, _LONGEST_HEADER))[8:]
+    try:
+        return _as_segment(json.loads(json.loads(header)["__metadata__"][_BEFORE]))
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        if isinstance(err, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} does not name the segment before it.") from err
 
 
 class SegmentStore:
@@ -69,44 +134,46 @@ class SegmentStore:
 
     Args:
         directory: the session's `memory/`.
-        figures: what the checkpoint that is continued says about the session's files; empty for none.
+        segments: of the checkpoint that is continued, oldest first; none for a new run.
     """
 
-    def __init__(self, directory: Path, figures: dict[str, Any]):
-        self.directory, self.segments = directory, segments_of(figures)
-        self._is_swept = False
+    def __init__(self, directory: Path, segments: Iterable[Segment] = ()):
+        self.directory, self.segments = directory, deque(segments)
+        self._newest = self.segments[-1] if self.segments else None
+        self._pinned: set[str] = set()  # needed by checkpoints that were set aside
 
-    def append(self, memory: Memory) -> list[list[Any]]:
+    def append(self, memory: Memory) -> dict[str, Any]:
         """Write what the memory has stored since the last segment.
 
         Returns:
-            The segments that the memory's content now consists of, oldest first, as JSON values.
+            What a checkpoint says about the memory's content, as JSON values.
         """
         oldest = memory.n_chunks - len(memory)
-        first = max([oldest, *(segment.end for segment in self.segments)])
-        self.segments = [segment for segment in self.segments if segment.end > oldest]
+        first = max(oldest, self._newest.end if self._newest is not None else 0)
         if first < memory.n_chunks:
             self.directory.mkdir(exist_ok=True)
             chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // memory.buffer_chunk_len
-            step = max(_LARGEST_BYTES // chunk_bytes, 1)
+            step = max(_LARGEST_BYTES // max(chunk_bytes, 1), 1)
             while first < memory.n_chunks:
                 round_end = (first // memory.buffer_chunk_len + 1) * memory.buffer_chunk_len
                 end = min(first + step, round_end, memory.n_chunks)
                 self._write(memory, first, end)
                 first = end
             sync_directory(self.directory)
-        return [list(segment) for segment in self.segments]
+        return {"oldest": oldest, "newest": None if self._newest is None else list(self._newest)}
 
     def _write(self, memory: Memory, first: int, end: int) -> None:
-        data = save_arrays(memory.copy_chunks(first, end))
+        data = save_arrays(memory.copy_chunks(first, end), {_BEFORE: json.dumps(self._newest)})
         segment = Segment(first, end, len(data), hashlib.sha256(data).hexdigest())
         aside = self.directory / f".{segment.name}.writing"
-        with aside.open("wb") as file:
+        remove(aside)
+        with aside.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.rename(self.directory / segment.name)
+        aside.replace(self.directory / segment.name)
         self.segments.append(segment)
+        self._newest = segment
 
     def restore(self, memory: Memory, n_chunks: int) -> None:
         """Fill an empty memory.
@@ -116,31 +183,60 @@ class SegmentStore:
             n_chunks: stored since the run began.
 
         Raises:
-            CheckpointError: if a file does not hold arrays.
+            CheckpointError: if a file does not hold what this memory held.
         """
         for segment in self.segments:
             path = self.directory / segment.name
+            data = _read_segment(path, segment)
             try:
-                arrays = load_arrays(path.read_bytes())
-            except (OSError, safetensors.SafetensorError) as err:
-                raise CheckpointError(f"{path} cannot be read: {err}.") from err
-            memory.restore_chunks(segment.first, arrays, n_chunks)
+                memory.restore_chunks(segment.first, load_arrays(data), n_chunks)
+            except (ValueError, KeyError, TypeError, IndexError, StopIteration, safetensors.SafetensorError) as err:
+                raise CheckpointError(f"{path} does not hold chunks of this memory: {err}.") from err
 
-    def sweep(self, checkpoints: Iterable[Path], is_due: bool) -> None:
-        """Delete the segments that no checkpoint needs, and what a killed process left behind.
+    # ------------------------------------------------------------------ deleting
+
+    def sweep(self, kept: dict[str, Need | None], aside: Iterable[Need | None]) -> dict[str, int]:
+        """Once per process: delete what no checkpoint needs, such as what a killed process left behind.
+
+        While it is not known what one of them needs, nothing is deleted but unfinished files.
 
         Args:
-            checkpoints: that are kept.
-            is_due: since a checkpoint has gone; the first call always sweeps.
+            kept: what each checkpoint needs, by its name, oldest first; None where that cannot be read.
+            aside: what checkpoints need that were set aside.
+
+        Returns:
+            The oldest chunk that each checkpoint needs, by its name; 0 where that is not known.
         """
-        if self._is_swept and not is_due:
-            return
-        self._is_swept = True
-        kept = (json.loads((path / "session.json").read_bytes()) for path in checkpoints)
-        needed = {segment.name for figures in kept for segment in segments_of(figures)}
+        needed = {segment.name: segment for segment in self.segments}
+        pinned = [self._find(need, {}) for need in aside]
+        self._pinned = {segment.name for found in pinned for segment in found or ()}
+        covered: dict[str, int] = {}
+        is_known, oldest = None not in pinned, {}
+        for name, need in kept.items():
+            found = self._find(need, covered)
+            needed |= {segment.name: segment for segment in found or ()}
+            is_known &= found is not None
+            oldest[name] = need.oldest if need is not None and found is not None else 0
         for path in self.directory.glob("*segment-*"):
-            if path.name not in needed:
-                path.unlink()
+            is_needed = not is_known or path.name in needed or path.name in self._pinned
+            if path.name.startswith(".") or not is_needed:
+                remove(path)
+        self.segments = deque(sorted(needed.values(), key=lambda segment: segment.end))
+        return oldest
+
+    def _find(self, need: Need | None, covered: dict[str, int]) -> list[Segment] | None:
+        """`find_segments` without a look at their content; None if that cannot be told."""
+        try:
+            return None if need is None else find_segments(self.directory, need, is_checked=False, covered=covered)
+        except (CheckpointError, UnreadableError):
+            return None
+
+    def release(self, oldest: int) -> None:
+        """Delete the segments that hold nothing but what came before a chunk. Args: oldest: that is still needed."""
+        while self.segments and self.segments[0].end <= oldest:
+            segment = self.segments.popleft()
+            if segment.name not in self._pinned:
+                remove(self.directory / segment.name)
 
 
 def sync_directory(path: Path) -> None:

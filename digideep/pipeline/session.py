@@ -5,10 +5,12 @@ It owns the directory, the locks, the logbook, the device and the signals. Nothi
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import shlex
+import shutil
 import sys
 import time
 from datetime import datetime
@@ -26,11 +28,16 @@ from digideep.parameters.control_panel import generate, load_params, override_pa
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
 from digideep.pipeline.checkpoint import (
     BEST,
+    Loaded,
     checkpoint_order,
+    list_aside,
     list_checkpoints,
     load_checkpoint,
     load_newest_valid,
+    read_need,
     remove_checkpoint,
+    set_aside,
+    sweep_checkpoints,
     versions,
     write_checkpoint,
 )
@@ -39,6 +46,14 @@ from digideep.pipeline.kept_sources import find_package, keep_sources
 from digideep.pipeline.logbook import Logbook
 from digideep.pipeline.repeals import note_repeal
 from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.session_files import (
+    PACKAGE,
+    ReportHandler,
+    hold,
+    new_directory,
+    require_own_files,
+    written_files,
+)
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.files import printable
@@ -46,6 +61,7 @@ from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
 from digideep.utility.output import JsonOutput, OutputStream
+from digideep.utility.own_files import part_links, require_own
 from digideep.utility.profiler import Profiler
 
 _log = logging.getLogger("digideep")
@@ -98,7 +114,8 @@ class Session:
         self.loaded_from: Path | None = None
         self._figures: dict[str, Any] = {}
         self._segments: SegmentStore | None = None
-        self._lock: filelock.FileLock | None = None
+        self._kept: dict[str, int] = {}  # checkpoints by name, oldest first: the oldest chunk that each needs
+        self._lock: filelock.BaseFileLock | None = None
         self._handlers: list[logging.Handler] = []
         self._started = time.perf_counter()
         self._elapsed_before_s = 0.0
@@ -108,6 +125,9 @@ class Session:
         self._start_console()
         try:
             self._choose()
+        except OSError as err:
+            self.close()
+            raise UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.") from err
         except BaseException:
             self.close()  # nobody else has this session yet
             raise
@@ -150,8 +170,10 @@ class Session:
         """Find the checkpoint to load; hold the lock of the session that is resumed."""
         if not path.is_dir():
             raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
-        path = path.resolve()
+        named, path = path.absolute(), path.resolve()
         is_checkpoint = path.parent.name == "checkpoints" and (checkpoint_order(path) is not None or path.name == BEST)
+        if checkpoint_order(named) is not None and named.parents[1].resolve() != path.parents[1]:
+            raise UsageError(f"{named} leads out of its session, to {path}. Give that one, or copy it there.")
         if path.name == BEST and self.mode != "play":
             raise UsageError(f"{path} holds the best policy and nothing else: play it with --play.")
         directory = path.parents[1] if is_checkpoint else path
@@ -162,26 +184,48 @@ class Session:
         if self.is_resuming:
             if not os.access(directory, os.W_OK):
                 raise UsageError(f"{directory} cannot be written. Resume needs write permission there.")
-            self._acquire(directory)
+            require_own_files(directory)
+            self._lock = hold(directory)
             if (directory / "done.lock").exists() and not self.args.repeal:
                 raise FinishedError(f"{directory} has finished. Play it with --play --load-checkpoint {directory}.")
-        needs_memory = self.mode != "play"
-        self.loaded_from, self.state, self._figures = (
-            load_checkpoint(path, needs_memory) if is_checkpoint else load_newest_valid(path, needs_memory)
-        )
+        for name in ("checkpoints", "memory"):
+            require_own(directory / name, is_directory=True, is_written=self.is_resuming)
         self._session_of_checkpoint = directory
+        self._is_named = is_checkpoint
+        needs_memory = self.mode != "play"
+        self._take(load_checkpoint(path, needs_memory) if is_checkpoint else load_newest_valid(path, needs_memory))
+
+    def _take(self, loaded: Loaded) -> None:
+        self.loaded_from, self.state, self._figures = loaded.path, loaded.state, loaded.figures
+        self.tree, self.cpanel = loaded.state["params"], loaded.state["cpanel"]
+        self._loaded_segments = loaded.segments
         if self.is_resuming:
-            self.path = directory
-            self._elapsed_before_s = float(self._figures.get("elapsed_s", 0.0))
+            self.path = self._session_of_checkpoint
+            self._segments = SegmentStore(self.path / "memory", loaded.segments)
+            self._elapsed_before_s = float(loaded.figures.get("elapsed_s", 0.0))
+
+    def fall_back(self, error: CheckpointError, first: CheckpointError) -> None:
+        """Load the checkpoint before the one that turned out not to fit.
+
+        Args:
+            error: what is wrong with it.
+            first: what was wrong with the newest one. It is raised if there is none left, or if the user named the
+                checkpoint or changes its parameters: then it may not be the checkpoint that is at fault.
+        """
+        if self._is_named or self.args.repeal:
+            raise first
+        assert self.loaded_from is not None
+        _log.warning("Skipping %s: %s", self.loaded_from.name, error)
         try:
-            self.tree, self.cpanel = self.state["params"], self.state["cpanel"]
-        except KeyError as err:
-            raise CheckpointError(f"{self.loaded_from} holds no {err}: it is no checkpoint of a run.") from err
+            self._take(load_newest_valid(self._session_of_checkpoint, self.mode != "play", before=self.loaded_from))
+        except CheckpointError:
+            raise first from None
 
     def _new_path(self) -> Path:
         """Where this run will write; refuses what cannot become a directory."""
         if self.loaded_from is not None:
             base = self._session_of_checkpoint / ("evaluations" if self.mode == "play" else "customs")
+            require_own(base, is_directory=True)
         else:
             base = Path(self.args.session_path or SESSIONS).resolve()
         name = self.args.session_name or session_name(datetime.now())
@@ -202,24 +246,21 @@ class Session:
             raise UsageError(f"{parent} cannot be written. Choose another --session-path.")
         return base / name
 
-    def _acquire(self, directory: Path) -> None:
-        """Hold `running.lock` as long as this process lives; the system lets go of it even after SIGKILL."""
-        self._lock = filelock.FileLock(directory / "running.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            self._lock = None
-            raise UsageError(f"{directory} is in use by a running process. Wait for it, or stop it first.") from None
-
     # ------------------------------------------------------------------ the directory
 
     def open(self, runner: Any) -> None:
-        """Make the directory and start what writes into it. Args: runner: built, and restored if resuming."""
+        """Make the directory, with a first checkpoint, and start what writes into it.
+
+        From here on nothing is refused any more: what can be is refused by now.
+
+        Args:
+            runner: built, and restored if resuming.
+        """
         if self.path is not None:
             self._prepare(runner)
         self.logbook.open(
             self.path,
-            first_frame=runner.frames if self.is_resuming else None,
+            first_frame=(runner.frames or None) if self.is_resuming else None,
             cpanel=to_plain(self.cpanel),
             tree=self.tree,
         )
@@ -235,43 +276,53 @@ class Session:
         if self.is_resuming:
             self._forget_future()
         else:
-            self._create()
-        handler = logging.FileHandler(self.path / "report.log", encoding="utf-8", errors="backslashreplace")
-        handler.setFormatter(_ReportFormatter())
-        self._add_handler(handler)
+            self._create(runner)
+        self._add_handler(ReportHandler(self.path / "report.log"))
         loaded = self.state["params"] if self.is_resuming and self.state is not None else {}
         note_repeal(self.path, runner.i_epoch, self.args.repeal, loaded)
 
-    def _create(self) -> None:
+    def _create(self, runner: Any) -> None:
+        """Make the directory, with its first checkpoint: it is there as a whole or not at all."""
         assert self.path is not None
+        final, self.path = self.path, None
         try:
-            self.path.mkdir(parents=True)
-        except OSError as err:
-            raise UsageError(f"{self.path} cannot be made ({err.strerror}). Choose another --session-path.") from err
-        self._acquire(self.path)
-        if self.mode in ("train", "create"):
-            (self.path / "checkpoints").mkdir()
-            panel = json.dumps(to_plain(self.cpanel), indent=2) + "\n"
-            (self.path / "cpanel.json").write_text(panel, encoding="utf-8")
-            keep_sources(self.path / "modules", self._params, self.args.save_modules)
-            for name, text in _PACKAGE.items():
-                (self.path / name).write_text(text, encoding="utf-8")
-        about = {
-            "session_name": _decoded(self.path.name),
-            "session_msg": _decoded(self.args.msg),
-            "session_cmd": _decoded(shlex.join(["python", *sys.argv])),
-            "versions": versions(),
-        }
-        dump_yaml({**self.tree, **about}, self.path / "params.yaml")
+            with new_directory(final) as (self.path, self._lock):
+                if self.mode in ("train", "create"):
+                    (self.path / "checkpoints").mkdir()
+                    panel = json.dumps(to_plain(self.cpanel), indent=2) + "\n"
+                    (self.path / "cpanel.json").write_text(panel, encoding="utf-8")
+                    keep_sources(self.path / "modules", self._params, self.args.save_modules)
+                    for name, text in PACKAGE.items():
+                        (self.path / name).write_text(text, encoding="utf-8")
+                about = {
+                    "session_name": _decoded(final.name),
+                    "session_msg": _decoded(self.args.msg),
+                    "session_cmd": _decoded(shlex.join(["python", *sys.argv])),
+                    "versions": versions(),
+                }
+                dump_yaml({**self.tree, **about}, self.path / "params.yaml")
+                if self.mode in ("train", "create"):
+                    runner.save()
+        except BaseException:
+            self.path = None
+            raise
+        self.path, self._segments = final, None
 
     def _forget_future(self) -> None:
         """Take back what a stopped run logged and saved after the checkpoint that is resumed."""
         assert self.path is not None
         assert self.loaded_from is not None
-        later = list_checkpoints(self.path / "checkpoints")
-        for checkpoint in later[later.index(self.loaded_from) + 1 :]:
-            _log.warning("Removing %s: it is newer than the checkpoint that is resumed.", checkpoint.name)
-            remove_checkpoint(checkpoint)
+        assert self._segments is not None
+        directory = self.path / "checkpoints"
+        sweep_checkpoints(directory)
+        kept = list_checkpoints(directory)
+        while kept[-1] != self.loaded_from:
+            later = kept.pop()
+            _log.warning("Setting %s aside as %s: %s is resumed.", later.name, set_aside(later).name, kept[-1].name)
+        aside = [read_need(path) for path in list_aside(directory)]
+        self._kept = self._segments.sweep({path.name: read_need(path) for path in kept}, aside)
+        for file in written_files(self.path):
+            part_links(file)
         self.logbook.cut(self.path, self._figures.get("logs", {}))
 
     # ------------------------------------------------------------------ while it runs
@@ -302,20 +353,21 @@ class Session:
         if self.path is None:
             return
         if self._segments is None:
-            self._segments = SegmentStore(self.path / "memory", self._figures if self.is_resuming else {})
+            self._segments = SegmentStore(self.path / "memory")
         content = {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
-        figures = {
+        figures: dict[str, Any] = {
             "logs": self.logbook.sizes(),
             "elapsed_s": self.elapsed_s,
-            "segments": self._segments.append(memory),
+            "memory": self._segments.append(memory),
         }
         write_checkpoint(self.path / "checkpoints", name, content, figures)
         _log.debug("Saved %s", name)
-        checkpoints = list_checkpoints(self.path / "checkpoints")
-        doomed = checkpoints[:-keep] if keep is not None else []
-        for old in doomed:
-            remove_checkpoint(old)
-        self._segments.sweep(checkpoints[len(doomed) :], is_due=bool(doomed))
+        self._kept[name] = figures["memory"]["oldest"]
+        if keep is not None and len(self._kept) > keep:
+            for old in list(self._kept)[:-keep]:
+                remove_checkpoint(self.path / "checkpoints" / old)
+                del self._kept[old]
+            self._segments.release(next(iter(self._kept.values())))
 
     def save_best(self, state: dict[str, Any]) -> None:
         """Keep a policy beside the checkpoints, whatever becomes of them. Args: state: what it takes to play it."""
@@ -325,7 +377,14 @@ class Session:
 
     def restore_memory(self, memory: Memory, n_chunks: int) -> None:
         """Fill the memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
-        SegmentStore(self._session_of_checkpoint / "memory", self._figures).restore(memory, n_chunks)
+        SegmentStore(self._session_of_checkpoint / "memory", self._loaded_segments).restore(memory, n_chunks)
+
+    def take_back(self) -> None:
+        """Delete the directory of an evaluation that was refused after all."""
+        if self.path is not None and self.mode == "play":
+            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.path.parent.rmdir()  # if nothing else is in it
 
     def mark_done(self) -> None:
         """Say that the run has finished."""
@@ -359,7 +418,7 @@ class Session:
 
     def report_failure(self, text: str) -> bool:
         """Write a traceback to `report.log`. Returns: whether there is one."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not os.path.exists(self.path):
             return False
         _report.error(text)
         return True
@@ -378,33 +437,6 @@ class Session:
         self._handlers = []
         if self.json_output is not None:
             self.json_output.close()
-
-
-# What makes a session importable: `from digideep_sessions.NAME import loader`.
-_PACKAGE = {
-    "__init__.py": '''"""A digideep session as a package: see docs/sessions.md."""
-
-from .saam import loader
-
-__all__ = ["loader"]
-''',
-    "saam.py": '''"""Session as a module: reads data files when asked, runs nothing of `modules/`, changes no path."""
-
-from pathlib import Path
-
-from digideep.post.loader import Loader
-
-loader = Loader(Path(__file__).parent)
-''',
-}
-
-
-class _ReportFormatter(logging.Formatter):
-    """`[seconds since the start, LEVEL] text`, as digideep has always written it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One record."""
-        return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
 
 
 def _decoded(text: str) -> str:

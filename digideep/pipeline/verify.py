@@ -20,7 +20,7 @@ import torch
 from digideep.memory.generic import Memory
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
-from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.utility.component import build
 from digideep.utility.errors import UsageError
@@ -135,7 +135,8 @@ def _whole_state(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, with the content of its memory: how that is cut into segments makes no difference."""
     state, figures, _ = read_checkpoint(path)
     memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
-    SegmentStore(path.parents[1] / "memory", figures).restore(memory, state["memory"]["n_chunks"])
+    directory = path.parents[1] / "memory"
+    SegmentStore(directory, find_segments(directory, need_of(figures))).restore(memory, state["memory"]["n_chunks"])
     return {**state, "memory": {**state["memory"], "buffer": memory.buffer}}
 
 

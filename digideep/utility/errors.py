@@ -16,7 +16,11 @@ class FinishedError(UsageError):
 
 
 class CheckpointError(UsageError):
-    """A checkpoint is missing, incomplete or altered."""
+    """A checkpoint is missing, incomplete or altered: an older one may do."""
+
+
+class UnreadableError(UsageError):
+    """A file cannot be read for a reason that is not its content, such as permissions: nothing may take its place."""
 
 
 class SessionError(UsageError):

@@ -36,7 +36,13 @@ class Statistic:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue where `state_dict` left off."""
+        """Continue where `state_dict` left off.
+
+        Raises:
+            ValueError: if the figures are others.
+        """
+        if state.keys() != vars(self).keys() or not all(isinstance(value, (int, float)) for value in state.values()):
+            raise ValueError(f"The figures of a statistic are {state!r:.200}, expected numbers for {list(vars(self))}.")
         vars(self).update(state)
 
 
@@ -102,10 +108,18 @@ class Monitor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
+        """Continue where `state_dict` left off.
+
+        Raises:
+            ValueError: if the state is no Monitor's.
+        """
         self._open = {}
         for key, figures in state["open"].items():
             self._open[key] = Statistic()
             self._open[key].load_state_dict(figures)
-        self._windows = dict(state["windows"])
-        self._packs = list(state["packs"])
+        windows, packs = state["windows"], state["packs"]
+        if not all(window is None or (isinstance(window, int) and window > 0) for window in windows.values()):
+            raise ValueError(f"A window is a number of values, got {windows!r:.200}.")
+        if not all(isinstance(pack, dict) and pack.keys() == {"meta", "data"} for pack in packs):
+            raise ValueError(f"A pack has meta and data, got {packs!r:.200}.")
+        self._windows, self._packs = dict(windows), list(packs)

@@ -13,7 +13,7 @@ import pytest
 from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.pipeline.checkpoint import list_checkpoints
-from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.verify import compare_checkpoints
 from tests.helpers import ROOT, tiny
 from tests.memory.test_replay import Stream, filled
@@ -130,19 +130,34 @@ def test_chunks_of_a_discarded_future_are_not_taken_for_new_ones(session):
     checkpoint = session / "checkpoints/checkpoint-2"
     other = {"/runner/max_iter": None, "/agents/agent/lr_actor": 0.01, "/runner/keep_checkpoints": 5}
     assert main(["--resume", str(checkpoint), *QUIET, "--repeal", json.dumps(other)]) == 0
-    after = names(session)
     third = {name for name in before if name.startswith("segment-20-30-")}
-    assert len(third) == 1
-    assert len({name for name in after if name.startswith("segment-20-30-")}) == 1
-    assert not third & after, "the actions of another learning rate are other chunks"
+    new = {name for name in names(session) - before if name.startswith("segment-20-30-")}
+    assert (len(third), len(new)) == (1, 1), "the actions of another learning rate are other chunks"
     for path in list_checkpoints(session / "checkpoints")[2:]:
         assert main(["--resume", str(path), *QUIET, "--repeal", '{"/runner/n_epochs": 5}']) == 0
+
+
+def test_a_discarded_future_is_set_aside_with_its_segments_and_can_be_taken_up_again(tmp_path, session):
+    whole = shutil.copytree(session, tmp_path / "whole/s")
+    keep = {"/runner/max_iter": None, "/agents/agent/lr_actor": 0.01, "/runner/keep_checkpoints": 1}
+    checkpoints = session / "checkpoints"
+    assert main(["--resume", str(checkpoints / "checkpoint-1"), *QUIET, "--repeal", json.dumps(keep)]) == 0
+    assert sorted(path.name for path in checkpoints.iterdir() if path.name != "best") == [
+        "checkpoint-2.aside", "checkpoint-3.aside", "checkpoint-4",
+    ]  # fmt: skip
+    shutil.rmtree(checkpoints / "checkpoint-4")
+    (checkpoints / "checkpoint-3.aside").rename(checkpoints / "checkpoint-3")
+    assert compare_checkpoints(whole / "checkpoints/checkpoint-3", checkpoints / "checkpoint-3")[0] == []
+    (session / "done.lock").unlink()
+    for path in (whole, session):
+        assert main(["--resume", str(path), *QUIET, "--repeal", '{"/runner/max_iter": null}']) == 0
+    assert compare_checkpoints(whole / "checkpoints/checkpoint-4", checkpoints / "checkpoint-4")[0] == []
 
 
 def test_saving_writes_what_is_new_whatever_the_memory_holds(tmp_path):
     memory, stream = Memory(chunk_sample_len=4, buffer_chunk_len=5000), Stream(workers=1)
     (tmp_path / "memory").mkdir()
-    store = SegmentStore(tmp_path / "memory", {})
+    store = SegmentStore(tmp_path / "memory")
     sizes = {}
     for held in (100, 1000, 4000, 6000):
         while memory.n_chunks < held:
@@ -150,7 +165,7 @@ def test_saving_writes_what_is_new_whatever_the_memory_holds(tmp_path):
         store.append(memory)
         for _ in range(50):
             memory.store(stream.chunk(4))
-        sizes[held] = store.append(memory)[-1][2]
+        sizes[held] = store.append(memory)["newest"][2]
     assert max(sizes.values()) - min(sizes.values()) < 50
     row = sum(array.nbytes for array in memory.buffer.values()) / memory.num_rows
     assert sizes[4000] < 1.1 * 200 * row + 600
@@ -161,16 +176,30 @@ def test_saving_writes_what_is_new_whatever_the_memory_holds(tmp_path):
 def test_a_ring_is_restored_to_the_bit_from_any_series_of_segments(tmp_path, saves, largest, monkeypatch):
     monkeypatch.setattr("digideep.pipeline.segments._LARGEST_BYTES", largest)
     memory, stream = Memory(chunk_sample_len=4, buffer_chunk_len=3), Stream()
-    store = SegmentStore(tmp_path / "memory", {})
+    store = SegmentStore(tmp_path / "memory")
     for save in saves:
         while memory.n_chunks < save:
             memory.store(stream.chunk(4))
-        segments = store.append(memory)
+        need = need_of(json.loads(json.dumps({"memory": store.append(memory)})))
+        segments = find_segments(tmp_path / "memory", need)
         restored = Memory(chunk_sample_len=4, buffer_chunk_len=3)
-        SegmentStore(tmp_path / "memory", {"segments": segments}).restore(restored, save)
+        SegmentStore(tmp_path / "memory", segments).restore(restored, save)
         restored.load_state_dict(memory.state_dict())
         for key, array in filled(save).buffer.items():
             np.testing.assert_array_equal(restored.buffer[key], array)
+
+
+def test_a_save_costs_the_same_however_often_the_memory_was_saved(tmp_path):
+    memory, stream = Memory(chunk_sample_len=1, buffer_chunk_len=1000), Stream(workers=1)
+    store, sizes = SegmentStore(tmp_path / "memory"), []
+    for _ in range(1200):
+        memory.store(stream.chunk(1))
+        need = store.append(memory)
+        sizes.append(len(json.dumps(need)) + need["newest"][2])
+        store.release(need["oldest"])
+    assert max(sizes[1000:]) - min(sizes[10:20]) < 100
+    assert len(names(tmp_path)) == 1000, "what nobody needs any more is deleted"
+    assert len(find_segments(tmp_path / "memory", need_of({"memory": need}))) == 1000
 
 
 def test_the_best_policy_by_test_return_is_kept_and_can_be_played_but_not_resumed(session, capsys):

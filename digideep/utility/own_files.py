@@ -1,0 +1,78 @@
+"""Files of a session that somebody else may have made: never waited for, and never left by a link."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from digideep.utility.errors import CheckpointError, UnreadableError, UsageError
+
+
+def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
+    """Read a regular file; what is none (a link, a pipe, a device) is not even opened.
+
+    Args:
+        path: of the file.
+        size: that it must have, in bytes; None for any. It is compared before anything is read.
+        count: bytes to read from its beginning; -1 reads all.
+
+    Raises:
+        CheckpointError: if the file is missing, no regular file, or of another size: its content is at fault.
+        UnreadableError: if the system does not let us read it, whatever it holds.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise CheckpointError(f"{path} is {_kind(mode)}, expected a file.")
+        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+            found = os.fstat(file.fileno()).st_size
+            if size is not None and found != size:
+                raise CheckpointError(f"{path} is not what was written: it has {found} bytes, expected {size}.")
+            return file.read(count)
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise CheckpointError(f"{path} is missing.") from err
+    except MemoryError as err:
+        raise UnreadableError(f"{path} does not fit into memory.") from err
+    except OSError as err:
+        raise UnreadableError(f"{path} cannot be read: {err.strerror}.") from err
+
+
+def require_own(path: Path, *, is_directory: bool = False, is_written: bool = True) -> None:
+    """Refuse to work in a session with something that is not the session's own; missing is fine.
+
+    Raises:
+        UsageError: if it is a link, of another kind than it should be, or cannot be written.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(mode):
+        expected = "directory" if is_directory else "file"
+        raise UsageError(f"{path} is {_kind(mode)}, expected a {expected} of the session's own. Move it away first.")
+    if is_written and not os.access(path, os.W_OK):
+        raise UsageError(f"{path} cannot be written. Resume needs write permission there.")
+
+
+def part_links(path: Path) -> None:
+    """Give a file that has other names too (hard links) a copy under this one: they are not to change with it."""
+    if os.lstat(path).st_nlink > 1:
+        aside = path.with_name(f".{path.name}.copy")
+        remove(aside)
+        shutil.copy2(path, aside)
+        aside.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link (and not what it leads to) or a directory; missing is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a pipe",
+             stat.S_IFSOCK: "a socket"}  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "a device")
