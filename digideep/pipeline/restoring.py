@@ -6,7 +6,7 @@ from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.utility.component import build
-from digideep.utility.errors import CheckpointError, FinishedError, UsageError, WorkerError
+from digideep.utility.errors import CheckpointError, FinishedError, TooLargeError, UsageError, WorkerError
 
 # What wrong values in a checkpoint end in, whose files are as they were written.
 _CONTENT_ERRORS = (
@@ -41,7 +41,9 @@ def _make_runner(session: Session) -> Runner:
         check_tree(tree, Runner)
         runner = build(tree["runner"], Runner, session=session, tree=tree)
     except _CONTENT_ERRORS as err:
-        if session.state is None or session.args.repeal or isinstance(err, (UsageError, WorkerError)):
+        if session.state is None or session.args.repeal:
+            raise
+        if isinstance(err, (UsageError, WorkerError)) and not isinstance(err, TooLargeError):
             raise
         raise _misfit(session, "what digideep can build", err) from err
     if session.state is None:

@@ -49,6 +49,7 @@ from digideep.pipeline.segments import SegmentStore
 from digideep.pipeline.session_files import (
     PACKAGE,
     ReportHandler,
+    decoded,
     hold,
     new_directory,
     require_own_files,
@@ -56,7 +57,6 @@ from digideep.pipeline.session_files import (
 )
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
-from digideep.utility.files import printable
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
@@ -295,9 +295,9 @@ class Session:
                     for name, text in PACKAGE.items():
                         (self.path / name).write_text(text, encoding="utf-8")
                 about = {
-                    "session_name": _decoded(final.name),
-                    "session_msg": _decoded(self.args.msg),
-                    "session_cmd": _decoded(shlex.join(["python", *sys.argv])),
+                    "session_name": decoded(final.name),
+                    "session_msg": decoded(self.args.msg),
+                    "session_cmd": decoded(shlex.join(["python", *sys.argv])),
                     "versions": versions(),
                 }
                 dump_yaml({**self.tree, **about}, self.path / "params.yaml")
@@ -437,14 +437,6 @@ class Session:
         self._handlers = []
         if self.json_output is not None:
             self.json_output.close()
-
-
-def _decoded(text: str) -> str:
-    """Text of the command line, whose bytes are UTF-8 also where the locale's encoding is not."""
-    try:
-        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    except UnicodeEncodeError:
-        return printable(text)
 
 
 def _find_device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ import filelock
 
 from digideep.pipeline.logbook import growing_files
 from digideep.utility.errors import UsageError
+from digideep.utility.files import printable
 from digideep.utility.own_files import remove, require_own
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
@@ -158,3 +159,11 @@ class ReportHandler(logging.FileHandler):
         """What could not be written until now is lost."""
         with contextlib.suppress(OSError):
             super().close()
+
+
+def decoded(text: str) -> str:
+    """Text of the command line, whose bytes are UTF-8 also where the locale's encoding is not."""
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return printable(text)

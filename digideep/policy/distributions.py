@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from digideep.utility.errors import UsageError
+from digideep.utility.errors import TooLargeError, UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -183,11 +183,11 @@ def require_room(num_weights: int) -> None:
         num_weights: of the layer; each takes 24 bytes, with gradient, copies and the optimizer's means.
 
     Raises:
-        UsageError: saying how large it would be.
+        TooLargeError: saying how large it would be.
     """
     needed, available = 24 * num_weights, psutil.virtual_memory().available
     if needed > available:
-        raise UsageError(
+        raise TooLargeError(
             f"A layer of {num_weights:,} weights would need {needed / 1e9:,.1f} GB with what it takes to learn them, "
             f"{available / 1e9:.1f} GB are free. Lower the network's sizes (hidden_sizes, features, core_size, width)."
         )

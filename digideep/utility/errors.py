@@ -15,6 +15,10 @@ class FinishedError(UsageError):
     exit_code = 3
 
 
+class TooLargeError(UsageError):
+    """Something asked for does not fit into this machine's memory."""
+
+
 class CheckpointError(UsageError):
     """A checkpoint is missing, incomplete or altered: an older one may do."""
 
