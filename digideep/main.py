@@ -44,23 +44,25 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             from digideep.pipeline.restoring import make_runner
             from digideep.pipeline.session import Session
             from digideep.pipeline.verify import verify_resume
+            from digideep.utility.process_state import left_as_it_was
 
             signals.release()
             if args.verify_resume is not None:
                 return verify_resume(args)
             if args.frozen:
                 return play_frozen(args, sys.argv[1:] if argv is None else argv)
-            session = Session(args, signals)
-            runner = make_runner(session)
-            if os.getpid() != pid:
-                end_forked_child()
-            try:
-                signals.hold()
-                has_begun = True
-                session.open(runner)
-                return runner.start()
-            finally:
-                runner.close()
+            with left_as_it_was():
+                session = Session(args, signals)
+                runner = make_runner(session)
+                if os.getpid() != pid:
+                    end_forked_child()
+                try:
+                    signals.hold()
+                    has_begun = True
+                    session.open(runner)
+                    return runner.start()
+                finally:
+                    runner.close()
         except BaseException as err:
             if os.getpid() != pid:
                 end_forked_child(err)

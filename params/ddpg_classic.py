@@ -49,7 +49,6 @@ def gen_params(cpanel):
         lr_actor=cpanel["lr_actor"],
         lr_critic=cpanel["lr_critic"],
         compile=cpanel["compile"],
-        planned_frames=shared.planned_frames(cpanel),
     )
     return {
         "runner": describe(Runner, **shared.runner_parameters(cpanel)),

@@ -68,7 +68,6 @@ def gen_params(cpanel):
         lr=cpanel["lr"],
         max_grad_norm=cpanel["max_grad_norm"],
         compile=cpanel["compile"],
-        planned_frames=shared.planned_frames(cpanel),
     )
     stacks = {"/observations/agent": cpanel["frame_stack"]}  # each frame is stored once
     return {

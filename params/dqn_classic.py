@@ -44,7 +44,6 @@ def gen_params(cpanel):
     epsilon = describe(
         Linear, start=cpanel["epsilon_start"], end=cpanel["epsilon_end"], duration=cpanel["epsilon_frames"]
     )
-    steps = max(int(shared.planned_frames(cpanel) * cpanel["gradient_steps_per_frame"]), 1)
     agent = describe(
         DQN,
         observation_path=cpanel["observation_path"],
@@ -66,10 +65,9 @@ def gen_params(cpanel):
         polyak_factor=cpanel["polyak_factor"],
         target_update_interval=cpanel["target_update_interval"],
         is_double=cpanel["use_double"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=steps),
+        lr=describe(Linear, start=cpanel["lr"], end=0.0),
         max_grad_norm=cpanel["max_grad_norm"],
         compile=cpanel["compile"],
-        planned_frames=shared.planned_frames(cpanel),
     )
     return {
         "runner": describe(Runner, **shared.runner_parameters(cpanel)),

@@ -43,7 +43,6 @@ cpanel = (
 
 def gen_params(cpanel):
     """The parameter tree of a run."""
-    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     encoder = describe(
         {"nature": NatureCNN, "impala": ImpalaResNet}[cpanel["encoder"]],
         precision=cpanel["precision"],
@@ -57,7 +56,7 @@ def gen_params(cpanel):
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],
         num_mini_batches=cpanel["num_mini_batches"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
+        lr=describe(Linear, start=cpanel["lr"], end=0.0),
         clip_param=cpanel["clip_param"],
         value_loss_coef=cpanel["value_loss_coef"],
         entropy_coef=cpanel["entropy_coef"],
@@ -67,7 +66,6 @@ def gen_params(cpanel):
         recompute_advantages=cpanel["recompute_advantages"],
         optimizer=describe(Adam, eps=cpanel["eps"]),
         compile=cpanel["compile"],
-        planned_updates=updates,
     )
     return {
         "runner": describe(Runner, **shared.runner_parameters(cpanel)),

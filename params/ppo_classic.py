@@ -47,7 +47,6 @@ cpanel = session_panel() | {
 
 def gen_params(cpanel):
     """The parameter tree of a run."""
-    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     agent = describe(
         PPO,
         observation_path=cpanel["observation_path"],
@@ -58,8 +57,8 @@ def gen_params(cpanel):
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],
         num_mini_batches=cpanel["num_mini_batches"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
-        clip_param=describe(Linear, start=cpanel["clip_param"], end=0.0, duration=updates),
+        lr=describe(Linear, start=cpanel["lr"], end=0.0),
+        clip_param=describe(Linear, start=cpanel["clip_param"], end=0.0),
         value_loss_coef=cpanel["value_loss_coef"],
         entropy_coef=cpanel["entropy_coef"],
         max_grad_norm=cpanel["max_grad_norm"],
@@ -68,7 +67,6 @@ def gen_params(cpanel):
         recompute_advantages=cpanel["recompute_advantages"],
         optimizer=describe(Adam, eps=cpanel["eps"]),
         compile=cpanel["compile"],
-        planned_updates=updates,
     )
     return {
         "runner": describe(Runner, **runner_parameters(cpanel)),

@@ -41,7 +41,6 @@ cpanel = shared.session_panel() | {
 
 def gen_params(cpanel):
     """The parameter tree of a run."""
-    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     policy = describe(
         StochasticPolicy, hidden_sizes=[cpanel["actor_feature_size"]] * 2, log_std_init=cpanel["log_std_init"],
         **shared.encoder_parameters(cpanel),
@@ -55,7 +54,7 @@ def gen_params(cpanel):
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],
         num_mini_batches=cpanel["num_mini_batches"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
+        lr=describe(Linear, start=cpanel["lr"], end=0.0),
         clip_param=cpanel["clip_param"],
         value_loss_coef=cpanel["value_loss_coef"],
         entropy_coef=cpanel["entropy_coef"],
@@ -65,7 +64,6 @@ def gen_params(cpanel):
         recompute_advantages=True,
         optimizer=describe(Adam, eps=cpanel["eps"]),
         compile=cpanel["compile"],
-        planned_updates=updates,
     )
     norm_wrappers = []
     if cpanel["frame_skip"] > 1:

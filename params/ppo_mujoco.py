@@ -48,7 +48,6 @@ cpanel = session_panel() | {
 
 def gen_params(cpanel):
     """The parameter tree of a run."""
-    updates = cpanel["number_epochs"] * cpanel["epoch_size"]
     hidden_sizes = [cpanel["actor_feature_size"]] * 2
     agent = describe(
         PPO,
@@ -59,7 +58,7 @@ def gen_params(cpanel):
         gae_lambda=cpanel["tau"],
         n_update=cpanel["n_update"],
         num_mini_batches=cpanel["num_mini_batches"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0, duration=updates),
+        lr=describe(Linear, start=cpanel["lr"], end=0.0),
         clip_param=cpanel["clip_param"],
         value_loss_coef=cpanel["value_loss_coef"],
         entropy_coef=cpanel["entropy_coef"],
@@ -69,7 +68,6 @@ def gen_params(cpanel):
         recompute_advantages=cpanel["recompute_advantages"],
         optimizer=describe(Adam, eps=cpanel["eps"]),
         compile=cpanel["compile"],
-        planned_updates=updates,
     )
     normalizers = [describe(VecNormalizeObs, clip=10.0), describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0)]
     return {

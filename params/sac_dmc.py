@@ -57,7 +57,6 @@ def gen_params(cpanel):
         alpha=cpanel["alpha"],
         automatic_entropy_tuning=cpanel["automatic_entropy_tuning"],
         compile=cpanel["compile"],
-        planned_frames=shared.planned_frames(cpanel),
     )
     norm_wrappers = []
     if cpanel["frame_skip"] > 1:

@@ -53,7 +53,6 @@ def gen_params(cpanel):
         alpha=cpanel["alpha"],
         automatic_entropy_tuning=cpanel["automatic_entropy_tuning"],
         compile=cpanel["compile"],
-        planned_frames=shared.planned_frames(cpanel),
     )
     return {
         "runner": describe(Runner, **shared.runner_parameters(cpanel)),

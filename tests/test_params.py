@@ -25,5 +25,6 @@ def test_every_parameter_file_runs(name, capsys):
     }
     small |= {"n_steps": 8} if cpanel["n_steps"] > 8 else {}
     small |= {"num_mini_batches": 2} if "num_mini_batches" in cpanel else {}
+    small |= {"warm_start": 2, "batch_size": 2} if "batch_size" in cpanel else {}  # else nothing would be learned
     assert main(["--params", str(ROOT / "params" / name), "--cpanel", json.dumps(small), "--dry-run"]) == 0
     assert "Finished after" in capsys.readouterr().out

@@ -15,7 +15,9 @@ from digideep.policy.observations import Flatten, Observations, ObservationSpace
 from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
+from digideep.utility.plan import Plan
 from digideep.utility.profiler import Profiler
+from digideep.utility.schedule import Schedules
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
 from digideep.utility.suggest import did_you_mean
 
@@ -34,6 +36,7 @@ class AgentContext:
         seed: of the run.
         profiler: times the phases of its update.
         infos: zeros of each info that the environment's chunks hold, by path.
+        plan: of the whole run.
     """
 
     name: str
@@ -44,6 +47,7 @@ class AgentContext:
     seed: int
     profiler: Profiler
     infos: dict[str, np.ndarray] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)
 
 
 ACTION_MASK = "/infos/action_mask"
@@ -90,7 +94,7 @@ class AgentBase(Component):
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
-        self.observation_path = observation_path
+        self.plan, self.observation_path = context.plan, observation_path
         self.observation_paths = _check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
         self.flatten: Flatten | None = None
@@ -136,9 +140,29 @@ class AgentBase(Component):
         """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
         return None
 
+    @property
+    def takes_warm_start(self) -> bool:
+        """True if random actions at the start of a run may take the place of the agent's own."""
+        return self.is_off_policy
+
+    def schedules(self) -> Schedules:
+        """What changes along the plan: by name, its course, and what counts how far that is."""
+        return {}
+
+    def check_plan(self) -> None:
+        """Refuse parameters under which the agent would learn nothing, however long the run.
+
+        Raises:
+            UsageError: naming the parameter.
+        """
+
+    def doubt(self) -> str | None:
+        """Why the agent learns nothing in this plan, with the parameter's name; None if it does."""
+        return None
+
     def make_sampler(self, description: Description) -> Callable[[Any, dict[str, Any]], Any]:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(description, Component)
+        sampler = build(description, Component, planned_frames=self.plan.frames)
         if not callable(sampler):
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
@@ -239,6 +263,7 @@ class AgentBase(Component):
             "generator": self.generator.get_state(),
             "numpy_generator": generator_state(self.numpy_generator),
             "n_updates": self.n_updates,
+            "schedules": {name: course.state_dict() for name, (course, _) in self.schedules().items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -247,3 +272,14 @@ class AgentBase(Component):
         self.generator.set_state(state["generator"])
         set_generator_state(self.numpy_generator, state["numpy_generator"])
         self.n_updates = state["n_updates"]
+        for name, (course, _) in self.schedules().items():
+            if name in state.get("schedules", {}):
+                course.load_state_dict(state["schedules"][name])
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """Begin a new run with what another one has learned: its networks, and nothing else of its state.
+
+        Args:
+            state: of an agent with the same networks, from `state_dict`.
+        """
+        self.policy.load_state_dict(state["policy"])

@@ -16,8 +16,9 @@ from digideep.agent.off_policy import OffPolicyAgent, Transitions
 from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
-from digideep.utility.checks import require_between, require_int
+from digideep.utility.checks import require_between
 from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import Course, Schedules
 from digideep.utility.seeding import make_generator
 
 
@@ -68,7 +69,6 @@ class DDPG(OffPolicyAgent):
         lr_critic: likewise.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
-        planned_frames: of the whole run, for `compile="auto"`.
     """
 
     metrics = ("critic_loss", "q_value", "actor_loss")
@@ -87,10 +87,8 @@ class DDPG(OffPolicyAgent):
         lr_critic: float,
         optimizer: Description | None = None,
         compile: str = "auto",
-        planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
-        require_int("planned_frames", planned_frames, 0)
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic)):
             require_between(name, lr)
         self.policy = build(
@@ -110,9 +108,9 @@ class DDPG(OffPolicyAgent):
         self.target_actor = Averager(self.actor_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
+        self.rates = {"lr_actor": Course(lr_actor), "lr_critic": Course(lr_critic)}
         self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
-        planned_steps = int(planned_frames * self.sampler.ratio)
-        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     def action_generator(
@@ -129,6 +127,11 @@ class DDPG(OffPolicyAgent):
             with torch.inference_mode():
                 actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`. The learning rates stay what they are."""
+        own: Schedules = {name: (rate, lambda: self.n_updates) for name, rate in self.rates.items()}
+        return own | super().schedules()
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`."""
@@ -163,3 +166,9 @@ class DDPG(OffPolicyAgent):
         self.actor_step.load_state_dict(state["actor_optimizer"])
         self.target_critics.flat.copy_(state["target_critics"])
         self.target_actor.flat.copy_(state["target_actor"])
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """See `AgentBase`. The targets begin as copies."""
+        super().load_weights(state)
+        self.target_critics.renew()
+        self.target_actor.renew()

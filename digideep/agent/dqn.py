@@ -20,7 +20,7 @@ from digideep.policy.acting import values_act
 from digideep.policy.base import PolicyBase
 from digideep.utility.checks import require_int
 from digideep.utility.component import Description, build, describe
-from digideep.utility.schedule import as_schedule
+from digideep.utility.schedule import Course, Schedules
 from digideep.utility.seeding import make_generator
 
 
@@ -72,7 +72,6 @@ class DQN(OffPolicyAgent):
         max_grad_norm: limit of the gradient's norm; None for no limit.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
-        planned_frames: of the whole run, for `compile="auto"`.
     """
 
     metrics = ("critic_loss", "q_value")
@@ -94,10 +93,8 @@ class DQN(OffPolicyAgent):
         max_grad_norm: float | None = 10.0,
         optimizer: Description | None = None,
         compile: str = "auto",
-        planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma, use_action_mask)
-        require_int("planned_frames", planned_frames, 0)
         require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval, self.is_double = target_update_interval, is_double
         self.policy = build(
@@ -111,15 +108,15 @@ class DQN(OffPolicyAgent):
             make_generator(context.seed, "agent", self.name, "noise"),
             int(self.action_space.n),  # type: ignore[attr-defined]  # the policy has refused other spaces
             epsilon=epsilon,
+            planned_frames=self.plan.frames,
         )
 
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
         self.target_critic = Averager(self.critic_step, polyak_factor)
         self.numpy_act = values_act(self.policy) if self.sees_plainly else None
-        self.lr = as_schedule(lr)
-        planned_steps = int(planned_frames * self.sampler.ratio)
-        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        self.lr = Course(lr, self.planned_steps)
+        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     def action_generator(
@@ -140,6 +137,14 @@ class DQN(OffPolicyAgent):
         if deterministic:
             return {"actions": actions}
         return {"actions": self.noise(actions, masks, self.memory.n_frames, allowed)}
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`."""
+        own: Schedules = {
+            "lr": (self.lr, lambda: self.n_updates),
+            "epsilon": (self.noise.epsilon, lambda: self.memory.n_frames),
+        }
+        return own | super().schedules()
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`."""
@@ -170,3 +175,8 @@ class DQN(OffPolicyAgent):
         self.noise.load_state_dict(state["noise"])
         self.critic_step.load_state_dict(state["critic_optimizer"])
         self.target_critic.flat.copy_(state["target_critic"])
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """See `AgentBase`. The target begins as a copy."""
+        super().load_weights(state)
+        self.target_critic.renew()

@@ -229,6 +229,10 @@ class Averager:
         self.flat = step.flat.clone()
         self.network = FlatModule(copy.deepcopy(step.module), self.flat)
 
+    def renew(self) -> None:
+        """Be a copy of the learner again."""
+        self.flat.copy_(self._source)
+
     def update(self) -> None:
         """Follow by one step."""
         self.flat.lerp_(self._source, self._polyak_factor)

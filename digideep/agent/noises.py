@@ -9,7 +9,7 @@ import numpy as np
 
 from digideep.utility.checks import require_between
 from digideep.utility.component import Component, Description
-from digideep.utility.schedule import as_schedule
+from digideep.utility.schedule import Course
 from digideep.utility.seeding import generator_state, set_generator_state
 
 
@@ -105,12 +105,15 @@ class EpsilonGreedy(Noise):
 
     Args:
         num_actions: how many there are.
+        planned_frames: of the whole run.
         epsilon: the chance of it, in [0, 1], a number or a schedule over frames.
     """
 
-    def __init__(self, generator: np.random.Generator, num_actions: int, *, epsilon: float | Description):
+    def __init__(
+        self, generator: np.random.Generator, num_actions: int, planned_frames: int = 0, *, epsilon: float | Description
+    ):
         super().__init__(generator)
-        self.num_actions, self.epsilon = num_actions, as_schedule(epsilon)
+        self.num_actions, self.epsilon = num_actions, Course(epsilon, planned_frames)
         require_between("epsilon", self.epsilon(0), 0, 1)
 
     def __call__(

@@ -12,6 +12,7 @@ from digideep.policy.observations import Observations
 from digideep.utility.checks import require_between
 from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
+from digideep.utility.schedule import Schedules
 
 
 class Transitions(NamedTuple):
@@ -82,11 +83,16 @@ class OffPolicyAgent(AgentBase):
         raise NotImplementedError
 
     def update(self) -> dict[str, float]:
-        """Take the gradient steps that are due. Returns: the means of `metrics` over them; nothing if none was due."""
+        """Take the gradient steps that are due.
+
+        Returns:
+            The means of `metrics` over them, and what is scheduled, such as the learning rate; nothing if none was due.
+        """
         with self.profiler(f"update/{self.name}"):
             steps = self.sampler.steps_due(self.memory)
             if not steps:
                 return {}
+            rates = {name: course(clock()) for name, (course, clock) in self.schedules().items()}
             totals: Tensor | None = None
             for _ in range(steps):
                 with self.profiler("sample"):
@@ -98,7 +104,28 @@ class OffPolicyAgent(AgentBase):
                 self.n_updates += 1
             assert totals is not None
             means = [total / steps for total in totals.tolist()]
-            return self.check_finite(dict(zip(self.metrics, means, strict=True)))
+            return self.check_finite({**dict(zip(self.metrics, means, strict=True)), **rates})
+
+    @property
+    def planned_steps(self) -> int:
+        """Gradient steps of the whole plan, had they begun with its first frame."""
+        return int(self.plan.frames * self.sampler.ratio)
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`: those of the sampler."""
+        return getattr(self.sampler, "schedules", dict)()
+
+    def check_plan(self) -> None:
+        """See `AgentBase`: what the sampler says, and the learning rates."""
+        if hasattr(self.sampler, "check_plan"):
+            self.sampler.check_plan(self.memory, self.plan)
+        rates = {name: each for name, each in self.schedules().items() if name.startswith("lr")}
+        for name, (course, clock) in rates.items():
+            course.require_positive(name, clock())
+
+    def doubt(self) -> str | None:
+        """See `AgentBase`: what the sampler says."""
+        return self.sampler.doubt(self.plan) if hasattr(self.sampler, "doubt") else None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything of `AgentBase`, and the sampler's counters."""

@@ -20,7 +20,7 @@ from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build, describe
 from digideep.utility.errors import UsageError
-from digideep.utility.schedule import as_schedule
+from digideep.utility.schedule import Course, Schedules
 
 _IMAGE_ROWS = 256  # whose values are computed at once
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
@@ -170,7 +170,6 @@ class PPO(AgentBase):
         target_kl: stop an update after the epoch whose mean approximate KL exceeds 1.5 times this; None never stops.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
-        planned_updates: updates of the whole run, for `compile="auto"`.
     """
 
     def __init__(
@@ -196,14 +195,12 @@ class PPO(AgentBase):
         target_kl: float | None = None,
         optimizer: Description | None = None,
         compile: str = "auto",
-        planned_updates: int = 0,
     ):
         super().__init__(context, observation_path, use_action_mask)
         require_between("gamma", gamma, 0, 1)
         require_between("gae_lambda", gae_lambda, 0, 1)
         require_int("n_update", n_update, 1)
         require_int("num_mini_batches", num_mini_batches, 1)
-        require_int("planned_updates", planned_updates, 0)
         require_between("value_loss_coef", value_loss_coef)
         require_between("entropy_coef", entropy_coef)
         if target_kl is not None:
@@ -214,7 +211,8 @@ class PPO(AgentBase):
             target_kl,
             recompute_advantages,
         )
-        self.lr, self.clip_param = as_schedule(lr), as_schedule(clip_param)
+        self.normalize_advantages = normalize_advantages
+        self.lr, self.clip_param = (Course(value, self.plan.n_cycles) for value in (lr, clip_param))
         require(0 < self.clip_param(0) < 1, "clip_param", self.clip_param(0), "in (0, 1) at the start")
 
         self.policy = build(
@@ -243,7 +241,7 @@ class PPO(AgentBase):
             build(optimizer or describe(Adam, eps=1e-5), Optimizer),
             max_grad_norm=max_grad_norm,
             compile=compile,
-            planned_steps=planned_updates * n_update * num_mini_batches,
+            planned_steps=self.plan.n_cycles * n_update * num_mini_batches,
         )
         self.numpy_act = stochastic_act(self.policy) if self.sees_plainly else None
         agent = f"/agents/{self.name}"
@@ -298,6 +296,27 @@ class PPO(AgentBase):
         elif others:
             choice["hidden_state"] = others[0]
         return choice
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`."""
+        return {"lr": (self.lr, lambda: self.n_updates), "clip_param": (self.clip_param, lambda: self.n_updates)}
+
+    def check_plan(self) -> None:
+        """See `AgentBase`: every minibatch has rows, and enough of them to normalise."""
+        for name, (course, clock) in self.schedules().items():
+            course.require_positive(name, clock())
+        steps, num_rows = self.plan.n_steps, self.plan.num_rows
+        sampler_info: Any = getattr(self.sampler, "info", {})
+        length = min(sampler_info["sequence_length"] or steps, steps) if self.is_recurrent else 1
+        units = num_rows * -(-steps // length)
+        what = f"{'sequences' if self.is_recurrent else 'rows'} of a chunk, {units}"
+        if self.num_mini_batches > units:
+            raise UsageError(f"num_mini_batches must be at most the {what}, got {self.num_mini_batches}. Lower it.")
+        if self.normalize_advantages and units // self.num_mini_batches * length == 1:
+            raise UsageError(
+                f"num_mini_batches={self.num_mini_batches} leaves one row of {units} to a minibatch, whose advantage "
+                "cannot be normalised. Lower it, raise num_workers or n_steps, or set normalize_advantages to false."
+            )
 
     def update(self) -> dict[str, float]:
         """Learn from the newest chunk. Returns: the means of `METRICS`, the learning rate, the explained variance."""

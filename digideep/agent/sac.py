@@ -18,6 +18,7 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
 from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import Course, Schedules
 
 
 def critic_targets(batch: Transitions, actor: Any, target_critics: Any, noise: Tensor, alpha: Tensor) -> Tensor:
@@ -91,7 +92,6 @@ class SAC(OffPolicyAgent):
         target_entropy: in nats, of actions in the unit of [-1, 1]; None for minus the number of action dimensions.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
-        planned_frames: of the whole run, for `compile="auto"`.
     """
 
     metrics = ("critic_loss", "q_value", "actor_loss", "entropy", "alpha")
@@ -114,10 +114,8 @@ class SAC(OffPolicyAgent):
         target_entropy: float | None = None,
         optimizer: Description | None = None,
         compile: str = "auto",
-        planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
-        require_int("planned_frames", planned_frames, 0)
         require_int("target_update_interval", target_update_interval, 1)
         require_between("alpha", alpha, 1e-9)
         for name, lr in (("lr_actor", lr_actor), ("lr_critic", lr_critic), ("lr_alpha", lr_alpha)):
@@ -140,9 +138,9 @@ class SAC(OffPolicyAgent):
         self.target_critics = Averager(self.critic_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor), (self.alpha_step, lr_alpha)):
             step.set_lr(lr)
+        self.rates = {"lr_actor": Course(lr_actor), "lr_critic": Course(lr_critic)}
         self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
-        planned_steps = int(planned_frames * self.sampler.ratio)
-        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     def action_generator(
@@ -163,6 +161,11 @@ class SAC(OffPolicyAgent):
     def draw_noise(self, size: int) -> Tensor:
         """Returns: float32 (size, A), standard normal."""
         return torch.randn((size, self.num_actions), generator=self.generator, device=self.device)
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`. The learning rates stay what they are."""
+        own: Schedules = {name: (rate, lambda: self.n_updates) for name, rate in self.rates.items()}
+        return own | super().schedules()
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`."""
@@ -203,3 +206,10 @@ class SAC(OffPolicyAgent):
         self.alpha_step.load_state_dict(state["alpha_optimizer"])
         self.alpha_step.flat.copy_(state["log_alpha"])
         self.target_critics.flat.copy_(state["target_critics"])
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """See `AgentBase`. The targets begin as copies; the entropy coefficient is taken over where it is tuned."""
+        super().load_weights(state)
+        self.target_critics.renew()
+        if self.is_tuned and "log_alpha" in state:
+            self.alpha_step.flat.copy_(state["log_alpha"])

@@ -18,6 +18,7 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
 from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Description, build, describe
+from digideep.utility.schedule import Course, Schedules
 from digideep.utility.seeding import make_generator
 
 
@@ -70,7 +71,6 @@ class TD3(OffPolicyAgent):
         lr_critic: likewise.
         optimizer: description of an optimizer.
         compile: "auto", "on" or "off", see `GradientStep`.
-        planned_frames: of the whole run, for `compile="auto"`.
     """
 
     metrics = ("critic_loss", "q_value", "actor_loss")
@@ -92,10 +92,8 @@ class TD3(OffPolicyAgent):
         lr_critic: float,
         optimizer: Description | None = None,
         compile: str = "auto",
-        planned_frames: int = 0,
     ):
         super().__init__(context, observation_path, sampler, gamma)
-        require_int("planned_frames", planned_frames, 0)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)
         require_between("target_noise_clip", target_noise_clip)
@@ -119,10 +117,10 @@ class TD3(OffPolicyAgent):
         self.target_actor = Averager(self.actor_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
+        self.rates = {"lr_actor": Course(lr_actor), "lr_critic": Course(lr_critic)}
         self._actor_metrics = torch.zeros(1, device=self.device)
         self.numpy_act = continuous_act(self.policy) if self.sees_plainly else None
-        planned_steps = int(planned_frames * self.sampler.ratio)
-        is_compiled = pays_to_compile(compile, planned_steps, self.device)
+        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
         self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
 
     def action_generator(
@@ -139,6 +137,18 @@ class TD3(OffPolicyAgent):
             with torch.inference_mode():
                 actions = self.policy.act(self.observe(observations)).numpy(force=True)
         return {"actions": actions if deterministic else self.noise(actions, masks, self.memory.n_frames)}
+
+    def schedules(self) -> Schedules:
+        """See `AgentBase`. The learning rates stay what they are."""
+        own: Schedules = {name: (rate, lambda: self.n_updates) for name, rate in self.rates.items()}
+        return own | super().schedules()
+
+    def doubt(self) -> str | None:
+        """See `AgentBase`: the actor waits for `policy_delay` steps of the critics."""
+        steps = self.sampler.total_steps(self.plan) if hasattr(self.sampler, "total_steps") else self.policy_delay
+        if not self.plan.frames or steps >= self.policy_delay:
+            return super().doubt()
+        return super().doubt() or f"{steps} gradient steps in the plan, of which policy_delay={self.policy_delay} waits"
 
     def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
         """See `OffPolicyAgent`. Between the actor's steps its metrics stay as they were."""
@@ -179,3 +189,9 @@ class TD3(OffPolicyAgent):
         self.target_critics.flat.copy_(state["target_critics"])
         self.target_actor.flat.copy_(state["target_actor"])
         self._actor_metrics.copy_(state["actor_metrics"])
+
+    def load_weights(self, state: dict[str, Any]) -> None:
+        """See `AgentBase`. The targets begin as copies."""
+        super().load_weights(state)
+        self.target_critics.renew()
+        self.target_actor.renew()

@@ -4,11 +4,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.actor import Actor
 from digideep.environment.backends import make_vector_environment
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
@@ -23,25 +24,6 @@ from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 Chunk = dict[str, np.ndarray]
-
-
-class Actor(Protocol):
-    """What an Explorer needs of an agent."""
-
-    is_off_policy: bool
-    acts_in_parts: bool
-
-    def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
-        deterministic: bool,
-    ) -> dict[str, Any]:
-        """Choose an action for each worker; see `AgentBase.action_generator`."""
-
-    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
-        """The state before a first observation; see `AgentBase.reset_hidden_state`."""
 
 
 class Episode(NamedTuple):
@@ -78,7 +60,8 @@ class Explorer(Component):
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
             for none. With both limits, both must be met.
         deterministic: take the policy's mode instead of a sample.
-        warm_start: frames at the start of a run that take uniformly random actions (off-policy agents only).
+        warm_start: frames at the start of a run in which agents that take it (off-policy ones) act uniformly at random.
+            States and artifacts are those of what an agent would have done without exploration.
         do_reset: begin new episodes with each `update`.
         keep_trajectory: deliver the trajectory; False where only the episodes' returns matter.
         overlap: begin the first step of a chunk at the end of the update before, so that it is simulated while agents
@@ -122,7 +105,8 @@ class Explorer(Component):
             n_episodes=n_episodes, warm_start=warm_start, do_reset=do_reset, overlap=overlap,
             render_delay=render_delay, worker_timeout_s=worker_timeout_s,
         )  # fmt: skip
-        if warm_start and not all(agent.is_off_policy for agent in agents.values()):
+        self._warming = {n for n, agent in agents.items() if getattr(agent, "takes_warm_start", agent.is_off_policy)}
+        if warm_start and not self._warming:
             raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
 
         modes = tuple(dict.fromkeys(("human", "rgb_array", *info.render_modes)))
@@ -141,6 +125,7 @@ class Explorer(Component):
         self.masks = np.zeros(num_workers, np.bool_)
         self.hidden_state: dict[str, np.ndarray | None] = {}
         self._was_reset = False
+        self._is_bare: dict[str, bool] = {}  # agents that choose actions and nothing else
         self._under_way: dict[int, int] = {}  # first worker of a part -> row of the step that it takes
         self._arrived: set[int] = set()  # parts whose step under way has been waited for
         self._ahead: ChunkRows | None = None
@@ -335,12 +320,17 @@ class Explorer(Component):
         allowed: np.ndarray | None = None,
     ) -> tuple[Chunk, np.ndarray]:
         """What an agent chooses for some rows: its entries of the chunk's row, and the actions (n, ...)."""
-        if self.frames < self.warm_start:
-            actions = sample_actions(space, self._generator, len(masks), allowed)
-            return {f"/agents/{name}/actions": actions}, actions
+        is_random = self.frames < self.warm_start and name in self._warming
+        random = sample_actions(space, self._generator, len(masks), allowed) if is_random else None
+        if random is not None and self._is_bare.get(name):
+            return {f"/agents/{name}/actions": random}, random
         hidden_state = self.hidden_state[name]
         before = None if hidden_state is None else hidden_state[workers]
-        choice = self.agents[name].action_generator(observations, before, masks, self.deterministic)
+        # Without exploration nothing is drawn, so that looking at what an agent delivers changes no number.
+        choice = self.agents[name].action_generator(observations, before, masks, self.deterministic or is_random)
+        if random is not None:
+            self._is_bare[name] = choice.keys() <= {"actions"}
+            choice = {**choice, "actions": random}
         row = {f"/agents/{name}/actions": choice["actions"]}
         if hidden_state is not None and before is not None:
             row[f"/agents/{name}/hidden_state"] = before.copy()

@@ -33,7 +33,7 @@ from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import UsageError, WorkerError
-from digideep.utility.seeding import generator_state, make_generator, set_generator_state
+from digideep.utility.seeding import generator_state, make_generator, seed_globals, set_generator_state
 from digideep.utility.user_code import end_forked_child, in_words, is_ours
 
 _log = logging.getLogger("digideep")
@@ -293,6 +293,7 @@ def _serve(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     line, batch = Line(connection), None
     try:
+        seed_globals(plan.seed, plan.purpose, ranks.start)
         batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
         line.send(DONE)
         while True:

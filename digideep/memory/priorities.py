@@ -8,7 +8,7 @@ from digideep.memory.generic import Memory
 from digideep.memory.transitions import Draw
 from digideep.utility.checks import require_between
 from digideep.utility.component import Component, Description
-from digideep.utility.schedule import as_schedule
+from digideep.utility.schedule import Course, Schedules
 
 
 class SumTree:
@@ -70,15 +70,18 @@ class Priorities(Component):
     and the weights of Section 3.4. Differs from the paper: weights are divided by the largest in the batch.
 
     Args:
+        planned_draws: of the whole run.
         alpha: exponent of the errors, in [0, 1]; 0 draws uniformly. Usual: 0.5 to 0.7.
         beta: exponent of the weights, in [0, 1], a number or a schedule over draws. Usual: 0.4 rising to 1.
         eps: added to the errors, so that nothing is forgotten.
     """
 
-    def __init__(self, *, alpha: float = 0.6, beta: float | Description = 0.4, eps: float = 1e-6):
+    def __init__(
+        self, planned_draws: int = 0, *, alpha: float = 0.6, beta: float | Description = 0.4, eps: float = 1e-6
+    ):
         require_between("alpha", alpha, 0, 1)
         require_between("eps", eps, 1e-12)
-        self.alpha, self.beta, self.eps = alpha, as_schedule(beta), eps
+        self.alpha, self.beta, self.eps = alpha, Course(beta, planned_draws), eps
         require_between("beta", self.beta(0), 0, 1)
         self._tree = SumTree(1)
         self._largest = 1.0
@@ -102,6 +105,10 @@ class Priorities(Component):
             rows = (memory.oldest + np.arange(memory.num_incomplete)) % memory.num_steps
             indices = (np.arange(memory.num_workers)[:, None] * memory.num_steps + rows).ravel()
             self._tree.set(indices, np.zeros(len(indices)))
+
+    def schedules(self) -> Schedules:
+        """What changes along the plan: its course, and what counts how far that is."""
+        return {"beta": (self.beta, lambda: self._n_draws)}
 
     def draw(self, memory: Memory, info: dict[str, Any]) -> Draw:
         """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each."""

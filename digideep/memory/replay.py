@@ -7,8 +7,11 @@ from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.memory.sampler import Sampler
 from digideep.memory.transitions import Draw, draw_uniform, gather_transitions
-from digideep.utility.checks import require_between, require_int
+from digideep.utility.checks import require, require_between, require_int
 from digideep.utility.component import Description, build
+from digideep.utility.errors import UsageError
+from digideep.utility.plan import Plan
+from digideep.utility.schedule import Schedules
 
 
 class Replay(Sampler):
@@ -17,6 +20,7 @@ class Replay(Sampler):
     A batch is what `gather_transitions` returns.
 
     Args:
+        planned_frames: of the whole run.
         batch_size: transitions of a batch.
         learning_starts: frames to collect before the first gradient step. No step is made up for later.
         gradient_steps_per_frame: the replay ratio; a fraction of a step is carried to the next cycle.
@@ -26,6 +30,7 @@ class Replay(Sampler):
 
     def __init__(
         self,
+        planned_frames: int = 0,
         *,
         batch_size: int,
         learning_starts: int = 0,
@@ -40,10 +45,11 @@ class Replay(Sampler):
         self.learning_starts = learning_starts
         # A fraction and whole numbers: ten times 0.1 is one step, not 0.999.
         self.ratio = Fraction(gradient_steps_per_frame).limit_denominator(1_000_000)
-        self.priorities = None if priorities is None else build(priorities, Priorities)
+        planned_draws = int(planned_frames * self.ratio)
+        self.priorities = None if priorities is None else build(priorities, Priorities, planned_draws=planned_draws)
         draw = draw_uniform if self.priorities is None else self.priorities.draw
         self.units = (draw, self._remember, gather_transitions)
-        self.info = {"batch_size": batch_size, "n_step_return": n_step_return}
+        self.batch_size, self.info = batch_size, {"batch_size": batch_size, "n_step_return": n_step_return}
         self._frames_seen, self._carried = 0, 0
 
     def steps_due(self, memory: Memory) -> int:
@@ -54,6 +60,53 @@ class Replay(Sampler):
         due = (self._frames_seen - before) * self.ratio.numerator + self._carried
         steps, self._carried = divmod(due, self.ratio.denominator)
         return steps
+
+    def total_steps(self, plan: Plan) -> int:
+        """Gradient steps of a whole run."""
+        waiting = max(-(-self.learning_starts // plan.cycle_frames) - 1, 0)  # cycles
+        return int(max(plan.n_cycles - waiting, 0) * plan.cycle_frames * self.ratio)
+
+    def check_plan(self, memory: Memory, plan: Plan) -> None:
+        """Refuse a memory that forgets what it has not shown, and a ratio of no steps.
+
+        Args:
+            memory: where it will be drawn from.
+            plan: of the whole run.
+
+        Raises:
+            UsageError: naming the parameter.
+        """
+        room, starts = memory.num_steps * plan.num_workers, self.learning_starts
+        require(self.ratio > 0, "gradient_steps_per_frame", float(self.ratio), "above 0, or nothing is learned")
+        if self.batch_size > room * plan.num_players:
+            raise UsageError(
+                f"batch_size must be at most the {room * plan.num_players:,} transitions that the memory holds, got "
+                f"{self.batch_size:,}. Lower it, or raise memory_size_in_chunks."
+            )
+        if starts > room:
+            raise UsageError(
+                f"warm_start must fit into the memory: learning_starts, at least warm_start and batch_size, is "
+                f"{starts:,} frames, of which the memory holds {room:,}. Lower it, or raise memory_size_in_chunks."
+            )
+        needed = max(memory.stacks.values(), default=1)
+        if memory.num_steps <= needed and needed > 1:
+            raise UsageError(
+                f"memory_size_in_chunks must hold more than the {needed} steps of a stack of frames, got "
+                f"{memory.num_steps}. Raise it."
+            )
+
+    def doubt(self, plan: Plan) -> str | None:
+        """Why nothing is drawn in a whole run; None if something is."""
+        if not plan.frames or self.total_steps(plan):
+            return None
+        return (
+            f"no gradient step in the {plan.frames:,} frames of the plan: learning starts after "
+            f"{self.learning_starts:,} (warm_start, batch_size), with gradient_steps_per_frame={float(self.ratio):g}"
+        )
+
+    def schedules(self) -> Schedules:
+        """What changes along the plan: by name, its course, and what counts how far that is."""
+        return {} if self.priorities is None else self.priorities.schedules()
 
     def _remember(self, draw: Draw, info: dict[str, Any]) -> Draw:
         self._last = draw

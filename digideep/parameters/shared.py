@@ -218,11 +218,6 @@ def replay_sampler(cpanel: Panel) -> Description:
     )
 
 
-def planned_frames(cpanel: Panel) -> int:
-    """Frames of the whole run."""
-    return cpanel["number_epochs"] * cpanel["epoch_size"] * cpanel["n_steps"] * cpanel["num_workers"]
-
-
 def atari_panel() -> Panel:
     """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
     return {

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from digideep.utility.checks import shown
 from digideep.utility.errors import UsageError
+from digideep.utility.schedule import CONTINUATIONS
 from digideep.utility.suggest import did_you_mean
 
 LOCALHOST = "127.0.0.1"
@@ -19,6 +20,8 @@ _EXAMPLES = """examples:
   resume         python main.py --resume digideep_sessions/NAME
   play           python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 5
   evaluate       python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 100 --seed 5 --json
+  go on longer   python main.py --resume digideep_sessions/NAME --repeal '{"/runner/n_epochs": 48}'
+  fine-tune      python main.py --params params/ppo_classic.py --load-checkpoint digideep_sessions/NAME
   prove resume   python main.py --params params/ppo_classic.py --verify-resume
 
 exit codes: 0 finished, 1 failed (see report.log), 2 refused to start, 3 already finished, 75 stopped early with a
@@ -72,8 +75,10 @@ def _make_parser() -> argparse.ArgumentParser:
         help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
     )  # fmt: skip
     what.add_argument(
-        "--load-checkpoint", metavar="DIR", type=_path, help="a checkpoint, or a session (its newest valid checkpoint)"
-    )
+        "--load-checkpoint", metavar="DIR", type=_path,
+        help="a checkpoint, or a session (its newest valid checkpoint); with --params a new session begins "
+        "with its weights",
+    )  # fmt: skip
 
     how = parser.add_argument_group("instead of training anew")
     how.add_argument(
@@ -85,6 +90,11 @@ def _make_parser() -> argparse.ArgumentParser:
         default=False,
         help="go on with a session in place",
     )
+    how.add_argument(
+        "--schedules", choices=CONTINUATIONS,
+        help="with --resume and a changed plan (/runner/n_epochs): stretch what is scheduled, such as the learning "
+        "rate, over the whole new plan (default), keep it as it is, or begin it anew over what is left",
+    )  # fmt: skip
     how.add_argument(
         "--play", action="store_true", help="run the policy without exploration, record videos, print returns"
     )
@@ -243,8 +253,7 @@ _EXCLUSIONS = {
     "resume": ("play", "custom", "create_session_only", "dry_run", "params", "cpanel", "session_name", "session_path"),
     "play": ("custom", "create_session_only", "tensorboard", "visdom"),
     "custom": ("create_session_only",),
-    "create_session_only": ("load_checkpoint", "dry_run"),
-    "load_checkpoint": ("params", "cpanel"),
+    "create_session_only": ("dry_run",),
     "verify_resume": (
         "resume", "play", "custom", "create_session_only", "load_checkpoint", "dry_run", "session_name", "session_path",
         "tensorboard", "visdom",
@@ -266,8 +275,20 @@ def _check_combination(args: argparse.Namespace) -> None:
                 raise UsageError(f"{_flag(name)} and {_flag(other)} do not go together: leave one of them out.")
     if "resume" in given and "load_checkpoint" not in given:
         raise UsageError("--resume needs a session: give --resume DIR.")
-    if "load_checkpoint" in given and not given & {"resume", "play", "custom"}:
-        raise UsageError("--load-checkpoint alone does nothing: add --resume, --play or --custom.")
+    if "load_checkpoint" in given and not given & {"resume", "play", "custom", "params"}:
+        raise UsageError(
+            "--load-checkpoint alone does nothing: add --resume, --play or --custom, or --params FILE to begin a new "
+            "session with its weights."
+        )
+    if "load_checkpoint" in given:
+        for name in ("params", "cpanel"):
+            for other in ("play", "custom"):
+                if name in given and other in given:
+                    raise UsageError(
+                        f"--load-checkpoint and {_flag(name)} do not go together with {_flag(other)}: leave one out."
+                    )
+    if "schedules" in given and "resume" not in given:
+        raise UsageError("--schedules goes with --resume only: add --resume DIR or leave it out.")
     if not given & {"params", "load_checkpoint"}:
         raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
     for name in ("episodes", "render", "seed", "json", "frozen"):

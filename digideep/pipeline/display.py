@@ -3,6 +3,7 @@
 import logging
 import shlex
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -12,6 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from digideep.agent.base import AgentBase
+from digideep.environment.explorer import Explorer
+from digideep.environment.normalizers import VecNormalizeObs
 from digideep.utility.monitor import Pack
 from digideep.utility.writers import EpochFigures, shares
 
@@ -48,15 +52,20 @@ class Display:
         self._live: Live | None = None
         self._header_due = 0
         self._rows: dict[str, str] = {}
+        self._begin("", 1, 0)
 
     def start(self, title: str, total_frames: int, frames: int) -> None:
         """Begin. Args: title: of the panel, as it is; total_frames: of the whole run; frames: done before."""
-        now = time.perf_counter()
-        self._title, self._total, self._first, self._started = title, max(total_frames, 1), frames, now
-        self._epoch_began = self._drawn = now, frames
+        self._begin(title, total_frames, frames)
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
+
+    def _begin(self, title: str, total_frames: int, frames: int) -> None:
+        now = time.perf_counter()
+        self._title, self._total, self._first, self._started = title, max(total_frames, 1), frames, now
+        self._epoch_began = self._drawn = now, frames
+        self.speed = 0.0
 
     def _average(self, now: float, frames: int) -> float:
         """Frames per second since the start."""
@@ -174,6 +183,16 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
+    """Log one line on what each agent sees, and how it is scaled. Args: agents: by name; explorer: where they act."""
+    for name, agent in agents.items():
+        wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
+        normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
+        paths = [path for path in agent.observation_paths if path in normalised]
+        said = f"; normalised: {', '.join(paths)}" if paths else ""
+        logging.getLogger("digideep").info("agent '%s' sees %s%s", name, agent.sight(), said)
 
 
 def farewell(headline: str, path: Any, *, is_finished: bool) -> str:

@@ -3,6 +3,7 @@
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.branches import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
+from digideep.pipeline.continuing import begin, check_same_structure
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.utility.component import build
@@ -36,6 +37,8 @@ def make_runner(session: Session) -> Runner:
 
 
 def _make_runner(session: Session) -> Runner:
+    if session.state is not None and session.mode != "play":
+        check_same_structure(session.state["params"], session.tree)
     try:
         tree = from_plain(session.tree)
         check_tree(tree, Runner)
@@ -47,6 +50,7 @@ def _make_runner(session: Session) -> Runner:
             raise
         raise _misfit(session, "what digideep can build", err) from err
     if session.state is None:
+        begin(runner)
         return runner
     try:
         if session.mode == "play":

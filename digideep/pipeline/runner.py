@@ -1,31 +1,30 @@
 """The Runner: builds explorer, memory and agents, and turns the loop."""
 
 import logging
-import os
 from collections import deque
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-
 from digideep.agent.base import AgentBase, AgentContext
 from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.processes import available_cores, choose_num_processes
 from digideep.memory.generic import Memory
 from digideep.memory.part import MemoryPart
 from digideep.parameters.tree import Tree
+from digideep.pipeline import continuing
 from digideep.pipeline.checkpoint import checkpoint_name
-from digideep.pipeline.display import Display, farewell
+from digideep.pipeline.display import Display, farewell, log_sight
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import StoppedError, UsageError
+from digideep.utility.process_state import configure_torch, globals_state, set_globals_state
+from digideep.utility.seeding import seed_globals
 from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
@@ -102,15 +101,11 @@ class Runner(Component):
         session.monitor.moment = self.moment
         self.recorder: EpisodeRecorder | None = None
         self.best_return: float | None = None
-        self._saved: str | None = None
-        torch.set_num_threads(num_threads)
-        if session.device.type == "cpu" or cuda_deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
-            # What use_deterministic_algorithms does, without importing the compiler, which reads its part of it itself.
-            torch.set_deterministic_debug_mode("error")
-            os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
-            # Filling fresh memory would cost 4 %; nothing reads it. The module is unknown to its own type stubs.
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        self._saved: tuple[Any, ...] | None = None
+        self._plan_note: str | None = None
+        self.display = Display(session.console, is_quiet=session.args.quiet)
+        seed_globals(seed)
+        configure_torch(num_threads, is_deterministic=session.device.type == "cpu" or cuda_deterministic)
         try:
             self.instantiate()
         except BaseException:
@@ -129,9 +124,10 @@ class Runner(Component):
         for name, description in self.tree["agents"].items():
             info = self.info.of_agent(name)
             memory = MemoryPart(self.memory, name, len(info.players)) if info.players else self.memory
+            plan = continuing.plan_of(self.tree, max(len(info.players), 1))
             context = AgentContext(
                 name, memory, info.observation_spaces, info.agent_action_space,
-                self.session.device, self.seed, self.profiler, info.infos,
+                self.session.device, self.seed, self.profiler, info.infos, plan,
             )  # fmt: skip
             self.agents[name] = build(description, AgentBase, context=context)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
@@ -152,18 +148,8 @@ class Runner(Component):
                 )
             if self.session.mode in ("train", "create"):
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
-                self._report_sight()
+                log_sight(self.agents, self.explorer["train"])
         self.override()
-
-    def _report_sight(self) -> None:
-        """Log one line on what each agent sees, and how it is scaled."""
-        explorer = self.explorer["train"]
-        for name, agent in self.agents.items():
-            wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
-            normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
-            paths = [path for path in agent.observation_paths if path in normalised]
-            said = f"; normalised: {', '.join(paths)}" if paths else ""
-            logging.getLogger("digideep").info("agent '%s' sees %s%s", name, agent.sight(), said)
 
     def make_explorer(
         self, mode: str, *, seed: int | None = None, video_dir: Path | None = None, **changes: Any
@@ -241,10 +227,8 @@ class Runner(Component):
         """
         self.session.mark_undone()
         self.session.watch_signals(self.max_time)
-        self.display = Display(self.session.console, is_quiet=self.session.args.quiet)
-        total = (
-            self.n_epochs * self.n_cycles * (self.explorer["train"].n_steps or 0) * self.explorer["train"].num_workers
-        )
+        continuing.announce(self, self._plan_note)
+        total = continuing.plan_of(self.tree).frames
         path = self.session.path
         self.display.start(f"{self.environment.name}   {path.name if path else 'dry run'}", total, self.frames)
         first_epoch = self.i_epoch
@@ -301,6 +285,7 @@ class Runner(Component):
 
     def _say_farewell(self, headline: str, *, is_finished: bool) -> None:
         self.display.stop()
+        headline = "\n".join([headline, *continuing.doubts(self)])
         _log.info("%s", farewell(headline, self.session.path, is_finished=is_finished))
 
     def note_episodes(self) -> None:
@@ -351,10 +336,15 @@ class Runner(Component):
 
     def save(self, state: dict[str, Any] | None = None) -> None:
         """Write a checkpoint of this moment, unless it is there. Args: state: of it; None asks for it now."""
-        name = checkpoint_name(self.i_epoch, self.i_cycle)
-        if name != self._saved:
-            self.session.save(name, state or self.state_dict(), self.memory, self.keep_checkpoints)
-            self._saved = name
+        identity = self._identity()
+        if identity != self._saved:
+            self.session.save(identity[0], state or self.state_dict(), self.memory, self.keep_checkpoints)
+            self._saved = identity
+
+    def _identity(self) -> tuple[Any, ...]:
+        """The name of this moment's checkpoint, and what tells it from another one of that name."""
+        updates = [agent.n_updates for agent in self.agents.values()]
+        return checkpoint_name(self.i_epoch, self.i_cycle), self.frames, *updates
 
     # ------------------------------------------------------------------ other jobs
 
@@ -391,6 +381,7 @@ class Runner(Component):
             "statistics": self.explorer["train"].statistics(),
             "memory": self.memory.state_dict(),
             "monitor": self.monitor.state_dict(),
+            "globals": globals_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -400,12 +391,7 @@ class Runner(Component):
             UsageError: if the environment's spaces are not those of the checkpoint.
             CheckpointError: if the checkpoint is broken.
         """
-        ours = self.info.to_plain()
-        if state["spaces"] != ours:
-            raise UsageError(
-                f"The spaces of {self.environment.name} are not those of the checkpoint: {ours} instead of "
-                f"{state['spaces']}. Load it with the environment that it was trained on."
-            )
+        continuing.check_same_spaces(state["spaces"], self.info.to_plain(), self.environment.name)
         for name, agent in self.agents.items():
             agent.load_state_dict(state["agents"][name])
         if self.session.mode == "play":
@@ -423,4 +409,8 @@ class Runner(Component):
                 "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
                 self.environment.name, strayed,
             )  # fmt: skip
-        self._saved = checkpoint_name(self.i_epoch, self.i_cycle)
+        if self.session.is_resuming:
+            self._saved = self._identity()
+        self._plan_note = continuing.go_on(self, self.session.args.schedules)
+        if "globals" in state:  # last of all: what was built and re-lived before may have drawn from them
+            set_globals_state(state["globals"])

@@ -76,6 +76,7 @@ class Session:
         path: the session's directory (of this evaluation, with --play); None with --dry-run.
         tree: the plain parameter tree.
         state: of the checkpoint that is loaded; None for a fresh start.
+        weights: state of the checkpoint whose weights a new run begins with; None for fresh ones.
         device: where agents compute.
         monitor: statistics of named values.
         profiler: where the time goes.
@@ -110,6 +111,7 @@ class Session:
         self._stop_reason: str | None = None
         self.path: Path | None = None
         self.state: dict[str, Any] | None = None
+        self.weights: dict[str, Any] | None = None
         self.cpanel: dict[str, Any] = {}
         self.loaded_from: Path | None = None
         self._figures: dict[str, Any] = {}
@@ -141,12 +143,13 @@ class Session:
         for name in self.args.save_modules:
             find_package(name)
 
-        if self.args.load_checkpoint is None:
+        if self.args.load_checkpoint is not None:
+            self._load(Path(self.args.load_checkpoint))
+        if self.args.params is not None:
+            self.weights, self.state = self.state, None
             self._params = load_params(self.args.params)
             self.cpanel = override_panel(self._params.cpanel, self.args.cpanel)
             self.tree = to_plain(generate(self._params, self.cpanel))
-        else:
-            self._load(Path(self.args.load_checkpoint))
         self.tree = override_tree(self.tree, self.args.repeal)
         if not self.is_resuming and not self.args.dry_run:
             try:
@@ -174,8 +177,8 @@ class Session:
         is_checkpoint = path.parent.name == "checkpoints" and (checkpoint_order(path) is not None or path.name == BEST)
         if checkpoint_order(named) is not None and named.parents[1].resolve() != path.parents[1]:
             raise UsageError(f"{named} leads out of its session, to {path}. Give that one, or copy it there.")
-        if path.name == BEST and self.mode != "play":
-            raise UsageError(f"{path} holds the best policy and nothing else: play it with --play.")
+        if path.name == BEST and self.mode != "play" and self.args.params is None:
+            raise UsageError(f"{path} holds the best policy and nothing else: play it, or give --params as well.")
         directory = path.parents[1] if is_checkpoint else path
         if not (directory / "checkpoints").is_dir():
             raise UsageError(
@@ -192,7 +195,7 @@ class Session:
             require_own(directory / name, is_directory=True, is_written=self.is_resuming)
         self._session_of_checkpoint = directory
         self._is_named = is_checkpoint
-        needs_memory = self.mode != "play"
+        needs_memory = self.mode != "play" and self.args.params is None
         self._take(load_checkpoint(path, needs_memory) if is_checkpoint else load_newest_valid(path, needs_memory))
 
     def _take(self, loaded: Loaded) -> None:
@@ -223,7 +226,7 @@ class Session:
 
     def _new_path(self) -> Path:
         """Where this run will write; refuses what cannot become a directory."""
-        if self.loaded_from is not None:
+        if self.loaded_from is not None and self.args.params is None:
             base = self._session_of_checkpoint / ("evaluations" if self.mode == "play" else "customs")
             require_own(base, is_directory=True)
         else:
@@ -269,7 +272,7 @@ class Session:
             return
         _log.info("Session: %s", self.path)
         if self.loaded_from is not None:
-            _log.info("Loaded: %s", self.loaded_from)
+            _log.info("%s: %s", "Loaded" if self.weights is None else "Weights", self.loaded_from)
 
     def _prepare(self, runner: Any) -> None:
         assert self.path is not None
@@ -299,6 +302,7 @@ class Session:
                     "session_msg": decoded(self.args.msg),
                     "session_cmd": decoded(shlex.join(["python", *sys.argv])),
                     "versions": versions(),
+                    **({"session_from": decoded(str(self.loaded_from))} if self.weights else {}),
                 }
                 dump_yaml({**self.tree, **about}, self.path / "params.yaml")
                 if self.mode in ("train", "create"):

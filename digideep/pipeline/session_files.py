@@ -99,7 +99,7 @@ def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
         if lock is not None:  # nobody else has this directory
             shutil.rmtree(aside, ignore_errors=True)
         if isinstance(err, OSError):
-            raise UsageError(f"{final} cannot be made: {_reason(err)}.") from err
+            raise UsageError(f"{final} cannot be made: {_reason(err)}. Choose another --session-path.") from err
         raise
 
 

@@ -1,5 +1,7 @@
-"""Owned random generators, derived from one seed. The global ones are never used."""
+"""Random generators, derived from one seed: owned ones, and the global ones, from which digideep itself never draws."""
 
+import random
+import sys
 import zlib
 from typing import Any
 
@@ -14,6 +16,18 @@ def make_generator(seed: int, *purpose: str | int) -> np.random.Generator:
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """An integer seed in [0, 2**63) for a library that wants one, such as a torch generator."""
     return int(_sequence(seed, purpose).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_globals(seed: int, *purpose: str | int) -> None:
+    """Seed the global generators of Python, numpy and torch, for layers and simulators of a user's own.
+
+    Torch is seeded where it is imported already. Worker processes do without it: what a simulator of theirs draws from
+    torch repeats, whatever the seed.
+    """
+    random.seed(derive_seed(seed, "global", "python", *purpose))
+    np.random.seed(derive_seed(seed, "global", "numpy", *purpose) % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(derive_seed(seed, "global", "torch", *purpose))
 
 
 def _sequence(seed: int, purpose: tuple[str | int, ...]) -> np.random.SeedSequence:

@@ -114,6 +114,39 @@ def test_a_warm_start_covers_the_whole_action_range_and_then_ends():
     assert not actions[:, 1000:1200].any()
 
 
+class Remembering(Scripted):
+    """Has a hidden state, and artifacts."""
+
+    def action_generator(self, observations, hidden_state, masks, deterministic):
+        choice = super().action_generator(observations, hidden_state, masks, deterministic)
+        return {**choice, "artifacts": {"x": np.full(len(masks), 7, np.float32)}}
+
+
+def test_a_warm_start_keeps_states_and_artifacts_and_asks_without_exploration():
+    agent = Remembering(np.zeros((2, 2), np.float32), hidden_size=3)
+    explorer = make_explorer("Noise-v0", agent, n_steps=4, warm_start=16)
+    chunks = [explorer.update() for _ in range(3)]
+    assert chunks[0].keys() == chunks[2].keys()
+    np.testing.assert_array_equal(chunks[0]["/agents/agent/hidden_state"][0, :, 0], [0, 1, 2, 3, 0])
+    assert (chunks[1]["/agents/agent/artifacts/x"][:, :4] == 7).all()
+    assert chunks[1]["/agents/agent/actions"].any()
+    assert not chunks[2]["/agents/agent/actions"].any()
+    assert [deterministic for _, _, deterministic in agent.asked] == [True] * 8 + [False] * 4
+
+
+def test_an_agent_of_actions_alone_is_asked_once_in_a_warm_start():
+    agent = Scripted(np.zeros((2, 2), np.float32))
+    make_explorer("Noise-v0", agent, n_steps=8, warm_start=12).update()
+    assert [deterministic for _, _, deterministic in agent.asked] == [True] + [False] * 2
+
+
+def test_a_warm_start_that_nobody_takes_is_refused():
+    agent = Scripted(np.zeros((2, 2), np.float32))
+    agent.takes_warm_start = False
+    with pytest.raises(UsageError, match="warm_start=5 needs off-policy agents"):
+        make_explorer("Noise-v0", agent, warm_start=5)
+
+
 def test_reseeding_repeats_the_same_episodes():
     agent = Scripted(np.zeros((2, 2), np.float32))
     explorer = make_explorer("Noise-v0", agent, mode="test", n_steps=5)

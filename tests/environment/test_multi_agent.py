@@ -362,3 +362,27 @@ def test_players_whose_names_are_no_plain_words_are_named_too(players, given, se
 def test_players_that_cannot_be_told_apart_by_a_printed_name_are_refused(players):
     with pytest.raises(UsageError, match="Players need printable names that differ"):
         assign_players(_meeting_of(*players), {"agent": ["*"]})
+
+
+def test_a_warm_start_makes_only_those_agents_random_that_take_it():
+    spec = EnvironmentSpec(name="tests/roster", from_module="tests.parallel", players=PLAYERS)
+    x, y = (Scripted(np.zeros(8, np.int64), hidden_size=2), Scripted(np.zeros((4, 2), np.float32), hidden_size=2))
+    y.takes_warm_start = False
+    explorer = MultiAgentExplorer(
+        "train",
+        {"x": x, "y": y},
+        spec,
+        inspect_environment(spec),
+        0,
+        Profiler(),
+        num_workers=4,
+        n_steps=10,
+        warm_start=40,
+    )
+    chunks = [explorer.update() for _ in range(2)]
+    assert chunks[0].keys() == chunks[1].keys()
+    assert [chunk["/agents/x/actions"][:, :10].any() for chunk in chunks] == [True, False]
+    assert not any(chunk["/agents/y/actions"].any() for chunk in chunks)
+    assert all(chunk[f"/agents/{name}/hidden_state"].any() for chunk in chunks for name in "xy")
+    assert [deterministic for _, _, deterministic in x.asked] == [True] * 10 + [False] * 10
+    assert not any(deterministic for _, _, deterministic in y.asked)

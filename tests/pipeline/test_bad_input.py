@@ -133,7 +133,7 @@ TRAIN = ["--params", CLASSIC]
         ([*TRAIN, "--cpanel", '{"recurrent": true, "core_size": 10000000}'], ["weights would need"]),
         ([*TRAIN, "--cpanel", '{"num_workers": 1000000000}'], ["num_workers must be an integer in [1, 65536]"]),
         ([*TRAIN, "--cpanel", '{"value_loss_coef": 1e308}'], ["must be a finite number, at most 3.4e+38"]),
-        ([*TRAIN, "--repeal", '{"/agents/agent/planned_updates": -7}'], ["must be an integer of at least 0, got -7"]),
+        ([*TRAIN, "--repeal", '{"/agents/agent/n_update": -7}'], ["must be an integer of at least 1, got -7"]),
         ([*TRAIN, "--repeal", '{"/explorer/test/render_mode": "x"}'], ["must be null or one of human, rgb_array"]),
         ([*TRAIN, "--session-name", ""], ["--session-name: it is empty"]),
         ([*TRAIN, "--session-name", "x" * 300], ["is too long: a name has at most 200 bytes"]),

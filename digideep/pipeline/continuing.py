@@ -1,0 +1,208 @@
+"""What may differ between a checkpoint and the run that goes on with it, in place or in a new session."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from digideep.utility.errors import UsageError
+from digideep.utility.plan import Plan
+
+if TYPE_CHECKING:
+    from digideep.pipeline.runner import Runner
+
+_log = logging.getLogger("digideep")
+
+# Paths of a parameter tree on which the content of a checkpoint depends.
+_FIXED = re.compile(
+    r"/runner/n_cycles"
+    r"|/env/players.*"
+    r"|/env/vect_wrappers(/\d+/class)?"
+    r"|/explorer/train/(class|num_workers|n_steps|backend|overlap)"
+    r"|/memory/(class|chunk_sample_len|buffer_chunk_len|keys|stacks).*"
+    r"|/agents/[^/]+/(class|observation_path|use_action_mask)(/.*)?"
+    r"|/agents/[^/]+/policy/(?!precision$).*"
+    r"|/agents/[^/]+/(sampler|noise|optimizer)/class"
+    r"|/agents/[^/]+/sampler/priorities(/class)?"
+)
+# Parameters of a policy that do not change what its weights compute.
+_FREE = ("precision", "log_std_init")
+_ABSENT = "nothing"
+
+
+def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
+    """What a parameter tree plans. Args: num_players: of the agent in each environment."""
+    runner, train = tree["runner"], tree["explorer"]["train"]
+    cycles = runner["n_epochs"] * runner["n_cycles"]
+    return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
+
+
+def leaves(tree: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested dictionaries and lists by path."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    inner = {p: leaf for key, value in items for p, leaf in leaves(value, f"{path}/{key}").items()}
+    return inner or {path: tree}
+
+
+def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    """Paths of values that differ between two trees, and both values."""
+    ours, theirs = leaves(old), leaves(new)
+    both = {path: (ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in [*ours, *theirs]}
+    return {path: (first, second) for path, (first, second) in both.items() if first != second}
+
+
+def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> None:
+    """Refuse an environment whose spaces are not those of a checkpoint. Args: name: of the environment.
+
+    Raises:
+        UsageError: naming both.
+    """
+    if old != new:
+        raise UsageError(
+            f"The spaces of {name} are not those of the checkpoint: {new} instead of {old}. Load it with "
+            "the environment that it was trained on."
+        )
+
+
+def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse to go on with a checkpoint under parameters that its content does not fit.
+
+    Args:
+        old: the plain parameter tree of the checkpoint.
+        new: that of the run that goes on.
+
+    Raises:
+        UsageError: for the first such parameter.
+    """
+    for path, (before, after) in differences(old, new).items():
+        if _FIXED.fullmatch(path):
+            raise UsageError(
+                f"{path} is {before!r} in the checkpoint and cannot become {after!r} when the run is resumed, whose "
+                "state depends on it. Leave it, or take the weights to a new session: --params FILE --load-checkpoint "
+                "DIR."
+            )
+
+
+def begin(runner: "Runner") -> None:
+    """Give a new run the weights that its session says, and refuse a plan in which nothing is learned.
+
+    Raises:
+        UsageError: naming what does not fit.
+    """
+    session = runner.session
+    try:
+        if session.weights is not None:
+            load_weights(runner, session.weights, session.loaded_from)
+        if session.mode in ("train", "create"):
+            for agent in runner.agents.values():
+                agent.check_plan()
+    except BaseException:
+        runner.close()
+        raise
+
+
+def doubts(runner: "Runner") -> list[str]:
+    """A line for each agent that learns nothing in the plan."""
+    found = {name: agent.doubt() for name, agent in runner.agents.items()}
+    return [f"Agent '{name}' learns NOTHING: {doubt}." for name, doubt in found.items() if doubt is not None]
+
+
+def announce(runner: "Runner", note: str | None) -> None:
+    """Log what became of the plan, and what will not be learned in it. Args: note: from `go_on`."""
+    if note is not None:
+        _log.info("%s", note)
+    for doubt in doubts(runner):
+        _log.warning("%s", doubt)
+
+
+def load_weights(runner: "Runner", state: Mapping[str, Any], source: Any) -> None:
+    """Let a new run begin with the networks of another one, and with what its normalisers have learned.
+
+    Args:
+        runner: of the new run, built.
+        state: of the other run's checkpoint.
+        source: where it was found, for messages.
+
+    Raises:
+        UsageError: naming the first difference, if the spaces, the networks or the normalisers are others.
+    """
+
+    def require_same(what: str, old: Any, new: Any) -> None:
+        for path, (before, after) in differences(old, new).items():
+            raise UsageError(
+                f"{source} does not fit: {what}{path} is {before!r} there and {after!r} here. Make them equal with "
+                "--cpanel or --repeal."
+            )
+
+    try:
+        _take_over(runner, state, require_same)
+    except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as err:
+        if isinstance(err, UsageError):
+            raise
+        raise UsageError(f"{source} does not fit: {type(err).__name__}: {' '.join(str(err).split())}") from err
+
+
+def _take_over(runner: "Runner", state: Mapping[str, Any], require_same: Callable[[str, Any, Any], None]) -> None:
+    old, new, spaces = state["params"], runner.session.tree, runner.info.to_plain()
+    require_same("spaces", state["spaces"], spaces)
+    require_same("agents", sorted(old["agents"]), sorted(new["agents"]))
+    for name, agent in runner.agents.items():
+        before, after = old["agents"][name], new["agents"][name]
+        seen = spaces.get("agents", {}).get(name, spaces)["observations"]
+        require_same(f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths)
+        networks = ({k: v for k, v in each["policy"].items() if k not in _FREE} for each in (before, after))
+        require_same(f"/agents/{name}/policy", *networks)
+        weights = (_shapes(each) for each in (state["agents"][name]["policy"], agent.policy.state_dict()))
+        require_same(f"weights of agent {name}", *weights)
+    wrappers = ([wrapper["class"] for wrapper in tree["env"].get("vect_wrappers", [])] for tree in (old, new))
+    require_same("/env/vect_wrappers", *wrappers)
+    explorer = runner.explorer["train"]
+    statistics = (_shapes(each) for each in (state["statistics"], explorer.statistics()))
+    require_same("statistics", *statistics)
+    for name, agent in runner.agents.items():
+        agent.load_weights(state["agents"][name])
+    explorer.load_statistics(state["statistics"])
+
+
+def _paths(agent: Mapping[str, Any], spaces: Mapping[str, Any]) -> list[str]:
+    """The observations that an agent of a plain tree sees."""
+    paths = agent.get("observation_path", "/agent")
+    return list(spaces) if paths is None else [paths] if isinstance(paths, str) else list(paths)
+
+
+def _shapes(state: Any, path: str = "") -> dict[str, Any]:
+    """Shapes of the arrays of a nested state, by path."""
+    if isinstance(state, Mapping):
+        return {p: shape for key, value in state.items() for p, shape in _shapes(value, f"{path}/{key}").items()}
+    return {path: list(getattr(state, "shape", ()))}
+
+
+def go_on(runner: "Runner", how: str | None) -> str | None:
+    """Let schedules follow a plan that has changed since the checkpoint.
+
+    Args:
+        runner: restored, its agents knowing the new plan.
+        how: what --schedules says; None where it says nothing.
+
+    Returns:
+        What was done, in a line; None if the plan is the same and nobody asked, or is over.
+    """
+    assert runner.session.state is not None
+    if runner.i_epoch >= runner.n_epochs:
+        return None
+    before = runner.session.state["params"]["runner"]["n_epochs"]
+    if how is None and before == runner.n_epochs:
+        return None
+    words = []
+    for agent_name, agent in runner.agents.items():
+        prefix = f"{agent_name} " if len(runner.agents) > 1 else ""
+        for name, (course, clock) in agent.schedules().items():
+            if not course.is_constant:
+                course.go_on(how or "stretch", clock(), course.planned * before // runner.n_epochs)
+                words.append(f"{prefix}{name} {course.describe(clock())}")
+        if runner.session.mode == "train":
+            agent.check_plan()
+    what = {"stretch": "stretched over the whole new plan", "keep": "kept as they are", "anew": "begun anew"}
+    done = f"{runner.i_epoch} done, {before} planned before"
+    schedules = f"schedules {what[how or 'stretch']} (--schedules): {', '.join(words)}" if words else "no schedules"
+    return f"Plan of {runner.n_epochs} epochs ({done}); {schedules}."

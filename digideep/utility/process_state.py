@@ -1,0 +1,77 @@
+"""What a whole process shares: the global random generators, and the settings of torch that a run changes."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+# Environment variables that a run sets where they are not: they are read by libraries when they start.
+_VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC", "MUJOCO_GL", "SDL_VIDEODRIVER")
+
+
+def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:
+    """Set up torch for a run.
+
+    Args:
+        num_threads: at least 1. Results can depend on it.
+        is_deterministic: use only algorithms that repeat their results.
+    """
+    torch.set_num_threads(num_threads)
+    if is_deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat itself
+        # What use_deterministic_algorithms does, without importing the compiler, which reads its part of it itself.
+        torch.set_deterministic_debug_mode("error")
+        os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
+        # Filling fresh memory would cost 4 %; nothing reads it. The module is unknown to its own type stubs.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def globals_state() -> dict[str, Any]:
+    """Where the global generators are."""
+    version, words, gauss = random.getstate()
+    numpy = np.random.get_state(legacy=False)
+    state = {
+        "python": {"version": version, "words": np.array(words, np.int64), "gauss": [] if gauss is None else [gauss]},
+        "numpy": {**numpy, "state": {**numpy["state"]}},
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = {str(index): each for index, each in enumerate(torch.cuda.get_rng_state_all())}
+    return state
+
+
+def set_globals_state(state: dict[str, Any]) -> None:
+    """Put the global generators back to where `globals_state` saw them."""
+    python = state["python"]
+    random.setstate((python["version"], tuple(python["words"].tolist()), *(python["gauss"] or [None])))
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    cuda = list(state.get("cuda", {}).values())
+    if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def left_as_it_was() -> Iterator[None]:
+    """Put back at the end what a run changes in its process: whoever calls it from Python has other plans."""
+    generators, variables = globals_state(), {name: os.environ.get(name) for name in _VARIABLES}
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    deterministic: Any = torch.utils.deterministic
+    fills = deterministic.fill_uninitialized_memory
+    try:
+        yield
+    finally:
+        set_globals_state(generators)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
+        deterministic.fill_uninitialized_memory = fills
