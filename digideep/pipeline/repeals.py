@@ -8,6 +8,7 @@ from typing import Any
 
 from digideep.utility.errors import SessionError
 from digideep.utility.files import is_finite, printable, read_json
+from digideep.utility.own_files import remove
 
 NAME = "repeal.json"
 
@@ -58,6 +59,7 @@ def note_repeal(session: Path, epoch: int, repeal: dict[str, Any], loaded: dict[
     notes += [{"epoch": epoch, "repeal": repeal}] if repeal else []
     if notes != before:
         aside = session / f".{NAME}.writing"
+        remove(aside)  # were it a link, this would write where it leads
         aside.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
         aside.replace(file)
 

@@ -27,6 +27,7 @@ from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
+from digideep.utility.files import require_own
 from digideep.utility.suggest import did_you_mean
 
 SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx", "torch.export": ".pt2"}
@@ -159,6 +160,8 @@ def export(
             stem = path.stem if len(names) == 1 else f"{path.stem}-" + re.sub(r"[^\w.-]", "_", name)
             written.append((aside, Exported(path.with_name(stem + path.suffix), name, furthest)))
         for aside, exported in written:
+            if output is None:
+                require_own(loader.path, exported.path)
             _move(aside, exported.path)
     return [exported for _, exported in written]
 
@@ -196,6 +199,7 @@ def _move(file: Path, target: Path) -> None:
     aside = target.with_name(f".writing-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        aside.unlink(missing_ok=True)  # were it a link, this would write where it leads
         shutil.copyfile(file, aside)
         aside.replace(target)
     except OSError as err:

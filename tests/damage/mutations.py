@@ -192,16 +192,20 @@ def damage_directory(draw: random.Random, session: Path, outside: Path) -> str:
     )  # fmt: skip
     path = session / name
     kind = draw.choice(("gone", "file", "pipe", "link"))
+    target = outside / "like" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
-        target = outside / "like" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(path, target)
+    elif target.suffix:
+        target.write_text("precious")
+    else:
+        target.mkdir()
     if kind == "file":
         path.write_text("x")
     elif kind == "pipe":
         os.mkfifo(path)
     elif kind == "link":
-        path.symlink_to(outside / "like" / name)
+        path.symlink_to(target)
     return f"{kind} directory {name}"
 
 
@@ -209,7 +213,9 @@ def leave_something(draw: random.Random, session: Path, outside: Path) -> str:
     """What a killed process, or somebody else, left behind."""
     checkpoints = session / "checkpoints"
     newest = list_checkpoints(checkpoints)[-1]
-    kind = draw.choice(("old", "writing", "copy", "empty", "links within", "unfinished segment", "backwards"))
+    kind = draw.choice(
+        ("old", "writing", "copy", "empty", "links within", "unfinished segment", "backwards", "links aside")
+    )
     if kind in ("old", "writing"):
         shutil.copytree(newest, checkpoints / f".{draw.choice((newest.name, 'checkpoint-1', 'best'))}.{kind}")
     elif kind == "copy":
@@ -219,6 +225,10 @@ def leave_something(draw: random.Random, session: Path, outside: Path) -> str:
     elif kind == "links within":
         (checkpoints / "checkpoint-97").symlink_to(newest.name)
         (session / "back").symlink_to("..")
+    elif kind == "links aside":
+        (session / "exports").mkdir()
+        for name in (".repeal.json.writing", ".varlog.json.copy", "exports/.writing-policy.pt", ".report.html.writing"):
+            (session / name).symlink_to(outside / "victim")
     elif kind == "unfinished segment":
         (session / "memory").mkdir(exist_ok=True)
         (session / "memory/.segment-1-2-abc.safetensors.writing").write_text("x")

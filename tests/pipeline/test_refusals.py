@@ -126,6 +126,16 @@ def test_a_link_within_a_directory_that_is_written_is_refused(session, capsys, n
     assert snapshot(session.parent) == before
 
 
+def test_links_in_the_place_of_what_is_written_aside_are_not_followed(session):
+    outside = session.parent / "outside"
+    for name in (".repeal.json.writing", ".varlog.json.copy", "checkpoints/.checkpoint-4.writing"):
+        (session / name).symlink_to(outside / ("victim" if "json" in name else ""))
+    os.link(session / "varlog.json", outside / "log")
+    before = snapshot(outside)
+    assert main(["--resume", str(session), *QUIET, "--repeal", '{"/runner/max_iter": null}']) == 0
+    assert snapshot(outside) == before
+
+
 @pytest.mark.parametrize("name", ["evaluations", "checkpoints"])
 def test_playing_does_not_follow_links_out_of_the_session_either(session, capsys, name):
     put("link", session / name, session.parent / "outside")

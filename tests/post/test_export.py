@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -305,6 +306,22 @@ def test_the_command_writes_into_the_session(cartpoles, session_of, capsys):
     session = session_of("players")
     assert main([str(session), "--format", "torchscript", "--agent", "y"]) == 0
     assert [path.name for path in (session / "exports").iterdir()] == ["policy-y.pt"]
+
+
+def test_nothing_is_written_through_a_link_of_the_session(cartpoles, tmp_path, capsys):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "policy.pt").write_text("precious")
+    session = shutil.copytree(cartpoles[0], tmp_path / "session", ignore=shutil.ignore_patterns("exports"))
+    (session / "exports").symlink_to(victim)
+    assert main([str(session), "--format", "torchscript"]) == 2
+    assert "is a symbolic link" in capsys.readouterr().err
+    (session / "exports").unlink()
+    (session / "exports").mkdir()
+    (session / "exports/.writing-policy.pt").symlink_to(victim / "policy.pt")
+    assert main([str(session), "--format", "torchscript"]) == 0
+    assert [path.name for path in victim.iterdir()] == ["policy.pt"]
+    assert (victim / "policy.pt").read_text() == "precious"
 
 
 def test_what_cannot_be_exported_is_refused_in_one_line(tmp_path, cartpoles, session_of, capsys):
