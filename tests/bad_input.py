@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -242,6 +243,8 @@ def _run(argv: list[str], here: Path, output: Path) -> None:
         code = main(argv)
     except SystemExit as err:
         code = err.code if isinstance(err.code, int) else 71
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -299,6 +302,8 @@ def import_all() -> None:
     """What the children need, once."""
     import importlib
 
+    import digideep.main
+    import digideep.pipeline.frozen
     import digideep.pipeline.runner
     import digideep.pipeline.verify  # noqa: F401
 
