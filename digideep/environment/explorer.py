@@ -105,7 +105,11 @@ class Explorer(Component):
             n_episodes=n_episodes, warm_start=warm_start, do_reset=do_reset, overlap=overlap,
             render_delay=render_delay, worker_timeout_s=worker_timeout_s,
         )  # fmt: skip
-        self._warming = {n for n, agent in agents.items() if getattr(agent, "takes_warm_start", agent.is_off_policy)}
+        self._warming: set[str] = set()
+        if warm_start:
+            self._warming = {
+                n for n, agent in agents.items() if getattr(agent, "takes_warm_start", agent.is_off_policy)
+            }
         if warm_start and not self._warming:
             raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
 

@@ -112,13 +112,15 @@ def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False
         known = {str(index): index for index in range(len(node))}
     else:
         known = {name: name for name in node} if isinstance(node, dict) else {}
+    if key in known:
+        return known[key]
     settable = parameters_of(resolve(node["class"])) if is_described(node) else {}
-    if must_exist and key in settable and key not in known:
+    if must_exist and key in settable:
         raise UsageError(f"--repeal '{path}': '{key}' under '{here}' is at its default. Replace it as a whole.")
-    if key not in known and key not in settable:
+    if key not in settable:
         known |= {name: name for name in settable}
         raise UsageError(f"--repeal '{path}': there is no '{key}' under '{here or '/'}'. {did_you_mean(key, known)}")
-    return known.get(key, key)
+    return key
 
 
 def _checked(name: str, node: Any, slot: Any, value: Any) -> Any:

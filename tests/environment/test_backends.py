@@ -227,7 +227,6 @@ def test_frames_that_are_stored_once_come_back_as_the_stacks_that_were_delivered
     ("backend", "spec", "plan", "message"),
     [
         ("ale", EnvironmentSpec(name="CartPole-v1"), {}, "backend 'ale' plays Atari games with a preprocessing"),
-        ("alee", EnvironmentSpec(name="CartPole-v1"), {}, "backend must be one of gymnasium, ale, envpool, got 'alee'"),
         ("envpool", EnvironmentSpec(name="Counter-v0", from_module="tests.environments"), {},
          "EnvPool has no 'Counter-v0'. Use backend 'gymnasium'"),
         ("envpool", EnvironmentSpec(name="CartPole-v1", kwargs={"sutton_barto_reward": True}), {},

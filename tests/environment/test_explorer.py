@@ -400,3 +400,8 @@ def test_whole_episodes_are_cut_off_where_that_is_asked_for_and_fixed_steps_are_
 def test_the_patience_with_workers_is_a_value_of_the_panel():
     tree = explorer_tree(ppo_classic.cpanel | {"worker_timeout_s": 7.5})
     assert {name: each["worker_timeout_s"] for name, each in tree.items()} == dict.fromkeys(tree, 7.5)
+
+
+def test_an_unknown_backend_is_refused_by_name():
+    with pytest.raises(UsageError, match="backend must be one of gymnasium, ale, envpool, got 'alee'"):
+        make_explorer("Counter-v0", Scripted([5, 5]), backend="alee")
