@@ -58,7 +58,7 @@ format: .venv/installed-check
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
 	@echo 'Installing Digideep and what it needs into .venv: one minute, or some more where torch (200 MB to 3 GB) loads slowly.'
-	@$(PIP) $(PIP_QUIET) -e .
+	@$(PIP) $(INSTALL_FLAGS) -e .
 	@touch $@
 
 # visdom comes as source only, and its build needs the pkg_resources that setuptools 82 dropped. Its page needs scripts
