@@ -56,11 +56,18 @@ def checkpoint_order(path: Path) -> tuple[int, int] | None:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, oldest first, valid or not. Links are none."""
-    if not directory.is_dir():
+    """The checkpoints in a directory, oldest first, valid or not. Links are none.
+
+    Raises:
+        UnreadableError: if the system does not let us look.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    with os.scandir(directory) as entries:
-        found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as err:
+        raise UnreadableError(f"{directory} cannot be read: {err.strerror}.") from err
     return sorted(filter(checkpoint_order, found), key=lambda path: checkpoint_order(path) or (0, 0))
 
 

@@ -163,21 +163,17 @@ class Loader:
             checkpoint: its name or its epoch; None takes the newest valid one.
 
         Raises:
-            CheckpointError: if it is missing or not as it was written.
+            CheckpointError: if it is missing, not as it was written, or not what a run writes.
+            UnreadableError: if it cannot be read for another reason, such as permissions.
         """
-        from digideep.pipeline.checkpoint import read_checkpoint
+        from digideep.pipeline.checkpoint import load_checkpoint, load_newest_valid
 
-        if checkpoint is not None:
-            name = f"checkpoint-{checkpoint}" if isinstance(checkpoint, int) else checkpoint
-            if name not in self.checkpoints:
-                raise CheckpointError(f"{self.path} has no '{name}'. It has {', '.join(self.checkpoints) or 'none'}.")
-            return read_checkpoint(self.path / "checkpoints" / name)[0]
-        for name in reversed(self.checkpoints):
-            try:
-                return read_checkpoint(self.path / "checkpoints" / name)[0]
-            except CheckpointError:
-                continue  # the one before may be whole
-        raise CheckpointError(f"{self.path} has no valid checkpoint.")
+        if checkpoint is None:
+            return load_newest_valid(self.path, needs_memory=False).state
+        name = f"checkpoint-{checkpoint}" if isinstance(checkpoint, int) else checkpoint
+        if name not in self.checkpoints:
+            raise CheckpointError(f"{self.path} has no '{name}'. It has {', '.join(self.checkpoints) or 'none'}.")
+        return load_checkpoint(self.path / "checkpoints" / name, needs_memory=False).state
 
     def policy(self, checkpoint: str | int | None = None, device: str = "cpu", *, agent: str | None = None) -> "Policy":
         """What `--play` does: a callable from raw observations of the environment to its actions, one or a batch.

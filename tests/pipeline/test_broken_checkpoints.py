@@ -15,7 +15,8 @@ from digideep.main import main
 from digideep.pipeline.checkpoint import FORMAT, list_checkpoints, remove_checkpoint, set_aside, write_checkpoint
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.verify import compare_checkpoints
-from digideep.utility.errors import CheckpointError
+from digideep.post.loader import Loader
+from digideep.utility.errors import CheckpointError, UnreadableError
 from tests.damage.harness import OTHER_USER, in_child, snapshot
 from tests.damage.mutations import sign
 from tests.pipeline.test_refusals import QUIET, refused, trained  # noqa: F401
@@ -86,6 +87,20 @@ def test_right_hashes_over_wrong_contents_give_way_to_the_checkpoint_before(sess
     assert (session / "done.lock").exists()
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("runner", "i_cycle"), {}), (("runner", "i_epoch"), "x"), (("agents",), 3), (("params", "env"), []),
+        (("statistics",), None),
+    ],
+)  # fmt: skip
+def test_so_they_do_where_a_loader_reads(session, keys, value):
+    change(session / "checkpoints/checkpoint-3", "runner.json", keys, value)
+    assert Loader(session).state()["runner"]["i_epoch"] == 2
+    with pytest.raises(CheckpointError, match="checkpoint-3 is broken"):
+        Loader(session).state(3)
+
+
 @pytest.mark.parametrize("kind", ["nested", "pipe", "link", "grown", "array"])
 def test_so_do_files_of_other_kinds(session, capsys, kind):
     newest = session / "checkpoints/checkpoint-3"
@@ -130,6 +145,25 @@ def test_a_checkpoint_of_a_newer_format_is_refused_and_kept(session, capsys):
     content = snapshot(newest)
     assert main(["--resume", str(session / "checkpoints/checkpoint-2"), *QUIET]) == 0
     assert snapshot(session / "checkpoints/checkpoint-3.aside") == content
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_a_loader_says_what_it_may_not_read(session):
+    base = Path(tempfile.mkdtemp(prefix="digideep-test-"))  # pytest's own is closed to others
+    try:
+        base.chmod(0o755)
+        copy = shutil.copytree(session, base / "s")
+
+        def read() -> int:
+            with pytest.raises(UnreadableError, match="checkpoints cannot be read: Permission denied"):
+                Loader(copy).state()
+            return 0
+
+        (copy / "checkpoints").chmod(0)
+        code, output, _ = in_child(read, base / "log", OTHER_USER)
+        assert code == 0, output
+    finally:
+        shutil.rmtree(base)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
