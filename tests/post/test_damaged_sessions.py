@@ -209,6 +209,22 @@ def test_nothing_is_written_through_a_link_in_a_session(pair, capsys):
     assert list((pair / "outside").iterdir()) == []
 
 
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
+def test_nothing_is_written_into_what_is_no_file_of_a_session(pair, capsys, put):
+    (pair / "bad/plots").mkdir(exist_ok=True)
+    (pair / "bad/report.html").unlink(missing_ok=True)
+    put(pair / "bad/report.html")
+    plotter.main(["-r", str(pair), "-i", "bad", "--keyx", "frame", "--keyy", "/return/train"])
+    (plot,) = (pair / "bad/plots").iterdir()
+    plot.unlink()
+    put(plot)
+    capsys.readouterr()
+    assert report.main([str(pair / "bad")]) == 2
+    assert "report.html is no regular file" in capsys.readouterr().err
+    assert plotter.main(["-r", str(pair), "-i", "bad", "--keyx", "frame", "--keyy", "/return/train"]) == 2
+    assert f"{plot.name} is no regular file" in capsys.readouterr().err
+
+
 def test_a_film_that_is_a_link_is_not_put_into_a_report(pair):
     secret = pair / "secret"
     secret.write_bytes(b"secret")
