@@ -1,0 +1,7 @@
+"""All deliberate faults."""
+
+from tests.faults import agent, environment, memory, pipeline, policy, post, utility
+
+FAULTS = (
+    *agent.FAULTS, *memory.FAULTS, *environment.FAULTS, *policy.FAULTS, *pipeline.FAULTS, *post.FAULTS, *utility.FAULTS,
+)  # fmt: skip

@@ -1,0 +1,30 @@
+"""The list of deliberate faults fits the program; `python -m tests.faults` tries them."""
+
+import ast
+
+import pytest
+
+from tests.faults.known import FAULTS
+from tests.faults.runner import ROOT, Fault, put_in, try_all
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.file}: {fault.what}")
+def test_a_deliberate_fault_still_fits_the_program(fault):
+    assert ast.dump(ast.parse(put_in(fault))) != ast.dump(ast.parse((ROOT / fault.file).read_text()))
+    for test in fault.tests.split():
+        assert (ROOT / test.split("::")[0]).exists()
+
+
+def test_no_deliberate_fault_is_listed_twice():
+    assert len({(fault.file, fault.right, fault.wrong) for fault in FAULTS}) == len(FAULTS)
+
+
+def test_the_runner_tells_a_caught_fault_from_one_that_survives_and_from_tests_that_do_not_run():
+    file, tests = "digideep/utility/schedule.py", "tests/utility/test_schedule.py"
+    line = "from collections.abc import Callable"
+    faults = [
+        Fault(file, "min(n_updates / duration, 1.0)", "(n_updates / duration)", "no end", tests),
+        Fault(file, line, f"{line}  # as before", "none", tests),
+        Fault(file, line, "import no_such_module", "no import", tests),
+    ]
+    assert [verdict.verdict for verdict in try_all(faults, jobs=1)] == ["caught", "SURVIVED", "broken"]
