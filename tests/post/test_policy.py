@@ -64,8 +64,7 @@ def test_it_explores_if_it_is_asked_to(session_of, kind):
     policy, other = loader.policy(), loader.policy()
     observation = np.full((40, *policy.info.observation_spaces["/agent"].shape), 0.1, np.float32)
     modes, samples = policy(observation), other(observation, deterministic=False)
-    assert len(np.unique(modes)) == 1
-    assert len(np.unique(samples)) > 1
+    assert np.ptp(modes) < 1e-6 < np.ptp(samples)  # rows of one batch may differ in their last digits
     assert loader.policy()(observation, deterministic=False).tolist() == samples.tolist()
 
 
