@@ -3,6 +3,7 @@
 import copy
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -110,4 +111,10 @@ def generate(module: ModuleType, cpanel: Panel) -> Description:
     except UsageError:
         raise
     except Exception as err:
-        raise UsageError(f"gen_params of {module.__name__} fails: {type(err).__name__}: {err}") from err
+        what = f"gen_params of {module.__name__} fails"
+        for key, value in cpanel.items():
+            if value is None and module.cpanel.get(key) is not None:
+                example = json.dumps(to_plain(module.cpanel[key], "cpanel"))
+                advice = f"Give it a value, such as {example}."
+                raise UsageError(f"--cpanel '{key}' is null, with which {what}. {advice}") from err
+        raise UsageError(f"{what}: {type(err).__name__}: {err}") from err

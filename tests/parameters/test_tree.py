@@ -10,7 +10,7 @@ import yaml
 
 from digideep.agent.ppo import PPO
 from digideep.memory.generic import Memory
-from digideep.parameters.control_panel import load_params, override_panel
+from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, from_plain, override_tree, to_plain
 from digideep.pipeline.branches import check_tree
 from digideep.pipeline.runner import Runner
@@ -124,6 +124,13 @@ def test_null_and_other_types_do_not_replace_a_value_of_the_panel(current, value
 @pytest.mark.parametrize("current", [3, 0.5, None])
 def test_null_replaces_numbers_for_the_component_to_decide(current):
     assert override_panel({"key": current}, {"key": None}) == {"key": None}
+
+
+def test_null_for_a_number_that_the_file_computes_with_is_refused_by_its_key():
+    module = load_params("params.sac_classic")
+    panel = override_panel(module.cpanel, {"warm_start": None})
+    with pytest.raises(UsageError, match=r"--cpanel 'warm_start' is null, .* Give it a value, such as 100\."):
+        generate(module, panel)
 
 
 @pytest.mark.parametrize(
