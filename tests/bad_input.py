@@ -17,6 +17,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -311,20 +314,17 @@ def import_all() -> None:
         importlib.import_module(f"params.{recipe}")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Try the inputs, print faults and counts. Returns: 1 if there was a fault."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--number", type=int, default=1500, help="inputs at least; the whole round is more than that")
-    parser.add_argument("--some", type=int, default=None, help="only so many, which take little time")
-    parser.add_argument("--only", default="", help="those whose kind holds this, such as 'flag' or 'repeal dqn'")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbose", action="store_true", help="print every input and what became of it")
-    args = parser.parse_args(argv)
-    sys.dont_write_bytecode = True
-    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.path.insert(0, str(ROOT))
-    import_all()
-    started, codes, cpu_s, faults = time.perf_counter(), collections.Counter[int](), 0.0, 0
+class Share(NamedTuple):
+    """What became of a share of the inputs: how often each exit code, seconds of CPU, faults."""
+
+    codes: collections.Counter[int]
+    cpu_s: float
+    faults: int
+
+
+def try_share(args: argparse.Namespace, index: int) -> Share:
+    """Try every input whose number is `index` modulo `args.jobs`, with a session of its own; print the faults."""
+    codes, cpu_s, faults = collections.Counter[int](), 0.0, 0
     directory = Path(tempfile.mkdtemp())
     try:
         session = make_session(directory)
@@ -334,6 +334,8 @@ def main(argv: list[str] | None = None) -> int:
             else some_inputs(args.seed, args.some, session)
         )
         for number, given in enumerate(each for each in inputs if args.only in each.label):
+            if number % args.jobs != index:
+                continue
             outcome = try_input(given, session)
             codes[outcome.code] += 1
             cpu_s += outcome.cpu_s
@@ -345,6 +347,28 @@ def main(argv: list[str] | None = None) -> int:
                       f"{outcome.cpu_s:.1f} s\n  {text!r}\n  {last!r}", flush=True)  # fmt: skip
     finally:
         shutil.rmtree(directory)
+    return Share(codes, cpu_s, faults)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Try the inputs, print faults and counts. Returns: 1 if there was a fault."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--number", type=int, default=1500, help="inputs at least; the whole round is more than that")
+    parser.add_argument("--some", type=int, default=None, help="only so many, which take little time")
+    parser.add_argument("--only", default="", help="those whose kind holds this, such as 'flag' or 'repeal dqn'")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="print every input and what became of it")
+    parser.add_argument("--jobs", type=int, default=2, help="inputs at once (2)")
+    args = parser.parse_args(argv)
+    sys.dont_write_bytecode = True
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.path.insert(0, str(ROOT))
+    import_all()
+    started = time.perf_counter()
+    with ProcessPoolExecutor(args.jobs, get_context("fork")) as pool:
+        shares = list(pool.map(partial(try_share, args), range(args.jobs)))
+    codes = sum((share.codes for share in shares), collections.Counter())
+    cpu_s, faults = sum(share.cpu_s for share in shares), sum(share.faults for share in shares)
     kinds = ", ".join(f"{count} with exit code {code}" for code, count in sorted(codes.items()))
     took = f"{time.perf_counter() - started:.0f} s, {cpu_s:.0f} s of CPU"
     print(f"{sum(codes.values())} inputs: {kinds}. {faults} faults. {took}.")
