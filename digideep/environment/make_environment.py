@@ -15,7 +15,7 @@ from digideep.environment.atari import Atari, register_games
 from digideep.environment.closing import close_environment
 from digideep.environment.families import provide
 from digideep.environment.film import EpisodeFilms, Pictures
-from digideep.environment.graphics import choose_graphics, keep_off_the_screen, require_display
+from digideep.environment.graphics import choose_graphics, follow_the_body, keep_off_the_screen, require_display
 from digideep.environment.infos import (
     ACTION_MASK,
     ActionMaskToInfo,
@@ -206,6 +206,8 @@ def make_environment(
             raise
         what = f"failed: {in_words(err)}{place(err)}" if isinstance(err, Exception) else in_words(err)
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}. It {what}.") from err
+    if render_mode is not None:
+        follow_the_body(environment, kwargs)
     if family is not None:
         environment = family.finish(environment)
     if ACTION_MASK in spec.info_keys and sees_action_mask(environment.observation_space):

@@ -121,3 +121,20 @@ def test_pictures_are_drawn_without_looking_for_a_screen(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":0")
     keep_off_the_screen()
     assert "SDL_VIDEODRIVER" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "camera"),
+    [
+        ("HalfCheetah-v5", {}, "track"),
+        ("Ant-v5", {}, "track"),
+        ("Swimmer-v5", {}, "track"),
+        ("HalfCheetah-v5", {"camera_id": -1}, None),
+        ("Pusher-v5", {}, None),
+    ],
+)
+def test_the_camera_follows_a_body_that_runs_away_unless_another_is_asked_for(name, kwargs, camera):
+    environment = make_environment(EnvironmentSpec(name=name, kwargs=kwargs), render_mode="rgb_array")
+    renderer = environment.unwrapped.mujoco_renderer
+    assert camera == (renderer.model.camera(renderer.camera_id).name if renderer.camera_id >= 0 else None)
+    environment.close()
