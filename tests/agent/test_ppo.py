@@ -202,7 +202,7 @@ def test_no_gradient_step_waits_for_the_device(monkeypatch):
     assert len(taken) == 2 * 2
 
 
-def test_learning_rate_and_clip_follow_their_schedules():
+def test_the_learning_rate_follows_its_schedule():
     schedule = describe(Linear, start=0.1, end=0.0, duration=4)
     agent, explorer, memory = trained_on("Counter-v0", n_steps=8, lr=schedule)
     rates = []
