@@ -25,7 +25,7 @@ COMMON = {"optimizer": describe(Adam, beta1=0.8, beta2=0.9, eps=0.05), "polyak_f
 CONTINUOUS = {**COMMON, "lr_actor": RATES["actor"], "lr_critic": RATES["critics"]}
 CHANGES = {
     DDPG: CONTINUOUS,
-    TD3: {**CONTINUOUS, "target_noise_std": 0.5, "target_noise_clip": 0.4, "policy_delay": 2},
+    TD3: {**CONTINUOUS, "target_noise_std": 0.8, "target_noise_clip": 0.9, "policy_delay": 2},
     SAC: {**CONTINUOUS, "lr_alpha": RATES["alpha"], "alpha": 0.3, "target_update_interval": 2},
     DQN: {**COMMON, "lr": describe(Linear, start=RATES["network"], duration=8), "target_update_interval": 2,
           "max_grad_norm": 0.25},
@@ -81,7 +81,7 @@ def ddpg(networks, batch, number, normal):
 def td3(networks, batch, number, normal):
     """Fujimoto et al. 2018, Algorithm 1."""
     actor, critics = networks.now["actor"], networks.now["critics"]
-    noise = (0.5 * normal()).clamp(-0.4, 0.4)
+    noise = (0.8 * normal()).clamp(-0.9, 0.9)
     with torch.no_grad():
         actions = (networks.target["actor"](batch.next_observations) + noise).clamp(-1, 1)
         first, second = networks.target["critics"](batch.next_observations, actions)

@@ -19,7 +19,7 @@ FAULTS = (
         "digideep/agent/advantages.py",
         "tests/agent/test_advantages.py",
         (" * ~terminations", "", "a termination keeps its bootstrap"),
-        ("masks[:, 1:] * masks[:, :-1]", "masks[:, :-1]", "the trace passes the end of an episode"),
+        (" * masks[:, 1:] * masks[:, :-1]", " * np.ones(shape)", "the trace passes the end of an episode"),
         ("values[:, :-1]) * masks[:, :-1]", "values[:, :-1])", "half-steps have advantages"),
         ("gamma * gae_lambda * masks", "gae_lambda * masks", "the trace is not discounted"),
     ),

@@ -32,16 +32,8 @@ FAULTS = (
         _DRAWN,
         ("(self.head + 1) % self.num_steps", "self.head % self.num_steps", "the oldest step is the newest half-step"),
         ("return self.num_steps - 1\n", "return self.num_steps - 2\n", "the newest transition is never drawn"),
-        (
-            "self.n_chunks > self.buffer_chunk_len and self",
-            "self.n_chunks >= self.buffer_chunk_len and self",
-            "a ring that is just full begins at its second step",
-        ),
-        (
-            "self.n_chunks <= self.buffer_chunk_len or self",
-            "self.n_chunks < self.buffer_chunk_len or self",
-            "a ring that is just full has a transition less",
-        ),
+        (" and self.head < self.num_steps", "", "a ring that is just full begins at its second step"),
+        (" or self.head == self.num_steps:", ":", "a ring that is just full has a transition less"),
     ),
     *faults_in(
         "digideep/memory/generic.py",
