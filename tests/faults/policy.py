@@ -102,7 +102,7 @@ FAULTS = (
     *faults_in(
         "digideep/policy/continuous.py",
         f"{_ENCODERS}::test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each "
-        "tests/agent/test_off_policy.py::test_a_step_in_bfloat16_is_nearly_the_one_in_single_precision",
+        f"{_ACTING}a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given",
         (
             "trunk, precision)\n        trunk, size = make_trunk(observation_space, generator, encoder)",
             "trunk, precision)",

@@ -144,10 +144,20 @@ def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
 def test_the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of_the_critics(kind):
     policy, x = make(kind, SPACES["vector"]), ROWS
     choice = policy.mode(x)
-    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, None)
+    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, torch.zeros(5, 3))
     torch.testing.assert_close(choice.actions, expected)
     torch.testing.assert_close(choice.value, torch.minimum(*policy.critics(x, expected)))
     assert choice.state is None
+
+
+def test_a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given():
+    actions = torch.zeros(5, 3)
+    for kind in (DeterministicPolicy, SquashedGaussianPolicy):
+        exact, rough = (make(kind, SPACES["vector"], precision=precision) for precision in ("fp32", "bf16"))
+        assert not torch.equal(exact.mode(ROWS).actions, rough.mode(ROWS).actions)
+        assert not torch.equal(exact.critics(ROWS, actions), rough.critics(ROWS, actions))
+    exact, rough = (make(ActionValues, SPACES["number"], precision=precision) for precision in ("fp32", "bf16"))
+    assert not torch.equal(exact(ROWS), rough(ROWS))
 
 
 @pytest.mark.parametrize("is_dueling", [False, True])
