@@ -32,7 +32,6 @@ FAULTS = (
         _DRAWN,
         ("(self.head + 1) % self.num_steps", "self.head % self.num_steps", "the oldest step is the newest half-step"),
         ("return self.num_steps - 1\n", "return self.num_steps - 2\n", "the newest transition is never drawn"),
-        (" and self.head < self.num_steps", "", "a ring that is just full begins at its second step"),
         (" or self.head == self.num_steps:", ":", "a ring that is just full has a transition less"),
     ),
     *faults_in(
@@ -43,6 +42,7 @@ FAULTS = (
     *faults_in(
         "digideep/memory/generic.py",
         f"{_FRAMES} {_PRIORITIES}",
+        (" and self.head < self.num_steps", "", "a ring that is just full begins at its second step"),
         ("array[:, :, -1] if key", "array[:, :, 0] if key", "the oldest frame of each stack is kept"),
         ("default=1) - 1 if", "default=1) if", "a stack too many is left out"),
         (

@@ -180,7 +180,7 @@ FAULTS = (
         ("limit = 1 / math.sqrt(in_features)", "limit = 1 / math.sqrt(out_features)", "the initial limit by outputs"),
         ("-limit, limit, generator", "0, limit, generator", "initial weights are positive"),
         ("else len(self) - 1", "else len(self)", "the last layer is rounded"),
-        ("if is_last_active else len(self) - 1", "if False else len(self) - 1", "an active last layer is not rounded"),
+        ("layers if is_last_active else layers[:-1]", "layers[:-1]", "no activation after a last layer"),
         ("size, math.sqrt(2), generator)", "size, 1.0, generator)", "the gain of hidden layers"),
         (
             "self.weight[:num], self.bias[:num]",
