@@ -63,15 +63,6 @@ def test_ddpgs_actor_gradient_does_not_grow_with_the_batch():
     torch.testing.assert_close(*gradients)
 
 
-def test_ddpg_targets_come_from_both_target_networks():
-    agent, batch = make_agent(DDPG), make_batch(DDPG, size=3)
-    agent.learn(batch)
-    targets = ddpg.critic_targets(batch, agent.target_actor.network, agent.target_critics.network)
-    actions = agent.target_actor.network.module(batch.next_observations)
-    values = agent.target_critics.network.module(batch.next_observations, actions)[0]
-    torch.testing.assert_close(targets, batch.rewards + batch.discounts * values)
-
-
 @pytest.mark.parametrize(("is_double", "expected"), [(True, [1 + 0.5 * 20, 2.0]), (False, [1 + 0.5 * 30, 2.0])])
 def test_a_double_q_target_lets_the_online_network_choose(is_double, expected):
     batch = make_batch(DQN, size=2)._replace(rewards=torch.tensor([1.0, 2.0]), discounts=torch.tensor([0.5, 0.0]))

@@ -43,19 +43,22 @@ def test_the_flat_tensor_is_the_module():
     assert not module(data(0)[0]).any()
 
 
+@pytest.mark.parametrize("limit", [0.1, 1.0, 1e3])
 @pytest.mark.parametrize(("betas", "eps"), [((0.9, 0.999), 1e-5), ((0.0, 0.9), 1e-5), ((0.5, 0.0), 0.1)])
-def test_adam_with_clipping_equals_torch(betas, eps):
+def test_adam_with_clipping_equals_torch(betas, eps, limit):
     ours, theirs = make_module(), make_module()
-    step = GradientStep(ours, loss, Adam(beta1=betas[0], beta2=betas[1], eps=eps), max_grad_norm=0.1)
+    step = GradientStep(ours, loss, Adam(beta1=betas[0], beta2=betas[1], eps=eps), max_grad_norm=limit)
     optimizer = torch.optim.Adam(theirs.parameters(), betas=betas, eps=eps)
+    norms = []
     for index in range(20):
         lr = 0.01 * (1 - index / 20)
         step(lr, *data(index))
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
         loss(theirs, *data(index))[0].backward()
-        nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
+        norms.append(float(nn.utils.clip_grad_norm_(theirs.parameters(), limit)))
         optimizer.step()
+    assert {norm > limit for norm in norms} == {0.1: {True}, 1.0: {True, False}, 1e3: {False}}[limit]
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
@@ -70,6 +73,8 @@ def test_the_compiled_step_equals_the_eager_one(device):
     for index in range(20):
         batch = data(index, device)
         torch.testing.assert_close(eager(0.01, *batch), fast(0.01, *batch), atol=1e-6, rtol=1e-5)
+        for ours, theirs in zip(eager.module.parameters(), fast.module.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)  # which dashboards show
     torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
 
 

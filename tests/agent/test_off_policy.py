@@ -1,5 +1,6 @@
 """What replay methods share: when to learn, from what, and that details which break results are in place."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,9 @@ from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
+from tests.agent.test_steps_by_hand import steps_of
 from tests.helpers import DEVICES, NeverWaiting
+from tests.memory.test_replay import Stream
 from tests.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
@@ -32,6 +35,46 @@ def test_a_one_step_bandit_with_actions_from_2_to_5_learns_the_best_one_inside(c
     observation = {"/agent": np.zeros((1, 1), np.float32)}
     action = agent.action_generator(observation, None, np.ones(1, bool), True)["actions"]
     assert ActionEdge(Bandit.action_space)(action)[0, 0] == pytest.approx(4.25, abs=0.15)
+
+
+def test_a_batch_holds_what_the_memory_holds_of_its_transitions():
+    # Observations are (worker, episode, step), rewards 10 * episode + step + 1; the mask allows the action `step` only.
+    memory, stream = Memory(chunk_sample_len=4, buffer_chunk_len=4), Stream()
+    for _ in range(6):
+        chunk = stream.chunk(4)
+        chunk["/agents/agent/actions"] = chunk.pop("/agents/a/actions")
+        chunk["/infos/action_mask"] = np.eye(5, dtype=np.int8)[chunk["/observations/agent"][..., 2].astype(int)]
+        memory.store(chunk)
+    agent = make_agent(
+        DQN, LINE, gym.spaces.Discrete(5), memory, replay={"n_step_return": 2}, infos={"/action_mask": np.zeros(5)},
+        use_action_mask=True,
+    )  # fmt: skip
+    batch = agent.draw()
+    now, then = batch.observations.numpy(), batch.next_observations.numpy()
+    assert len(now) == len(batch.weights) == 32
+    assert batch.weights.tolist() == [1] * 32
+    np.testing.assert_array_equal(now[:, :2], then[:, :2])
+    steps = then[:, 2] - now[:, 2]
+    assert set(steps) == {1, 2}
+    np.testing.assert_array_equal(batch.actions[:, 0], now[:, 2] + 0.5)
+    first = 10 * now[:, 1] + now[:, 2] + 1
+    np.testing.assert_allclose(batch.rewards, first + np.where(steps == 2, 0.9 * (first + 1), 0), rtol=1e-6)
+    ends = then[:, 2] == np.where(now[:, 1] % 2 == 0, 4, 3)
+    np.testing.assert_allclose(batch.discounts, np.where(ends, 0, 0.9**steps), rtol=1e-6)
+    np.testing.assert_array_equal(batch.next_allowed, np.eye(5, dtype=bool)[then[:, 2].astype(int)])
+
+
+def test_an_update_reports_the_means_of_its_steps_and_counts_them():
+    agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.environments")
+    taken, learn, before = [], agent.learn, agent.n_updates
+    agent.learn = lambda batch: taken.append(learn(batch)) or taken[-1]
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    assert agent.n_updates == before + len(taken) == before + 8
+    for index, name in enumerate(DQN.metrics):
+        assert metrics[name] == pytest.approx(np.mean([float(values[index]) for values, _ in taken]))
+    assert metrics["epsilon"] == 0.2
+    assert metrics["lr"] == 3e-3
 
 
 def test_a_time_limit_does_not_end_the_value_of_a_chain():
@@ -108,15 +151,18 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
 @pytest.mark.parametrize("cls", ALL)
 def test_a_restored_agent_goes_on_exactly(cls):
     first, second = make_agent(cls, seed=1), make_agent(cls, seed=2)
-    for seed in range(3):
+    for seed in range(2):  # TD3's actor has moved, and will not with the next step
         first.learn(make_batch(cls, seed=seed))
         first.n_updates += 1
     state = first.state_dict()
     second.load_state_dict({key: copy_of(value) for key, value in state.items()})
-    for agent in (first, second):
-        for seed in range(3, 6):
-            agent.learn(make_batch(cls, seed=seed))
+    metrics = []
+    for seed in range(2, 6):
+        for agent in (first, second):
+            metrics.append(agent.learn(make_batch(cls, seed=seed))[0])
             agent.n_updates += 1
+    assert all(each.all() for each in metrics)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(metrics[::2], metrics[1::2], strict=True))
     observation = {"/agent": np.ones((4, 3), np.float32)}
     actions = [
         agent.action_generator(observation, None, np.ones(4, bool), False)["actions"] for agent in (first, second)
@@ -134,6 +180,30 @@ def copy_of(value):
 
 def leaves(state):
     return [leaf for value in state.values() for leaf in (leaves(value) if isinstance(value, dict) else [value])]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_new_run_begins_with_the_networks_of_another_and_targets_like_them(cls):
+    other, agent = make_agent(cls, seed=1), make_agent(cls, seed=2)
+    for seed in range(3):
+        other.learn(make_batch(cls, seed=seed))
+        other.n_updates += 1
+    agent.load_weights(copy_of(other.state_dict()))
+    for name, (step, target) in steps_of(agent).items():
+        learned, followed = steps_of(other)[name]
+        assert torch.equal(step.flat, learned.flat)
+        if target is not None:
+            assert not torch.equal(followed.flat, learned.flat)
+            assert torch.equal(target.flat, step.flat)
+    assert not any(
+        each["mean"].any() for each in agent.state_dict().values() if isinstance(each, dict) and "mean" in each
+    )
+
+
+def test_an_entropy_coefficient_that_is_fixed_is_not_taken_from_another_run():
+    other, fixed = make_agent(SAC, alpha=0.5), make_agent(SAC, alpha=0.2, automatic_entropy_tuning=False)
+    fixed.load_weights(copy_of(other.state_dict()))
+    assert fixed.alpha_step.flat.exp().item() == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from digideep.agent.gradient_step import Adam, GradientStep
-from digideep.agent.ppo import PPO, Trajectories, ppo_loss, shuffled_minibatches, standard_deviation
+from digideep.agent.ppo import METRICS, PPO, Trajectories, ppo_loss, shuffled_minibatches, standard_deviation
 from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk, NewestSequences, add_sequence_rows
@@ -121,7 +121,7 @@ def test_the_ratio_is_one_before_the_first_step_also_within_episodes(name, limit
     agent, explorer, memory = trained_on(
         name, n_steps=24, limit=limit, num_workers=4, lr=0.01, **recurrent(cell, sequence_length)
     )
-    seen = []
+    seen, divergences = [], []
     original = agent.step.loss
 
     def watched(policy, data, rows, clip_param):
@@ -129,16 +129,20 @@ def test_the_ratio_is_one_before_the_first_step_also_within_episodes(name, limit
         batch = data.take(rows.flatten())
         log_p, _, _ = policy(batch.observations, batch.actions, states, masks)
         seen.append((log_p - batch.log_p).exp()[batch.masks].detach())
-        return original(policy, data, rows, clip_param)
+        loss, metrics = original(policy, data, rows, clip_param)
+        divergences.append(metrics[METRICS.index("approx_kl")].item())
+        return loss, metrics
 
     agent.step.loss = watched
     for _ in range(3):  # the second and the third chunk start within an episode
         seen.clear()
+        divergences.clear()
         chunk = explorer.update()
         memory.store(chunk)
         agent.update()
         torch.testing.assert_close(seen[0], torch.ones_like(seen[0]), atol=2e-6, rtol=0)
         assert (seen[-1] != 1).any()
+        assert abs(divergences[0]) < 1e-6 < divergences[-1]
     states, masks = chunk["/agents/agent/hidden_state"], chunk["/masks"][..., 0]
     assert states[:, 0].any(), "the third chunk begins with a memory of the second"
     after = states[:, 1:-1][~masks[:, :-2]]
@@ -171,13 +175,11 @@ def test_a_restored_agent_learns_on_exactly():
     for _ in range(3):
         memory.store(explorer.update())
         agent.update()
-    info = explorer.info
     other, _, _ = trained_on("Noise-v0", n_steps=16, **recurrent("lstm"))
     other.memory = memory
     state = agent.state_dict()
     other.load_state_dict({**state, "policy": {k: v.clone() for k, v in state["policy"].items()},
                            "optimizer": {k: v.clone() for k, v in state["optimizer"].items()}})  # fmt: skip
-    assert info.action_space == explorer.info.action_space
     agent.update()
     other.update()
     assert torch.equal(agent.step.flat, other.step.flat)

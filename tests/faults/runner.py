@@ -39,6 +39,11 @@ class Fault(NamedTuple):
     tests: str
 
 
+def faults_in(file: str, tests: str, *changes: tuple[str, str, str]) -> tuple[Fault, ...]:
+    """Several faults of one file that the same tests have to notice. Args: changes: right, wrong and what, of each."""
+    return tuple(Fault(file, right, wrong, what, tests) for right, wrong, what in changes)
+
+
 class Verdict(NamedTuple):
     """What became of a fault: "caught", "SURVIVED", or "broken" if the tests could not be run."""
 

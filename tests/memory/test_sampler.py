@@ -22,6 +22,7 @@ def test_transitions_start_where_the_mask_is_true_but_never_at_the_last_row():
     data = NewestChunk()(memory, {"keys": ["/masks"]})
     assert data["/rows"].tolist() == [0, 2, 4, 5, 6]
     assert set(data) == {"/masks", "/rows"}
+    np.testing.assert_array_equal(memory.last_chunk()["/masks"], masks)
 
 
 def test_units_follow_each_other_and_the_agent_has_the_last_word():

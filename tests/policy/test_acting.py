@@ -19,6 +19,7 @@ from digideep.utility.errors import UsageError
 from tests.helpers import make_context
 
 SEEN = gym.spaces.Box(-1, 1, (7,))
+ROWS = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
 SPACES = {"vector": gym.spaces.Box(-1, 1, (3,)), "number": gym.spaces.Discrete(5)}
 
 
@@ -58,6 +59,22 @@ def test_continuous_policies_act_by_numpy_as_by_torch(with_noise):
     actions = continuous_act(policy)(x, None if noise is None else noise.numpy())
     np.testing.assert_allclose(actions, policy.act(torch.tensor(x), noise).detach().numpy(), atol=1e-6)
     assert actions.shape == (5, 3)
+
+
+def test_the_spread_is_limited_alike_in_numpy_in_torch_and_when_learning():
+    policy, x, noise = make(SquashedGaussianPolicy, SPACES["vector"]), np.ones((1, 7), np.float32), torch.tensor(0.1)
+    with torch.no_grad():
+        policy.actor.layers[-1].weight.zero_()
+        policy.actor.layers[-1].bias[:] = torch.tensor([0.2, 0.2, 0.2, 50.0, 0.5, -50.0])  # means, logs of spreads
+    log_std = torch.tensor([[2.0, 0.5, -20.0]])
+    raw = 0.2 + noise * log_std.exp()
+    noises = noise.expand(1, 3)
+    learned, log_p = policy.actor(torch.tensor(x), noises)
+    by_numpy = torch.from_numpy(continuous_act(policy)(x, noises.numpy()))
+    for actions in (by_numpy, policy.act(torch.tensor(x), noises), learned):
+        torch.testing.assert_close(actions.detach(), torch.tanh(raw))
+    of_each = -0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi) - (1 - torch.tanh(raw) ** 2).log()
+    torch.testing.assert_close(log_p.detach(), of_each.sum(-1), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["ppo_classic", "dqn_classic", "sac_classic", "ddpg_classic", "td3_mujoco"])
@@ -125,17 +142,27 @@ def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
 
 @pytest.mark.parametrize("kind", [DeterministicPolicy, SquashedGaussianPolicy])
 def test_the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of_the_critics(kind):
-    policy, x = make(kind, SPACES["vector"]), torch.randn(5, 7)
+    policy, x = make(kind, SPACES["vector"]), ROWS
     choice = policy.mode(x)
-    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, None)
+    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, torch.zeros(5, 3))
     torch.testing.assert_close(choice.actions, expected)
     torch.testing.assert_close(choice.value, torch.minimum(*policy.critics(x, expected)))
     assert choice.state is None
 
 
+def test_a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given():
+    actions = torch.zeros(5, 3)
+    for kind in (DeterministicPolicy, SquashedGaussianPolicy):
+        exact, rough = (make(kind, SPACES["vector"], precision=precision) for precision in ("fp32", "bf16"))
+        assert not torch.equal(exact.mode(ROWS).actions, rough.mode(ROWS).actions)
+        assert not torch.equal(exact.critics(ROWS, actions), rough.critics(ROWS, actions))
+    exact, rough = (make(ActionValues, SPACES["number"], precision=precision) for precision in ("fp32", "bf16"))
+    assert not torch.equal(exact(ROWS), rough(ROWS))
+
+
 @pytest.mark.parametrize("is_dueling", [False, True])
 def test_the_mode_of_action_values_is_the_best_that_is_allowed(is_dueling):
-    policy, x = make(ActionValues, SPACES["number"], is_dueling=is_dueling), torch.randn(5, 7)
+    policy, x = make(ActionValues, SPACES["number"], is_dueling=is_dueling), ROWS
     assert policy.mode(x).actions.tolist() == policy.act(x).tolist()
     torch.testing.assert_close(policy.mode(x).value, policy(x).amax(-1))
     allowed = torch.tensor([[False, True, False, False, False]] * 5)
@@ -146,9 +173,15 @@ def test_the_mode_of_action_values_is_the_best_that_is_allowed(is_dueling):
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_the_mode_of_a_stochastic_policy_is_its_deterministic_act(space):
-    policy, x, generator = make(StochasticPolicy, space), torch.randn(5, 7), torch.Generator()
+    policy, x, generator = make(StochasticPolicy, space), ROWS, torch.Generator()
     torch.testing.assert_close(policy.mode(x).actions, policy.act(x, generator, True)[0])
     torch.testing.assert_close(policy.mode(x).value, policy.value(x))
+    if isinstance(space, gym.spaces.Discrete):
+        preferred = policy.mode(x).actions
+        allowed = torch.arange(5) != preferred[:, None]
+        second = policy.mode(x, allowed=allowed).actions
+        assert (second != preferred).all()
+        assert second.tolist() == policy.act(x, generator, True, allowed)[0].tolist()
 
 
 def test_a_policy_without_a_mode_says_so():

@@ -14,6 +14,7 @@ from digideep.policy.distributions import (
     make_head,
 )
 from digideep.policy.networks import multilayer_perceptron
+from digideep.policy.recurrent import RecurrentPolicy
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
 
@@ -110,6 +111,20 @@ def test_weights_are_orthogonal_and_the_policy_starts_near_indifference():
     torch.testing.assert_close(head @ head.T, 1e-4 * torch.eye(4), atol=1e-8, rtol=0)
     probabilities = policy.head(policy.actor(torch.randn(9, 3, generator=generator()))).log_probs.exp()
     torch.testing.assert_close(probabilities, torch.full((9, 4), 0.25), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(4), gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(4),
+                                   gym.spaces.Box(-1, 1, (4,))], ids=lambda space: type(space).__name__)  # fmt: skip
+def test_every_policy_starts_near_indifference_with_the_spread_that_is_asked_for(space):
+    plain = StochasticPolicy(BOX, space, generator(), hidden_sizes=[16], log_std_init=-0.5)
+    recurrent = RecurrentPolicy(BOX, space, generator(), core_size=16, hidden_sizes=[8], log_std_init=-0.5)
+    for policy, value in ((plain, plain.critic[-1]), (recurrent, recurrent.value_head)):
+        weight = policy.head.linear.weight.detach()
+        torch.testing.assert_close(weight @ weight.T, 1e-4 * torch.eye(len(weight)), atol=1e-8, rtol=0)
+        assert value.weight.norm().item() == pytest.approx(1)
+        assert not policy.head.linear.bias.any()
+        if isinstance(space, gym.spaces.Box):
+            assert policy.head.log_std.tolist() == [-0.5] * 4
 
 
 def test_the_same_generator_gives_the_same_weights_whatever_the_global_one_does():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from torch.nn.functional import conv2d, max_pool2d
 
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
@@ -195,6 +196,23 @@ def test_the_resnet_has_fifteen_convolutions_in_three_groups(width, depths):
     assert 0.05 < features.std() < 5
 
 
+def test_the_resnet_is_the_one_of_the_paper():
+    encoder, images = ImpalaResNet(pixels(10, 7, 3), generator()), noise(2, 10, 7, 3)
+    convolutions = [module for module in encoder.modules() if isinstance(module, torch.nn.Conv2d)]
+    x = images.permute(0, 3, 1, 2) / 255
+    for first, *blocks in (convolutions[:5], convolutions[5:10], convolutions[10:]):
+        x = conv2d(x, first.weight, first.bias, padding=1)
+        x = max_pool2d(x, 3, stride=2, padding=1)
+        for one, two in (blocks[:2], blocks[2:]):
+            inner = conv2d(torch.relu(x), one.weight, one.bias, padding=1)
+            x = x + conv2d(torch.relu(inner), two.weight, two.bias, padding=1)
+    expected = torch.relu(encoder.linear(torch.relu(x).flatten(1)))
+    torch.testing.assert_close(encoder(images), expected, atol=1e-5, rtol=1e-5)
+    gains = [1, *[2**0.5, 6**-0.5] * 2] * 3  # of orthogonal weights
+    for layer, gain in zip(convolutions, gains, strict=True):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(gain, rel=1e-4)
+
+
 def test_fusion_puts_vectors_first_and_gives_each_image_its_own_network():
     spaces = {"/left": pixels(8, 8, 3), "/speed": VECTOR, "/right": pixels(40, 40), "/gear": Discrete(2)}
     encoder = make_encoder(spaces, generator())
@@ -260,6 +278,7 @@ def test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each():
     assert actions.shape == (5, 2)
     assert policy.critics(observations, actions).shape == (2, 5)
     assert policy.critics.encoder is not policy.actor.encoder
+    assert not torch.equal(*(next(part.encoder.parameters()) for part in (policy.actor, policy.critics)))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,22 @@
 import pytest
 import torch
 
-from digideep.policy.networks import EnsemblePerceptron
+from digideep.policy.networks import EnsembleLinear, EnsemblePerceptron
 from digideep.utility.errors import UsageError
 
 
 def make(precision, num=2, **changes):
     generator = torch.Generator().manual_seed(0)
     return EnsemblePerceptron(num, [3, 64, 64, 1], "relu", generator, precision=precision, **changes)
+
+
+def test_initial_weights_are_uniform_within_the_root_of_the_number_of_inputs():
+    layer = EnsembleLinear(2, 100, 9, torch.Generator().manual_seed(0))
+    for numbers, spread in ((layer.weight, 0.9), (layer.bias, 0.5)):
+        limits = numbers.detach().abs().flatten(1).amax(1)
+        assert ((limits > spread / 10) & (limits <= 1 / 10)).all()
+        assert abs(numbers.mean()) < 0.5 * limits.max()
+    assert not torch.equal(layer.weight[0], layer.weight[1])
 
 
 def test_bfloat16_changes_results_little_and_keeps_weights_and_gradients_in_single_precision():
