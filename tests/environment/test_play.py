@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from digideep.environment import play
-from digideep.environment.check import report_abilities
+from digideep.environment.check import Recording, report_abilities
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from tests.helpers import ROOT
 
@@ -60,7 +61,9 @@ def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys
         assert play.main(argv) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
-    assert outputs[0].splitlines()[1].startswith("run 2/2: return ")
+    first, second = outputs[0].splitlines()
+    assert second.startswith("run 2/2: return ")
+    assert first.partition(": ")[2] != second.partition(": ")[2]
     assert play.main([*argv, "--n-step", "3"]) == 0
     assert "3 steps, stopped at --n-step 3" in capsys.readouterr().out
     assert play.main([*argv, "--no-action"]) == 0
@@ -138,6 +141,21 @@ def test_floats_outside_of_their_bounds_are_told_but_no_failure(capsys):
     assert play.main(argv) == 0
     message = "note   spaces and types     the observation of player second after 0 steps lies outside of its space, in"
     assert message in capsys.readouterr().out
+
+
+def test_recordings_that_part_say_where():
+    def recording(steps, reward=1.0, end=False):
+        arrays = [{"/x": np.array([step])} for step in range(steps + 1)]
+        return Recording(arrays, [reward] * steps, [(False, False)] * (steps - 1) + [(end, False)])
+
+    whole = recording(3)
+    assert whole.difference(recording(3)) is None
+    assert whole.difference(recording(4)) == recording(4).difference(whole) == "one of the two episodes is longer"
+    assert whole.difference(recording(3, reward=2.0)) == "the reward or the end differs at step 1"
+    assert whole.difference(recording(3, end=True)) == "the reward or the end differs at step 3"
+    other = recording(3)
+    other.observations[2]["/x"] += 1
+    assert whole.difference(other) == "observation /x differs at step 2"
 
 
 @pytest.mark.parametrize(
