@@ -63,6 +63,12 @@ def test_a_life_that_is_lost_with_the_time_limit_is_no_end_of_its_own():
     assert list(play([(1, 3, ""), (2, 2, "truncated")])) == [(1, False, False, False), (2, False, True, False)]
 
 
+def test_a_life_that_was_won_can_be_lost():
+    assert [end for _, *end in play([(1, 4, ""), (2, 3, ""), (4, 3, ""), (8, 3, "terminated")])] == [
+        [False, False, False], [True, False, True], [True, False, False],
+    ]  # fmt: skip
+
+
 def test_a_reset_under_a_seed_begins_a_game():
     game = LifeLoss(Script(GAME), 0)
     game.reset(seed=0)

@@ -61,13 +61,18 @@ def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys
         assert play.main(argv) == 0
         outputs.append(capsys.readouterr().out)
     assert outputs[0] == outputs[1]
-    first, second = outputs[0].splitlines()
-    assert second.startswith("run 2/2: return ")
-    assert first.partition(": ")[2] != second.partition(": ")[2]
+    assert outputs[0].splitlines()[1].startswith("run 2/2: return ")
     assert play.main([*argv, "--n-step", "3"]) == 0
     assert "3 steps, stopped at --n-step 3" in capsys.readouterr().out
     assert play.main([*argv, "--no-action"]) == 0
     assert "return 0.000, 0 steps, no step was taken" in capsys.readouterr().out
+
+
+def test_each_run_has_a_seed_of_its_own(capsys):
+    argv = ["--model", "Lottery-v0", "--module", "tests.scripted", "--runs", "3", "--render", "none", "--seed", "4"]
+    assert play.main(argv) == 0
+    prizes = [np.random.Generator(np.random.PCG64(seed)).random() for seed in (4, 5, 6)]
+    assert re.findall(r"return ([\d.]+)", capsys.readouterr().out) == [f"{prize:.3f}" for prize in prizes]
 
 
 def test_a_film_is_recorded(tmp_path, capsys):

@@ -334,7 +334,7 @@ FAULTS: tuple[Fault, ...] = (
         "seed=args.seed + run",
         "seed=args.seed",
         "each run the same",
-        f"{_PLAY}::test_episodes_are_run_with_random_actions_and_repeat_under_their_seed",
+        f"{_PLAY}::test_each_run_has_a_seed_of_its_own",
     ),
     Fault(
         "digideep/environment/check.py",

@@ -46,8 +46,8 @@ FAULTS: tuple[Fault, ...] = (
         _ATARI,
         '        self._lives = info["lives"]\n        if is_lost',
         "        if is_lost",
-        "a life lost at each step from the first one on",
-        f"{_LIVES}::test_a_lost_life_is_a_termination_and_rewards_sum_up_to_the_score",
+        "a life that was won and lost not noticed",
+        f"{_LIVES}::test_a_life_that_was_won_can_be_lost",
     ),
     Fault(
         _ATARI,
