@@ -281,14 +281,14 @@ FAULTS: tuple[Fault, ...] = (
         "is_known &= found is not None",
         "is_known &= True",
         "segments deleted though it is not known who needs them",
-        f"{_BROKEN_CHECKPOINTS}::test_an_older_checkpoint_that_is_broken_harms_no_resume_and_keeps_its_segments",
+        f"{_REPLAY_RESUME}::test_a_segment_is_deleted_when_it_is_known_that_nobody_needs_it",
     ),
     Fault(
         _SEGMENTS,
         "            if segment.name not in self._pinned:\n                remove",
         "            if True:\n                remove",
         "segments of checkpoints that were set aside deleted",
-        f"{_REPLAY_RESUME}::test_a_discarded_future_is_set_aside_with_its_segments_and_can_be_taken_up_again",
+        f"{_REPLAY_RESUME}::test_a_segment_is_deleted_when_it_is_known_that_nobody_needs_it",
     ),
     Fault(
         _SESSION,
