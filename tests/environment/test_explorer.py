@@ -9,9 +9,7 @@ import psutil
 import pytest
 
 import tests.scripted  # noqa: F401  it registers Quitter-v0
-from digideep.environment.make_environment import EnvironmentSpec
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.environment.workers import Worker, WorkerPlan
 from digideep.parameters.shared import explorer_tree
 from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError, WorkerError
@@ -318,19 +316,6 @@ def test_an_environment_that_strays_in_one_of_its_observations_is_found_out():
     state = explorer.state_dict()
     state["workers"]["1"]["observation"]["/a"] += 1
     assert make_explorer("Nested-v0", Scripted([0, 0])).load_state_dict(state) == [1]
-
-
-def test_a_seed_serves_episodes_until_so_many_steps_were_taken():
-    spec = EnvironmentSpec(name="Counter-v0", from_module="tests.environments", kwargs={"length": 5}, steps_per_seed=10)
-    worker, seeds = Worker(WorkerPlan(spec, 0, "train"), 0), []
-    worker.reset()
-    for _ in range(5):
-        seeds.append(worker.episode_seed)
-        while not worker.is_ended:
-            worker.step(5)
-        worker.go_on()
-    assert [seed == seeds[0] for seed in seeds] == [True, True, False, False, False]
-    assert [seed == seeds[2] for seed in seeds] == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize("num_processes", [0, 2])

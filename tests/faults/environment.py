@@ -201,7 +201,7 @@ FAULTS: tuple[Fault, ...] = (
         "len(self.actions) >= self.steps_per_seed",
         "len(self.actions) > self.steps_per_seed",
         "a seed one step late",
-        f"{_EXPLORER_TESTS}::test_a_seed_serves_episodes_until_so_many_steps_were_taken",
+        f"{_ATARI_TESTS}::test_a_seed_serves_episodes_until_so_many_steps_were_taken",
     ),
     Fault(
         _WORKERS,

@@ -68,7 +68,7 @@ FAULTS: tuple[Fault, ...] = (
         "node.occurs, node.total_s = 0, 0.0\n",
         "node.occurs = 0\n",
         "seconds summed up over all epochs",
-        f"{_MONITOR_TESTS}::test_nested_blocks_are_a_tree_that_starts_anew_with_each_dump",
+        f"{_MONITOR_TESTS}::test_the_seconds_of_a_block_are_those_since_the_last_dump",
     ),
     Fault(
         "digideep/utility/profiler.py",
