@@ -153,7 +153,7 @@ def _with_frames(entry: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def score(group: Group) -> Score | None:
     """Interquartile mean, mean and median of a group's final returns: all of tests, or all of training episodes.
 
-    Source: Agarwal et al. 2021, arXiv:2108.13264, Section 4, by the authors' own package.
+    Source: Agarwal et al. 2021, arXiv:2108.13264, Section 4; by the authors' own package, but for the median.
 
     Raises:
         UsageError: if rliable is not installed.
@@ -170,7 +170,8 @@ def score(group: Group) -> Score | None:
         raise UsageError("Comparisons need a package that is missing: pip install 'digideep[plot]'.") from err
 
     def aggregate(scores: np.ndarray) -> np.ndarray:
-        return np.array([f(scores) for f in (metrics.aggregate_iqm, metrics.aggregate_mean, metrics.aggregate_median)])
+        # rliable's own median is that of the means of tasks: of one task, its mean.
+        return np.array([metrics.aggregate_iqm(scores), metrics.aggregate_mean(scores), np.median(scores)])
 
     scores = {"group": np.array(values)[:, None]}  # runs x tasks
     with warnings.catch_warnings():

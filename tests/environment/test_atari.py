@@ -187,6 +187,19 @@ def test_several_episodes_of_one_seed_are_lived_again_exactly(spec, num_actions)
     assert len(worker.actions) < spec.steps_per_seed + (spec.max_episode_steps or 7)
 
 
+def test_a_seed_serves_episodes_until_so_many_steps_were_taken():
+    spec = EnvironmentSpec(name="Counter-v0", from_module="tests.environments", kwargs={"length": 5}, steps_per_seed=10)
+    worker, seeds = Worker(WorkerPlan(spec, 0, "train"), 0), []
+    worker.reset()
+    for _ in range(5):
+        seeds.append(worker.episode_seed)
+        while not worker.is_ended:
+            worker.step(5)
+        worker.go_on()
+    assert [seed == seeds[0] for seed in seeds] == [True, True, False, False, False]
+    assert [seed == seeds[2] for seed in seeds] == [False, False, True, True, False]
+
+
 @pytest.mark.parametrize(
     ("rules", "message"),
     [

@@ -73,6 +73,19 @@ def test_a_native_backend_plays_the_same_game_as_gymnasium_frame_by_frame(backen
     assert {(False, False, False), (True, True, False), (False, True, True)} <= seen
 
 
+def test_nothing_is_earned_in_the_step_after_a_time_limit():
+    """There a pill would be eaten: without a limit, that very step brings ten points."""
+    rewards, returns = [], []
+    for limit in (70, None):
+        environment = make("ale", atari("ALE/MsPacman-v5", limit=limit), in_parts=False)
+        rows = list(moments(environment, np.full((72, 2), 3)))
+        rewards.append([each["rewards"][0] for each in rows])
+        returns.append([each["returns"][0] for each in rows])
+    assert rewards[0][:70] == rewards[1][:70]
+    assert [each[70] for each in rewards] == [0, 10]
+    assert [each[71] for each in returns] == [0, sum(rewards[1])]
+
+
 def test_a_native_backend_follows_the_seeds():
     spec = atari(noop_max=30, repeat_action_probability=0.25)
     actions = np.random.default_rng(0).integers(4, size=(20, 2))

@@ -8,7 +8,10 @@ import numpy as np
 import psutil
 import pytest
 
+import tests.scripted  # noqa: F401  it registers Quitter-v0
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.parameters.shared import explorer_tree
+from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError, WorkerError
 from params import ppo_classic
 from tests.helpers import Scripted, make_explorer
@@ -102,6 +105,21 @@ def test_hidden_states_are_stored_before_their_row_and_zero_after_a_half_step():
     assert column(explorer.update(), "/agents/agent/hidden_state")[:6] == [0, 1, 2, 0, 1, 2]
 
 
+def test_hidden_states_are_zero_where_one_of_the_workers_begins_anew():
+    explorer = make_explorer("Quitter-v0", Scripted([1, 0], hidden_size=1), n_steps=6)
+    chunk = explorer.update()
+    assert column(chunk, "/masks") == [True, False, True, False, True, False, True]
+    assert column(chunk, "/agents/agent/hidden_state")[:6] == [0, 1, 0, 1, 0, 1]
+    assert column(chunk, "/agents/agent/hidden_state", worker=1)[:6] == [0, 1, 2, 3, 4, 5]
+
+
+def test_agents_explore_unless_the_explorer_is_deterministic():
+    for is_deterministic in (False, True):
+        agent = Scripted([0, 0])
+        make_explorer("Counter-v0", agent, n_steps=2, deterministic=is_deterministic).update()
+        assert [asked for _, _, asked in agent.asked] == [is_deterministic] * 2
+
+
 def test_a_warm_start_covers_the_whole_action_range_and_then_ends():
     agent = Scripted(np.zeros((2, 2), np.float32))
     explorer = make_explorer("Noise-v0", agent, n_steps=1200, warm_start=2000)
@@ -156,6 +174,9 @@ def test_reseeding_repeats_the_same_episodes():
         chunks.append(explorer.update()["/observations/agent"])
     np.testing.assert_array_equal(chunks[0], chunks[2])
     assert (chunks[0] != chunks[1]).all()
+    film = make_explorer("Noise-v0", agent, mode="eval", n_steps=5)
+    film.reseed(3)
+    assert (film.update()["/observations/agent"] != chunks[0]).all()
 
 
 def test_workers_and_modes_have_different_seeds():
@@ -169,11 +190,15 @@ def test_workers_and_modes_have_different_seeds():
 
 @pytest.mark.parametrize("num_processes", [0, 2])
 def test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode(num_processes):
+    """Also amid a warm start, with an episode of each worker that nobody has taken yet, and with normalisers."""
     agent = Scripted(np.array([[0.1, 0.2], [0.3, -0.4]], np.float32))
-    explorer = make_explorer("Noise-v0", agent, n_steps=17, num_processes=num_processes)
+    wrappers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
+    parameters = {"n_steps": 35, "warm_start": 90, "wrappers": wrappers}
+    explorer = make_explorer("Noise-v0", agent, num_processes=num_processes, **parameters)
     explorer.update()
     state, expected = explorer.state_dict(), [explorer.update() for _ in range(3)]
-    other = make_explorer("Noise-v0", agent, n_steps=17)
+    assert len(state["finished"]) == 2
+    other = make_explorer("Noise-v0", agent, **parameters)
     assert other.load_state_dict(state) == []
     for chunk in expected:
         repeated = other.update()
@@ -283,6 +308,14 @@ def test_an_environment_that_ignores_its_seed_is_found_out():
     explorer = make_explorer("Forgetful-v0", agent)
     explorer.update()
     assert make_explorer("Forgetful-v0", agent).load_state_dict(explorer.state_dict()) == [0, 1]
+
+
+def test_an_environment_that_strays_in_one_of_its_observations_is_found_out():
+    explorer = make_explorer("Nested-v0", Scripted([0, 0]))
+    explorer.update()
+    state = explorer.state_dict()
+    state["workers"]["1"]["observation"]["/a"] += 1
+    assert make_explorer("Nested-v0", Scripted([0, 0])).load_state_dict(state) == [1]
 
 
 @pytest.mark.parametrize("num_processes", [0, 2])

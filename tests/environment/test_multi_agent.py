@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+import tests.scripted  # noqa: F401  it registers tests/late
 from digideep.environment.explorer import Explorer
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.multi_agent_explorer import MultiAgentExplorer
@@ -98,6 +99,17 @@ def test_hidden_states_are_zero_where_a_player_begins():
     assert column(chunk, "/agents/x/hidden_state", 1)[:6] == [0, 1, 2, 3, 4, 0]
 
 
+def test_the_hidden_state_of_a_player_that_comes_late_is_zero_and_it_counts_from_then_on():
+    wrapper = describe(VecNormalizeObs)
+    explorer = make_explorer("tests/late", players=PLAYERS, wrappers=[wrapper], n_steps=4)
+    chunk = explorer.update()
+    assert column(chunk, "/agents/x/masks", 0) == [0, 0, 1, 1, 0]
+    assert column(chunk, "/agents/x/hidden_state", 0)[:4] == [0, 0, 0, 1]
+    assert column(chunk, "/agents/x/hidden_state", 1)[:4] == [0, 1, 2, 3]
+    # In each worker: a was seen at 3 rows, c at 5.
+    assert explorer.statistics()["x"]["0"]["/agent"]["count"] == pytest.approx(16, abs=1e-3)
+
+
 def test_each_player_gets_its_own_action_in_its_own_space():
     agents = {"x": Scripted([0, 1, 2, 2]), "y": Scripted(np.array([[-3.0, 0.5], [1.0, -1.0]], np.float32))}
     explorer = make_explorer(agents=agents, n_steps=1)
@@ -116,6 +128,42 @@ def test_a_time_limit_truncates_whoever_is_there():
     assert column(chunk, "/agents/x/masks", 1) == [1, 1, 1, 0, 1, 1]
     assert column(chunk, "/agents/x/terminations", 0)[:5] == [0, 1, 0, 0, 0]
     assert not chunk["/agents/x/terminations"][1].any()
+
+
+@pytest.mark.parametrize(
+    ("leave", "limit", "ends"),
+    [
+        (None, None, (True, False)),  # the last one terminates; the one that was truncated has left before
+        ({"a": (1, False), "b": (1, False), "c": (1, False)}, None, (False, True)),
+        ({}, 2, (False, True)),
+        ({"a": (2, True), "b": (2, True)}, 2, (False, True)),  # c could have gone on
+        ({"a": (2, True), "b": (2, True), "c": (2, True)}, 2, (True, False)),
+    ],
+)
+def test_a_game_is_truncated_if_somebody_could_have_gone_on_at_its_end(leave, limit, ends):
+    kwargs = {} if leave is None else {"leave": leave}
+    game, generator = make_environment(spec_of(kwargs=kwargs, max_episode_steps=limit)), np.random.default_rng(0)
+    game.reset(seed=0)
+    seen = (False, False)
+    while not any(seen):
+        seen = game.step(game.sample(generator))[2:4]
+    assert seen == ends
+
+
+def test_returns_of_players_begin_at_nothing_in_each_episode():
+    explorer = make_explorer(n_steps=10)  # of two episodes, 4 steps each
+    explorer.update()
+    returns = {"a": 3.0, "b": 60.0, "c": 1000.0}
+    assert [(episode.episode_return, episode.player_returns) for episode in explorer.take_episodes()] == [
+        (1063.0, returns)
+    ] * 4
+
+
+def test_a_reward_normaliser_forgets_the_return_of_a_player_that_has_left():
+    explorer = make_explorer(wrappers=[describe(VecNormalizeReward, gamma=1.0)], n_steps=2)
+    explorer.update()
+    state = explorer.state_dict()["seats"]["x"]["wrappers"]["0"]
+    assert state["returns"].tolist() == [0, 300, 0, 300]  # a has terminated in this very step
 
 
 def test_a_player_that_does_not_come_takes_no_part():

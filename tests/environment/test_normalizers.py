@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
+from digideep.environment.multi_agent_explorer import SeatRows
 from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
 from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
@@ -39,6 +40,15 @@ def test_observations_become_standard_and_clipped():
     # Row 3 would be 1.5 / sqrt(1.25) = 1.34; the first rows were seen when the spread was still small.
     assert observations[3] == pytest.approx(1.5 / np.sqrt(1.25), rel=1e-3)
     assert np.abs(observations).max() <= 1.5
+
+
+def test_limit_and_epsilon_of_observations_are_those_that_were_given():
+    rows = {"/floats": np.array([[-3.0, 0.0], [5.0, 0.0]], np.float32)}  # mean 1, variance 16; no spread at all
+    for clip, epsilon, expected in ((0.6, 1e-8, [-0.6, 0.6]), (9.0, 9.0, [-0.8, 0.8])):
+        wrapper = VecNormalizeObs("train", spaces(), paths=["/floats"], clip=clip, epsilon=epsilon)
+        seen = wrapper.observe(rows)["/floats"]
+        assert seen[:, 0] == pytest.approx(expected, rel=1e-3)
+        assert seen[:, 1].tolist() == [0, 0]
 
 
 def spaces():
@@ -96,15 +106,33 @@ def test_rewards_are_divided_by_the_spread_of_discounted_returns():
     assert rewards[2] == pytest.approx(3 / np.std(returns), rel=1e-3)
 
 
-def test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count():
+def test_limit_and_epsilon_of_rewards_are_those_that_were_given():
+    rows, moved = SeatRows(slice(0, 2), np.zeros(2, np.bool_), None), np.ones(2, np.bool_)
+    for clip, epsilon, expected in ((0.7, 1e-8, [-0.7, 0.7]), (9.0, 1e-8, [-0.75, 1.25]), (9.0, 9.0, [-0.6, 1.0])):
+        wrapper = VecNormalizeReward("train", 2, gamma=0.0, clip=clip, epsilon=epsilon)
+        _, rewards = wrapper.step(rows, {}, np.array([-3, 5], np.float32), moved)  # variance 16
+        assert rewards == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("end", [{"env_kwargs": {"length": 2}}, {"limit": 2}], ids=["termination", "truncation"])
+def test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count(end):
     wrapper = describe(VecNormalizeReward, gamma=1.0, clip=100.0)
-    explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], env_kwargs={"length": 2}, n_steps=5)
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], n_steps=5, **end)
     explorer.update()
     state = explorer.wrappers[0].state_dict()
     seen = [1, 3, 1, 3]  # the return of steps 1, 2, (half-step), 1, 2 of each worker
     assert state["running"]["count"] == pytest.approx(8, abs=1e-3)
     assert state["running"]["mean"] == pytest.approx(np.mean(seen), rel=1e-3)
     assert state["returns"].tolist() == [0, 0]
+
+
+def test_a_reset_forgets_the_return():
+    wrapper = describe(VecNormalizeReward, gamma=1.0)
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], n_steps=2)
+    explorer.update()
+    assert explorer.wrappers[0].state_dict()["returns"].tolist() == [3, 3]
+    explorer.reset()
+    assert explorer.wrappers[0].state_dict()["returns"].tolist() == [0, 0]
 
 
 def test_statistics_freeze_outside_training_and_rewards_stay_raw():

@@ -5,10 +5,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from digideep.environment import play
-from digideep.environment.check import report_abilities
+from digideep.environment.check import Recording, report_abilities
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from tests.helpers import ROOT
 
@@ -65,6 +66,13 @@ def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys
     assert "3 steps, stopped at --n-step 3" in capsys.readouterr().out
     assert play.main([*argv, "--no-action"]) == 0
     assert "return 0.000, 0 steps, no step was taken" in capsys.readouterr().out
+
+
+def test_each_run_has_a_seed_of_its_own(capsys):
+    argv = ["--model", "Lottery-v0", "--module", "tests.scripted", "--runs", "3", "--render", "none", "--seed", "4"]
+    assert play.main(argv) == 0
+    prizes = [np.random.Generator(np.random.PCG64(seed)).random() for seed in (4, 5, 6)]
+    assert re.findall(r"return ([\d.]+)", capsys.readouterr().out) == [f"{prize:.3f}" for prize in prizes]
 
 
 def test_a_film_is_recorded(tmp_path, capsys):
@@ -138,6 +146,21 @@ def test_floats_outside_of_their_bounds_are_told_but_no_failure(capsys):
     assert play.main(argv) == 0
     message = "note   spaces and types     the observation of player second after 0 steps lies outside of its space, in"
     assert message in capsys.readouterr().out
+
+
+def test_recordings_that_part_say_where():
+    def recording(steps, reward=1.0, end=False):
+        arrays = [{"/x": np.array([step])} for step in range(steps + 1)]
+        return Recording(arrays, [reward] * steps, [(False, False)] * (steps - 1) + [(end, False)])
+
+    whole = recording(3)
+    assert whole.difference(recording(3)) is None
+    assert whole.difference(recording(4)) == recording(4).difference(whole) == "one of the two episodes is longer"
+    assert whole.difference(recording(3, reward=2.0)) == "the reward or the end differs at step 1"
+    assert whole.difference(recording(3, end=True)) == "the reward or the end differs at step 3"
+    other = recording(3)
+    other.observations[2]["/x"] += 1
+    assert whole.difference(other) == "observation /x differs at step 2"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def test_expensive_environments_are_worth_a_process_per_core_and_cheap_ones_none
     assert choose(num_workers=1, cores=4, seconds=0.002) == 0
     assert choose(num_workers=2, cores=1, seconds=0.002) == 0
     assert choose(num_workers=2, cores=4, seconds=0.0) == 0
+    assert choose(num_workers=8, cores=4, seconds=0.0003) == 4  # all of them together are expensive
 
 
 def test_the_choice_is_written_down_for_whoever_resumes(tmp_path):

@@ -108,6 +108,13 @@ def test_random_actions_cover_the_whole_space_and_nothing_else(kind):
     assert all(ACTIONS[kind].contains(row.astype(ACTIONS[kind].dtype)) for row in edge(drawn))
 
 
+def test_random_actions_are_uniform_between_bounds_and_normal_without():
+    space = agent_action_space(Box(np.array([2, -np.inf], np.float32), np.array([5, np.inf], np.float32)))
+    drawn = sample_actions(space, np.random.default_rng(0), 4000)
+    assert drawn.std(0) == pytest.approx([1 / np.sqrt(3), 1], rel=0.05)
+    assert drawn.mean(0) == pytest.approx([0, 0], abs=0.05)
+
+
 def test_random_actions_are_uniform_among_the_allowed_ones():
     allowed = np.tile(np.array([True, False, True, False]), (6000, 1))
     drawn = sample_actions(Discrete(4), np.random.default_rng(0), 6000, allowed)

@@ -2,4 +2,275 @@
 
 from tests.faults.runner import Fault
 
-FAULTS: tuple[Fault, ...] = ()
+_MONITOR = "digideep/utility/monitor.py"
+_SCHEDULE = "digideep/utility/schedule.py"
+_SEEDING = "digideep/utility/seeding.py"
+_IMAGES = "digideep/utility/images.py"
+_PROCESS = "digideep/utility/process_state.py"
+
+_MONITOR_TESTS = "tests/utility/test_monitor.py"
+_SEEDING_TESTS = "tests/utility/test_seeding.py"
+_PIPELINE_HOOKS = "tests/pipeline/test_hooks.py"
+_ENVIRONMENT_BACKENDS = "tests/environment/test_backends.py"
+_SCHEDULE_TESTS = "tests/utility/test_schedule.py"
+_IMAGES_TESTS = "tests/utility/test_images.py"
+_VALUES = "tests/utility/test_values.py"
+_CHECKS = "tests/utility/test_checks.py"
+_PIPELINE_REFUSALS = "tests/pipeline/test_refusals.py"
+_PIPELINE_DASHBOARDS = "tests/pipeline/test_dashboards.py"
+_PIPELINE_FIGURES = "tests/pipeline/test_figures.py"
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        _MONITOR,
+        "math.sqrt(self.m2 / (self.num - 1))",
+        "math.sqrt(self.m2 / self.num)",
+        "the spread of all instead of the sample's",
+        f"{_MONITOR_TESTS}::test_values_are_summed_up_until_they_are_dumped",
+    ),
+    Fault(
+        _MONITOR,
+        "self.m2 += delta * (value - self.mean)",
+        "self.m2 += delta * delta",
+        "squares of distances from the mean before",
+        f"{_MONITOR_TESTS}::test_values_are_summed_up_until_they_are_dumped",
+    ),
+    Fault(
+        _MONITOR,
+        "statistic.num >= window",
+        "statistic.num > window",
+        "a window one value too long",
+        f"{_MONITOR_TESTS}::test_a_window_is_packed_when_it_is_full_and_what_is_left_stays_open",
+    ),
+    Fault(
+        _MONITOR,
+        "for key in list(self._open) if self._windows[key] is None}",
+        "for key in list(self._open)}",
+        "open windows written before they are full",
+        f"{_MONITOR_TESTS}::test_a_window_is_packed_when_it_is_full_and_what_is_left_stays_open",
+    ),
+    Fault(
+        _MONITOR,
+        "self._windows, self._packs = dict(windows), list(packs)",
+        "self._windows, self._packs = dict(windows), []",
+        "full windows not restored",
+        f"{_MONITOR_TESTS}::test_what_is_open_survives_a_checkpoint",
+    ),
+    Fault(
+        _MONITOR,
+        "self.min, self.max = math.inf, -math.inf",
+        "self.min, self.max = math.inf, 0.0",
+        "the greatest of negative values is 0",
+        f"{_MONITOR_TESTS}::test_values_are_summed_up_until_they_are_dumped",
+    ),
+    Fault(
+        "digideep/utility/profiler.py",
+        "node.occurs, node.total_s = 0, 0.0\n",
+        "node.occurs = 0\n",
+        "seconds summed up over all epochs",
+        f"{_MONITOR_TESTS}::test_the_seconds_of_a_block_are_those_since_the_last_dump",
+    ),
+    Fault(
+        "digideep/utility/profiler.py",
+        "self.current.depth >= self.level",
+        "self.current.depth > self.level",
+        "a level too many timed",
+        f"{_MONITOR_TESTS}::test_blocks_below_the_level_are_not_timed",
+    ),
+    Fault(
+        "digideep/utility/writers.py",
+        "own[parent] -= value",
+        "own[parent] -= 0",
+        "phases counted twice",
+        f"{_MONITOR_TESTS}::test_shares_leave_out_what_is_within_and_sum_to_a_hundred",
+    ),
+    Fault(
+        "digideep/utility/stats.py",
+        '["/cpu/memory/used"] = memory.used / _MEGABYTE',
+        '["/cpu/memory/used"] = memory.used',
+        "bytes called MiB",
+        f"{_MONITOR_TESTS}::test_the_load_is_written_by_a_thread_that_ends",
+    ),
+    Fault(
+        "digideep/utility/stats.py",
+        "for process in (self._process, *self._children.values())",
+        "for process in (self._process,)",
+        "the load of worker processes left out",
+        f"{_MONITOR_TESTS}::test_the_load_of_a_run_is_that_of_its_processes_together",
+    ),
+    Fault(
+        _SEEDING,
+        "zlib.crc32(part.encode())",
+        "hash(part) % 2**32",
+        "purposes hashed anew in each process",
+        f"{_SEEDING_TESTS}::test_a_purpose_means_the_same_numbers_in_each_process_and_version",
+    ),
+    Fault(
+        _SEEDING,
+        "np.random.SeedSequence(seed, spawn_key=words)",
+        "np.random.SeedSequence([seed, *words])",
+        "all generators drawn from another sequence",
+        f"{_SEEDING_TESTS}::test_a_purpose_means_the_same_numbers_in_each_process_and_version",
+    ),
+    Fault(
+        _SEEDING,
+        'derive_seed(seed, "global", "numpy", *purpose)',
+        'derive_seed(seed, "global", "numpy")',
+        "numpy's generator the same in all worker processes",
+        f"{_SEEDING_TESTS}::test_global_generators_of_two_purposes_differ_in_every_library",
+    ),
+    Fault(
+        _PROCESS,
+        '    np.random.set_state(state["numpy"])\n',
+        "",
+        "numpy's global generator not restored",
+        f"{_SEEDING_TESTS}::test_global_generators_go_back_to_where_they_were_amid_a_pair_of_normal_numbers",
+    ),
+    Fault(
+        _PROCESS,
+        "        set_globals_state(generators)\n",
+        "",
+        "a caller's generators left changed",
+        f"{_PIPELINE_HOOKS}::test_a_run_leaves_its_callers_process_as_it_was",
+    ),
+    Fault(
+        _PROCESS,
+        '"gauss": [] if gauss is None else [gauss]',
+        '"gauss": []',
+        "the second of two normal numbers forgotten",
+        f"{_SEEDING_TESTS}::test_global_generators_go_back_to_where_they_were_amid_a_pair_of_normal_numbers",
+    ),
+    Fault(
+        "digideep/utility/threads.py",
+        "        torch.set_num_threads(number)",
+        "        torch.set_num_threads(1)",
+        "one thread for good",
+        f"{_ENVIRONMENT_BACKENDS}::test_agents_act_on_one_thread_while_the_other_part_plays",
+    ),
+    Fault(
+        _SCHEDULE,
+        "min(n_updates / duration, 1.0)",
+        "(n_updates / duration)",
+        "a line goes on below its end",
+        f"{_SCHEDULE_TESTS}::test_a_line_spans_the_plan_unless_it_has_a_duration_of_its_own",
+    ),
+    Fault(
+        _SCHEDULE,
+        "self.schedule.planned = self.planned - begun_at",
+        "self.schedule.planned = self.planned",
+        "a line that begins anew ends beyond the plan",
+        f"{_SCHEDULE_TESTS}::test_beginning_anew_spans_what_is_left_of_the_plan",
+    ),
+    Fault(
+        _SCHEDULE,
+        "self.schedule(n_updates - self.begun_at) if",
+        "self.schedule(n_updates) if",
+        "a line that begins anew begins amid",
+        f"{_SCHEDULE_TESTS}::test_beginning_anew_spans_what_is_left_of_the_plan",
+    ),
+    Fault(
+        _SCHEDULE,
+        'float(state["kept"][0]) if state["kept"] else None',
+        "None",
+        "a value that is kept not restored",
+        f"{_SCHEDULE_TESTS}::test_a_course_goes_on_from_its_state",
+    ),
+    Fault(
+        _SCHEDULE,
+        "self.schedule.planned = planned_before - self.begun_at\n",
+        "self.schedule.planned = planned_before\n",
+        "a value kept as a plan from the start would have it",
+        f"{_SCHEDULE_TESTS}::test_keeping_takes_the_value_that_was_due_next_under_the_old_plan",
+    ),
+    Fault(
+        _SCHEDULE,
+        'n_updates if how == "anew" else 0',
+        "n_updates",
+        "a line that is stretched begins anew",
+        f"{_SCHEDULE_TESTS}::test_stretching_is_as_if_the_new_plan_had_been_there_from_the_start",
+    ),
+    Fault(
+        _IMAGES,
+        "np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64)))",
+        "np.abs(space.high.astype(np.float64))",
+        "lower bounds forgotten",
+        _IMAGES_TESTS,
+    ),
+    Fault(
+        _IMAGES,
+        "frame[2] < frame[0] if",
+        "frame[2] <= frame[0] if",
+        "channels last where both ends are equal",
+        _IMAGES_TESTS,
+    ),
+    Fault(
+        _IMAGES,
+        "bounds <= _LARGEST_PIXEL",
+        "bounds < _LARGEST_PIXEL",
+        "pictures of 16 bits not scaled",
+        _IMAGES_TESTS,
+    ),
+    Fault(
+        "digideep/utility/values.py",
+        "        return float(value)\n    if kind is list",
+        "        return value\n    if kind is list",
+        "an integer left where a number is expected",
+        f"{_VALUES}::test_an_integer_in_the_place_of_a_number_becomes_one",
+    ),
+    Fault(
+        "digideep/utility/values.py",
+        "-(2**63) <= value < 2**63",
+        "-(2**63) <= value <= 2**63",
+        "an integer that numpy does not hold taken",
+        f"{_VALUES}::test_a_value_that_does_not_fit_is_refused",
+    ),
+    Fault(
+        "digideep/utility/checks.py",
+        "abs(value) < math.inf and low <= value <= high",
+        "abs(value) < math.inf and low <= value",
+        "no upper limit of numbers",
+        f"{_CHECKS}::test_a_number_beyond_its_limits_is_refused",
+    ),
+    Fault(
+        "digideep/utility/own_files.py",
+        "if size is not None and found != size",
+        "if size is not None and found < size",
+        "files with an appendix read",
+        f"{_CHECKS}::test_a_file_that_is_shorter_or_longer_than_it_was_is_not_read",
+    ),
+    Fault(
+        "digideep/utility/own_files.py",
+        "st_nlink > 1",
+        "st_nlink > 2",
+        "a log written under a second name, too",
+        f"{_PIPELINE_REFUSALS}::test_a_log_that_has_another_name_outside_is_parted_from_it",
+    ),
+    Fault(
+        "digideep/utility/tensorboard.py",
+        "None if first_frame is None else first_frame + 1",
+        "None if first_frame is None else first_frame",
+        "the checkpoint's own point purged",
+        f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
+    ),
+    Fault(
+        "digideep/utility/tensorboard.py",
+        'add(key.lstrip("/"), data["sum"] / data["num"], frame, clock)',
+        'add(key.lstrip("/"), data["sum"], frame, clock)',
+        "sums shown as means",
+        f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
+    ),
+    Fault(
+        "digideep/utility/tensorboard.py",
+        'pack["meta"].get("frame", figures.meta["frame"]), pack',
+        'figures.meta["frame"], pack',
+        "windows shown at the end of their epoch",
+        f"{_PIPELINE_FIGURES}::test_dashboards_lists_and_reports_take_windows",
+    ),
+    Fault(
+        "digideep/utility/visdom.py",
+        '[mean, data["min"], data["max"]]',
+        '[mean, data["max"], data["min"]]',
+        "the band upside down",
+        f"{_PIPELINE_DASHBOARDS}::test_visdom_shows_what_varlog_holds_without_a_fold",
+    ),
+)

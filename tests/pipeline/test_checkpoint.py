@@ -117,6 +117,24 @@ def test_every_damaged_file_is_found(tmp_path, name, damage):
     assert not (tmp_path / "boom").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("states.safetensors", b"", b""),
+        ("runner.json", b"1.5", b"2.5"),
+        ("session.json", b"12", b"13"),
+    ],
+)
+def test_what_could_be_read_is_found_by_its_hash(tmp_path, name, old, new):
+    path = write_checkpoint(tmp_path, "checkpoint-1", STATE, {"logs": {"varlog.json": 12}})
+    data = (path / name).read_bytes()
+    altered = data.replace(old, new) if old else data[:-1] + bytes([data[-1] ^ 1])  # the last number of an array
+    assert altered != data
+    (path / name).write_bytes(altered)
+    with pytest.raises(CheckpointError, match=rf"{name} is not what was written: its hash differs from the manifest"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("name", ["states.safetensors", "runner.json"])
 def test_a_pickle_under_a_valid_manifest_is_not_executed_either(tmp_path, name):
     path = write_checkpoint(tmp_path, "checkpoint-1", STATE, {})

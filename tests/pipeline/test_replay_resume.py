@@ -15,6 +15,7 @@ from digideep.memory.generic import Memory
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.verify import compare_checkpoints
+from digideep.post.loader import Loader
 from tests.helpers import ROOT, tiny
 from tests.memory.test_replay import Stream, filled
 from tests.pipeline.test_resume import last, start, train, wait_for_progress
@@ -125,6 +126,38 @@ def test_segments_of_forgotten_chunks_go_with_the_last_checkpoint_that_needs_the
     assert spans == [(30, 40), (40, 45), (45, 50), (50, 60)]  # none goes round the ring
 
 
+@pytest.mark.parametrize(
+    ("kept", "aside", "swept", "released"),
+    [
+        ([6], [], {3, 4, 5}, set()),
+        ([2, 6], [], {0, 1, 3, 4, 5}, set()),
+        ([6], [2], {0, 1, 3, 4, 5}, {0, 1}),  # set aside for good
+        ([4, 6], [5], {1, 2, 3, 4, 5}, {2, 3, 4}),  # also where others need them
+        ([None, 6], [], {0, 1, 2, 3, 4, 5}, {0, 1, 2}),  # what one of them needs cannot be read
+        ([6], [None], {0, 1, 2, 3, 4, 5}, {0, 1, 2}),
+    ],
+)
+def test_a_segment_is_deleted_when_it_is_known_that_nobody_needs_it(tmp_path, kept, aside, swept, released):
+    """One segment a chunk, of a ring of three: the checkpoint after chunk 6 needs those from 3 to 5."""
+    memory, stream, store, needs = Memory(chunk_sample_len=4, buffer_chunk_len=3), Stream(), SegmentStore(tmp_path), {}
+    for count in range(1, 7):
+        memory.store(stream.chunk(4))
+        needs[count] = need_of({"memory": store.append(memory)})
+
+    def left():
+        return {int(path.name.split("-")[1]) for path in tmp_path.iterdir()}
+
+    assert left() == set(range(6))
+    resumed = SegmentStore(tmp_path, find_segments(tmp_path, needs[6]))
+    oldest = resumed.sweep(
+        {f"checkpoint-{each}": needs.get(each) for each in kept}, [needs.get(each) for each in aside]
+    )
+    assert oldest == {f"checkpoint-{each}": 0 if each is None else max(each - 3, 0) for each in kept}
+    assert left() == swept
+    resumed.release(6)  # whoever was kept is gone
+    assert left() == released
+
+
 def test_chunks_of_a_discarded_future_are_not_taken_for_new_ones(session):
     before = names(session)
     checkpoint = session / "checkpoints/checkpoint-2"
@@ -205,7 +238,7 @@ def test_a_save_costs_the_same_however_often_the_memory_was_saved(tmp_path):
 def test_the_best_policy_by_test_return_is_kept_and_can_be_played_but_not_resumed(session, capsys):
     best = session / "checkpoints/best"
     state = json.loads((best / "runner.json").read_text())
-    assert state["runner"]["best_return"] == state["runner"]["test_return"]
+    assert state["runner"]["best_return"] == pytest.approx(Loader(session).varlog.mean("/return/test").max())
     assert "memory" not in state
     play = ["--play", "--load-checkpoint", str(best), "--episodes", "1", "--render", "none", "--dry-run"]
     assert main(play) == 0

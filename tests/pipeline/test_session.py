@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from digideep.main import main
-from digideep.pipeline.checkpoint import list_checkpoints
+from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
 from tests.helpers import CLASSIC, MUJOCO, ROOT, run, tiny
 
 
@@ -91,6 +91,7 @@ def test_each_worker_of_each_mode_has_a_file_of_its_episodes(session):
     with (session / "monitor/train.1.monitor.csv").open() as file:
         assert json.loads(file.readline()[2:])["env_id"] == "CartPole-v1"
         rows = list(csv.DictReader(file))
+    assert rows
     assert all(float(row["r"]) == int(row["l"]) for row in rows), "CartPole pays 1 a step"
     assert (session / "monitor/test.0.monitor.csv").exists()
 
@@ -129,14 +130,18 @@ def test_play_repeats_itself_and_uses_the_normalisers_of_the_checkpoint(tmp_path
     argv = ["--params", MUJOCO, "--session-path", str(tmp_path), "--session-name", "s"]
     panel = tiny(model_name="InvertedPendulum-v5", num_mini_batches=2, n_update=1, number_epochs=2)
     assert main([*argv, "--cpanel", panel]) == 0
-    capsys.readouterr()
+    checkpoints = tmp_path / "s/checkpoints"
+    (learned, figures, _), (fresh, *_) = (read_checkpoint(checkpoints / f"checkpoint-{epoch}") for epoch in (2, 0))
     outputs = []
-    for checkpoint in ("checkpoint-2", "checkpoint-2", "checkpoint-0"):
-        directory = str(tmp_path / "s/checkpoints" / checkpoint)
+    for statistics in (learned["statistics"], learned["statistics"], fresh["statistics"]):
+        write_checkpoint(checkpoints, "checkpoint-2", {**learned, "statistics": statistics}, figures)
+        directory = str(checkpoints / "checkpoint-2")
+        capsys.readouterr()
         assert main(["--play", "--load-checkpoint", directory, "--episodes", "3", "--render", "none"]) == 0
         outputs.append(re.findall(r"return ([\d.]+)", capsys.readouterr().out))
+    assert len(outputs[0]) == 3
     assert outputs[0] == outputs[1]
-    assert outputs[0] != outputs[2]
+    assert outputs[0] != outputs[2], "the same weights without what was learned of the observations"
 
 
 def test_mujoco_renders_without_a_display(tmp_path):

@@ -15,7 +15,7 @@ import torch
 
 import digideep
 from digideep.environment.multi_agent import ParallelAdapter
-from digideep.environment.normalizers import VecNormalizeReward, VecSignReward, VectorWrapper
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward, VectorWrapper
 from digideep.environment.spaces import ActionEdge
 from digideep.main import main as run_digideep
 from digideep.post import export as exporter
@@ -227,11 +227,25 @@ def test_the_edge_clips_and_scales_as_the_environments_edge():
     assert found[0].tolist() == [-2.0, 7.5, 7.0]
 
 
+def test_a_file_normalises_to_the_last_bit_as_the_session_does():
+    """Far beyond the limit; where nothing has spread; around a mean that float32 holds badly."""
+    space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    wrapper = VecNormalizeObs("eval", {"/agent": space}, clip=5.0)
+    learned = {"mean": np.array([0.5, 0.0, 123456.7]), "var": np.array([2.0, 0.0, 1e-4]), "count": 10.0}
+    wrapper.load_state_dict({"/agent": learned})
+    rows = np.array([[1e6, 0, 123456.7], [-1e6, 1e-6, 123456.71], [0.9, -1e-5, 123456.65]], np.float32)
+    expected = wrapper.observe({"/agent": rows})["/agent"]
+    assert expected[:2, 0].tolist() == [5, -5]
+    assert 0 < expected[1, 1] < 5
+    assert Normalize(wrapper, "/agent")(torch.from_numpy(rows)).numpy().tobytes() == expected.tobytes()
+
+
 def test_a_difference_of_no_numbers_is_none_that_is_allowed():
     box, nan, zero = gym.spaces.Box(-2, 2, (1,), np.float32), np.full((3, 1), np.nan, np.float32), np.zeros((3, 1), "f")
     for one, other in ((nan, zero), (zero, nan), (nan, nan), (zero, zero + np.float32(np.inf))):
         assert not difference(one, other, box) < 1e9
     assert difference(zero, zero + np.float32(0.4), box) == pytest.approx(0.1)  # of a range of 4
+    assert difference(zero, np.array([[0.2], [0], [-0.4]], "f"), box) == pytest.approx(0.1), "the largest one"
     assert difference(zero, zero.astype(np.float64), box) == np.inf
     assert difference(zero, np.zeros((3, 2), np.float32), box) == np.inf
 

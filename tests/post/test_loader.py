@@ -76,6 +76,7 @@ def test_an_evaluation_is_printed_and_stored(pendulum, capfd):
     assert json.loads((pendulum / "evaluations/stored/evaluation.json").read_text()) == played
     assert played["episodes"] == len(played["returns"]) == len(played["lengths"]) == 4
     assert played["mean"] == pytest.approx(np.mean(played["returns"]))
+    assert played["std"] == pytest.approx(np.std(played["returns"]))
     assert played["quantiles"]["0.5"] == pytest.approx(np.median(played["returns"]))
     assert played["seed"] == 7
     assert play(pendulum, capfd, "--episodes", "4", "--seed", "7")["returns"] == played["returns"]

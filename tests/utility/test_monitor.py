@@ -2,9 +2,13 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from contextlib import nullcontext
 
+import psutil
 import pytest
 
 from digideep.utility.monitor import Monitor
@@ -31,6 +35,10 @@ def test_values_are_summed_up_until_they_are_dumped(tmp_path):
     assert set(first["meta"]) == {"epoch", "frame", "episode", "clock"}
     assert first["data"]["/return/train"] == pytest.approx({"std": 7**0.5, "num": 3, "min": 1, "max": 6, "sum": 9})
     assert second["data"]["/return/train"] == {"std": 0, "num": 1, "min": 5, "max": 5, "sum": 5}
+    monitor("/cost", -3.0)
+    monitor("/cost", -7.0)
+    (pack,) = monitor.dump(None)
+    assert pack["data"]["/cost"] == pytest.approx({"std": 8**0.5, "num": 2, "min": -7, "max": -3, "sum": -10})
 
 
 def test_a_window_is_packed_when_it_is_full_and_what_is_left_stays_open(tmp_path):
@@ -50,9 +58,12 @@ def test_what_is_open_survives_a_checkpoint():
     monitor, restored = Monitor(), Monitor()
     monitor("/x", 1.0)
     monitor("/y", 1.0, window=3)
+    monitor("/z", 7.0, window=1)  # full, and not yet written
     restored.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
     restored("/x", 3.0)
-    assert restored.dump(None)[0]["data"]["/x"]["sum"] == 4.0
+    full, rest = restored.dump(None)
+    assert full["data"]["/z"]["sum"] == 7.0
+    assert rest["data"]["/x"]["sum"] == 4.0
     restored("/y", 1.0, window=3)
     restored("/y", 1.0, window=3)
     assert restored.dump(None)[0]["data"]["/y"]["num"] == 3
@@ -72,6 +83,17 @@ def test_nested_blocks_are_a_tree_that_starts_anew_with_each_dump(tmp_path):
     assert {path: data["occurs"] for path, data in line["data"].items()} == {"/train": 2, "/train/act": 6}
     assert line["data"]["/train"]["starts"] is None
     assert line["data"]["/train"]["totals"] >= line["data"]["/train/act"]["totals"] >= 0.006
+
+
+def test_the_seconds_of_a_block_are_those_since_the_last_dump(monkeypatch):
+    clock = iter([0.0, 5.0, 10.0, 12.0])
+    monkeypatch.setattr("digideep.utility.profiler.perf_counter", lambda: next(clock))
+    profiler, seconds = Profiler(), []
+    for _ in range(2):
+        with profiler("train"):
+            pass
+        seconds.append(profiler.dump(None, {})["/train"]["totals"])
+    assert seconds == [5.0, 2.0]
 
 
 def test_blocks_below_the_level_are_not_timed():
@@ -143,9 +165,25 @@ def test_the_load_is_written_by_a_thread_that_ends(tmp_path):
         line["data"]
     )
     assert set(line["data"]["/cpu/process"]) == {"std", "num", "min", "max", "sum"}
+    used, total = (line["data"][f"/cpu/memory/{name}"]["sum"] for name in ("used", "total"))
+    assert total == pytest.approx(psutil.virtual_memory().total / 2**20)
+    assert 0 < used < total
     size = (tmp_path / "monlog.json").stat().st_size
     time.sleep(0.15)
     assert (tmp_path / "monlog.json").stat().st_size == size
+
+
+def test_the_load_of_a_run_is_that_of_its_processes_together():
+    stats = StatLogger(None, interval_s=1000)
+    alone = stats.sample()["/cpu/memory/mem"]
+    with subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=-1, stdout=-1) as child:
+        child.stdout.readline()
+        both = stats.sample()["/cpu/memory/mem"]
+        own = sum(psutil.Process(pid).memory_info().rss for pid in (os.getpid(), child.pid)) / 2**20
+        child.stdin.close()
+    stats.close()
+    assert both - alone > 3  # MiB of a Python that does nothing
+    assert both == pytest.approx(own, rel=0.2)
 
 
 def test_a_measurement_costs_less_than_a_hundredth_of_its_interval(tmp_path):

@@ -38,6 +38,11 @@ def test_keeping_takes_the_value_that_was_due_next_under_the_old_plan():
     course = Course(line(), 20)
     course.go_on("keep", 5, 10)
     assert [course(n) for n in (5, 12, 40)] == pytest.approx([0.5, 0.5, 0.5])
+    again = Course(line(), 20)
+    again.go_on("anew", 10, 10)  # from 0.8 at 10 to 0.2 at 20
+    again.planned = 40
+    again.go_on("keep", 15, 20)
+    assert [again(n) for n in (15, 40)] == pytest.approx([0.5, 0.5])
 
 
 def test_beginning_anew_spans_what_is_left_of_the_plan():
