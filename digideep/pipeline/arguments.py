@@ -174,8 +174,8 @@ def _json_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as err:
         reason = "it is nested too deeply" if isinstance(err, RecursionError) else err
         raise argparse.ArgumentTypeError(
-            f"{shown(text)} is no JSON ({reason}). Expected an object such as '{{\"seed\": 1}}', with true, false and "
-            "null"
+            f"{shown(text)} is no JSON ({reason}). Expected an object such as '{{\"seed\": 1}}'; "
+            "JSON writes true, false and null"
         ) from err
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{shown(text)} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
@@ -294,6 +294,10 @@ def _check_combination(args: argparse.Namespace) -> None:
     for name in ("episodes", "render", "seed", "json", "frozen"):
         if name in given and "play" not in given:
             raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
+    if given >= {"load_checkpoint", "session_path"} and not given & {"params"}:
+        raise UsageError(
+            "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out."
+        )
     if args.frozen and args.load_checkpoint is None:
         raise UsageError("--frozen needs the session whose sources it runs: give --load-checkpoint DIR.")
     if args.bind != LOCALHOST and not (args.tensorboard or args.visdom):

@@ -97,7 +97,8 @@ def play(runner: "Runner", render_mode: str | None) -> bool:
     if session.json_output is not None:
         session.json_output.write(json.dumps(figures))
         return is_whole
-    say(f"return over {len(episodes)} episodes: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
+    number = "1 episode" if len(episodes) == 1 else f"{len(episodes)} episodes"
+    say(f"return over {number}: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
         f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
     for player, mean in figures.get("players", {}).items():
         say(f"  {player}: mean {mean:,.3f}")

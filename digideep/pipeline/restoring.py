@@ -60,7 +60,8 @@ def _make_runner(session: Session) -> Runner:
         runner.load_state_dict(session.state)
         if session.mode == "train" and runner.i_epoch >= runner.n_epochs:
             raise FinishedError(
-                f"All {runner.n_epochs} epochs are done. Raise /runner/n_epochs with --repeal to go on."
+                f"{runner.i_epoch} epochs are done, and /runner/n_epochs is {runner.n_epochs}: nothing is left to do. "
+                "Raise it with --repeal to go on."
             )
     except BaseException as err:
         runner.close()

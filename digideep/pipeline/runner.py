@@ -98,6 +98,7 @@ class Runner(Component):
         self.test_return: float | None = None  # of the last test
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
+        self._is_tested = False  # since the last line of figures
         session.monitor.moment = self.moment
         self.recorder: EpisodeRecorder | None = None
         self.best_return: float | None = None
@@ -241,7 +242,7 @@ class Runner(Component):
                     self.note_episodes()
                     self.i_cycle += 1
                 if self.i_cycle >= self.n_cycles:
-                    self._end_epoch()
+                    self.end_epoch()
         finally:
             self.display.stop()
         self.session.mark_done()
@@ -249,8 +250,11 @@ class Runner(Component):
         self._say_farewell(f"Finished after {self.frames:,} frames.", is_finished=True)
         return FINISHED
 
-    def _end_epoch(self) -> None:
-        """Test, film, log, save. A test that a stop cuts off leaves the epoch open: it begins anew after a resume."""
+    def end_epoch(self) -> None:
+        """Count the epoch; test, film, log and save as the plan says.
+
+        A test that a stop cuts off leaves the epoch open: it begins anew after a resume.
+        """
         is_tested = self.test_act and ((self.i_epoch + 1) % self.test_int == 0 or self.i_epoch + 1 == self.n_epochs)
         before = self.state_dict() if is_tested else None
         self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch + 1, 0, True
@@ -265,7 +269,7 @@ class Runner(Component):
             return
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
             self.recorder.record()
-        self.log(is_tested=is_tested)
+        self.log()
         if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
             self.save()
         self._is_ending = False
@@ -314,22 +318,23 @@ class Runner(Component):
         explorer.update()
         episodes = explorer.take_episodes()
         self._monitor_episodes("test", episodes)
-        self.test_return = fmean(episode.episode_return for episode in episodes)
+        self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
         if self.best_return is None or self.test_return > self.best_return:
             self.best_return = self.test_return
             state = self.state_dict()
             self.session.save_best({key: state[key] for key in ("runner", "spaces", "agents", "statistics")})
 
-    def log(self, *, is_tested: bool = False) -> None:
-        """Show and write the figures of the epoch. Args: is_tested: it ended with a test."""
+    def log(self) -> None:
+        """Show and write the figures of the epoch."""
         episodes, logbook = self.explorer["train"].n_episode, self.session.logbook
         self.monitor("/speed/frames_per_s", self.display.measure(self.frames))
         for recent_return in self.recent_returns:
             self.monitor("/return/recent", recent_return)
         self.display.details(logbook.log_epoch())
         recent = fmean(self.recent_returns) if self.recent_returns else None
-        returns = {"recent return": recent, "test return": self.test_return if is_tested else None}
-        self.display.epoch(self.i_epoch, self.frames, episodes, returns)
+        returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
+        self._is_tested = False
+        self.display.epoch(self.moment()["epoch"], self.frames, episodes, returns)
         if self.histogram_int is not None and self.i_epoch % self.histogram_int == 0 and logbook.has_dashboards:
             for agent in self.agents.values():
                 logbook.show_histograms(agent.histograms(), self.frames)

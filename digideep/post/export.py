@@ -153,7 +153,7 @@ def export(
         raise UsageError(f"There is no agent '{agent}'. {did_you_mean(agent, names)}")
     path = output or loader.path / "exports" / f"policy{SUFFIXES[format]}"
     written: list[tuple[Path, Exported]] = []
-    with tempfile.TemporaryDirectory() as directory, contextlib.closing(loader.environment()) as environment:
+    with tempfile.TemporaryDirectory() as directory, contextlib.closing(loader.training_environment()) as environment:
         for name in names if agent is None else [agent]:
             aside = Path(directory) / f"{len(written)}{SUFFIXES[format]}"
             furthest = _export_one(policies, environment, name, format, aside, state["runner"]["i_epoch"])

@@ -199,9 +199,19 @@ class Loader:
         Args:
             render_mode: as in gymnasium.
 
+        Returns:
+            A game of several players has PettingZoo's parallel API, and no time limit but its own.
+
         Raises:
             UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
         """
+        from digideep.environment.multi_agent import ParallelAdapter
+
+        made = self.training_environment(render_mode)
+        return made.environment if isinstance(made, ParallelAdapter) else made
+
+    def training_environment(self, render_mode: str | None = None) -> "gym.Env":
+        """As `environment`, but a game has one observation and one action for all of its players, as in training."""
         from digideep.environment.make_environment import EnvironmentSpec, make_environment
         from digideep.parameters.tree import from_plain
         from digideep.utility.component import build

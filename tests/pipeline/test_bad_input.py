@@ -69,7 +69,7 @@ TRAIN = ["--params", CLASSIC]
         (["--params", "no.such.module"], ["--params no.such.module cannot be imported"]),
         (["--params", "json"], ["--params json must define a dictionary 'cpanel'"]),
         ([*TRAIN, "--cpanel", "{'seed': 1}"], ["--cpanel", "is no JSON", "Expected an object such as"]),
-        ([*TRAIN, "--cpanel", '{"recurrent": True}'], ["is no JSON", "with true, false and null"]),
+        ([*TRAIN, "--cpanel", '{"recurrent": True}'], ["is no JSON", "JSON writes true, false and null"]),
         ([*TRAIN, "--cpanel", "[1]"], ["'[1]' is no JSON object"]),
         ([*TRAIN, "--cpanel", '{"sede": 1}'], ["unknown key 'sede'. Did you mean 'seed'?"]),
         ([*TRAIN, "--cpanel", '{"seed": "1"}'], ["--cpanel 'seed' must be an integer, got '1'"]),

@@ -1,5 +1,6 @@
 """What a Runner, a network or an environment of a user's own can count on, and what a caller in Python can."""
 
+import json
 import os
 import random
 import signal
@@ -42,9 +43,18 @@ class Jobs(Runner):
         return 0
 
 
+class Epoch(Runner):
+    def custom(self):
+        for _ in range(self.n_cycles):
+            self.train_cycle()
+            self.note_episodes()
+        self.end_epoch()
+        return 0
+
+
 def gen_params(cpanel):
     tree = ppo_classic.gen_params(cpanel)
-    return tree | {"runner": tree["runner"] | {"class": Jobs}}
+    return tree | {"runner": tree["runner"] | {"class": Epoch if cpanel["seed"] == 1 else Jobs}}
 """
 
 GLOBAL = """
@@ -135,6 +145,17 @@ def test_a_custom_job_trains_logs_tests_and_saves_and_can_be_resumed(project):
 def test_a_custom_job_needs_no_checkpoint(project):
     assert main(["--custom", "--params", "own_jobs.py", "--cpanel", tiny(), "--session-name", "j", *QUIET]) == 0
     assert read_checkpoint(project / "digideep_sessions/j/checkpoints/checkpoint-1")[0]["runner"]["i_epoch"] == 1
+
+
+def test_an_epoch_of_a_custom_job_has_one_number_and_one_test_return_everywhere(project, capsys):
+    panel = tiny(number_epochs=1, seed=1, test_interval=1)
+    assert main(["--custom", "--params", "own_jobs.py", "--cpanel", panel, "--session-name", "j", *QUIET[2:]]) == 0
+    line = json.loads((project / "digideep_sessions/j/varlog.json").read_text().splitlines()[0])
+    printed = capsys.readouterr().out.splitlines()[-1].split()
+    assert (printed[0], line["meta"]["epoch"]) == ("1", 1)
+    state = read_checkpoint(project / "digideep_sessions/j/checkpoints/checkpoint-1")[0]["runner"]
+    assert state["i_epoch"] == 1
+    assert float(printed[4].replace(",", "")) == pytest.approx(state["test_return"], abs=0.01)
 
 
 def test_networks_of_torchs_own_initialisation_repeat_and_resume(project):

@@ -53,8 +53,8 @@ def refused(capsys, *argv: str) -> str:
 @pytest.mark.parametrize(
     ("where", "repeal", "message"),
     [
-        ("checkpoints/checkpoint-2", {"/runner/n_epochs": 2}, "All 2 epochs are done"),
-        ("", {"/runner/n_epochs": 3}, "All 3 epochs are done"),
+        ("checkpoints/checkpoint-2", {"/runner/n_epochs": 2}, "2 epochs are done, and /runner/n_epochs is 2"),
+        ("", {"/runner/n_epochs": 3}, "3 epochs are done, and /runner/n_epochs is 3"),
         ("checkpoints/checkpoint-1", {"/runner/n_epochs": 0}, "n_epochs"),
         ("checkpoints/checkpoint-1", {"/agents/agent/policy/hidden_sizes": [5]}, "/agents/agent/policy/hidden_sizes"),
         ("checkpoints/checkpoint-1", {"/explorer/train/n_steps": 7}, "/explorer/train/n_steps is 32"),

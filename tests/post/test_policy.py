@@ -189,8 +189,7 @@ def test_each_of_several_agents_has_a_policy_that_takes_what_its_players_see(ses
     policies = {name: loader.policy(agent=name) for name in ("x", "y")}
     owner = {player: policy for policy in policies.values() for player in policy.players}
     assert sorted(owner) == ["a", "b", "c"]
-    with contextlib.closing(loader.environment()) as adapter:
-        game = adapter.environment
+    with contextlib.closing(loader.environment()) as game:
         observations, _ = game.reset(seed=0)
         for _ in range(4):
             actions = {player: owner[player](observations[player]) for player in game.agents}
