@@ -410,7 +410,7 @@ class Session:
         self._stop_reason = reason
 
     def watch_signals(self, max_time_h: float | None = None) -> None:
-        """From here on SIGINT, SIGTERM and SIGUSR1 ask for a stop after the cycle; a second SIGINT stops at once.
+        """From here on signals ask for a stop after the cycle, see `StopSignals`; a second SIGINT stops at once.
 
         Args:
             max_time_h: hours of this process after which whole episodes are cut off; None for no limit.
