@@ -1,7 +1,7 @@
 """Exact resume: stopped, killed, resumed, and still the same to the last bit."""
 
 import json
-import random
+import os
 import signal
 import subprocess
 import time
@@ -13,6 +13,7 @@ from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from tests.helpers import CLASSIC, MUJOCO, ROOT, command, tiny
+from tests.kills.marked import TRAINS
 
 
 def train(base: Path, name: str, params: str, cpanel: str, *more: str) -> int:
@@ -118,16 +119,21 @@ def test_a_crash_leaves_its_traceback_in_the_report_and_code_1(tmp_path, capsys)
 
 def test_a_second_interrupt_stops_at_once_without_saving(tmp_path):
     session = tmp_path / "s"
-    panel = tiny(number_epochs=1, epoch_size=10**6, n_steps=512, n_update=300)
+    own = {"model_name": "MarkedPole-v0", "from_module": "tests.kills.marked"}
+    panel = tiny(number_epochs=1, epoch_size=10**6, n_steps=512, n_update=300, **own)
     argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "s"]
-    process = start(*argv)
-    while process.poll() is None and not (session / "monitor").exists():
-        time.sleep(0.005)
-    time.sleep(0.3)  # into the second cycle, most of which is the update and takes seconds
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 1
+    mark = tmp_path / "mark"
+    mark.write_bytes(b"-")
+    with start(*argv, stdout=subprocess.PIPE, KILLS_MARK=str(mark)) as process:
+        while process.poll() is None and not (session / "monitor").exists():
+            time.sleep(0.005)
+        mark.write_bytes(b"-")
+        while process.poll() is None and mark.read_bytes() != TRAINS:  # in the second cycle, whose update takes seconds
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert any(b"stopping after this cycle" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
     assert [path.name for path in list_checkpoints(session / "checkpoints")] == ["checkpoint-0"]
 
 
