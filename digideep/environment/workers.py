@@ -285,7 +285,7 @@ def _serve(
     connection: Any, ranks: range, plan: WorkerPlan, info: EnvironmentInfo, num_workers: int, blocks: list
 ) -> None:
     """Main function of a worker process: runs a `Batch` until it is told to close, or the other end of the pipe is."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent decides when a run ends
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):  # the parent decides when a run ends
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     if hasattr(os, "setpgid"):

@@ -180,6 +180,19 @@ def remove_checkpoint(path: Path) -> None:
     remove(doomed)
 
 
+def drop_oldest(directory: Path, kept: dict[str, Any], keep: int | None) -> None:
+    """Delete what newer checkpoints have replaced.
+
+    Args:
+        directory: the session's `checkpoints/`.
+        kept: the run's checkpoints by name, oldest first; those that are deleted are taken out.
+        keep: how many to keep, at least 1; None for all.
+    """
+    for name in list(kept)[:-keep] if keep is not None else ():
+        remove_checkpoint(directory / name)
+        del kept[name]
+
+
 def sweep_checkpoints(directory: Path) -> None:
     """Delete what a killed process left half written or half deleted."""
     best, old_best = directory / BEST, directory / f".{BEST}.old"

@@ -58,7 +58,8 @@ def _make_runner(session: Session) -> Runner:
         else:
             check_kinds(session.state, runner.state_dict())
         runner.load_state_dict(session.state)
-        if session.mode == "train" and runner.i_epoch >= runner.n_epochs:
+        # Without --repeal it was killed after its last checkpoint, and comes to its end now.
+        if session.mode == "train" and session.args.repeal and runner.i_epoch >= runner.n_epochs:
             raise FinishedError(
                 f"{runner.i_epoch} epochs are done, and /runner/n_epochs is {runner.n_epochs}: nothing is left to do. "
                 "Raise it with --repeal to go on."

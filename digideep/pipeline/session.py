@@ -30,12 +30,12 @@ from digideep.pipeline.checkpoint import (
     BEST,
     Loaded,
     checkpoint_order,
+    drop_oldest,
     list_aside,
     list_checkpoints,
     load_checkpoint,
     load_newest_valid,
     read_need,
-    remove_checkpoint,
     set_aside,
     sweep_checkpoints,
     versions,
@@ -277,7 +277,7 @@ class Session:
     def _prepare(self, runner: Any) -> None:
         assert self.path is not None
         if self.is_resuming:
-            self._forget_future()
+            self._forget_future(runner.keep_checkpoints)
         else:
             self._create(runner)
         self._add_handler(ReportHandler(self.path / "report.log"))
@@ -312,8 +312,8 @@ class Session:
             raise
         self.path, self._segments = final, None
 
-    def _forget_future(self) -> None:
-        """Take back what a stopped run logged and saved after the checkpoint that is resumed."""
+    def _forget_future(self, keep: int | None) -> None:
+        """Take back what a run logged and saved after the checkpoint that is resumed. Args: keep: as for `save`."""
         assert self.path is not None
         assert self.loaded_from is not None
         assert self._segments is not None
@@ -328,6 +328,8 @@ class Session:
         for file in written_files(self.path):
             part_links(file)
         self.logbook.cut(self.path, self._figures.get("logs", {}))
+        drop_oldest(directory, self._kept, keep)  # it may have been killed before it could
+        self._segments.release(next(iter(self._kept.values())))
 
     # ------------------------------------------------------------------ while it runs
 
@@ -367,11 +369,8 @@ class Session:
         write_checkpoint(self.path / "checkpoints", name, content, figures)
         _log.debug("Saved %s", name)
         self._kept[name] = figures["memory"]["oldest"]
-        if keep is not None and len(self._kept) > keep:
-            for old in list(self._kept)[:-keep]:
-                remove_checkpoint(self.path / "checkpoints" / old)
-                del self._kept[old]
-            self._segments.release(next(iter(self._kept.values())))
+        drop_oldest(self.path / "checkpoints", self._kept, keep)
+        self._segments.release(next(iter(self._kept.values())))
 
     def save_best(self, state: dict[str, Any]) -> None:
         """Keep a policy beside the checkpoints, whatever becomes of them. Args: state: what it takes to play it."""
@@ -410,7 +409,7 @@ class Session:
         self._stop_reason = reason
 
     def watch_signals(self, max_time_h: float | None = None) -> None:
-        """From here on SIGINT, SIGTERM and SIGUSR1 ask for a stop after the cycle; a second SIGINT stops at once.
+        """From here on signals ask for a stop after the cycle, see `StopSignals`; a second SIGINT stops at once.
 
         Args:
             max_time_h: hours of this process after which whole episodes are cut off; None for no limit.

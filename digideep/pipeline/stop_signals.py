@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR1: what they mean, from the first moment of the program to its last.
+"""SIGINT, SIGTERM, SIGHUP and SIGUSR1: what they mean, from the first moment of the program to its last.
 
 Imports little: the handlers stand before torch is imported.
 """
@@ -15,10 +15,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from digideep.utility.errors import Interruption
+from digideep.utility.output import let_go_of_terminal
 
 FINISHED, STOPPED = 0, 75  # exit codes
 _CHILD_S = 15.0
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+_HANGUP = getattr(signal, "SIGHUP", None)
 
 
 class StopSignals:
@@ -26,7 +28,8 @@ class StopSignals:
 
     Before anything is written a signal ends the program at once; while imports go on, after them. From `hold` on it is
     a request that the run looks at. A second Ctrl-C ends the program at once, without saving. Once the run has ended,
-    no signal changes its exit code.
+    no signal changes its exit code. SIGHUP, of a terminal that is closed, is left alone where the program was started
+    with `nohup`.
 
     Outside of the main thread Python knows no signals, so that nothing is installed.
 
@@ -47,9 +50,8 @@ class StopSignals:
         """Take over the signals. Safe to call again."""
         if self._previous or threading.current_thread() is not threading.main_thread():
             return
-        for name in _NAMES:
-            if hasattr(signal, name):
-                number = getattr(signal, name)
+        for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+            if number != _HANGUP or signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._on_signal)
 
     def restore(self) -> None:
@@ -115,6 +117,8 @@ class StopSignals:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name, is_second = signal.Signals(number).name, self.reason is not None
         self.reason = self.reason or name
+        if number == _HANGUP:
+            let_go_of_terminal()
         if self._exit_code is not None:
             if number == signal.SIGINT and is_second:  # something hangs while it is closed
                 os._exit(self._exit_code)

@@ -12,7 +12,8 @@ import numpy as np
 
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable, require_own
+from digideep.utility.files import printable
+from digideep.utility.own_files import require_own_output
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 _MAX_POINTS = 1000
@@ -172,7 +173,7 @@ def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Pat
         file = stem.with_name(f"{stem.name}.{extension}")
         try:
             if root is not None:
-                require_own(root, file)
+                require_own_output(root, file)
             file.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(file, dpi=dpi, bbox_inches="tight")
         except OSError as err:

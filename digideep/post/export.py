@@ -27,7 +27,7 @@ from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
-from digideep.utility.files import require_own
+from digideep.utility.own_files import require_own_output
 from digideep.utility.suggest import did_you_mean
 
 SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx", "torch.export": ".pt2"}
@@ -161,7 +161,7 @@ def export(
             written.append((aside, Exported(path.with_name(stem + path.suffix), name, furthest)))
         for aside, exported in written:
             if output is None:
-                require_own(loader.path, exported.path)
+                require_own_output(loader.path, exported.path)
             _move(aside, exported.path)
     return [exported for _, exported in written]
 

@@ -43,7 +43,8 @@ from digideep.post.drawing import (
 from digideep.post.loader import Loader, read_sessions
 from digideep.post.sessions import state_of
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable, require_own, tolerate_encodings
+from digideep.utility.files import printable, tolerate_encodings
+from digideep.utility.own_files import require_own_output
 from digideep.utility.writers import shares
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
@@ -385,7 +386,7 @@ def _require_no_link(target: Path, sessions: list[Path]) -> None:
     for session in sessions:
         for root, file in ((session, target), (session.resolve(), place)):
             if file.is_relative_to(root):
-                require_own(root, file)
+                require_own_output(root, file)
 
 
 def main(argv: list[str] | None = None) -> int:

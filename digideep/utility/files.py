@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import yaml
 
-from digideep.utility.errors import SessionError, UsageError
+from digideep.utility.errors import SessionError
 
 _LARGEST_BYTES = 2**26  # of a JSON document, and of a line of a log
 _LARGEST_YAML_BYTES = 2**20  # digideep writes some kilobytes; the parser takes seconds for a megabyte
@@ -166,27 +166,6 @@ def is_directory(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
-
-
-def require_own(root: Path, file: Path) -> None:
-    """Refuse to write a file in a directory through a symbolic link, or into a pipe.
-
-    The one would change what lies elsewhere, the other wait for a reader.
-
-    Args:
-        root: the session's directory.
-        file: below it.
-
-    Raises:
-        UsageError: if the file or a directory on the way to it is a link, or the file a pipe or a directory.
-    """
-    for part in (file, *file.parents):
-        if part == root:
-            break
-        if part.is_symlink():
-            raise UsageError(f"{printable(str(part))} is a symbolic link. Remove it, or give another place with -o.")
-    if file.exists() and not file.is_file():
-        raise UsageError(f"{printable(str(file))} is no regular file. Remove it, or give another place with -o.")
 
 
 def printable(text: str) -> str:

@@ -55,6 +55,16 @@ class OutputStream:
                     print(f"digideep: {line}", file=sys.stderr)
 
 
+def let_go_of_terminal() -> None:
+    """Where standard output or error is a terminal that is gone, send it nowhere: an error would end the program."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")  # the system refuses even that
+        except OSError:
+            with contextlib.suppress(OSError), open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), descriptor)
+
+
 class JsonOutput:
     """Keeps standard output for one purpose: whatever else is printed there goes to standard error.
 

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from digideep.utility.errors import CheckpointError, UnreadableError, UsageError
+from digideep.utility.files import printable
 
 
 def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
@@ -38,8 +39,12 @@ def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
         raise UnreadableError(f"{path} cannot be read: {err.strerror}.") from err
 
 
-def require_own(path: Path, *, is_directory: bool = False, is_written: bool = True) -> None:
+def require_own(
+    path: Path, *, is_directory: bool = False, is_written: bool = True, advice: str = "Move it away first."
+) -> None:
     """Refuse to work in a session with something that is not the session's own; missing is fine.
+
+    A link would change what lies elsewhere, a pipe wait for a reader.
 
     Raises:
         UsageError: if it is a link, of another kind than it should be, or cannot be written.
@@ -50,9 +55,27 @@ def require_own(path: Path, *, is_directory: bool = False, is_written: bool = Tr
         return
     if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(mode):
         expected = "directory" if is_directory else "file"
-        raise UsageError(f"{path} is {_kind(mode)}, expected a {expected} of the session's own. Move it away first.")
+        what = f"{printable(str(path))} is {_kind(mode)}, expected a {expected} of the session's own"
+        raise UsageError(f"{what}. {advice}")
     if is_written and not os.access(path, os.W_OK):
         raise UsageError(f"{path} cannot be written. Resume needs write permission there.")
+
+
+def require_own_output(root: Path, file: Path) -> None:
+    """Refuse to write what a person asked for, such as a report, where that is not the session's own.
+
+    Args:
+        root: the session's directory.
+        file: below it.
+
+    Raises:
+        UsageError: if the file, or a directory on the way to it, is there and is something else.
+    """
+    for part in (file, *file.parents):
+        if part == root:
+            break
+        advice = "Remove it, or give another place with -o."
+        require_own(part, is_directory=part != file, is_written=False, advice=advice)
 
 
 def part_links(path: Path) -> None:

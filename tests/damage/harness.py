@@ -132,7 +132,15 @@ def in_child(action: Callable[[], int], log: Path, user: int | None = None) -> t
         Its exit code, negative for a signal; what it printed, the report.log of failures not included; its seconds.
     """
     started = time.monotonic()
-    with log.open("wb") as output:
+    log.unlink(missing_ok=True)
+    _, status = os.waitpid(start_child(action, log, user), 0)
+    code = os.waitstatus_to_exitcode(status)
+    return code, log.read_text(errors="replace"), time.monotonic() - started
+
+
+def start_child(action: Callable[[], int], log: Path, user: int | None = None) -> int:
+    """Do something in a forked process, which appends what it prints to `log`. Returns: its id."""
+    with log.open("ab") as output:
         child = os.fork()
         if child == 0:
             code = 99
@@ -159,9 +167,7 @@ def in_child(action: Callable[[], int], log: Path, user: int | None = None) -> t
                     sys.stdout.flush()
                     sys.stderr.flush()
                 os._exit(code)
-        _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return code, log.read_text(errors="replace"), time.monotonic() - started
+    return child
 
 
 # ---------------------------------------------------------------------- what is looked at

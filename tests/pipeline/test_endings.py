@@ -1,5 +1,6 @@
 """However a run ends, its exit code says how, in one line, and nothing that was learned is lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -186,7 +187,7 @@ def test_a_film_that_is_cut_off_is_left_out_and_its_epoch_is_whole(tmp_path):
     assert [path.name for path in (tmp_path / "s/videos").iterdir()] == ["epoch-000002.mp4"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_at_the_start_ends_with_75_one_line_and_nothing_made(number, tmp_path):
     with subprocess.Popen(
         command(*train(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -198,6 +199,40 @@ def test_a_signal_at_the_start_ends_with_75_one_line_and_nothing_made(number, tm
     assert process.returncode == 75
     assert output == f"digideep: stopped by {number.name}. Run the same command again.\n"
     assert not (tmp_path / "s").exists()
+
+
+def test_a_terminal_that_is_closed_stops_a_run_after_its_cycle_with_a_checkpoint(tmp_path):
+    mine, theirs = os.openpty()
+    os.set_blocking(mine, False)
+    # Whoever leads a session gets the terminal that it opens, and hears when that is closed.
+    through = ["sh", "-c", 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1', "sh", os.ttyname(theirs)]
+    argv = [*through, *command(*train(tmp_path, number_epochs=1, epoch_size=10**6))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    with subprocess.Popen(argv, cwd=ROOT, env=environment, start_new_session=True) as process:
+        os.close(theirs)
+        shown = b""
+        while process.poll() is None and not (tmp_path / "s/monitor").exists():
+            with contextlib.suppress(BlockingIOError, OSError):
+                shown += os.read(mine, 2**16)
+            time.sleep(0.005)
+        os.close(mine)
+    assert process.returncode == 75, shown.decode()
+    assert "+" in list_checkpoints(tmp_path / "s/checkpoints")[-1].name, "stopped within the epoch"
+    report = (tmp_path / "s/report.log").read_text()
+    assert "(SIGHUP)" in report
+    assert "Traceback" not in report
+
+
+def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path):
+    argv = ["nohup", *command(*train(tmp_path, number_epochs=60))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        while run.poll() is None and not (tmp_path / "s/monitor").exists():
+            time.sleep(0.005)
+        assert run.poll() is None
+        run.send_signal(signal.SIGHUP)
+    assert run.returncode == 0
+    assert (tmp_path / "s/done.lock").exists()
 
 
 def test_a_signal_is_a_request_once_the_run_has_begun_and_nothing_once_it_has_ended():

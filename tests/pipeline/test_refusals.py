@@ -217,6 +217,23 @@ def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "s"], "what was left of the first try is gone"
 
 
+def test_a_run_killed_after_its_last_checkpoint_comes_to_its_end_and_keeps_what_it_should(tmp_path):
+    def killed() -> int:
+        def drop(directory, kept, keep):
+            if len(kept) > 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        session_module.drop_oldest = drop
+        return start(tmp_path, "--repeal", '{"/runner/keep_checkpoints": 1}')
+
+    session = tmp_path / "s"
+    assert in_child(killed, tmp_path / "log")[0] == -signal.SIGKILL
+    assert len(list_checkpoints(session / "checkpoints")) == 2
+    assert [main(["--resume", str(session), *QUIET]) for _ in range(2)] == [0, 3]
+    assert (session / "done.lock").exists()
+    assert [path.name for path in list_checkpoints(session / "checkpoints")] == ["checkpoint-1"]
+
+
 def test_of_two_runs_that_are_started_with_one_name_one_is_refused(tmp_path):
     codes = []
     for attempt in range(3):

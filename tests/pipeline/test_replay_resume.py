@@ -1,10 +1,7 @@
 """Exact resume and segments: replay memories that are stopped, killed, resumed, tampered with."""
 
 import json
-import random
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
 from tests.helpers import ROOT, tiny
 from tests.memory.test_replay import Stream, filled
-from tests.pipeline.test_resume import last, start, train, wait_for_progress
+from tests.pipeline.test_resume import last, train
 
 SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
          "memory_size_in_chunks": 1000, "test_interval": 2, "test_win_size": 2}  # fmt: skip
@@ -62,25 +59,6 @@ def test_a_resumed_run_is_bit_identical_from_every_checkpoint(tmp_path, name, ri
         different, total = compare_checkpoints(last(tmp_path, "straight"), last(tmp_path, "stopped"))
         assert different == []
         assert total > 100
-
-
-@pytest.mark.parametrize("ring", [{}, WRAPPED], ids=["part-filled", "wrapped"])
-@pytest.mark.parametrize("name", ["sac", "dqn"])
-def test_a_run_killed_at_random_moments_ends_bit_identical_to_one_left_alone(tmp_path, name, ring):
-    params, panel = method(name, number_epochs=8, epoch_size=20, keep_checkpoints=2, **ring)
-    assert train(tmp_path, "straight", params, panel) == 0
-    session, moments = tmp_path / "killed", random.Random(1)
-    process = start("--params", params, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "killed")
-    for _ in range(2):
-        before = list_checkpoints(session / "checkpoints")
-        wait_for_progress(process, session, before[-1] if before else None)
-        time.sleep(moments.uniform(0, 0.15))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed often enough"
-        process = start("--resume", str(session))
-    assert process.wait() == 0
-    assert compare_checkpoints(last(tmp_path, "straight"), last(tmp_path, "killed"))[0] == []
-    assert len(list_checkpoints(session / "checkpoints")) == 2
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Exact resume: stopped, killed, resumed, and still the same to the last bit."""
 
 import json
-import random
+import os
 import signal
 import subprocess
 import time
@@ -13,6 +13,7 @@ from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from tests.helpers import CLASSIC, MUJOCO, ROOT, command, tiny
+from tests.kills.marked import TRAINS
 
 
 def train(base: Path, name: str, params: str, cpanel: str, *more: str) -> int:
@@ -24,50 +25,10 @@ def last(base: Path, name: str) -> Path:
     return list_checkpoints(base / name / "checkpoints")[-1]
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str, stdout: int = subprocess.DEVNULL, **environment: str) -> subprocess.Popen:
     """The program in a process of its own, its output thrown away."""
-    argv = command(*arguments, "--no-monitor-cpu", "--no-monitor-gpu")
-    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_for_progress(process: subprocess.Popen, session: Path, after: Path | None) -> None:
-    """Wait until there is a newer checkpoint than `after`, or the process has ended."""
-    while process.poll() is None:
-        if (found := list_checkpoints(session / "checkpoints")) and found[-1] != after:
-            return
-        time.sleep(0.005)
-
-
-def test_a_run_killed_at_random_moments_ends_bit_identical_to_one_left_alone(tmp_path):
-    panel = tiny(number_epochs=60, epoch_size=3, num_workers=3, n_steps=64, test_interval=7)
-    assert train(tmp_path, "straight", CLASSIC, panel) == 0
-
-    moments, kills = random.Random(0), 0
-    session = tmp_path / "killed"
-    process = start("--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "killed")
-    while kills < 5:
-        before = list_checkpoints(session / "checkpoints")
-        wait_for_progress(process, session, before[-1] if before else None)
-        time.sleep(moments.uniform(0, 0.25))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed often enough"
-        kills += 1
-        process = start("--resume", str(session))
-    assert process.wait() == 0
-    different, total = compare_checkpoints(last(tmp_path, "straight"), last(tmp_path, "killed"))
-    assert different == []
-    assert total > 100
-    for log in ("varlog.json", "prolog.json"):
-        lines = [(tmp_path / name / log).read_text().splitlines() for name in ("straight", "killed")]
-        assert len(lines[0]) == len(lines[1])
-    episodes = [
-        [
-            line.rsplit(",", 1)[0]
-            for line in (tmp_path / name / "monitor/train.0.monitor.csv").read_text().splitlines()[1:]
-        ]
-        for name in ("straight", "killed")
-    ]
-    assert episodes[0] == episodes[1]
+    argv, variables = command(*arguments, "--no-monitor-cpu", "--no-monitor-gpu"), {**os.environ, **environment}
+    return subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=subprocess.DEVNULL, env=variables)
 
 
 LONG_EPOCH = tiny(number_epochs=1, epoch_size=80, n_steps=64)
@@ -158,16 +119,21 @@ def test_a_crash_leaves_its_traceback_in_the_report_and_code_1(tmp_path, capsys)
 
 def test_a_second_interrupt_stops_at_once_without_saving(tmp_path):
     session = tmp_path / "s"
-    panel = tiny(number_epochs=1, epoch_size=10**6, n_steps=512, n_update=300)
+    own = {"model_name": "MarkedPole-v0", "from_module": "tests.kills.marked"}
+    panel = tiny(number_epochs=1, epoch_size=10**6, n_steps=512, n_update=300, **own)
     argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "s"]
-    process = start(*argv)
-    while process.poll() is None and not (session / "monitor").exists():
-        time.sleep(0.005)
-    time.sleep(0.3)  # into the second cycle, most of which is the update and takes seconds
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() == 1
+    mark = tmp_path / "mark"
+    mark.write_bytes(b"-")
+    with start(*argv, stdout=subprocess.PIPE, KILLS_MARK=str(mark)) as process:
+        while process.poll() is None and not (session / "monitor").exists():
+            time.sleep(0.005)
+        mark.write_bytes(b"-")
+        while process.poll() is None and mark.read_bytes() != TRAINS:  # in the second cycle, whose update takes seconds
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert any(b"stopping after this cycle" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
     assert [path.name for path in list_checkpoints(session / "checkpoints")] == ["checkpoint-0"]
 
 

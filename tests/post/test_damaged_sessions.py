@@ -204,13 +204,13 @@ def test_nothing_is_written_through_a_link_in_a_session(pair, capsys):
         lambda: plotter.main(["-r", str(pair), "-i", "bad", "-o", "bad/plots"]),
     ):
         assert run() == 2
-        assert "is a symbolic link" in capsys.readouterr().err
+        assert "is a link, expected a" in capsys.readouterr().err
     assert victim.read_text() == "mine"
     assert list((pair / "outside").iterdir()) == []
 
 
-@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir])
-def test_nothing_is_written_into_what_is_no_file_of_a_session(pair, capsys, put):
+@pytest.mark.parametrize(("put", "kind"), [(os.mkfifo, "a pipe"), (os.mkdir, "a directory")])
+def test_nothing_is_written_into_what_is_no_file_of_a_session(pair, capsys, put, kind):
     (pair / "bad/plots").mkdir(exist_ok=True)
     (pair / "bad/report.html").unlink(missing_ok=True)
     put(pair / "bad/report.html")
@@ -220,9 +220,15 @@ def test_nothing_is_written_into_what_is_no_file_of_a_session(pair, capsys, put)
     put(plot)
     capsys.readouterr()
     assert report.main([str(pair / "bad")]) == 2
-    assert "report.html is no regular file" in capsys.readouterr().err
+    assert (
+        f"report.html is {kind}, expected a file of the session's own. Remove it, or give another"
+        in capsys.readouterr().err
+    )
     assert plotter.main(["-r", str(pair), "-i", "bad", "--keyx", "frame", "--keyy", "/return/train"]) == 2
-    assert f"{plot.name} is no regular file" in capsys.readouterr().err
+    assert (
+        f"{plot.name} is {kind}, expected a file of the session's own. Remove it, or give another"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_film_that_is_a_link_is_not_put_into_a_report(pair):

@@ -1,0 +1,57 @@
+"""The runs that are killed: every method in a setting that takes a second or two, and saves and tests all the time."""
+
+from typing import Any, NamedTuple
+
+from tests.helpers import CLASSIC, MUJOCO, ROOT
+
+EPOCHS = 10
+_COMMON = {"number_epochs": EPOCHS, "num_workers": 2, "save_interval": 1, "keep_checkpoints": 3, "test_interval": 2,
+           "compile": "off", "from_module": "tests.kills.marked", "test_env_kwargs": {"is_test": True}}  # fmt: skip
+_PPO = {"model_name": "MarkedPole-v0", "epoch_size": 2, "n_steps": 32, "n_update": 2, "test_win_size": 4}
+_REPLAY = {"model_name": "MarkedSwing-v0", "epoch_size": 10, "n_steps": 3, "warm_start": 30, "batch_size": 8,
+           "hidden_size": 8, "memory_size_in_chunks": 1000, "gradient_steps_per_frame": 0.25,
+           "test_win_size": 2}  # fmt: skip
+_DQN = _REPLAY | {"model_name": "MarkedPole-v0", "test_win_size": 10}
+_WRAPPED = {"memory_size_in_chunks": 25}  # chunks; 100 are stored
+
+
+class Method(NamedTuple):
+    """What is run. Args: params: the parameter file; panel: what differs from `_COMMON`; share: of the kills."""
+
+    params: str
+    panel: dict[str, Any]
+    share: float = 1.0
+
+    @property
+    def cpanel(self) -> dict[str, Any]:
+        """For `--cpanel`."""
+        return _COMMON | self.panel
+
+
+def _params(name: str) -> str:
+    return str(ROOT / f"params/{name}.py")
+
+
+METHODS = {
+    "ppo": Method(CLASSIC, _PPO),
+    "ppo recurrent": Method(CLASSIC, _PPO | {"recurrent": True, "core_size": 8, "sequence_length": 16}),
+    "ppo, normalised, in processes": Method(
+        MUJOCO,
+        _PPO | {"model_name": "MarkedSwing-v0", "num_workers": 3, "num_processes": 2, "test_win_size": 3,
+                "num_mini_batches": 4},
+    ),
+    "several agents, ppo and dqn": Method(
+        str(ROOT / "tests/mixed_params.py"),
+        {"model_name": "tests/marked_roster", "epoch_size": 4, "n_steps": 10, "test_win_size": 50},
+    ),
+    "sac": Method(_params("sac_classic"), _REPLAY),
+    "sac, memory on disk": Method(_params("sac_classic"), _REPLAY | _WRAPPED | {"memory_on_disk": True}),
+    "td3": Method(_params("td3_mujoco"), _REPLAY | _WRAPPED),
+    "ddpg": Method(_params("ddpg_classic"), _REPLAY),
+    "dqn": Method(_params("dqn_classic"), _DQN | _WRAPPED),
+    "dqn, prioritised, overlapping": Method(
+        _params("dqn_classic"),
+        _DQN | {"prioritized": True, "use_dueling": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
+    ),
+    "ppo compiled": Method(CLASSIC, _PPO | {"compile": "on"}, share=0.4),
+}  # fmt: skip
