@@ -10,6 +10,7 @@ serves several episodes, and what is re-lived begins with the first of them.
 
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -122,6 +123,11 @@ class Worker:
         self.is_finished = self.is_ended and "life_lost" not in self.info
         self.episode_return += reward if self._raw is None else self._raw.take()
         self.episode_length += 1
+        # The Explorer sees the wrapped rewards only: a wrapper may have made them finite.
+        if self.is_finished and self._raw is not None and not math.isfinite(self.episode_return):
+            raise NotAsDeclared(
+                f"rewards whose sum below norm_wrappers, the episode's return, is {self.episode_return}"
+            )
         return observation, reward, terminated
 
     def describe(self) -> str:
