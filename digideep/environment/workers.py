@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.environment.atari import LIFE_LOST
 from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
@@ -62,7 +63,7 @@ def is_number(actions: np.ndarray) -> bool:
 class Worker:
     """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
 
-    An end whose info holds "life_lost" is one for the learner only: the environment's next reset plays on, and the
+    An end whose info holds `LIFE_LOST` is one for the learner only: the environment's next reset plays on, and the
     return that is logged does too.
     """
 
@@ -120,7 +121,7 @@ class Worker:
         if type(self.info) is not dict:
             check_info(self.info)
         self.is_ended = terminated or truncated
-        self.is_finished = self.is_ended and "life_lost" not in self.info
+        self.is_finished = self.is_ended and LIFE_LOST not in self.info
         self.episode_return += reward if self._raw is None else self._raw.take()
         self.episode_length += 1
         # The Explorer sees the wrapped rewards only: a wrapper may have made them finite.

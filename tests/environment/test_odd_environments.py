@@ -53,3 +53,11 @@ def test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the
     with pytest.raises(WorkerError, match=told):
         explorer.update()
     explorer.close()
+
+
+@pytest.mark.parametrize("says", [False, True, 2])
+def test_an_environment_may_say_life_lost_in_its_own_sense(says):
+    explorer = make_explorer("Odd-v0", Scripted([0, 0]), env_kwargs={"info": {"life_lost": says}}, n_steps=5)
+    explorer.update()
+    assert explorer.take_episodes() == [(0, 4.0, 4, None), (1, 4.0, 4, None)]
+    explorer.close()

@@ -212,7 +212,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _WORKERS,
-        'self.is_ended and "life_lost" not in self.info',
+        "self.is_ended and LIFE_LOST not in self.info",
         "self.is_ended",
         "returns of single lives logged",
         f"{_LIVES}::test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logged_is_the_game",
