@@ -98,13 +98,27 @@ def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def read_observation(observation: Any, path: str) -> Any:
-    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`."""
+    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`.
+
+    Raises:
+        KeyError: if there is none.
+    """
     if not isinstance(observation, (Mapping, tuple)):
         return observation
-    for name in observation if isinstance(observation, Mapping) else range(len(observation)):
-        if path == f"/{name}" or path.startswith(f"/{name}/"):
-            return read_observation(observation[name], path[len(f"/{name}") :])
+    for found in _arrays_at(observation, path):
+        return found
     raise KeyError(path)
+
+
+def _arrays_at(value: Any, path: str) -> Iterator[Any]:
+    """What a path leads to. Names may hold slashes, so that another name's beginning is no proof of the way."""
+    if not isinstance(value, (Mapping, tuple)):
+        if not path:
+            yield value
+        return
+    for name in value if isinstance(value, Mapping) else range(len(value)):
+        if path == f"/{name}" or path.startswith(f"/{name}/"):
+            yield from _arrays_at(value[name], path[len(f"/{name}") :])
 
 
 def agent_action_space(space: gym.Space) -> gym.Space:

@@ -1,41 +1,14 @@
-"""Environments that are within gymnasium's rules, and of which nobody thinks: what they are is told, or done right."""
+"""Odd environments: what they give is done right, or told before or when it does harm."""
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
 
 from digideep.environment.wrappers import describe_wrapper
 from digideep.utility.errors import WorkerError
+from tests import odd  # noqa: F401  it registers Odd-v0
+from tests.environment.test_multi_agent import make_explorer as explore_together
 from tests.helpers import Scripted, make_explorer
-
-
-class Odd(gym.Env):
-    """Episodes of four steps; reward 1.
-
-    Args:
-        given: what stands in the place of the spaces, the reward and the info.
-    """
-
-    observation_space, action_space = Box(-1, 1, (3,), np.float32), Discrete(2)
-
-    def __init__(self, reward=1.0, info=None, **given):
-        self.reward, self.info = reward, info or {}
-        vars(self).update(given)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.observation_space.seed(int(self.np_random.integers(2**31)))
-        self.steps = 0
-        return self.observation_space.sample(), self.info
-
-    def step(self, action):
-        self.steps += 1
-        return self.observation_space.sample(), self.reward, False, self.steps == 4, self.info
-
-
-if "Odd-v0" not in gym.registry:
-    gym.register("Odd-v0", Odd)
 
 
 @pytest.mark.parametrize("reward", [-np.inf, np.inf, np.nan])
@@ -61,3 +34,11 @@ def test_an_environment_may_say_life_lost_in_its_own_sense(says):
     explorer.update()
     assert explorer.take_episodes() == [(0, 4.0, 4, None), (1, 4.0, 4, None)]
     explorer.close()
+
+
+def test_players_may_see_what_has_a_name_that_begins_another_one():
+    explorer = explore_together("tests/slashed", n_steps=2, players={"agent": ["*"]})
+    chunk = explorer.update()
+    explorer.close()
+    assert (chunk["/agents/agent/observations/a"] == 0.5).all()
+    assert (chunk["/agents/agent/observations/a/b"] == 2.5).all()

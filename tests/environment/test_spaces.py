@@ -60,6 +60,15 @@ def test_tuples_and_names_with_slashes_are_found_by_their_path():
     assert list(observation_spaces(Discrete(2), "/agent")) == ["/agent"]
 
 
+def test_a_name_that_begins_another_one_is_not_taken_for_it():
+    observation = {"a": "short", "a/b": "long", "a/b/c": {"d": ("deep", {"": "last"})}}
+    for path, expected in {"/a": "short", "/a/b": "long", "/a/b/c/d/0": "deep", "/a/b/c/d/1/": "last"}.items():
+        assert read_observation(observation, path) == expected
+    for path in ("/a/c", "/a/b/c", "/a/b/c/d", "/a/b/c/d/0/e", "/b"):
+        with pytest.raises(KeyError, match=path):
+            read_observation(observation, path)
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [

@@ -1,0 +1,63 @@
+"""Environments that are within gymnasium's rules, and of which nobody thinks. Importing this module registers them."""
+
+from typing import ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+
+from digideep.environment.multi_agent import register_parallel
+from tests.parallel import Meeting
+
+
+class Odd(gym.Env):
+    """Episodes of four steps.
+
+    Args:
+        reward: of each step.
+        info: of each step, and of each reset.
+        given: attributes that take the place of what the class has, such as spaces.
+    """
+
+    observation_space, action_space = Box(-1, 1, (3,), np.float32), Discrete(2)
+
+    def __init__(self, reward=1.0, info=None, **given):
+        self.reward, self.info = reward, info or {}
+        vars(self).update(given)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        self.steps = 0
+        return self.observation_space.sample(), self.info
+
+    def step(self, action):
+        self.steps += 1
+        return self.observation_space.sample(), self.reward, False, self.steps == 4, self.info
+
+
+class Slashed(Odd):
+    """One observation's name begins another's."""
+
+    observation_space = Dict({"a": Box(-1, 1, (2,), np.float32), "a/b": Box(-1, 1, (2,), np.float32)})
+
+
+class SlashedMeeting(Meeting):
+    """Meeting whose players see where they met last, under a name that begins another one, and that other one."""
+
+    spaces: ClassVar = Dict({"a": Box(0, 1, (2,), np.float32), "a/b": Box(2, 3, (1,), np.float32)})
+
+    def observation_space(self, agent):
+        return self.spaces
+
+    def _observe(self):
+        return {
+            agent: {"a": np.full(2, 0.5, np.float32), "a/b": np.full(1, 2.5, np.float32)}
+            for agent in self.possible_agents
+        }
+
+
+for each in (Odd, Slashed):
+    if f"{each.__name__}-v0" not in gym.registry:
+        gym.register(f"{each.__name__}-v0", each)
+register_parallel("tests/slashed", SlashedMeeting)
