@@ -29,7 +29,7 @@ from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.line import Line
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, check_same_spaces, make_environment
 from digideep.environment.remote import ANSWER, DONE, ERROR, STEP, RemoteBatch
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
@@ -163,12 +163,13 @@ class Worker:
 class Batch:
     """The workers of one process."""
 
-    def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows):
+    def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows, info: EnvironmentInfo):
         self.rows, self._pid = rows, os.getpid()
         self.workers: list[Worker] = []
         try:
             for rank in ranks:
                 self.workers.append(Worker(plan, rank))
+                check_same_spaces(self.workers[-1].environment, plan.spec, info, rank)
         except BaseException:
             self.close()
             raise
@@ -301,7 +302,7 @@ def _serve(
     line, batch = Line(connection), None
     try:
         seed_globals(plan.seed, plan.purpose, ranks.start)
-        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
+        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))), info)
         line.send(DONE)
         while True:
             line.linger(_LINGER_S)
@@ -367,7 +368,7 @@ class VectorEnvironment:
         if num_processes == 0:
             self.rows = Rows(info, num_workers, np.zeros)
             self.parts = [self.rows]
-            self._local = Batch(plan, range(num_workers), self.rows)
+            self._local = Batch(plan, range(num_workers), self.rows, info)
             return
         memory = SharedMemory()
         self.rows = Rows(info, num_workers, memory.allocate)

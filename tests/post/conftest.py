@@ -51,7 +51,7 @@ KINDS = {
     "gru over everything": ("ppo_classic", BRIEF | SENSES | MEMORY | {"env_kwargs": {"actions": "bits"}}),
     "players": ("tests", BRIEF),
 }  # fmt: skip
-SLASHED = {"names with slashes": ("ppo_classic", BRIEF | {"model_name": "Slashed-v0", "from_module": "tests.odd"})}
+SLASHED = {"names with slashes": ("ppo_classic", BRIEF | {"model_name": "Slashed-v0", "from_module": "tests.rare"})}
 
 
 @pytest.fixture(scope="session")

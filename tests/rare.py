@@ -10,7 +10,7 @@ from digideep.environment.multi_agent import register_parallel
 from tests.parallel import Meeting
 
 
-class Odd(gym.Env):
+class Rare(gym.Env):
     """Episodes of four steps.
 
     Args:
@@ -36,10 +36,44 @@ class Odd(gym.Env):
         return self.observation_space.sample(), self.reward, False, self.steps == 4, self.info
 
 
-class Slashed(Odd):
+class Slashed(Rare):
     """One observation's name begins another's."""
 
     observation_space = Dict({"a": Box(-1, 1, (2,), np.float32), "a/b": Box(-1, 1, (2,), np.float32)})
+
+
+class EachItsOwn(Rare):
+    """Instances whose spaces differ: the number of the instance is in them.
+
+    Args:
+        what: "actions", or an observation's "shape" or "range".
+    """
+
+    instances = 0
+
+    def __init__(self, what):
+        super().__init__()
+        number = EachItsOwn.instances = EachItsOwn.instances + 1
+        if what == "actions":
+            self.action_space = Box(-number, number, (2,), np.float32)
+        elif what == "shape":
+            self.observation_space = Box(-1, 1, (number,), np.float32)
+        else:
+            self.observation_space = Box(0, number, (3,), np.uint8)
+
+
+class EachItsOwnMeeting(Meeting):
+    """Meeting whose instances have other actions each."""
+
+    instances = 0
+
+    def __init__(self):
+        super().__init__(is_alike=True)
+        EachItsOwnMeeting.instances += 1
+        self.actions = Discrete(1 + EachItsOwnMeeting.instances)
+
+    def action_space(self, agent):
+        return self.actions
 
 
 class SlashedMeeting(Meeting):
@@ -57,7 +91,8 @@ class SlashedMeeting(Meeting):
         }
 
 
-for each in (Odd, Slashed):
+for each in (Rare, Slashed, EachItsOwn):
     if f"{each.__name__}-v0" not in gym.registry:
         gym.register(f"{each.__name__}-v0", each)
 register_parallel("tests/slashed", SlashedMeeting)
+register_parallel("tests/each-its-own", EachItsOwnMeeting)

@@ -1,4 +1,4 @@
-"""Odd environments: what they give is done right, or told before or when it does harm."""
+"""Rare environments: what they give is done right, or told before or when it does harm."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 
 from digideep.environment.wrappers import describe_wrapper
 from digideep.utility.errors import WorkerError
-from tests import odd  # noqa: F401  it registers Odd-v0
+from tests import rare  # noqa: F401  it registers Rare-v0
 from tests.environment.test_multi_agent import make_explorer as explore_together
 from tests.helpers import Scripted, make_explorer
 
@@ -20,7 +20,7 @@ def test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the
         else describe_wrapper(gym.wrappers.ClipReward, min_reward=-1, max_reward=1)
     ]
     explorer = make_explorer(
-        "Odd-v0", Scripted([0, 0]), mode=mode, env_kwargs={"reward": reward}, norm_wrappers=clip, n_steps=8
+        "Rare-v0", Scripted([0, 0]), mode=mode, env_kwargs={"reward": reward}, norm_wrappers=clip, n_steps=8
     )
     told = rf"worker 0 \(episode seed \d+, step 4, last action 0\) gave rewards whose sum .* is {reward}"
     with pytest.raises(WorkerError, match=told):
@@ -30,7 +30,7 @@ def test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the
 
 @pytest.mark.parametrize("says", [False, True, 2])
 def test_an_environment_may_say_life_lost_in_its_own_sense(says):
-    explorer = make_explorer("Odd-v0", Scripted([0, 0]), env_kwargs={"info": {"life_lost": says}}, n_steps=5)
+    explorer = make_explorer("Rare-v0", Scripted([0, 0]), env_kwargs={"info": {"life_lost": says}}, n_steps=5)
     explorer.update()
     assert explorer.take_episodes() == [(0, 4.0, 4, None), (1, 4.0, 4, None)]
     explorer.close()
@@ -42,3 +42,25 @@ def test_players_may_see_what_has_a_name_that_begins_another_one():
     explorer.close()
     assert (chunk["/agents/agent/observations/a"] == 0.5).all()
     assert (chunk["/agents/agent/observations/a/b"] == 2.5).all()
+
+
+@pytest.mark.parametrize("num_processes", [0, 1])
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("actions", r"actions Box\(.*, \(2,\), float32\), another one Box\("),
+        ("shape", r"observations /agent Box\(.*, \(\d+,\), float32\), another one Box\("),
+        ("range", r"observations /agent Box\(.*uint8\), another one Box\("),
+    ],
+)
+def test_instances_with_other_spaces_are_refused(what, message, num_processes):
+    with pytest.raises(WorkerError, match=rf"worker \d: this instance of tests.rare:EachItsOwn-v0 has the {message}"):
+        make_explorer(
+            "tests.rare:EachItsOwn-v0", Scripted([0, 0]), env_kwargs={"what": what}, num_processes=num_processes
+        )
+
+
+def test_so_are_games_whose_instances_differ():
+    told = r"actions of agent 'agent' Discrete\(\d\), another one Discrete\(\d\)"
+    with pytest.raises(WorkerError, match=told):
+        explore_together("tests/each-its-own", players={"agent": ["*"]})
