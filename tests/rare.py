@@ -37,9 +37,11 @@ class Rare(gym.Env):
 
 
 class Slashed(Rare):
-    """One observation's name begins another's."""
+    """One observation's name begins another's; a third one holds no number."""
 
-    observation_space = Dict({"a": Box(-1, 1, (2,), np.float32), "a/b": Box(-1, 1, (2,), np.float32)})
+    observation_space = Dict(
+        {"a": Box(-1, 1, (2,), np.float32), "a/b": Box(-1, 1, (2,), np.float32), "touch": Box(-1, 1, (0,), np.float32)}
+    )
 
 
 class EachItsOwn(Rare):

@@ -48,6 +48,8 @@ def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
 def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
     """For each array of a space: its path, the keys that lead to it, and its own space, as it is declared.
 
+    Arrays that hold no number are left out: there is nothing to see in them.
+
     Raises:
         UsageError: for a space that is not supported.
     """
@@ -57,7 +59,8 @@ def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[
         for name, part in parts:
             yield from leaves(part, f"{prefix}/{name}", (*keys, name))
     elif isinstance(space, _LEAVES):
-        yield path, keys, space
+        if 0 not in (space.shape or ()):
+            yield path, keys, space
     else:
         raise UsageError(
             f"Observations of type {type(space).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
@@ -130,6 +133,10 @@ def agent_action_space(space: gym.Space) -> gym.Space:
     Raises:
         UsageError: for a space that is not supported.
     """
+    if 0 in (space.shape or ()):
+        raise UsageError(
+            f"Actions {space} hold nothing to choose. Give the environment an action of one number at least."
+        )
     if isinstance(space, gym.spaces.Discrete):
         return gym.spaces.Discrete(int(space.n))
     if isinstance(space, gym.spaces.MultiDiscrete):

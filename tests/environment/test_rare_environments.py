@@ -44,6 +44,14 @@ def test_players_may_see_what_has_a_name_that_begins_another_one():
     assert (chunk["/agents/agent/observations/a/b"] == 2.5).all()
 
 
+def test_arrays_without_a_number_are_left_out():
+    explorer = make_explorer("Slashed-v0", Scripted([0, 0]))
+    chunk = explorer.update()
+    explorer.close()
+    assert [key for key in chunk if key.startswith("/observations")] == ["/observations/a", "/observations/a/b"]
+    assert np.ptp(chunk["/observations/a"]) > 0
+
+
 @pytest.mark.parametrize("num_processes", [0, 1])
 @pytest.mark.parametrize(
     ("what", "message"),

@@ -76,12 +76,20 @@ def test_a_name_that_begins_another_one_is_not_taken_for_it():
         (Dict({"a": Sequence(Discrete(2))}), "Observations of type Sequence are not supported"),
         (Graph(Discrete(2), None), "Observations of type Graph are not supported"),
         (Dict({}), "hold nothing to see"),
+        (Box(-1, 1, (0,)), "hold nothing to see"),
+        (Dict({"a": Box(-1, 1, (3, 0)), "b": Box(0, 1, (0,))}), "hold nothing to see"),
         (Dict({"a/b": Discrete(2), "a": Dict({"b": Discrete(2)})}), "Two observations have the path /a/b"),
     ],
 )
 def test_what_cannot_be_seen_is_refused(space, message):
     with pytest.raises(UsageError, match=message):
         observation_spaces(space, "/agent")
+
+
+@pytest.mark.parametrize("space", [Box(-1, 1, (0,)), Box(-1, 1, (2, 0))])
+def test_actions_without_a_number_are_refused(space):
+    with pytest.raises(UsageError, match="hold nothing to choose"):
+        agent_action_space(space)
 
 
 @pytest.mark.parametrize(
