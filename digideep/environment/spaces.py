@@ -59,6 +59,7 @@ def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[
         for name, part in parts:
             yield from leaves(part, f"{prefix}/{name}", (*keys, name))
     elif isinstance(space, _LEAVES):
+        _check_dtype("Observations", space)
         if 0 not in (space.shape or ()):
             yield path, keys, space
     else:
@@ -66,6 +67,13 @@ def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[
             f"Observations of type {type(space).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
             "MultiBinary, or Dict and Tuple of them."
         )
+
+
+def _check_dtype(what: str, space: gym.Space) -> None:
+    """Raises: UsageError: for arrays that neither torch nor a checkpoint takes."""
+    dtype = np.dtype(space.dtype)
+    if not dtype.isnative or dtype.itemsize > 8:
+        raise UsageError(f"{what} {space} have the dtype {dtype.str}. Expected 64 bits at most, in native byte order.")
 
 
 def containers(
@@ -133,6 +141,7 @@ def agent_action_space(space: gym.Space) -> gym.Space:
     Raises:
         UsageError: for a space that is not supported.
     """
+    _check_dtype("Actions", space)
     if 0 in (space.shape or ()):
         raise UsageError(
             f"Actions {space} hold nothing to choose. Give the environment an action of one number at least."

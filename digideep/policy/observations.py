@@ -108,8 +108,8 @@ def _flat_part(path: str, space: gym.Space) -> nn.Module:
     sizes = [space.n] if isinstance(space, gym.spaces.Discrete) else getattr(space, "nvec", np.zeros(0)).reshape(-1)
     if (choices := sum(map(int, sizes))) > _MOST_CHOICES:
         raise UsageError(
-            f"The observation {path} has {choices:,} choices, one-hot: expected {_MOST_CHOICES:,} at most. Encode it by a "
-            "wrapper under norm_wrappers, or declare a Box."
+            f"The observation {path} has {choices:,} choices, one-hot: expected {_MOST_CHOICES:,} at most. Encode it "
+            "by a wrapper under norm_wrappers, or declare a Box."
         )
     if isinstance(space, gym.spaces.Discrete):
         return _OneHot(np.array([space.n]), np.array([space.start]))

@@ -3,7 +3,9 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from digideep.environment.infos import info_template, write_info
 from digideep.environment.wrappers import describe_wrapper
 from digideep.utility.errors import WorkerError
 from tests import rare  # noqa: F401  it registers Rare-v0
@@ -72,3 +74,18 @@ def test_so_are_games_whose_instances_differ():
     told = r"actions of agent 'agent' Discrete\(\d\), another one Discrete\(\d\)"
     with pytest.raises(WorkerError, match=told):
         explore_together("tests/each-its-own", players={"agent": ["*"]})
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "kept"),
+    [
+        (np.longdouble(1.5), np.float32, 1.5),
+        (np.array([1, 2], ">i4"), np.int32, [1, 2]),
+        (np.array([0.5], ">f8"), np.float32, [0.5]),
+    ],
+)
+def test_infos_are_kept_in_dtypes_that_a_checkpoint_holds(value, dtype, kept):
+    array = info_template("x", value)[None]
+    assert (array.dtype, array.dtype.isnative) == (dtype, True)
+    write_info(array, 0, "x", {"x": value})
+    assert torch.from_numpy(array)[0].tolist() == kept

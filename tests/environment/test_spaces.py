@@ -76,6 +76,8 @@ def test_a_name_that_begins_another_one_is_not_taken_for_it():
         (Dict({"a": Sequence(Discrete(2))}), "Observations of type Sequence are not supported"),
         (Graph(Discrete(2), None), "Observations of type Graph are not supported"),
         (Dict({}), "hold nothing to see"),
+        (Box(-1, 1, (2,), np.longdouble), r"have the dtype <f16. Expected 64 bits at most"),
+        (Dict({"a": Box(0, 9, (2,), np.dtype(">i4"))}), r"have the dtype >i4. .* in native byte order"),
         (Box(-1, 1, (0,)), "hold nothing to see"),
         (Dict({"a": Box(-1, 1, (3, 0)), "b": Box(0, 1, (0,))}), "hold nothing to see"),
         (Dict({"a/b": Discrete(2), "a": Dict({"b": Discrete(2)})}), "Two observations have the path /a/b"),
@@ -86,9 +88,16 @@ def test_what_cannot_be_seen_is_refused(space, message):
         observation_spaces(space, "/agent")
 
 
-@pytest.mark.parametrize("space", [Box(-1, 1, (0,)), Box(-1, 1, (2, 0))])
-def test_actions_without_a_number_are_refused(space):
-    with pytest.raises(UsageError, match="hold nothing to choose"):
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (Box(-1, 1, (0,)), "hold nothing to choose"),
+        (Box(-1, 1, (2, 0)), "hold nothing to choose"),
+        (Box(-1, 1, (2,), np.dtype(">f4")), "have the dtype >f4"),
+    ],
+)
+def test_actions_without_a_number_or_in_another_byte_order_are_refused(space, message):
+    with pytest.raises(UsageError, match=message):
         agent_action_space(space)
 
 
