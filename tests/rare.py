@@ -1,5 +1,6 @@
 """Environments that are within gymnasium's rules, and of which nobody thinks. Importing this module registers them."""
 
+import copy
 from typing import ClassVar
 
 import gymnasium as gym
@@ -24,6 +25,7 @@ class Rare(gym.Env):
     def __init__(self, reward=1.0, info=None, **given):
         self.reward, self.info = reward, info or {}
         vars(self).update(given)
+        self.observation_space = copy.deepcopy(self.observation_space)  # it draws
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -42,6 +44,33 @@ class Slashed(Rare):
     observation_space = Dict(
         {"a": Box(-1, 1, (2,), np.float32), "a/b": Box(-1, 1, (2,), np.float32), "touch": Box(-1, 1, (0,), np.float32)}
     )
+
+
+class Speechless(Exception):
+    """An error that cannot be told."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+class Failing(Rare):
+    """It fails in its second step, with an error that cannot be told."""
+
+    def step(self, action):
+        if self.steps == 1:
+            raise Speechless
+        return super().step(action)
+
+
+class Whole(Rare):
+    """Its actions are arrays of a whole number, without dimensions."""
+
+    action_space = Box(0, 5, (), np.int64)
+
+    def step(self, action):
+        assert type(action) is np.ndarray, type(action)
+        assert self.action_space.contains(action), action
+        return super().step(action)
 
 
 class EachItsOwn(Rare):
@@ -93,7 +122,7 @@ class SlashedMeeting(Meeting):
         }
 
 
-for each in (Rare, Slashed, EachItsOwn):
+for each in (Rare, Slashed, EachItsOwn, Failing, Whole):
     if f"{each.__name__}-v0" not in gym.registry:
         gym.register(f"{each.__name__}-v0", each)
 register_parallel("tests/slashed", SlashedMeeting)

@@ -271,17 +271,22 @@ def check_action_mask(
         bool (N, A).
 
     Raises:
-        WorkerError: naming the worker whose actions are all forbidden.
+        WorkerError: naming the worker whose actions are all forbidden, or whose mask holds NaN.
     """
     allowed = mask if mask.dtype == np.bool_ else mask != 0
-    possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1) | ~acting
+    possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1)
+    if mask.dtype.kind == "f":
+        possible &= ~np.isnan(mask).any(1)
+    possible |= ~acting
     if not possible.all():
         row = int(possible.argmin())
         worker, index = divmod(row, len(players))
         player = f" player '{players[index]}'" if players[index] else ""
+        is_unclear = mask.dtype.kind == "f" and bool(np.isnan(mask[row]).any())
+        what = f"gives{player} a mask with NaN" if is_unclear else f"forbids{player} every action"
         raise WorkerError(
-            f"worker {first_worker + worker} forbids{player} every action though its episode goes on: "
-            f"info['action_mask'] is {mask[row].tolist()}. Correct the environment: at least one action must be "
-            "allowed."
+            f"worker {first_worker + worker} {what} though its episode goes on: info['action_mask'] is "
+            f"{mask[row].tolist()}. Correct the environment: "
+            + ("each entry must be a number." if is_unclear else "at least one action must be allowed.")
         )
     return allowed

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from digideep.environment.atari import LIFE_LOST
@@ -36,7 +37,7 @@ from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, seed_globals, set_generator_state
-from digideep.utility.user_code import end_forked_child, in_words, is_ours
+from digideep.utility.user_code import end_forked_child, in_words, is_ours, text_of
 
 _log = logging.getLogger("digideep")
 # Waking a process that sleeps takes 0.1 ms: with 8 Humanoid-v5 in 2 processes, 10 % of all frames.
@@ -55,11 +56,6 @@ class WorkerPlan:
     video_dir: Path | None = None
 
 
-def is_number(actions: np.ndarray) -> bool:
-    """Whether actions (N, ...) are numbers of choices; those of a Box without dimensions are arrays."""
-    return actions.ndim == 1 and actions.dtype.kind in "iu"
-
-
 class Worker:
     """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
 
@@ -71,6 +67,8 @@ class Worker:
         self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
         self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
         self._raw = raw_reward(self.environment)
+        # Discrete spaces take long to accept a number of numpy's; a Box without dimensions takes arrays only.
+        self.is_numbered = isinstance(self.environment.action_space, gym.spaces.Discrete)
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
         self.info: dict[str, Any] = {}  # of the newest observation
@@ -156,7 +154,7 @@ class Worker:
         for index, action in enumerate(actions):
             if index in resets:
                 self._continue()
-            came = self.step(action.item() if is_number(actions) else np.array(action))
+            came = self.step(action.item() if self.is_numbered else np.array(action))
         return (self._continue(), 0.0, False) if len(actions) in resets else came
 
 
@@ -175,7 +173,6 @@ class Batch:
             raise
         self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
         self._own = {path: array[ranks.start : ranks.stop] for path, array in rows.observations.items()}
-        self._is_discrete = is_number(rows.actions)
 
     def _write(self, worker: Worker, observation: Any) -> None:
         try:
@@ -210,8 +207,7 @@ class Batch:
                 reward, terminated = 0.0, False
             else:
                 action = rows.actions[rank]
-                # Discrete spaces take long to accept a number of numpy's.
-                action = action.item() if self._is_discrete else np.array(action)
+                action = action.item() if worker.is_numbered else np.array(action)
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
@@ -234,7 +230,7 @@ class Batch:
             if isinstance(err, NotAsDeclared):
                 raise self._fault(worker, err) from err
             if isinstance(err, Exception):
-                raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
+                raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {text_of(err)}") from err
             raise WorkerError(f"{worker.describe()} {in_words(err)}.") from err
         if os.getpid() != self._pid:
             end_forked_child()

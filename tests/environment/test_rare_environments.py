@@ -4,11 +4,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Discrete
 
 from digideep.environment.infos import info_template, write_info
+from digideep.environment.make_environment import EnvironmentSpec, make_environment
+from digideep.environment.random_actions import random_chooser
+from digideep.environment.spaces import check_action_mask
 from digideep.environment.wrappers import describe_wrapper
 from digideep.utility.errors import WorkerError
-from tests import rare  # noqa: F401  it registers Rare-v0
+from digideep.utility.user_code import in_words
+from tests import rare
 from tests.environment.test_multi_agent import make_explorer as explore_together
 from tests.helpers import Scripted, make_explorer
 
@@ -89,3 +94,33 @@ def test_infos_are_kept_in_dtypes_that_a_checkpoint_holds(value, dtype, kept):
     assert (array.dtype, array.dtype.isnative) == (dtype, True)
     write_info(array, 0, "x", {"x": value})
     assert torch.from_numpy(array)[0].tolist() == kept
+
+
+def test_an_error_that_cannot_be_told_still_says_who_failed_and_when():
+    explorer = make_explorer("Failing-v0", Scripted([0, 0]))
+    told = r"worker 0 \(episode seed \d+, step 2, last action 0\) failed: Speechless: <exception str\(\) failed>"
+    with pytest.raises(WorkerError, match=told):
+        explorer.update()
+    explorer.close()
+    assert in_words(rare.Speechless()) == "Speechless: <exception str() failed>"
+
+
+def test_a_box_of_whole_numbers_without_dimensions_gets_arrays():
+    explorer = make_explorer("Whole-v0", Scripted(np.zeros(2, np.float32)))  # the environment asserts what it gets
+    explorer.update()
+    state, other = explorer.state_dict(), make_explorer("Whole-v0", Scripted(np.zeros(2, np.float32)))
+    assert other.load_state_dict(state) == []
+    environment = make_environment(EnvironmentSpec(name="Whole-v0"))
+    choose = random_chooser(environment, other.info, np.random.default_rng(0))
+    environment.reset(seed=0)
+    environment.step(choose({}))
+    for each in (explorer, other):
+        each.close()
+
+
+def test_a_mask_with_nan_allows_nothing():
+    mask = np.array([[1, 0, 1], [0, np.nan, 1]], np.float32)
+    with pytest.raises(WorkerError, match=r"worker 4 gives a mask with NaN .* is \[0.0, nan, 1.0\]. .* be a number"):
+        check_action_mask(Discrete(3), mask, np.ones(2, np.bool_), 3)
+    allowed = check_action_mask(Discrete(3), mask, np.array([True, False]), 3)
+    assert allowed[0].tolist() == [True, False, True]
