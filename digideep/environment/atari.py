@@ -134,10 +134,14 @@ class FireOnReset(gym.Wrapper):
         return observation, info
 
 
+# In an info: of `LifeLoss` alone. Games of others say "life_lost", too, and mean something else.
+LIFE_LOST = "digideep.life_lost"
+
+
 class LifeLoss(gym.Wrapper):
     """Ends an episode with each lost life, though the game goes on.
 
-    Such an end is a termination with "life_lost" in its info. The `reset` after it plays on by one step, unless it is
+    Such an end is a termination with `LIFE_LOST` in its info. The `reset` after it plays on by one step, unless it is
     given a seed; that step's reward is added to the next one's, so that rewards sum up to the game's score.
 
     Args:
@@ -176,7 +180,7 @@ class LifeLoss(gym.Wrapper):
         is_lost = bool(is_life_lost(info["lives"], self._lives)) and not (terminated or truncated)
         self._lives = info["lives"]
         if is_lost:
-            self._goes_on, info = True, {**info, "life_lost": True}
+            self._goes_on, info = True, {**info, LIFE_LOST: True}
         return observation, float(reward) + carried, terminated or is_lost, truncated, info
 
 

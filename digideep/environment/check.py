@@ -248,7 +248,7 @@ def _here(trial: _Trial) -> tuple[bool | None, str]:
 def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
     """An episode can be re-lived in another process, in the way that a resumed run does it."""
     plan = WorkerPlan(trial.spec, trial.seed, "check")
-    here = Batch(plan, range(1), Rows(trial.info, 1, np.zeros))
+    here = Batch(plan, range(1), Rows(trial.info, 1, np.zeros), trial.info)
     (worker,) = here.workers
     try:
         here.reset()

@@ -80,7 +80,7 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
         keys: of its info; a path "outer/inner" for nested ones.
 
     Returns:
-        Zeros of each info's shape, by path ("/" and the key). float64 is narrowed to float32.
+        Zeros of each info's shape, by path ("/" and the key). Floats wider than float32 are narrowed.
 
     Raises:
         UsageError: if a key is in neither info, or its value is no number, boolean or array of them.
@@ -113,7 +113,7 @@ def check_info_keys(keys: Any) -> None:
 
 
 def info_template(key: str, value: Any) -> np.ndarray:
-    """Zeros in the shape and dtype of an info. float64 is narrowed to float32.
+    """Zeros in the shape and dtype of an info, in native byte order. Floats wider than float32 are narrowed to it.
 
     Raises:
         UsageError: if it is no number, boolean or array of them.
@@ -121,7 +121,9 @@ def info_template(key: str, value: Any) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise UsageError(f"info_keys: '{key}' is {value!r}. Expected a number, a boolean or an array of them.")
-    return np.zeros(array.shape, np.float32 if array.dtype == np.float64 else array.dtype)
+    is_wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
+    # Neither torch nor a checkpoint takes another byte order, or floats wider than float64.
+    return np.zeros(array.shape, np.float32 if is_wide else array.dtype.newbyteorder("="))
 
 
 def write_info(array: np.ndarray, index: int, key: str, info: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -29,7 +29,7 @@ from digideep.environment.spaces import ObservationSpaces, agent_action_space, o
 from digideep.environment.wrappers import wrap
 from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
-from digideep.utility.errors import UsageError
+from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.suggest import did_you_mean
 from digideep.utility.user_code import in_words, is_ours, place
 
@@ -293,6 +293,38 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         )
     finally:
         close_environment(environment, spec.name)
+
+
+def check_same_spaces(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
+    """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
+
+    Raises:
+        WorkerError: naming the first that differs.
+    """
+    inner = environment.unwrapped
+    own = _named_spaces(
+        (name, observation_spaces(part.observation_space, spec.observation_key), part.action_space)
+        for name, part in (inner.seats if isinstance(inner, ParallelAdapter) else {"": environment}).items()
+    )
+    known = _named_spaces(
+        (name, part.observation_spaces, part.action_space) for name, part in (info.agents or {"": info}).items()
+    )
+    for what in {**known, **own}:
+        if own.get(what) != known.get(what):
+            raise WorkerError(
+                f"worker {rank}: this instance of {spec.name} has the {what} {own.get(what)}, another one "
+                f"{known.get(what)}. All instances must have the same spaces: correct the environment."
+            )
+
+
+def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
+    """Spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
+    named: dict[str, gym.Space] = {}
+    for agent, observations, actions in parts:
+        of = f" of agent '{agent}'" if agent else ""
+        named |= {f"observations {path}{of}": space for path, space in observations.items()}
+        named[f"actions{of}"] = actions
+    return named
 
 
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:

@@ -368,9 +368,15 @@ def _box(array: np.ndarray) -> gym.spaces.Box:
 
 
 def _nest(flat: Mapping[str, Any], leaf: Callable[[Any], Any], branch: Callable[[dict], Any]) -> Any:
-    """Nested dictionaries from paths."""
+    """Nested dictionaries from paths. Where one goes on from the end of another, it stays a name with slashes."""
     children: dict[str, dict[str, Any]] = {}
     for path, value in flat.items():
         first, _, rest = path.lstrip("/").partition("/")
         children.setdefault(first, {})[rest] = value
-    return branch({k: leaf(inner[""]) if "" in inner else _nest(inner, leaf, branch) for k, inner in children.items()})
+    nested: dict[str, Any] = {}
+    for name, inner in children.items():
+        if "" in inner:
+            nested |= {f"{name}/{rest}" if rest else name: leaf(value) for rest, value in inner.items()}
+        else:
+            nested[name] = _nest(inner, leaf, branch)
+    return branch(nested)

@@ -34,6 +34,6 @@ def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.ra
         mask = None if size is None else given.get("action_mask")
         allowed = None if mask is None or np.shape(mask) != (size,) else np.asarray(mask)[None] != 0
         action = np.asarray(edge(sample_actions(space, generator, 1, allowed))[0], info.action_space.dtype)
-        return action.item() if action.ndim == 0 and action.dtype.kind in "iu" else action
+        return action.item() if isinstance(info.action_space, gym.spaces.Discrete) else action
 
     return choose

@@ -48,6 +48,8 @@ def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
 def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
     """For each array of a space: its path, the keys that lead to it, and its own space, as it is declared.
 
+    Arrays that hold no number are left out: there is nothing to see in them.
+
     Raises:
         UsageError: for a space that is not supported.
     """
@@ -57,12 +59,21 @@ def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[
         for name, part in parts:
             yield from leaves(part, f"{prefix}/{name}", (*keys, name))
     elif isinstance(space, _LEAVES):
-        yield path, keys, space
+        _check_dtype("Observations", space)
+        if 0 not in (space.shape or ()):
+            yield path, keys, space
     else:
         raise UsageError(
             f"Observations of type {type(space).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
             "MultiBinary, or Dict and Tuple of them."
         )
+
+
+def _check_dtype(what: str, space: gym.Space) -> None:
+    """Raises: UsageError: for arrays that neither torch nor a checkpoint takes."""
+    dtype = np.dtype(space.dtype)
+    if not dtype.isnative or dtype.itemsize > 8:
+        raise UsageError(f"{what} {space} have the dtype {dtype.str}. Expected 64 bits at most, in native byte order.")
 
 
 def containers(
@@ -98,13 +109,27 @@ def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def read_observation(observation: Any, path: str) -> Any:
-    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`."""
+    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`.
+
+    Raises:
+        KeyError: if there is none.
+    """
     if not isinstance(observation, (Mapping, tuple)):
         return observation
-    for name in observation if isinstance(observation, Mapping) else range(len(observation)):
-        if path == f"/{name}" or path.startswith(f"/{name}/"):
-            return read_observation(observation[name], path[len(f"/{name}") :])
+    for found in _arrays_at(observation, path):
+        return found
     raise KeyError(path)
+
+
+def _arrays_at(value: Any, path: str) -> Iterator[Any]:
+    """What a path leads to. Names may hold slashes, so that another name's beginning is no proof of the way."""
+    if not isinstance(value, (Mapping, tuple)):
+        if not path:
+            yield value
+        return
+    for name in value if isinstance(value, Mapping) else range(len(value)):
+        if path == f"/{name}" or path.startswith(f"/{name}/"):
+            yield from _arrays_at(value[name], path[len(f"/{name}") :])
 
 
 def agent_action_space(space: gym.Space) -> gym.Space:
@@ -116,6 +141,11 @@ def agent_action_space(space: gym.Space) -> gym.Space:
     Raises:
         UsageError: for a space that is not supported.
     """
+    _check_dtype("Actions", space)
+    if 0 in (space.shape or ()):
+        raise UsageError(
+            f"Actions {space} hold nothing to choose. Give the environment an action of one number at least."
+        )
     if isinstance(space, gym.spaces.Discrete):
         return gym.spaces.Discrete(int(space.n))
     if isinstance(space, gym.spaces.MultiDiscrete):
@@ -241,17 +271,22 @@ def check_action_mask(
         bool (N, A).
 
     Raises:
-        WorkerError: naming the worker whose actions are all forbidden.
+        WorkerError: naming the worker whose actions are all forbidden, or whose mask holds NaN.
     """
     allowed = mask if mask.dtype == np.bool_ else mask != 0
-    possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1) | ~acting
+    possible = np.logical_or.reduceat(allowed, mask_bounds(space), axis=1).all(1)
+    if mask.dtype.kind == "f":
+        possible &= ~np.isnan(mask).any(1)
+    possible |= ~acting
     if not possible.all():
         row = int(possible.argmin())
         worker, index = divmod(row, len(players))
         player = f" player '{players[index]}'" if players[index] else ""
+        is_unclear = mask.dtype.kind == "f" and bool(np.isnan(mask[row]).any())
+        what = f"gives{player} a mask with NaN" if is_unclear else f"forbids{player} every action"
         raise WorkerError(
-            f"worker {first_worker + worker} forbids{player} every action though its episode goes on: "
-            f"info['action_mask'] is {mask[row].tolist()}. Correct the environment: at least one action must be "
-            "allowed."
+            f"worker {first_worker + worker} {what} though its episode goes on: info['action_mask'] is "
+            f"{mask[row].tolist()}. Correct the environment: "
+            + ("each entry must be a number." if is_unclear else "at least one action must be allowed.")
         )
     return allowed

@@ -10,6 +10,7 @@ serves several episodes, and what is re-lived begins with the first of them.
 
 import itertools
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -21,20 +22,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
+from digideep.environment.atari import LIFE_LOST
 from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.line import Line
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, check_same_spaces, make_environment
 from digideep.environment.remote import ANSWER, DONE, ERROR, STEP, RemoteBatch
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
 from digideep.environment.wrappers import raw_reward
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, seed_globals, set_generator_state
-from digideep.utility.user_code import end_forked_child, in_words, is_ours
+from digideep.utility.user_code import end_forked_child, in_words, is_ours, text_of
 
 _log = logging.getLogger("digideep")
 # Waking a process that sleeps takes 0.1 ms: with 8 Humanoid-v5 in 2 processes, 10 % of all frames.
@@ -53,15 +56,10 @@ class WorkerPlan:
     video_dir: Path | None = None
 
 
-def is_number(actions: np.ndarray) -> bool:
-    """Whether actions (N, ...) are numbers of choices; those of a Box without dimensions are arrays."""
-    return actions.ndim == 1 and actions.dtype.kind in "iu"
-
-
 class Worker:
     """One environment: steps it, restarts it, and can re-live what happened since it was seeded.
 
-    An end whose info holds "life_lost" is one for the learner only: the environment's next reset plays on, and the
+    An end whose info holds `LIFE_LOST` is one for the learner only: the environment's next reset plays on, and the
     return that is logged does too.
     """
 
@@ -69,6 +67,8 @@ class Worker:
         self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
         self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
         self._raw = raw_reward(self.environment)
+        # Discrete spaces take long to accept a number of numpy's; a Box without dimensions takes arrays only.
+        self.is_numbered = isinstance(self.environment.action_space, gym.spaces.Discrete)
         self.reseed(plan.seed, plan.purpose)
         self.episode_seed: int | None = None
         self.info: dict[str, Any] = {}  # of the newest observation
@@ -119,9 +119,14 @@ class Worker:
         if type(self.info) is not dict:
             check_info(self.info)
         self.is_ended = terminated or truncated
-        self.is_finished = self.is_ended and "life_lost" not in self.info
+        self.is_finished = self.is_ended and LIFE_LOST not in self.info
         self.episode_return += reward if self._raw is None else self._raw.take()
         self.episode_length += 1
+        # The Explorer sees the wrapped rewards only: a wrapper may have made them finite.
+        if self.is_finished and self._raw is not None and not math.isfinite(self.episode_return):
+            raise NotAsDeclared(
+                f"rewards whose sum below norm_wrappers, the episode's return, is {self.episode_return}"
+            )
         return observation, reward, terminated
 
     def describe(self) -> str:
@@ -149,25 +154,25 @@ class Worker:
         for index, action in enumerate(actions):
             if index in resets:
                 self._continue()
-            came = self.step(action.item() if is_number(actions) else np.array(action))
+            came = self.step(action.item() if self.is_numbered else np.array(action))
         return (self._continue(), 0.0, False) if len(actions) in resets else came
 
 
 class Batch:
     """The workers of one process."""
 
-    def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows):
+    def __init__(self, plan: WorkerPlan, ranks: range, rows: Rows, info: EnvironmentInfo):
         self.rows, self._pid = rows, os.getpid()
         self.workers: list[Worker] = []
         try:
             for rank in ranks:
                 self.workers.append(Worker(plan, rank))
+                check_same_spaces(self.workers[-1].environment, plan.spec, info, rank)
         except BaseException:
             self.close()
             raise
         self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
         self._own = {path: array[ranks.start : ranks.stop] for path, array in rows.observations.items()}
-        self._is_discrete = is_number(rows.actions)
 
     def _write(self, worker: Worker, observation: Any) -> None:
         try:
@@ -202,8 +207,7 @@ class Batch:
                 reward, terminated = 0.0, False
             else:
                 action = rows.actions[rank]
-                # Discrete spaces take long to accept a number of numpy's.
-                action = action.item() if self._is_discrete else np.array(action)
+                action = action.item() if worker.is_numbered else np.array(action)
                 observation, reward, terminated = self._guarded(worker, worker.step, action)
             self._write(worker, observation)
             rows.rewards[rank], rows.terminations[rank], rows.ended[rank] = reward, terminated, worker.is_ended
@@ -226,7 +230,7 @@ class Batch:
             if isinstance(err, NotAsDeclared):
                 raise self._fault(worker, err) from err
             if isinstance(err, Exception):
-                raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {err}") from err
+                raise WorkerError(f"{worker.describe()} failed: {type(err).__name__}: {text_of(err)}") from err
             raise WorkerError(f"{worker.describe()} {in_words(err)}.") from err
         if os.getpid() != self._pid:
             end_forked_child()
@@ -294,7 +298,7 @@ def _serve(
     line, batch = Line(connection), None
     try:
         seed_globals(plan.seed, plan.purpose, ranks.start)
-        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))))
+        batch = Batch(plan, ranks, Rows(info, num_workers, map_blocks(iter(blocks))), info)
         line.send(DONE)
         while True:
             line.linger(_LINGER_S)
@@ -360,7 +364,7 @@ class VectorEnvironment:
         if num_processes == 0:
             self.rows = Rows(info, num_workers, np.zeros)
             self.parts = [self.rows]
-            self._local = Batch(plan, range(num_workers), self.rows)
+            self._local = Batch(plan, range(num_workers), self.rows, info)
             return
         memory = SharedMemory()
         self.rows = Rows(info, num_workers, memory.allocate)

@@ -1,12 +1,12 @@
 """What a checkpoint must hold, apart from whether its files are as they were written."""
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 
 from digideep.utility.errors import CheckpointError
+from digideep.utility.files import is_finite, is_number
 
 DEEPEST = 64  # levels of a checkpoint's JSON: whoever walks through it calls itself as often
 _PARTS = ("params", "cpanel", "agents", "runner", "spaces", "statistics")  # of each checkpoint's state
@@ -36,11 +36,12 @@ def check_state(order: tuple[int, int] | None, state: dict[str, Any], needs_memo
             raise CheckpointError(f"{name} is {runner.get(name)!r:.100}, expected a whole number.")
     if order is not None and (runner["i_epoch"], runner["i_cycle"]) != order:
         raise CheckpointError(f"it holds epoch {runner['i_epoch']}, cycle {runner['i_cycle']}, other than its name.")
+    # Returns that are not finite are read, since they have been written: the Runner forgets them.
     returns = runner.get("recent_returns")
-    if not isinstance(returns, list) or not all(map(_is_number, returns)):
+    if not isinstance(returns, list) or not all(map(is_number, returns)):
         raise CheckpointError(f"recent_returns is {returns!r:.100}, expected a list of numbers.")
     for name in ("test_return", "best_return"):
-        if runner.get(name) is not None and not _is_number(runner[name]):
+        if runner.get(name) is not None and not is_number(runner[name]):
             raise CheckpointError(f"{name} is {runner[name]!r:.100}, expected a number.")
 
 
@@ -51,16 +52,10 @@ def check_figures(figures: dict[str, Any]) -> None:
         CheckpointError: naming the value.
     """
     elapsed_s, logs = figures.get("elapsed_s", 0.0), figures.get("logs", {})
-    if not _is_number(elapsed_s) or elapsed_s < 0:
+    if not is_finite(elapsed_s) or elapsed_s < 0:
         raise CheckpointError(f"elapsed_s is {elapsed_s!r:.100}, expected seconds.")
-    if not isinstance(logs, dict) or not all(_is_number(size) and size >= 0 for size in logs.values()):
+    if not isinstance(logs, dict) or not all(is_finite(size) and size >= 0 for size in logs.values()):
         raise CheckpointError(f"logs is {logs!r:.100}, expected sizes by name.")
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, int):
-        return not isinstance(value, bool) and abs(value) < 2**63
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def check_kinds(state: Any, like: Any, path: str = "") -> None:

@@ -1,6 +1,7 @@
 """The Runner: builds explorer, memory and agents, and turns the loop."""
 
 import logging
+import math
 from collections import deque
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +24,7 @@ from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.checks import require_between, require_int
 from digideep.utility.component import Component, build
 from digideep.utility.errors import StoppedError, UsageError
+from digideep.utility.files import is_finite
 from digideep.utility.process_state import configure_torch, globals_state, set_globals_state
 from digideep.utility.seeding import seed_globals
 from digideep.utility.threads import one_thread
@@ -403,8 +405,9 @@ class Runner(Component):
             return
         figures = state["runner"]
         self.i_epoch, self.i_cycle, self.test_return = figures["i_epoch"], figures["i_cycle"], figures["test_return"]
-        self.best_return = figures["best_return"]
-        self.recent_returns.extend(figures["recent_returns"])
+        # Nothing is ever better than infinity or NaN, and neither has a mean.
+        self.best_return = figures["best_return"] if is_finite(figures["best_return"]) else None
+        self.recent_returns.extend(filter(math.isfinite, figures["recent_returns"]))
         self.session.restore_memory(self.memory, state["memory"]["n_chunks"])
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])

@@ -12,6 +12,7 @@ from digideep.utility.images import divided_by, divisors
 
 Observations = Tensor | dict[str, Tensor]
 ObservationSpace = gym.Space | dict[str, gym.Space]  # one vector, or what is seen by path
+_MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
 
 def take_rows(observations: Observations, rows: Tensor) -> Observations:
@@ -49,12 +50,15 @@ class Flatten(nn.Module):
 
     Args:
         spaces: by path; no images.
+
+    Raises:
+        UsageError: for a space of another kind, or of more choices than 100,000.
     """
 
     def __init__(self, spaces: dict[str, gym.Space]):
         super().__init__()
         self.paths = list(spaces)
-        self.parts = nn.ModuleList(_flat_part(space) for space in spaces.values())
+        self.parts = nn.ModuleList(_flat_part(path, space) for path, space in spaces.items())
         self.out_features: int = sum(part.out_features for part in self.parts)  # type: ignore[misc]
 
     def __str__(self) -> str:
@@ -100,7 +104,13 @@ class _OneHot(nn.Module):
         return (x.reshape(x.shape[0], -1)[:, self.columns] == self.choices).float()
 
 
-def _flat_part(space: gym.Space) -> nn.Module:
+def _flat_part(path: str, space: gym.Space) -> nn.Module:
+    sizes = [space.n] if isinstance(space, gym.spaces.Discrete) else getattr(space, "nvec", np.zeros(0)).reshape(-1)
+    if (choices := sum(map(int, sizes))) > _MOST_CHOICES:
+        raise UsageError(
+            f"The observation {path} has {choices:,} choices, one-hot: expected {_MOST_CHOICES:,} at most. Encode it "
+            "by a wrapper under norm_wrappers, or declare a Box."
+        )
     if isinstance(space, gym.spaces.Discrete):
         return _OneHot(np.array([space.n]), np.array([space.start]))
     if isinstance(space, gym.spaces.MultiDiscrete):

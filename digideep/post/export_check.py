@@ -129,22 +129,11 @@ def scatter(policy: Policy, seen: Samples, count: int) -> Samples:
     if rest:
         policy.hidden_state = generator.uniform(-1, 1, (count, rest[0].shape[1])).astype(np.float32)
         inputs.append(policy.hidden_state)
-    outputs = [np.asarray(policy(_nested(observations), said))]
+    by_name = {path[1:]: array for path, array in observations.items()}  # which are read as nested ones are
+    outputs = [np.asarray(policy(by_name, said))]
     if policy.hidden_state is not None:
         outputs.append(policy.hidden_state)
     return Samples(inputs, outputs, 1e-4)  # large numbers round more coarsely
-
-
-def _nested(observations: dict[str, np.ndarray]) -> Any:
-    """Observations by path as nested dictionaries, which are read as the environment's own are."""
-    nested: dict[str, Any] = {}
-    for path, array in observations.items():
-        *parents, last = path[1:].split("/")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = array
-    return nested
 
 
 def _anywhere(space: gym.Space, seen: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:

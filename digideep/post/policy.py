@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 
@@ -15,7 +16,6 @@ from digideep.environment.make_environment import EnvironmentSpec, inspect_envir
 from digideep.environment.normalizers import Arrays, VectorWrapper
 from digideep.environment.rows import Rows
 from digideep.environment.spaces import ActionEdge, check_action_mask, read_observation
-from digideep.environment.workers import is_number
 from digideep.parameters.tree import from_plain
 from digideep.utility.component import build
 from digideep.utility.errors import CheckpointError, UsageError
@@ -210,7 +210,7 @@ class Policy:
         actions[...] = self._edge(choice["actions"])
         if is_batch:
             return actions.copy()
-        return actions[0].item() if is_number(actions) else np.array(actions[0])
+        return actions[0].item() if isinstance(self.info.action_space, gym.spaces.Discrete) else np.array(actions[0])
 
     def value(self, observation: Any, info: Mapping[str, Any] | None = None) -> np.ndarray | float:
         """What the policy expects of an observation, in the unit in which it learned: discounted, of wrapped rewards.

@@ -25,7 +25,15 @@ def in_words(err: BaseException) -> str:
         return f"called sys.exit({err.code!r}){place(err)}"
     if isinstance(err, (KeyboardInterrupt, GeneratorExit)):
         return f"raised {type(err).__name__}{place(err)}"
-    return " ".join(f"{type(err).__name__}: {err}".split())
+    return " ".join(f"{type(err).__name__}: {text_of(err)}".split())
+
+
+def text_of(err: BaseException) -> str:
+    """Return what an exception says of itself; where even that fails, the words that Python has for it."""
+    try:
+        return str(err)
+    except Exception:
+        return "<exception str() failed>"
 
 
 def place(err: BaseException) -> str:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.atari import Atari, LifeLoss
+from digideep.environment.atari import LIFE_LOST, Atari, LifeLoss
 from digideep.environment.backends import NativeEnvironment
 from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.rows import Rows
@@ -38,9 +38,9 @@ def play(steps):
     game.reset(seed=0)
     while True:
         _, reward, terminated, truncated, info = game.step(0)
-        yield reward, terminated, truncated, "life_lost" in info
+        yield reward, terminated, truncated, LIFE_LOST in info
         if terminated or truncated:
-            if "life_lost" not in info:
+            if LIFE_LOST not in info:
                 return
             game.reset()
 

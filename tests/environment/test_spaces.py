@@ -60,6 +60,15 @@ def test_tuples_and_names_with_slashes_are_found_by_their_path():
     assert list(observation_spaces(Discrete(2), "/agent")) == ["/agent"]
 
 
+def test_a_name_that_begins_another_one_is_not_taken_for_it():
+    observation = {"a": "short", "a/b": "long", "a/b/c": {"d": ("deep", {"": "last"})}}
+    for path, expected in {"/a": "short", "/a/b": "long", "/a/b/c/d/0": "deep", "/a/b/c/d/1/": "last"}.items():
+        assert read_observation(observation, path) == expected
+    for path in ("/a/c", "/a/b/c", "/a/b/c/d", "/a/b/c/d/0/e", "/b"):
+        with pytest.raises(KeyError, match=path):
+            read_observation(observation, path)
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -67,12 +76,29 @@ def test_tuples_and_names_with_slashes_are_found_by_their_path():
         (Dict({"a": Sequence(Discrete(2))}), "Observations of type Sequence are not supported"),
         (Graph(Discrete(2), None), "Observations of type Graph are not supported"),
         (Dict({}), "hold nothing to see"),
+        (Box(-1, 1, (2,), np.longdouble), r"have the dtype <f16. Expected 64 bits at most"),
+        (Dict({"a": Box(0, 9, (2,), np.dtype(">i4"))}), r"have the dtype >i4. .* in native byte order"),
+        (Box(-1, 1, (0,)), "hold nothing to see"),
+        (Dict({"a": Box(-1, 1, (3, 0)), "b": Box(0, 1, (0,))}), "hold nothing to see"),
         (Dict({"a/b": Discrete(2), "a": Dict({"b": Discrete(2)})}), "Two observations have the path /a/b"),
     ],
 )
 def test_what_cannot_be_seen_is_refused(space, message):
     with pytest.raises(UsageError, match=message):
         observation_spaces(space, "/agent")
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (Box(-1, 1, (0,)), "hold nothing to choose"),
+        (Box(-1, 1, (2, 0)), "hold nothing to choose"),
+        (Box(-1, 1, (2,), np.dtype(">f4")), "have the dtype >f4"),
+    ],
+)
+def test_actions_without_a_number_or_in_another_byte_order_are_refused(space, message):
+    with pytest.raises(UsageError, match=message):
+        agent_action_space(space)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,37 @@ _PROCESSES = "tests/environment/test_processes.py"
 _FAMILIES = "tests/environment/test_families.py"
 _FILM = "tests/environment/test_film.py"
 
+_RARE = "tests/environment/test_rare_environments.py"
+
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        _WORKERS,
+        "not math.isfinite(self.episode_return)",
+        "False",
+        "returns that are not finite logged",
+        f"{_RARE}::test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the_rewards_finite",
+    ),
+    Fault(
+        _WORKERS,
+        "check_same_spaces(self.workers[-1].environment, plan.spec, info, rank)",
+        "pass",
+        "actions of one instance scaled by the bounds of another",
+        f"{_RARE}::test_instances_with_other_spaces_are_refused",
+    ),
+    Fault(
+        _WORKERS,
+        "action.item() if worker.is_numbered else np.array(action)",
+        "action.item() if action.ndim == 0 else np.array(action)",
+        "a number for a Box without dimensions",
+        f"{_RARE}::test_a_box_of_whole_numbers_without_dimensions_gets_arrays",
+    ),
+    Fault(
+        "digideep/environment/spaces.py",
+        "possible &= ~np.isnan(mask).any(1)",
+        "pass",
+        "NaN in a mask allows an action",
+        f"{_RARE}::test_a_mask_with_nan_allows_nothing",
+    ),
     Fault(
         _EXPLORER,
         'self._finished = [Episode(*episode) for episode in state["finished"]]',
@@ -212,7 +242,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _WORKERS,
-        'self.is_ended and "life_lost" not in self.info',
+        "self.is_ended and LIFE_LOST not in self.info",
         "self.is_ended",
         "returns of single lives logged",
         f"{_LIVES}::test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logged_is_the_game",

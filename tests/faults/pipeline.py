@@ -47,8 +47,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        '        self.best_return = figures["best_return"]\n',
-        "",
+        'figures["best_return"] if is_finite(figures["best_return"]) else None',
+        "None",
         "the best return not restored",
         f"{_BESIDE_THE_LOOP}::test_a_best_return_of_before_a_resume_is_still_to_be_beaten",
     ),
@@ -82,7 +82,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        '        self.recent_returns.extend(figures["recent_returns"])\n',
+        '        self.recent_returns.extend(filter(math.isfinite, figures["recent_returns"]))\n',
         "",
         "recent returns not restored",
         f"{_FIGURES}::test_a_resumed_log_is_the_straight_one",

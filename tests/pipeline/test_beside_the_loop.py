@@ -95,6 +95,22 @@ def test_a_best_return_of_before_a_resume_is_still_to_be_beaten(lottery, tmp_pat
     assert read_checkpoint(session / "checkpoints/checkpoint-6")[0]["runner"]["best_return"] == 1e9
 
 
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), -float("inf")])
+def test_figures_that_are_not_finite_are_read_back_and_then_forgotten(lottery, tmp_path, figure):
+    session = shutil.copytree(lottery, tmp_path / "s", ignore=shutil.ignore_patterns("modules"))
+    (session / "done.lock").unlink()
+    state, figures, _ = read_checkpoint(session / "checkpoints/checkpoint-5")
+    state["runner"] |= {"best_return": figure, "test_return": figure, "recent_returns": [figure, -figure, 0.5]}
+    write_checkpoint(session / "checkpoints", "checkpoint-5", state, figures)
+    shutil.rmtree(session / "checkpoints/checkpoint-6")
+    resume(session)
+    assert not list(session.glob("checkpoints/*.aside"))
+    runner = read_checkpoint(session / "checkpoints/checkpoint-6")[0]["runner"]
+    assert runner["best_return"] == runner["test_return"] == pytest.approx(runner["test_return"])
+    assert runner["recent_returns"][0] == 0.5
+    assert np.isfinite(runner["recent_returns"]).all()
+
+
 def test_every_so_many_epochs_are_saved_and_the_last_one(tmp_path):
     session = train(tmp_path, "s", number_epochs=5, save_interval=2, test_activate=False)
     assert [path.name for path in list_checkpoints(session / "checkpoints")] == [

@@ -32,6 +32,15 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize(
+    "space",
+    [Discrete(2**62), Discrete(10**9), Discrete(100_001), MultiDiscrete([10**6] * 2), MultiDiscrete([2**62] * 4)],
+)
+def test_more_choices_than_can_be_one_hot_are_refused(space):
+    with pytest.raises(UsageError, match=r"The observation /far has [\d,]+ choices, one-hot: expected 100,000 at most"):
+        Flatten({"/near": Discrete(100_000), "/far": space})
+
+
+@pytest.mark.parametrize(
     ("space", "expected"),
     [
         (pixels(84, 84), True),

@@ -51,16 +51,17 @@ KINDS = {
     "gru over everything": ("ppo_classic", BRIEF | SENSES | MEMORY | {"env_kwargs": {"actions": "bits"}}),
     "players": ("tests", BRIEF),
 }  # fmt: skip
+SLASHED = {"names with slashes": ("ppo_classic", BRIEF | {"model_name": "Slashed-v0", "from_module": "tests.rare"})}
 
 
 @pytest.fixture(scope="session")
 def session_of(base):
-    """A function from a key of `KINDS` to a session, which is trained when it is first asked for."""
+    """A function from a key of `KINDS` or `SLASHED` to a session, which is trained when it is first asked for."""
     made = {}
 
     def make(kind):
         if kind not in made:
-            params, changes = KINDS[kind]
+            params, changes = (KINDS | SLASHED)[kind]
             file = ROOT / "tests/mixed_params.py" if params == "tests" else ROOT / f"params/{params}.py"
             made[kind] = train(base, kind.replace(" ", "_"), str(file), **changes)
         return made[kind]

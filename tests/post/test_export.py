@@ -26,7 +26,7 @@ from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
 from tests.helpers import ROOT
-from tests.post.conftest import KINDS
+from tests.post.conftest import KINDS, SLASHED
 
 # ------------------------------------------------------------------ whole episodes with onnxruntime alone
 
@@ -186,7 +186,7 @@ def test_numbered_actions_are_exported(cartpoles, onnx_of, tmp_path, format):
 
 
 @pytest.mark.parametrize("format", ["torchscript", "torch.export"])
-@pytest.mark.parametrize("kind", ["sac", "dueling with masks", "lstm", "shared gru with masks", "players"])
+@pytest.mark.parametrize("kind", ["sac", "dueling with masks", "lstm", "shared gru with masks", "players", *SLASHED])
 def test_the_other_formats_hold_every_kind_too(session_of, tmp_path, kind, format):
     for path, _, furthest in export(session_of(kind), format, output=tmp_path / f"policy{SUFFIXES[format]}"):
         assert furthest < 1e-5

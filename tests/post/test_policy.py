@@ -163,6 +163,16 @@ def test_values_are_those_that_learning_uses_and_move_nothing(session_of, cartpo
     )
 
 
+def test_each_observation_counts_though_the_name_of_one_begins_anothers(session_of):
+    policy = Loader(session_of("names with slashes")).policy()
+    observation = {"a": np.array([0.5, -0.5], np.float32), "a/b": np.array([1, 0.25], np.float32)}
+    assert {path: array.tolist() for path, array in policy.raw(observation).items()} == {
+        "/a": [[0.5, -0.5]], "/a/b": [[1, 0.25]],
+    }  # fmt: skip
+    values = [policy.value({**observation, name: -observation[name]}) for name in observation]
+    assert len({policy.value(observation), *values}) == 3
+
+
 def test_dqn_values_the_best_of_what_is_allowed(session_of):
     policy = Loader(session_of("dueling with masks")).policy()
     clock = np.eye(4, dtype=np.float32)[0]
