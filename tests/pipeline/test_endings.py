@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -187,51 +188,73 @@ def test_a_film_that_is_cut_off_is_left_out_and_its_epoch_is_whole(tmp_path):
     assert [path.name for path in (tmp_path / "s/videos").iterdir()] == ["epoch-000002.mp4"]
 
 
+@pytest.fixture
+def started(monkeypatch):
+    """Starts processes that hear of a terminal that is closed, also where these tests do not; ends what is left."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    with contextlib.ExitStack() as stack:
+
+        def start(argv, **options):
+            environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+            process = stack.enter_context(subprocess.Popen(argv, cwd=ROOT, env=environment, **options))
+            stack.callback(process.kill)
+            return process
+
+        yield start
+    signal.signal(signal.SIGHUP, before)
+
+
+def catches(process, number):
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return int(caught, 16) >> number - 1 & 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_at_the_start_ends_with_75_one_line_and_nothing_made(number, tmp_path):
-    with subprocess.Popen(
-        command(*train(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as process:  # fmt: skip
-        time.sleep(0.5)
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+def test_a_signal_at_the_start_ends_with_75_one_line_and_nothing_made(number, tmp_path, started):
+    # Python itself handles SIGINT, before it has read a line of ours: SIGTERM tells when that has been done.
+    process = started(command(*train(tmp_path)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (catches(process, signal.SIGTERM) and catches(process, signal.SIGHUP)):
+        time.sleep(0.005)
+    time.sleep(0.02)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 75
     assert output == f"digideep: stopped by {number.name}. Run the same command again.\n"
     assert not (tmp_path / "s").exists()
 
 
-def test_a_terminal_that_is_closed_stops_a_run_after_its_cycle_with_a_checkpoint(tmp_path):
+def test_a_terminal_that_is_closed_stops_a_run_after_its_cycle_with_a_checkpoint(tmp_path, started):
     mine, theirs = os.openpty()
     os.set_blocking(mine, False)
     # Whoever leads a session gets the terminal that it opens, and hears when that is closed.
     through = ["sh", "-c", 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1', "sh", os.ttyname(theirs)]
     argv = [*through, *command(*train(tmp_path, number_epochs=1, epoch_size=10**6))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
-    with subprocess.Popen(argv, cwd=ROOT, env=environment, start_new_session=True) as process:
-        os.close(theirs)
-        shown = b""
-        while process.poll() is None and not (tmp_path / "s/monitor").exists():
-            with contextlib.suppress(BlockingIOError, OSError):
-                shown += os.read(mine, 2**16)
-            time.sleep(0.005)
-        os.close(mine)
-    assert process.returncode == 75, shown.decode()
+    process = started(argv, start_new_session=True)
+    shown = b""
+    while process.poll() is None and not (tmp_path / "s/monitor").exists():
+        with contextlib.suppress(BlockingIOError, OSError):
+            shown += os.read(mine, 2**16)
+        time.sleep(0.005)
+    os.close(theirs)
+    os.close(mine)
+    assert process.wait(60) == 75, shown.decode()
     assert "+" in list_checkpoints(tmp_path / "s/checkpoints")[-1].name, "stopped within the epoch"
     report = (tmp_path / "s/report.log").read_text()
     assert "(SIGHUP)" in report
     assert "Traceback" not in report
 
 
-def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path):
+def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path, started):
     argv = ["nohup", *command(*train(tmp_path, number_epochs=60))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-        while run.poll() is None and not (tmp_path / "s/monitor").exists():
-            time.sleep(0.005)
-        assert run.poll() is None
-        run.send_signal(signal.SIGHUP)
-    assert run.returncode == 0
+    run = started(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while run.poll() is None and not (tmp_path / "s/monitor").exists():
+        time.sleep(0.005)
+    assert run.poll() is None
+    run.send_signal(signal.SIGHUP)
+    assert run.wait(60) == 0
     assert (tmp_path / "s/done.lock").exists()
 
 
