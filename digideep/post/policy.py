@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
 from digideep.environment.infos import find_info
 from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
@@ -48,6 +49,8 @@ class Policy:
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
         self.name = _choose_agent(list(tree["agents"]), agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
+        spaces = self.info.observation_spaces.items()
+        self._ranges = {path: WholeRange.of(space) for path, space in spaces if np.dtype(space.dtype).kind in "iu"}
         # All that acting asks a memory for: schedules of exploration go by the frames.
         memory = SimpleNamespace(n_frames=_frames(state, tree))
         context = AgentContext(
@@ -111,19 +114,24 @@ class Policy:
         is_batch: bool | None = None
         for path, space in self.info.observation_spaces.items():
             try:
-                given = np.asarray(read_observation(observation, path))
-            except (KeyError, IndexError, ValueError) as err:
+                given = read_observation(observation, path)
+            except (KeyError, IndexError) as err:
                 raise UsageError(f"The observation has no array {path}. Expected {space}.") from err
-            shape, size = space.shape or (), len(given) if given.ndim else 0
-            expected = next((s for s in (shape, (size, *shape)) if given.shape == s), None)
-            is_lossy = given.dtype.kind not in "iub" and np.dtype(space.dtype).kind != given.dtype.kind
-            if expected is None or is_lossy or is_batch not in (None, expected != shape):
+            shape, dtype = tuple(space.shape or ()), np.dtype(space.dtype)
+            try:
+                found = np.shape(given)
+                is_many = found != shape and found[1:] == shape
+                array = fit(given, found if is_many else shape, dtype, path).astype(dtype)
+                arrays[path] = array if is_many else array[None]
+                limits = self._ranges.get(path)
+                is_outside = limits is not None and limits.first_outside(arrays[path]) is not None
+                if is_outside or is_batch not in (None, is_many):
+                    raise NotAsDeclared(path)
+            except ValueError as err:
                 raise UsageError(
-                    f"The observation {path} is {given.dtype} of the shape {given.shape}. Expected {space}, or a batch "
-                    "of them, as all others."
-                )
-            is_batch = expected != shape
-            arrays[path] = np.array(given if is_batch else given[None], dtype=space.dtype)
+                    f"The observation {path} is {told(given)}. Expected {space}, or a batch of them, as all others."
+                ) from err
+            is_batch = is_many
         if len({len(array) for array in arrays.values()}) != 1:
             raise UsageError(f"Batches have different sizes: { {path: len(array) for path, array in arrays.items()} }.")
         return arrays, bool(is_batch)

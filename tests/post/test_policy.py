@@ -215,5 +215,7 @@ def test_observations_that_are_none_are_refused(session_of, cartpoles):
     assert dictionary(good).shape == (3,)
     with pytest.raises(UsageError, match="The observation /camera is float64"):
         dictionary(good | {"camera": np.zeros((12, 10, 3))})
-    with pytest.raises(UsageError, match="The observation /flags is int64 of the shape"):
+    with pytest.raises(UsageError, match=r"The observation /flags is int64 \(4, 2\) from 0 to 0\. Expected"):
         dictionary(good | {"flags": np.zeros((4, 2), int)})
+    with pytest.raises(UsageError, match=r"The observation /body/gear is int 9\. Expected Discrete"):
+        dictionary(good | {"body": {"position": np.zeros(2), "gear": 9}})
