@@ -89,6 +89,8 @@ class AgentBase(Component):
     is_off_policy = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
+    # Whether the values of its policy depend on the action mask, as the maximum over allowed actions does.
+    value_needs_mask = True
 
     def __init__(self, context: AgentContext, observation_path: str | list[str] | None, use_action_mask: bool = False):
         self.name, self.memory, self.device, self.profiler = (

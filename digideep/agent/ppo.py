@@ -172,6 +172,8 @@ class PPO(AgentBase):
         compile: "auto", "on" or "off", see `GradientStep`.
     """
 
+    value_needs_mask = False
+
     def __init__(
         self,
         context: AgentContext,
