@@ -151,6 +151,11 @@ class AgentBase(Component):
         """What changes along the plan: by name, its course, and what counts how far that is."""
         return {}
 
+    @property
+    def needed_keys(self) -> list[str]:
+        """Keys of a chunk without which `update` cannot learn, as far as they are known beforehand."""
+        return []
+
     def check_plan(self) -> None:
         """Refuse parameters under which the agent would learn nothing, however long the run.
 

@@ -303,6 +303,11 @@ class PPO(AgentBase):
         """See `AgentBase`."""
         return {"lr": (self.lr, lambda: self.n_updates), "clip_param": (self.clip_param, lambda: self.n_updates)}
 
+    @property
+    def needed_keys(self) -> list[str]:
+        """See `AgentBase`."""
+        return self.sampler_info["keys"]
+
     def check_plan(self) -> None:
         """See `AgentBase`: every minibatch has rows, and enough of them to normalise."""
         for name, (course, clock) in self.schedules().items():

@@ -9,6 +9,7 @@ from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
 
 if TYPE_CHECKING:
+    from digideep.agent.base import AgentBase
     from digideep.pipeline.runner import Runner
 
 _log = logging.getLogger("digideep")
@@ -130,11 +131,22 @@ def begin(runner: "Runner") -> None:
         if session.weights is not None:
             load_weights(runner, session.weights, session.loaded_from)
         if session.mode in ("train", "create"):
-            for agent in runner.agents.values():
+            for name, agent in runner.agents.items():
+                _check_keys(name, agent)
                 agent.check_plan()
     except BaseException:
         runner.close()
         raise
+
+
+def _check_keys(name: str, agent: "AgentBase") -> None:
+    kept = agent.memory.keys
+    missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
+    if missing:
+        raise UsageError(
+            f"/memory/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add it, or "
+            "give null, which keeps everything."
+        )
 
 
 def doubts(runner: "Runner") -> list[str]:

@@ -22,6 +22,7 @@ from tests.pipeline.test_resume import last, train
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
           "memory_size_in_chunks": 200, "test_activate": False}  # fmt: skip
+MIXED = str(ROOT / "tests/mixed_params.py")
 DQN, TD3, SAC = (str(ROOT / f"params/{name}.py") for name in ("dqn_classic", "td3_mujoco", "sac_classic"))
 
 
@@ -317,6 +318,30 @@ def test_a_run_that_cannot_learn_is_refused_by_the_name_of_the_parameter(tmp_pat
     assert train(tmp_path, "s", params, tiny(**panel)) == 2
     assert name in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "kept", "missing"),
+    [
+        (CLASSIC, [], "/masks, which PPO of agent 'agent'"),
+        (CLASSIC, ["/masks"], "/rewards, which PPO"),
+        (DQN, ["/masks", "/rewards", "/terminations"], "/observations/agent, which DQN"),
+        (MIXED, ["/agents/x/masks"], "/rewards, which DQN of agent 'x'"),
+    ],
+)
+def test_a_memory_that_leaves_out_what_is_learned_from_is_refused_by_the_key(tmp_path, capsys, params, kept, missing):
+    panel = {"num_workers": 2} if params == MIXED else REPLAY if params == DQN else {}
+    repeal = ["--repeal", json.dumps({"/memory/keys": kept})]
+    assert train(tmp_path, "s", params, tiny(**panel), *repeal) == 2
+    assert f"/memory/keys lacks {missing}" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_keys_that_hold_what_is_learned_from_are_enough(tmp_path):
+    keys = ["/masks", "/rewards", "/terminations", "/observations/agent", "/agents/agent/actions"]
+    repeal = ["--repeal", json.dumps({"/memory/keys": keys})]
+    assert train(tmp_path, "s", DQN, tiny(**REPLAY, number_epochs=1), *repeal) == 0
+    assert set(read_checkpoint(last(tmp_path, "s"))[0]["memory"]["layout"]) == set(keys)
 
 
 @pytest.mark.parametrize(
