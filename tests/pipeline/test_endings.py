@@ -11,7 +11,7 @@ import time
 import pytest
 
 from digideep.environment import play
-from digideep.main import main
+from digideep.main import cli, main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.stop_signals import StopSignals, end_child
 from digideep.pipeline.verify import compare_checkpoints
@@ -25,6 +25,55 @@ def train(path, kind="", *more, **panel):
     """`argv` of a training on an unruly environment."""
     panel = {**UNRULY, "test_activate": False, "number_epochs": 2, "env_kwargs": {"kind": kind}, **panel}
     return ["--params", CLASSIC, "--cpanel", tiny(**panel), "--session-path", str(path), "--session-name", "s", *more]
+
+
+# ---------------------------------------------------------------------- the end of the process
+
+LINGERING = """
+import atexit, threading
+from digideep.pipeline.ending import end_process
+
+atexit.register(print, "handlers have run")
+{code}
+print("written", end=" ")
+end_process(75, {limits})
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "output", "said"),
+    [
+        ("", "60, 60", "written handlers have run\n", ""),
+        ("threading.Thread(target=lambda: threading.Event().wait(0.1)).start()", "60, 60",
+         "written handlers have run\n", ""),
+        ("from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor().submit(int)", "60, 60",
+         "written handlers have run\n", ""),
+        ("threading.Thread(target=threading.Event().wait, name='camera').start()", "0.1, 60",
+         "written handlers have run\n",
+         "digideep: code of yours left camera running, which is not waited for any longer."),
+        ("atexit.register(threading.Event().wait)", "60, 0.1", "written ",
+         "digideep: an exit handler of yours does not end, and is not waited for any longer."),
+        ("threading.Thread(target=threading.Event().wait).start(); atexit.register(threading.Event().wait)", "0.1, 0.1",
+         "written ", "digideep: code of yours left Thread-1 (wait) running"),
+        ("threading.Thread(target=threading.Event().wait).start(); import sys; sys.stderr.close()", "0.1, 60",
+         "written handlers have run\n", ""),
+    ],
+)  # fmt: skip
+def test_the_process_ends_with_its_code_whatever_is_left_in_it(code, limits, output, said):
+    program = [sys.executable, "-c", LINGERING.format(code=code, limits=limits)]
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert ended.returncode == 75
+    assert ended.stdout == output
+    assert ended.stderr.startswith(said)
+    assert len(ended.stderr.splitlines()) == bool(said)
+
+
+def test_only_the_program_as_a_process_of_its_own_ends_it(monkeypatch):
+    codes = []
+    monkeypatch.setattr("digideep.main.main", lambda: 3)
+    monkeypatch.setattr("digideep.main.end_process", codes.append)
+    cli()
+    assert codes == [3]
 
 
 # ---------------------------------------------------------------------- environments that end the program
