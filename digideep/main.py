@@ -5,7 +5,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
-from digideep.pipeline.ending import end_process
+from digideep.pipeline.ending import watch_the_end
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import Interruption, UsageError, one_line
 from digideep.utility.user_code import end_forked_child, in_words
@@ -92,7 +92,9 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
 
 def cli() -> NoReturn:
     """The program as a process of its own, which ends with the exit code of `main`."""
-    end_process(main())
+    code = main()
+    watch_the_end(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

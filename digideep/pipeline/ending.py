@@ -9,13 +9,12 @@ import os
 import sys
 import threading
 import time
-from typing import NoReturn
 
 _THREADS_S, _HANDLERS_S = 5.0, 15.0
 
 
-def end_process(exit_code: int, threads_s: float = _THREADS_S, handlers_s: float = _HANDLERS_S) -> NoReturn:
-    """End the process as Python does, or without waiting any longer for what does not end.
+def watch_the_end(exit_code: int, threads_s: float = _THREADS_S, handlers_s: float = _HANDLERS_S) -> None:
+    """Call it before `sys.exit`: the process then ends also where something in it does not.
 
     Python waits for all threads that are no daemons, then for all exit handlers; either can be an environment's, and
     take forever. Where threads linger, exit handlers run beside them.
@@ -46,7 +45,6 @@ def end_process(exit_code: int, threads_s: float = _THREADS_S, handlers_s: float
 
     main_thread = threading.main_thread()
     threading.Thread(target=watch, daemon=True, name="digideep-end").start()
-    sys.exit(exit_code)
 
 
 def _run_exit_handlers() -> None:

@@ -42,13 +42,14 @@ def test_a_lock_whose_file_an_environment_has_closed_is_let_go_of_in_silence(tmp
 # ---------------------------------------------------------------------- the end of the process
 
 LINGERING = """
-import atexit, threading
-from digideep.pipeline.ending import end_process
+import atexit, sys, threading
+from digideep.pipeline.ending import watch_the_end
 
 atexit.register(print, "handlers have run")
 {code}
 print("written", end=" ")
-end_process(75, {limits})
+watch_the_end(75, {limits})
+sys.exit(75)
 """
 
 
@@ -67,7 +68,7 @@ end_process(75, {limits})
          "digideep: an exit handler of yours does not end, and is not waited for any longer."),
         ("threading.Thread(target=threading.Event().wait).start(); atexit.register(threading.Event().wait)", "0.1, 0.1",
          "written ", "digideep: code of yours left Thread-1 (wait) running"),
-        ("threading.Thread(target=threading.Event().wait).start(); import sys; sys.stderr.close()", "0.1, 60",
+        ("threading.Thread(target=threading.Event().wait).start(); sys.stderr.close()", "0.1, 60",
          "written handlers have run\n", ""),
     ],
 )  # fmt: skip
@@ -82,9 +83,12 @@ def test_the_process_ends_with_its_code_whatever_is_left_in_it(code, limits, out
 
 def test_only_the_program_as_a_process_of_its_own_ends_it(monkeypatch):
     codes = []
+    monkeypatch.setattr("digideep.main.watch_the_end", codes.append)
+    assert main(["--no-such-flag"]) == 2
+    assert codes == []
     monkeypatch.setattr("digideep.main.main", lambda: 3)
-    monkeypatch.setattr("digideep.main.end_process", codes.append)
-    cli()
+    with pytest.raises(SystemExit, match="3"):
+        cli()
     assert codes == [3]
 
 
