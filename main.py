@@ -1,8 +1,6 @@
 """`python main.py --params params/ppo_mujoco.py`: see digideep/main.py."""
 
-import sys
-
-from digideep.main import main
+from digideep.main import cli
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli()

@@ -3,8 +3,9 @@
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
+from digideep.pipeline.ending import watch_the_end
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import Interruption, UsageError, one_line
 from digideep.utility.user_code import end_forked_child, in_words
@@ -89,5 +90,12 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             session.close()
 
 
+def cli() -> NoReturn:
+    """The program as a process of its own, which ends with the exit code of `main`."""
+    code = main()
+    watch_the_end(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    cli()

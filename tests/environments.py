@@ -150,6 +150,18 @@ class Dial(Counter):
         return super().step(action)
 
 
+class Gauge(Counter):
+    """Counter whose observations are whole numbers: bytes from 0 to `high`, or a number of five from `start` on."""
+
+    def __init__(self, high: int | None = None, start: int = 0):
+        super().__init__(length=4)
+        self.observation_space = Discrete(5, start=start) if high is None else Box(0, high, (2,), np.uint8)
+
+    def _observation(self):
+        space = self.observation_space
+        return space.start + self.steps if isinstance(space, Discrete) else np.full(2, self.steps % 4, np.uint8)
+
+
 class Odd(Counter):
     """Counter that does not keep to gymnasium's API.
 
@@ -241,6 +253,7 @@ for _class, _limit in (
     (Forgetful, 30),
     (Leftover, 30),
     (Dial, 9),
+    (Gauge, None),
     (Odd, None),
     (Spaceless, None),
     (Liar, 30),

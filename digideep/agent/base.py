@@ -89,6 +89,8 @@ class AgentBase(Component):
     is_off_policy = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
+    # Whether the values of its policy depend on the action mask, as the maximum over allowed actions does.
+    value_needs_mask = True
 
     def __init__(self, context: AgentContext, observation_path: str | list[str] | None, use_action_mask: bool = False):
         self.name, self.memory, self.device, self.profiler = (
@@ -148,6 +150,11 @@ class AgentBase(Component):
     def schedules(self) -> Schedules:
         """What changes along the plan: by name, its course, and what counts how far that is."""
         return {}
+
+    @property
+    def needed_keys(self) -> list[str]:
+        """Keys of a chunk without which `update` cannot learn, as far as they are known beforehand."""
+        return []
 
     def check_plan(self) -> None:
         """Refuse parameters under which the agent would learn nothing, however long the run.

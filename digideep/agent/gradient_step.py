@@ -49,13 +49,13 @@ class Adam(Optimizer):
     Args:
         beta1: decay of the gradient's mean, in [0, 1).
         beta2: decay of its square's mean, in [0, 1).
-        eps: added to the root of the latter.
+        eps: added to the root of the latter, in [1e-16, 1]. Usual: 1e-8 to 1e-3.
     """
 
     def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
         require_between("beta1", beta1, 0, 0.999999)
         require_between("beta2", beta2, 0, 0.999999)
-        require_between("eps", eps)
+        require_between("eps", eps, 1e-16, 1)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def init(self, flat: Tensor) -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ class GradientStep:
         loss: `loss(call, *tensors) -> (scalar, metrics)`, pure; `call` stands for the module. metrics: a detached
             tensor or several, of whatever is worth knowing.
         optimizer: applied to the flat parameters.
-        max_grad_norm: the gradient's norm is clipped to this; None for no clipping.
+        max_grad_norm: the gradient's norm is clipped to this, at least 1e-6; None for no clipping.
         compile: "on", "off", or "auto" for on if a compiler is there and `planned_steps` repay it. The choice depends
             on the plan of the whole run, so that a resumed run makes it again.
         planned_steps: gradient steps of the whole run.
@@ -145,7 +145,7 @@ class GradientStep:
         planned_steps: int = 0,
     ):
         if max_grad_norm is not None:
-            require_between("max_grad_norm", max_grad_norm)
+            require_between("max_grad_norm (null for no limit)", max_grad_norm, 1e-6)
         self.module, self.loss, self.optimizer, self.max_grad_norm = module, loss, optimizer, max_grad_norm
         self.flat = flatten_parameters(module)
         # The same network as a constant: gradients pass through it to its arguments, none is kept for its parameters.

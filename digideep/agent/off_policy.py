@@ -60,7 +60,7 @@ class OffPolicyAgent(AgentBase):
         self.keys = {path: f"/observations{path}" for path in self.observation_paths}
         self.actions_key = f"/agents/{self.name}/actions"
         mask = [ACTION_MASK] if use_action_mask else []
-        self.sampler_info = {
+        self.sampler_info: dict[str, Any] = {
             "observations": [*self.keys.values(), *mask], "actions": self.actions_key, "gamma": gamma,
             "generator": self.numpy_generator,
         }  # fmt: skip
@@ -114,6 +114,11 @@ class OffPolicyAgent(AgentBase):
     def schedules(self) -> Schedules:
         """See `AgentBase`: those of the sampler."""
         return getattr(self.sampler, "schedules", dict)()
+
+    @property
+    def needed_keys(self) -> list[str]:
+        """See `AgentBase`."""
+        return ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
 
     def check_plan(self) -> None:
         """See `AgentBase`: what the sampler says, and the learning rates."""

@@ -172,6 +172,8 @@ class PPO(AgentBase):
         compile: "auto", "on" or "off", see `GradientStep`.
     """
 
+    value_needs_mask = False
+
     def __init__(
         self,
         context: AgentContext,
@@ -300,6 +302,11 @@ class PPO(AgentBase):
     def schedules(self) -> Schedules:
         """See `AgentBase`."""
         return {"lr": (self.lr, lambda: self.n_updates), "clip_param": (self.clip_param, lambda: self.n_updates)}
+
+    @property
+    def needed_keys(self) -> list[str]:
+        """See `AgentBase`."""
+        return self.sampler_info["keys"]
 
     def check_plan(self) -> None:
         """See `AgentBase`: every minibatch has rows, and enough of them to normalise."""

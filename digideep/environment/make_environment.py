@@ -25,7 +25,7 @@ from digideep.environment.infos import (
 )
 from digideep.environment.multi_agent import ParallelAdapter, is_parallel, make_parallel
 from digideep.environment.registration import register_user_environments
-from digideep.environment.spaces import ObservationSpaces, agent_action_space, observation_spaces
+from digideep.environment.spaces import ObservationSpaces, agent_action_space, declared_range, observation_spaces
 from digideep.environment.wrappers import wrap
 from digideep.utility.checks import require_int
 from digideep.utility.component import Component, Description, build
@@ -134,7 +134,10 @@ class EnvironmentInfo:
 
     def to_plain(self) -> dict[str, Any]:
         """The spaces as plain values, to be compared with those of a checkpoint."""
-        observations = {path: [list(s.shape or ()), str(s.dtype)] for path, s in self.observation_spaces.items()}
+        observations = {
+            path: [list(space.shape or ()), str(space.dtype), declared_range(space)]
+            for path, space in self.observation_spaces.items()
+        }
         agents = {name: {**info.to_plain(), "players": list(info.players)} for name, info in self.agents.items()}
         return {"observations": observations, "actions": repr(self.action_space)} | (
             {"agents": agents} if agents else {}

@@ -103,8 +103,8 @@ class VecNormalizeObs(VectorWrapper):
     Args:
         mode: the explorer's; statistics change in "train" only.
         observation_spaces: of the environment, by path.
-        clip: limit of the result, in standard deviations.
-        epsilon: added to the variance.
+        clip: limit of the result, in standard deviations, at least 0.001.
+        epsilon: added to the variance, at least 1e-16.
         paths: which observations; None for all vectors of numbers but bytes, whose bounds scale them. An image that is
             named has one mean and one variance for all its pixels.
     """
@@ -118,8 +118,8 @@ class VecNormalizeObs(VectorWrapper):
         epsilon: float = 1e-8,
         paths: list[str] | None = None,
     ):
-        require_between("clip", clip)
-        require_between("epsilon", epsilon)
+        require_between("clip", clip, 1e-3)
+        require_between("epsilon", epsilon, 1e-16)
         numbers = {path: space for path, space in observation_spaces.items() if _is_normalisable(space)}
         for path in paths or ():
             require(path in numbers, "paths", path, f"one of the observations that can be normalised {list(numbers)}")
@@ -201,16 +201,16 @@ class VecNormalizeReward(VectorWrapper):
         mode: the explorer's.
         num_workers: of the explorer.
         gamma: discount of the agent that learns from these rewards, in [0, 1].
-        clip: limit of the result.
-        epsilon: added to the variance.
+        clip: limit of the result, at least 0.001.
+        epsilon: added to the variance, at least 1e-16.
     """
 
     changes_observations = False
 
     def __init__(self, mode: str, num_workers: int, *, gamma: float, clip: float = 10.0, epsilon: float = 1e-8):
         require_between("gamma", gamma, 0, 1)
-        require_between("clip", clip)
-        require_between("epsilon", epsilon)
+        require_between("clip", clip, 1e-3)
+        require_between("epsilon", epsilon, 1e-16)
         self._is_learning = mode == "train"
         self._gamma, self._clip, self._epsilon = gamma, clip, epsilon
         self._running = RunningMeanStd(())

@@ -4,6 +4,7 @@ Continuous actions have one unit everywhere in digideep: [-1, 1] spans the range
 policy chose is stored as it is; only at this edge it is clipped and scaled.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from digideep.environment.scaling import BoxScaler
 from digideep.utility.errors import UsageError, WorkerError
+from digideep.utility.images import is_image
 
 ObservationSpaces = dict[str, gym.Space]
 
@@ -88,6 +90,31 @@ def containers(
         yield path, keys, parts.keys() if isinstance(space, gym.spaces.Dict) else len(parts)
         for name, part in parts.items():
             yield from containers(part, f"{path}/{name}", (*keys, name))
+
+
+def declared_range(space: gym.Space) -> str | None:
+    """From where to where the numbers of an observation go, where a policy may read them by that.
+
+    Args:
+        space: of one array, from `observation_spaces`.
+
+    Returns:
+        Words that are the same for the same bounds: of whole numbers, numbered choices and images. None for vectors of
+        floats, which pass as given, and for booleans.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        low, high = np.asarray(space.start), np.asarray(space.start + space.n - 1)
+    elif isinstance(space, gym.spaces.MultiDiscrete):
+        low, high = space.start, space.start + space.nvec - 1
+    elif isinstance(space, gym.spaces.Box) and (np.dtype(space.dtype).kind in "iu" or is_image(space)):
+        low, high = space.low, space.high
+    else:
+        return None
+    ends = [f"{end.min()}" if end.min() == end.max() else f"{end.min()} ... {end.max()}" for end in (low, high)]
+    if not any("..." in end for end in ends):
+        return " to ".join(ends)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(end).tobytes() for end in (low, high))).hexdigest()
+    return f"{' to '.join(ends)} (sha256 {digest[:16]})"
 
 
 def observation_reader(space: gym.Space, path: str) -> Callable[[Any], Any]:

@@ -106,6 +106,12 @@ class Memory(Component):
         """How many of the oldest rows have stacks whose frames may have been overwritten."""
         return max(self.stacks.values(), default=1) - 1 if self.n_chunks > self.buffer_chunk_len else 0
 
+    @property
+    def num_certain(self) -> int:
+        """Rows with a successor and whole stacks that each worker has at the least, once the ring goes round."""
+        starts = self.num_steps - (self.buffer_chunk_len > 1)
+        return starts - max(self.stacks.values(), default=1) + 1
+
     def successor(self, rows: np.ndarray) -> np.ndarray:
         """The rows after these. None of them may be `head`, which has none."""
         after = rows + 1

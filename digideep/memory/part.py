@@ -37,6 +37,12 @@ class MemoryPart:
         """The agent's arrays: path -> (num_workers, num_rows, ...)."""
         return self._own(self._memory.buffer)
 
+    @property
+    def keys(self) -> list[str] | None:
+        """What is kept of the agent's chunks, as its arrays are called; None keeps all."""
+        kept = self._memory.keys
+        return None if kept is None else list(self._own(dict.fromkeys(kept, np.zeros(0))))
+
     def last_chunk(self) -> Chunk:
         """Views of the newest chunk: path -> (num_workers, chunk_sample_len + 1, ...)."""
         return self._own(self._memory.last_chunk())

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from digideep.memory.generic import Memory
-from digideep.memory.transitions import Draw
+from digideep.memory.transitions import Draw, nothing_to_draw
 from digideep.utility.checks import require_between
 from digideep.utility.component import Component, Description
 from digideep.utility.schedule import Course, Schedules
@@ -111,9 +111,15 @@ class Priorities(Component):
         return {"beta": (self.beta, lambda: self._n_draws)}
 
     def draw(self, memory: Memory, info: dict[str, Any]) -> Draw:
-        """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each."""
+        """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each.
+
+        Raises:
+            RuntimeError: if no transition can be found.
+        """
         self._follow(memory)
         size, tree = info["batch_size"], self._tree
+        if not tree.total:
+            raise nothing_to_draw(memory)
         shares = (np.arange(size) + info["generator"].random(size)) * (tree.total / size)
         indices = tree.find(shares)
         chances = tree.leaves[indices] / tree.total * memory.num_workers * memory.num_starts

@@ -88,11 +88,17 @@ class Replay(Sampler):
                 f"warm_start must fit into the memory: learning_starts, at least warm_start and batch_size, is "
                 f"{starts:,} frames, of which the memory holds {room:,}. Lower it, or raise memory_size_in_chunks."
             )
-        needed = max(memory.stacks.values(), default=1)
-        if memory.num_steps <= needed and needed > 1:
+        # Of two rows in turn, one may be the end of an episode, where no transition starts.
+        needed = memory.num_steps - memory.num_certain + max(2, self.info["n_step_return"])
+        if memory.num_steps < needed:
+            why = "one that can be drawn at every moment"
+            if memory.stacks:
+                why += f", in a stack of {max(memory.stacks.values())} frames"
+            if self.info["n_step_return"] > 2:
+                why += f", with a return of n_step_return={self.info['n_step_return']} steps"
             raise UsageError(
-                f"memory_size_in_chunks must hold more than the {needed} steps of a stack of frames, got "
-                f"{memory.num_steps}. Raise it."
+                f"The memory holds {memory.num_steps} steps of each worker, and must hold at least {needed}: {why}. "
+                "Raise memory_size_in_chunks or n_steps."
             )
 
     def doubt(self, plan: Plan) -> str | None:

@@ -22,6 +22,15 @@ class Draw(NamedTuple):
     weights: np.ndarray  # float32 (B,), importance-sampling weights, the largest possible being 1
 
 
+def nothing_to_draw(memory: Memory) -> RuntimeError:
+    """The error of a memory in which no transition starts."""
+    count = memory.num_starts - memory.num_incomplete
+    return RuntimeError(
+        f"No transition can be drawn from a memory of {memory.num_steps} steps, {count} of them with a successor. "
+        "Raise memory_size_in_chunks."
+    )
+
+
 def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
     """`info["batch_size"]` transitions, each as likely as any other, with replacement.
 
@@ -45,10 +54,7 @@ def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
             return Draw(memory, workers, rows, np.ones(len(rows), np.float32))
         wanted = np.flatnonzero(~starts)
         size = len(wanted)
-    raise RuntimeError(
-        f"No transition can be drawn from a memory of {memory.num_steps} steps, {count} of them with a successor. "
-        "Raise memory_size_in_chunks."
-    )
+    raise nothing_to_draw(memory)
 
 
 def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:

@@ -76,11 +76,20 @@ def split_arrays(state: Any, arrays: dict[str, torch.Tensor], path: str = "") ->
 
     Raises:
         TypeError: for a value that is neither an array nor a JSON value.
+        ValueError: for two arrays, or two values, whose names would be the same, and for names that stand for arrays.
     """
     if isinstance(state, dict):
+        if len(set(map(str, state))) < len(state) or state.keys() in ({_ARRAY}, {_TENSOR}):
+            raise ValueError(
+                f"{path} has the names {list(state)}, which a checkpoint could not tell apart. Rename them."
+            )
         return {key: split_arrays(value, arrays, f"{path}/{key}") for key, value in state.items()}
     if isinstance(state, np.generic):
         return state.item()
+    if isinstance(state, (np.ndarray, torch.Tensor)) and path in arrays:
+        raise ValueError(
+            f"Two arrays of the state have the path {path}: a name with a slash hides a nested one. Rename it."
+        )
     if isinstance(state, np.ndarray):
         arrays[path] = torch.from_numpy(state.copy())
         return {_ARRAY: path}

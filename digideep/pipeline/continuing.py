@@ -9,6 +9,7 @@ from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
 
 if TYPE_CHECKING:
+    from digideep.agent.base import AgentBase
     from digideep.pipeline.runner import Runner
 
 _log = logging.getLogger("digideep")
@@ -57,11 +58,47 @@ def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str)
     Raises:
         UsageError: naming both.
     """
-    if old != new:
+    if (difference := space_difference(old, new)) is not None:
         raise UsageError(
-            f"The spaces of {name} are not those of the checkpoint: {new} instead of {old}. Load it with "
-            "the environment that it was trained on."
+            f"The spaces of {name} are not those of the checkpoint: {difference}. Load it with the environment that it "
+            "was trained on."
         )
+
+
+def space_difference(old: Mapping[str, Any], new: Mapping[str, Any], agent: str = "") -> str | None:
+    """The first difference between the spaces of a checkpoint ("there") and of an environment ("here"), in words.
+
+    Args:
+        old, new: from `EnvironmentInfo.to_plain`.
+        agent: whose they are, as an addition to words.
+
+    Returns:
+        None if there is none.
+    """
+    ours, theirs = old.get("agents", {}), new.get("agents", {})
+    if ours.keys() != theirs.keys():
+        return f"the agents {_listed(ours)} play there and {_listed(theirs)} here"
+    for name in ours:
+        if (found := space_difference(ours[name], theirs[name], f" of agent '{name}'")) is not None:
+            return found
+    before, after = old["observations"], new["observations"]
+    if list(before) != list(after):
+        return f"the observations{agent} are {_listed(before)} there and {_listed(after)} here"
+    for path in before:
+        shapes, dtypes, ranges = zip(before[path], after[path], strict=True)
+        if shapes[0] != shapes[1]:
+            return f"observation {path}{agent} has shape {tuple(shapes[0])} there and {tuple(shapes[1])} here"
+        for what, values in (("is", dtypes), ("goes from", ranges)):
+            if values[0] != values[1]:
+                return f"observation {path}{agent} {what} {values[0]} there and {values[1]} here"
+    for key, what in (("actions", "the actions"), ("players", "the players")):
+        if old.get(key) != new.get(key):
+            return f"{what}{agent} are {old.get(key)} there and {new.get(key)} here"
+    return None
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(names) or _ABSENT
 
 
 def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -94,11 +131,22 @@ def begin(runner: "Runner") -> None:
         if session.weights is not None:
             load_weights(runner, session.weights, session.loaded_from)
         if session.mode in ("train", "create"):
-            for agent in runner.agents.values():
+            for name, agent in runner.agents.items():
+                _check_keys(name, agent)
                 agent.check_plan()
     except BaseException:
         runner.close()
         raise
+
+
+def _check_keys(name: str, agent: "AgentBase") -> None:
+    kept = agent.memory.keys
+    missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
+    if missing:
+        raise UsageError(
+            f"/memory/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add it, or "
+            "give null, which keeps everything."
+        )
 
 
 def doubts(runner: "Runner") -> list[str]:
@@ -135,6 +183,8 @@ def load_weights(runner: "Runner", state: Mapping[str, Any], source: Any) -> Non
             )
 
     try:
+        if (difference := space_difference(state["spaces"], runner.info.to_plain())) is not None:
+            raise UsageError(f"{source} does not fit: {difference}; fine-tuning needs the same spaces.")
         _take_over(runner, state, require_same)
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as err:
         if isinstance(err, UsageError):
@@ -144,7 +194,6 @@ def load_weights(runner: "Runner", state: Mapping[str, Any], source: Any) -> Non
 
 def _take_over(runner: "Runner", state: Mapping[str, Any], require_same: Callable[[str, Any, Any], None]) -> None:
     old, new, spaces = state["params"], runner.session.tree, runner.info.to_plain()
-    require_same("spaces", state["spaces"], spaces)
     require_same("agents", sorted(old["agents"]), sorted(new["agents"]))
     for name, agent in runner.agents.items():
         before, after = old["agents"][name], new["agents"][name]

@@ -51,6 +51,7 @@ from digideep.pipeline.session_files import (
     ReportHandler,
     decoded,
     hold,
+    let_go,
     new_directory,
     require_own_files,
     written_files,
@@ -434,8 +435,7 @@ class Session:
         for log_handler in self._handlers:
             _log.removeHandler(log_handler)
             log_handler.close()
-        if self._lock is not None:
-            self._lock.release()
+        let_go(self._lock)
         self._lock = None
         self._handlers = []
         if self.json_output is not None:

@@ -77,6 +77,18 @@ def hold(session: Path) -> filelock.BaseFileLock:
     return lock
 
 
+def let_go(lock: filelock.BaseFileLock | None) -> None:
+    """Free a lock from `hold`, if it is one; a file that code of others has closed is free already."""
+    if lock is None:
+        return
+    try:
+        lock.release()
+    except OSError:
+        # Its number may soon be another file's, which the lock would close when it is collected.
+        with contextlib.suppress(AttributeError):
+            lock._context.lock_file_fd = None
+
+
 @contextlib.contextmanager
 def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
     """Make a session's directory aside, to be filled, and rename it at the end: so it is whole, or not there.
@@ -118,7 +130,7 @@ def _begin(aside: Path, final: Path) -> filelock.BaseFileLock:
     if lock is None or final.exists() or not (aside / "running.lock").exists():
         if lock is not None:
             shutil.rmtree(aside, ignore_errors=True)
-            lock.release()
+            let_go(lock)
         raise UsageError(f"{final} exists already. Choose another --session-name, or --resume it.")
     for left in aside.iterdir():
         if left.name != "running.lock":

@@ -62,7 +62,12 @@ class StopSignals:
 
     def ignore_at_exit(self) -> None:
         """Let no signal change the exit code of a process that is ending."""
-        atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in self._previous])
+        atexit.register(self._ignore)
+
+    def _ignore(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in self._previous:
+                signal.signal(number, signal.SIG_IGN)
 
     def release(self) -> None:
         """From here on a signal ends the program at once.

@@ -121,10 +121,13 @@ class Policy:
             try:
                 found = np.shape(given)
                 is_many = found != shape and found[1:] == shape
-                array = fit(given, found if is_many else shape, dtype, path).astype(dtype)
+                with np.errstate(over="ignore"):
+                    array = fit(given, found if is_many else shape, dtype, path).astype(dtype)
                 arrays[path] = array if is_many else array[None]
                 limits = self._ranges.get(path)
                 is_outside = limits is not None and limits.first_outside(arrays[path]) is not None
+                if dtype.kind == "f" and path in self.agent.observation_paths:
+                    is_outside = not np.isfinite(array).all()
                 if is_outside or is_batch not in (None, is_many):
                     raise NotAsDeclared(path)
             except ValueError as err:
@@ -149,7 +152,8 @@ class Policy:
             value = find_info(info or {}, path[1:])
             if value is None and path == "/action_mask" and isinstance(observation, Mapping):
                 value = observation.get("action_mask")
-            if value is None and path == "/action_mask" and self.agent.use_action_mask:
+            is_needed = is_step or self.agent.value_needs_mask
+            if value is None and path == "/action_mask" and self.agent.use_action_mask and is_needed:
                 raise UsageError("This policy uses an action mask: give the info that came with the observation, too.")
             value = (
                 np.zeros_like(array) if value is None else np.asarray(value) if is_batch else np.asarray(value)[None]
@@ -197,7 +201,7 @@ class Policy:
             One action for the environment's `step`, an array, or a number where actions are numbered; or (B, ...).
 
         Raises:
-            UsageError: if the observation is not what the environment's spaces say, or the mask is missing.
+            UsageError: if the observation is not what the environment's spaces say, not finite, or without its mask.
         """
         seen, is_batch = self._see(observation, info, is_step=True)
         acting = np.ones(len(self._is_first), np.bool_)
@@ -218,17 +222,20 @@ class Policy:
         Nothing moves on by it: `hidden_state` stays.
 
         Args:
-            observation, info: as for a call.
+            observation: as for a call.
+            info: likewise; of a policy with an action mask, only DQN's value depends on it.
 
         Returns:
             A number, or float32 (B,) of a batch: PPO's value function, DQN's value of the best allowed action, the
             least that a critic of DDPG, TD3 or SAC says of the policy's own action.
 
         Raises:
-            UsageError: if the policy has no values.
+            UsageError: if the policy has no values, the observation is not what the environment's spaces say, or a mask
+                that the value depends on is missing.
         """
         seen, is_batch = self._see(observation, info, is_step=False)
-        agent, allowed = self.agent, self.agent.allowed(seen)
+        agent = self.agent
+        allowed = agent.allowed(seen) if agent.value_needs_mask else None
         with torch.inference_mode():
             choice = agent.policy.mode(
                 agent.observe(seen),

@@ -132,6 +132,14 @@ def test_compiling_is_chosen_when_the_planned_steps_repay_it():
         GradientStep(make_module(), loss, Adam(), compile="yes")
 
 
+def test_steps_too_small_to_learn_by_are_refused():
+    with pytest.raises(UsageError, match=r"max_grad_norm \(null for no limit\) must be .* at least 1e-06, got 0\.0"):
+        GradientStep(make_module(), loss, Adam(), max_grad_norm=0.0)
+    for eps in (0.0, 1e30):
+        with pytest.raises(UsageError, match=r"eps must be a number in \[1e-16, 1\]"):
+            Adam(eps=eps)
+
+
 def test_a_large_network_repays_compiling_after_fewer_steps():
     plans = [pays_to_compile("auto", 20_000, torch.device("cpu"), number) for number in (10_000, 1_700_000)]
     assert plans == [False, True]

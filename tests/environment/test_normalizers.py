@@ -91,6 +91,20 @@ def test_what_bounds_scale_or_is_no_number_is_not_normalised(path):
         VecNormalizeObs("train", spaces(), paths=[path])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"clip": 0.0}, "clip must be a finite number of at least 0.001"),
+        ({"epsilon": 0.0}, "epsilon must be .* at least 1e-16"),
+    ],
+)
+def test_what_would_leave_nothing_to_learn_from_is_refused(wrong, expected):
+    with pytest.raises(UsageError, match=expected):
+        VecNormalizeObs("train", spaces(), **wrong)
+    with pytest.raises(UsageError, match=expected):
+        VecNormalizeReward("train", 1, gamma=0.9, **wrong)
+
+
 def test_statistics_of_other_observations_are_refused():
     state = VecNormalizeObs("train", spaces(), paths=["/floats"]).state_dict()
     with pytest.raises(UsageError, match=r"begun with \['/floats'\] normalised, and now \['/floats', '/whole'\] would"):

@@ -199,7 +199,11 @@ FAULTS = (
             "memory.oldest, memory.num_starts",
             "broken stacks are drawn",
         ),
-        ("memory.num_starts - memory.num_incomplete", "memory.num_starts", "the newest half-step is drawn"),
+        (
+            "num_incomplete, memory.num_starts - memory.num_incomplete",
+            "num_incomplete, memory.num_starts",
+            "the newest half-step is drawn",
+        ),
         ("range(stack - 2, -1, -1)", "range(stack - 1)", "frames are stacked in the wrong order"),
     ),
 )

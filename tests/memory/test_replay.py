@@ -215,6 +215,8 @@ def test_a_memory_without_a_transition_says_so():
     memory.buffer["/masks"][:] = False
     with pytest.raises(RuntimeError, match="No transition can be drawn from a memory of 1 steps"):
         draw_uniform(memory, info(size=2))
+    with pytest.raises(RuntimeError, match="No transition can be drawn from a memory of 1 steps"):
+        Priorities().draw(memory, info(size=2))
 
 
 def test_a_sum_tree_finds_where_the_running_sum_passes_a_share():

@@ -10,6 +10,7 @@ from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
 from digideep.utility.schedule import Linear
+from tests.memory.test_replay import Stream
 
 
 def steps_of(cycles, workers=1, is_resumed=False, **parameters) -> list[int]:
@@ -47,6 +48,44 @@ def test_a_batch_and_a_start_may_take_the_whole_memory_and_no_more():
         Replay(batch_size=37).check_plan(memory, plan)
     with pytest.raises(UsageError, match="is 13 frames, of which the memory holds 12"):
         Replay(batch_size=1, learning_starts=13).check_plan(memory, plan)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "steps", "stacks", "n_step_return", "needed"),
+    [
+        (1, 1, None, 1, 2), (2, 1, None, 1, 3), (1, 2, None, 3, 3), (4, 2, None, 8, 9), (4, 1, 3, 1, 5),
+        (2, 4, 3, 6, 9),
+    ],
+)  # fmt: skip
+def test_a_memory_holds_what_can_be_drawn_at_every_moment_or_is_refused(chunks, steps, stacks, n_step_return, needed):
+    stacks = None if stacks is None else {"/observations/agent": stacks}
+    memory, larger = (
+        Memory(chunk_sample_len=size, buffer_chunk_len=count, stacks=stacks)
+        for size, count in ((steps, chunks), (needed, 1) if chunks == 1 else (1, needed))
+    )
+    replay, plan = Replay(batch_size=1, n_step_return=n_step_return), Plan(10, steps, num_workers=2)
+    with pytest.raises(
+        UsageError, match=rf"holds {chunks * steps} steps of each worker, and must hold at least {needed}"
+    ):
+        replay.check_plan(memory, plan)
+    replay.check_plan(larger, plan)
+
+
+@pytest.mark.parametrize("priorities", [None, describe(Priorities)])
+@pytest.mark.parametrize(("steps", "chunks"), [(2, 1), (1, 3)])
+def test_the_least_memory_has_a_transition_also_where_every_step_ends_an_episode(priorities, steps, chunks):
+    memory, replay = (
+        Memory(chunk_sample_len=steps, buffer_chunk_len=chunks),
+        Replay(batch_size=4, priorities=priorities),
+    )
+    replay.check_plan(memory, Plan(9, steps, num_workers=1, num_players=4))
+    needs = {"observations": "/observations/agent", "actions": "/agents/a/actions", "gamma": 0.9}
+    stream = Stream(workers=1, lengths=(1,))
+    for _ in range(9):
+        memory.store(stream.chunk(steps))
+        batch = replay(memory, needs | {"generator": np.random.default_rng(0)})
+        assert (batch["/rewards"] > 0).all()
+        assert np.isfinite(batch["/weights"]).all()
 
 
 def test_the_exponent_of_the_weights_follows_the_draws_of_the_plan():

@@ -52,6 +52,21 @@ def test_values_that_are_neither_arrays_nor_json_are_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "path"),
+    [
+        ({"a/b": torch.zeros(2), "a": {"b": torch.ones(2)}}, "/x/a/b"),
+        ({"a": {"b": np.ones(2)}, "a/b": torch.zeros(2)}, "/x/a/b"),
+        ({"deep": {1: 2.0, "1": 3.0}}, r"/x/deep has the names \[1, '1'\]"),
+        ({"deep": {"$array": "/x"}}, r"/x/deep has the names \['\$array'\]"),
+    ],
+)
+def test_what_would_not_come_back_is_refused_by_its_path(tmp_path, state, path):
+    with pytest.raises(ValueError, match=path):
+        write_checkpoint(tmp_path, "checkpoint-0", {"x": state}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_are_ordered_by_epoch_and_cycle(tmp_path):
     names = [
         checkpoint_name(10),

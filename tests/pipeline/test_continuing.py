@@ -5,12 +5,16 @@ import json
 import shutil
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import yaml
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
+from digideep.environment.make_environment import EnvironmentInfo
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
+from digideep.pipeline.continuing import space_difference
 from digideep.pipeline.verify import compare_checkpoints
 from tests.helpers import CLASSIC, MUJOCO, ROOT, tiny
 from tests.pipeline.test_resume import last, train
@@ -18,6 +22,7 @@ from tests.pipeline.test_resume import last, train
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
           "memory_size_in_chunks": 200, "test_activate": False}  # fmt: skip
+MIXED = str(ROOT / "tests/mixed_params.py")
 DQN, TD3, SAC = (str(ROOT / f"params/{name}.py") for name in ("dqn_classic", "td3_mujoco", "sac_classic"))
 
 
@@ -203,7 +208,11 @@ def test_a_session_with_weights_of_another_resumes_exactly(finished, tmp_path):
     ("params", "changes", "difference"),
     [
         (CLASSIC, {"actor_feature_size": 32}, "/agents/agent/policy/hidden_sizes/0 is 64 there and 32 here"),
-        (CLASSIC, {"model_name": "Acrobot-v1"}, "spaces/observations//agent/0/0 is 4 there and 6 here"),
+        (
+            CLASSIC,
+            {"model_name": "Acrobot-v1"},
+            "observation /agent has shape (4,) there and (6,) here; fine-tuning needs",
+        ),
         (
             CLASSIC,
             {"recurrent": True, "num_mini_batches": 2},
@@ -221,6 +230,73 @@ def test_other_spaces_or_networks_are_refused_by_their_first_difference(
     assert difference in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ({"high": 255}, {"high": 3}, "observation /agent goes from 0 to 255 there and 0 to 3 here"),
+        ({"start": 0}, {"start": 100}, "observation /agent goes from 0 to 4 there and 100 to 104 here"),
+    ],
+)
+def test_other_bounds_of_whole_numbers_are_refused_by_resume_play_and_fine_tuning(
+    tmp_path, capsys, before, after, difference
+):
+    panel = {"from_module": "tests.environments", "model_name": "Gauge-v0", "number_epochs": 1, "test_activate": False}
+    assert train(tmp_path, "s", CLASSIC, tiny(**panel, env_kwargs=before)) == 0
+    session, kept = tmp_path / "s", digest(tmp_path / "s")
+    capsys.readouterr()
+    repeal = ["--repeal", json.dumps({"/runner/n_epochs": 2, "/env/kwargs": after}), *QUIET]
+    assert main(["--resume", str(session), *repeal]) == 2
+    assert main(["--play", "--load-checkpoint", str(session), "--render", "none", *repeal]) == 2
+    assert tune(tmp_path, "new", session, CLASSIC, tiny(**panel, env_kwargs=after)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(difference in line for line in lines)
+    assert digest(session) == kept
+    assert tune(tmp_path, "new", session, CLASSIC, tiny(**panel, env_kwargs=before)) == 0
+
+
+def plain(space: gym.Space) -> dict:
+    return EnvironmentInfo({"/agent": space}, Discrete(2), Discrete(2), None, ()).to_plain()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_same"),
+    [
+        (Box(-1, 1, (3,)), Box(-2, 2, (3,)), True),
+        (Box(0, 1, (8, 8, 3)), Box(0, 255, (8, 8, 3), np.float32), False),
+        (Box(0, 9, (3,), np.int32), Box(0, 8, (3,), np.int32), False),
+        (
+            Box(np.uint8([0, 0, 0]), np.uint8([1, 2, 9]), dtype=np.uint8),
+            Box(np.uint8([0, 0, 0]), np.uint8([1, 3, 9]), dtype=np.uint8),
+            False,
+        ),
+        (
+            Box(np.uint8([0, 0, 0]), np.uint8([1, 2, 9]), dtype=np.uint8),
+            Box(np.uint8([0, 0, 0]), np.uint8([1, 2, 9]), dtype=np.uint8),
+            True,
+        ),
+        (MultiDiscrete([2, 3]), MultiDiscrete([3, 2]), False),
+        (MultiDiscrete([2, 3]), MultiDiscrete([2, 3], start=[0, 1]), False),
+        (Discrete(5), Box(0, 1, ()), False),
+        (MultiBinary(3), MultiBinary(3), True),
+    ],
+)
+def test_spaces_differ_by_what_decides_how_their_numbers_are_read(before, after, is_same):
+    old = json.loads(json.dumps(plain(before)))  # as a checkpoint gives it back
+    assert (space_difference(old, plain(after)) is None) == is_same
+    assert space_difference(old, plain(before)) is None
+
+
+def test_differences_of_names_players_and_actions_are_told_in_words():
+    old, other = plain(Discrete(5)), {**plain(Discrete(5)), "actions": "Discrete(3)"}
+    assert space_difference(old, other) == "the actions are Discrete(2) there and Discrete(3) here"
+    other = {**old, "observations": {"/x": [[], "int64", None]}}
+    assert space_difference(old, other) == "the observations are /agent there and /x here"
+    shared = [{**old, "agents": {"ego": {**old, "players": [player]}}} for player in ("a", "b")]
+    assert space_difference(*shared) == "the players of agent 'ego' are ['a'] there and ['b'] here"
+    assert space_difference(old, shared[0]) == "the agents nothing play there and ego here"
 
 
 @pytest.mark.parametrize(
@@ -242,6 +318,30 @@ def test_a_run_that_cannot_learn_is_refused_by_the_name_of_the_parameter(tmp_pat
     assert train(tmp_path, "s", params, tiny(**panel)) == 2
     assert name in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "kept", "missing"),
+    [
+        (CLASSIC, [], "/masks, which PPO of agent 'agent'"),
+        (CLASSIC, ["/masks"], "/rewards, which PPO"),
+        (DQN, ["/masks", "/rewards", "/terminations"], "/observations/agent, which DQN"),
+        (MIXED, ["/agents/x/masks"], "/rewards, which DQN of agent 'x'"),
+    ],
+)
+def test_a_memory_that_leaves_out_what_is_learned_from_is_refused_by_the_key(tmp_path, capsys, params, kept, missing):
+    panel = {"num_workers": 2} if params == MIXED else REPLAY if params == DQN else {}
+    repeal = ["--repeal", json.dumps({"/memory/keys": kept})]
+    assert train(tmp_path, "s", params, tiny(**panel), *repeal) == 2
+    assert f"/memory/keys lacks {missing}" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
+def test_keys_that_hold_what_is_learned_from_are_enough(tmp_path):
+    keys = ["/masks", "/rewards", "/terminations", "/observations/agent", "/agents/agent/actions"]
+    repeal = ["--repeal", json.dumps({"/memory/keys": keys})]
+    assert train(tmp_path, "s", DQN, tiny(**REPLAY, number_epochs=1), *repeal) == 0
+    assert set(read_checkpoint(last(tmp_path, "s"))[0]["memory"]["layout"]) == set(keys)
 
 
 @pytest.mark.parametrize(

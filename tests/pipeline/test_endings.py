@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from digideep.environment import play
-from digideep.main import main
+from digideep.main import cli, main
 from digideep.pipeline.checkpoint import list_checkpoints
+from digideep.pipeline.session_files import hold, let_go
 from digideep.pipeline.stop_signals import StopSignals, end_child
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import Interruption
@@ -27,6 +28,70 @@ def train(path, kind="", *more, **panel):
     """`argv` of a training on an unruly environment."""
     panel = {**UNRULY, "test_activate": False, "number_epochs": 2, "env_kwargs": {"kind": kind}, **panel}
     return ["--params", CLASSIC, "--cpanel", tiny(**panel), "--session-path", str(path), "--session-name", "s", *more]
+
+
+def test_a_lock_whose_file_an_environment_has_closed_is_let_go_of_in_silence(tmp_path):
+    lock = hold(tmp_path)
+    os.close(lock._context.lock_file_fd)
+    let_go(lock)
+    let_go(None)
+    assert not lock.is_locked
+    again = hold(tmp_path)
+    let_go(again)
+    assert not again.is_locked
+
+
+# ---------------------------------------------------------------------- the end of the process
+
+LINGERING = """
+import atexit, sys, threading
+from digideep.pipeline.ending import watch_the_end
+
+atexit.register(print, "handlers have run")
+{code}
+print("written", end=" ")
+watch_the_end(75, {limits})
+sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "limits", "output", "said"),
+    [
+        ("", "60, 60", "written handlers have run\n", ""),
+        ("threading.Thread(target=lambda: threading.Event().wait(0.1)).start()", "60, 60",
+         "written handlers have run\n", ""),
+        ("from concurrent.futures import ThreadPoolExecutor; ThreadPoolExecutor().submit(int)", "60, 60",
+         "written handlers have run\n", ""),
+        ("threading.Thread(target=threading.Event().wait, name='camera').start()", "0.1, 60",
+         "written handlers have run\n",
+         "digideep: code of yours left camera running, which is not waited for any longer."),
+        ("atexit.register(threading.Event().wait)", "60, 0.1", "written ",
+         "digideep: an exit handler of yours does not end, and is not waited for any longer."),
+        ("threading.Thread(target=threading.Event().wait).start(); atexit.register(threading.Event().wait)", "0.1, 0.1",
+         "written ", "digideep: code of yours left Thread-1 (wait) running"),
+        ("threading.Thread(target=threading.Event().wait).start(); sys.stderr.close()", "0.1, 60",
+         "written handlers have run\n", ""),
+    ],
+)  # fmt: skip
+def test_the_process_ends_with_its_code_whatever_is_left_in_it(code, limits, output, said):
+    program = [sys.executable, "-c", LINGERING.format(code=code, limits=limits)]
+    ended = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert ended.returncode == 75
+    assert ended.stdout == output
+    assert ended.stderr.startswith(said)
+    assert len(ended.stderr.splitlines()) == bool(said)
+
+
+def test_only_the_program_as_a_process_of_its_own_ends_it(monkeypatch):
+    codes = []
+    monkeypatch.setattr("digideep.main.watch_the_end", codes.append)
+    assert main(["--no-such-flag"]) == 2
+    assert codes == []
+    monkeypatch.setattr("digideep.main.main", lambda: 3)
+    with pytest.raises(SystemExit, match="3"):
+        cli()
+    assert codes == [3]
 
 
 # ---------------------------------------------------------------------- environments that end the program

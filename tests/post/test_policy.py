@@ -184,6 +184,8 @@ def test_dqn_values_the_best_of_what_is_allowed(session_of):
         assert policy({"clock": clock}, info) == best + 10  # actions are numbered from 10
     with pytest.raises(UsageError, match="give the info that came with the observation"):
         policy({"clock": clock})
+    with pytest.raises(UsageError, match="give the info that came with the observation"):
+        policy.value({"clock": clock})
     with pytest.raises(UsageError, match=r"has the shape \(1, 3\), expected \(1, 4\)"):
         policy({"clock": clock}, {"action_mask": np.ones(3, np.int8)})
     with pytest.raises(WorkerError, match="forbids every action"):
@@ -210,11 +212,23 @@ def test_each_of_several_agents_has_a_policy_that_takes_what_its_players_see(ses
     assert both.min() >= 5  # actions are numbered from 5
 
 
+def test_the_value_of_ppo_needs_no_action_mask(session_of):
+    policy = Loader(session_of("shared gru with masks")).policy()
+    clock, info = np.eye(4, dtype=np.float32)[0], {"action_mask": np.ones(5, np.int8)}
+    assert policy.value(clock) == policy.value(clock, info)
+    with pytest.raises(UsageError, match="give the info that came with the observation"):
+        policy(clock)
+
+
 def test_observations_that_are_none_are_refused(session_of, cartpoles):
     policy, dictionary = Loader(cartpoles[0]).policy(), Loader(session_of("gru over everything")).policy()
-    for wrong in (np.zeros(3), np.zeros((2, 5)), np.zeros((2, 2, 4)), 1.0, np.array(["a"] * 4)):
+    endless = [np.array([0, end, 0, 0]) for end in (np.nan, np.inf, 1e300)]
+    some = np.float32([[0, 0, 0, 0], [0, 0, np.nan, 0]])
+    for wrong in (np.zeros(3), np.zeros((2, 5)), np.zeros((2, 2, 4)), 1.0, np.array(["a"] * 4), *endless, some):
         with pytest.raises(UsageError, match=r"The observation /agent is .* Expected Box"):
             policy(wrong)
+        with pytest.raises(UsageError, match=r"The observation /agent is .* Expected Box"):
+            policy.value(wrong)
     with pytest.raises(UsageError, match="The observation has no array /body/"):
         dictionary({"camera": np.zeros((12, 10, 3), np.uint8)})
     good = {
