@@ -18,7 +18,7 @@ train: .venv/installed .venv/tried-visdom
 	$(BIN)/python main.py $(RECIPE) $(WORDS)
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # Trains for minutes, until published levels are reached.
 learning: .venv/installed-test
