@@ -94,6 +94,7 @@ class Unruly(gym.Env):
     def close(self):
         for child in self.children:
             child.kill()
+            (child.wait if isinstance(child, subprocess.Popen) else child.join)()
         self._note(f"closed in {os.getpid()}")
         self._misbehave("close")
 

@@ -93,7 +93,7 @@ def test_a_policy_can_be_played_though_its_segments_are_gone(session, capsys):
     shutil.rmtree(session / "memory")
     play = ["--play", "--load-checkpoint", str(session), "--episodes", "1", "--render", "none"]
     assert main(play) == 0
-    assert "return over 1 episodes" in capsys.readouterr().out
+    assert "return over 1 episode:" in capsys.readouterr().out
 
 
 def test_segments_of_forgotten_chunks_go_with_the_last_checkpoint_that_needs_them(tmp_path):

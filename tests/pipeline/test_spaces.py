@@ -49,7 +49,7 @@ def base(tmp_path_factory):
 def test_it_can_be_played(base, name, capsys):
     play = ["--play", "--load-checkpoint", str(base / name), "--episodes", "1", "--render", "none", "--dry-run"]
     assert main(play) == 0
-    assert "return over 1 episodes" in capsys.readouterr().out
+    assert "return over 1 episode:" in capsys.readouterr().out
 
 
 def test_the_policy_by_itself_takes_dictionaries_and_masks(base):

@@ -66,7 +66,7 @@ class Alone:
 
 def play_alone(loader, policies, episodes, seed):
     """Returns of whole episodes. Args: policies: agent -> `Alone`."""
-    environment, seeds = loader.environment(), make_generator(seed, "environment", "eval", 0)
+    environment, seeds = loader.training_environment(), make_generator(seed, "environment", "eval", 0)
     returns = []
     for _ in range(episodes):
         for policy in policies.values():
