@@ -92,8 +92,8 @@ def test_a_difference_is_reported(tmp_path):
 
 
 def test_verify_resume_proves_it_on_the_users_own_parameters(capfd, tmp_path):
-    argv = ["--params", CLASSIC, "--verify-resume", "3", "--device", "cpu"]
-    assert main([*argv, "--cpanel", tiny(epoch_size=40, num_workers=3, num_processes=3)]) == 0
+    argv = ["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu"]
+    assert main([*argv, "--cpanel", tiny(epoch_size=30, num_workers=3, num_processes=2)]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
