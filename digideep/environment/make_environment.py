@@ -298,7 +298,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         close_environment(environment, spec.name)
 
 
-def check_same_spaces(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
+def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
     """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
 
     Raises:

@@ -30,7 +30,7 @@ from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
 from digideep.environment.line import Line
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, check_same_spaces, make_environment
+from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, check_instance, make_environment
 from digideep.environment.remote import ANSWER, DONE, ERROR, STEP, RemoteBatch
 from digideep.environment.rows import Rows
 from digideep.environment.shared_memory import SharedMemory, map_blocks
@@ -167,7 +167,7 @@ class Batch:
         try:
             for rank in ranks:
                 self.workers.append(Worker(plan, rank))
-                check_same_spaces(self.workers[-1].environment, plan.spec, info, rank)
+                check_instance(self.workers[-1].environment, plan.spec, info, rank)
         except BaseException:
             self.close()
             raise

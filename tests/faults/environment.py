@@ -32,7 +32,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _WORKERS,
-        "check_same_spaces(self.workers[-1].environment, plan.spec, info, rank)",
+        "check_instance(self.workers[-1].environment, plan.spec, info, rank)",
         "pass",
         "actions of one instance scaled by the bounds of another",
         f"{_RARE}::test_instances_with_other_spaces_are_refused",
