@@ -55,7 +55,8 @@ def main(page: str) -> None:
             importlib.import_module(module.name)
     print("core install: every module is imported", flush=True)
 
-    for recipe in sorted(module.name for module in pkgutil.iter_modules(params.__path__)):
+    recipes = sorted({module.name for module in pkgutil.iter_modules(params.__path__)} - {"shared"})
+    for recipe in recipes:
         panel = importlib.import_module(f"params.{recipe}").cpanel
         small = SMALL | {"num_mini_batches": 2} if "num_mini_batches" in panel else SMALL
         small |= {"n_steps": min(panel["n_steps"], 8)}

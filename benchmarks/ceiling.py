@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import Parser, machine, update_table
 from benchmarks.workloads import WORKLOADS
-from digideep.environment.processes import available_cores
+from digideep.environment.stepping.processes import available_cores
 from digideep.pipeline.arguments import parse_arguments
 from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.session import Session

@@ -2,10 +2,10 @@
 
 from digideep.agent.ddpg import DDPG
 from digideep.agent.noises import OrnsteinUhlenbeckNoise
-from digideep.parameters import shared
+from digideep.parameters.component import describe
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
-from digideep.utility.component import describe
+from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",

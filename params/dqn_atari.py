@@ -2,12 +2,12 @@
 
 from digideep.agent.dqn import DQN
 from digideep.memory.priorities import Priorities
-from digideep.parameters import shared
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.pipeline.runner import Runner
 from digideep.policy.discrete import ActionValues
 from digideep.policy.encoders import ImpalaResNet, NatureCNN
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from params import shared
 
 cpanel = (
     shared.replay_panel()

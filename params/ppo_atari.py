@@ -1,14 +1,14 @@
 """PPO on Atari games: Pong by default. `python main.py --params params/ppo_atari.py`"""
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
+from digideep.learning.optimizers import Adam
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters import shared
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.pipeline.runner import Runner
 from digideep.policy.encoders import ImpalaResNet, NatureCNN
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from params import shared
 
 cpanel = (
     shared.session_panel()

@@ -1,8 +1,11 @@
 """PPO on classic control: CartPole-v1 by default. `python main.py --params params/ppo_classic.py`"""
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
-from digideep.parameters.shared import (
+from digideep.learning.optimizers import Adam
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
+from digideep.pipeline.runner import Runner
+from params.shared import (
     environment_tree,
     explorer_tree,
     memory_tree,
@@ -12,9 +15,6 @@ from digideep.parameters.shared import (
     session_panel,
     stochastic_policy,
 )  # fmt: skip
-from digideep.pipeline.runner import Runner
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
 
 cpanel = session_panel() | {
     "model_name": "CartPole-v1",

@@ -2,16 +2,16 @@
 
 import gymnasium as gym
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
+from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.environment.wrappers import describe_wrapper
+from digideep.learning.optimizers import Adam
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters import shared
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from params import shared
 
 cpanel = shared.session_panel() | {
     "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent

@@ -3,15 +3,15 @@
 `python main.py --params params/ppo_mpe.py`; see docs/several_agents.md for independent learners and other games.
 """
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
+from digideep.learning.optimizers import Adam
 from digideep.memory.sampler import NewestChunk
-from digideep.parameters import shared
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.pipeline.runner import Runner
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from params import shared
 
 cpanel = shared.session_panel() | {
     "model_name": "mpe2/simple_spread_v3",

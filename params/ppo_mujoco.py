@@ -1,9 +1,12 @@
 """PPO on MuJoCo tasks: HalfCheetah-v5 by default. `python main.py --params params/ppo_mujoco.py`"""
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import PPO
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.parameters.shared import (
+from digideep.learning.optimizers import Adam
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
+from digideep.pipeline.runner import Runner
+from params.shared import (
     environment_tree,
     explorer_tree,
     memory_tree,
@@ -13,9 +16,6 @@ from digideep.parameters.shared import (
     session_panel,
     stochastic_policy,
 )  # fmt: skip
-from digideep.pipeline.runner import Runner
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
 
 cpanel = session_panel() | {
     "model_name": "HalfCheetah-v5",

@@ -1,10 +1,10 @@
 """SAC on classic control: Pendulum-v1 by default. `python main.py --params params/sac_classic.py`"""
 
 from digideep.agent.sac import SAC
-from digideep.parameters import shared
+from digideep.parameters.component import describe
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import SquashedGaussianPolicy
-from digideep.utility.component import describe
+from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",

@@ -3,11 +3,11 @@
 import gymnasium as gym
 
 from digideep.agent.sac import SAC
-from digideep.environment.wrappers import describe_wrapper
-from digideep.parameters import shared
+from digideep.environment.making.wrappers import describe_wrapper
+from digideep.parameters.component import describe
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import SquashedGaussianPolicy
-from digideep.utility.component import describe
+from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent

@@ -1,10 +1,10 @@
 """SAC on MuJoCo tasks: HalfCheetah-v5 by default. `python main.py --params params/sac_mujoco.py`"""
 
 from digideep.agent.sac import SAC
-from digideep.parameters import shared
+from digideep.parameters.component import describe
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import SquashedGaussianPolicy
-from digideep.utility.component import describe
+from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",

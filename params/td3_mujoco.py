@@ -2,10 +2,10 @@
 
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.td3 import TD3
-from digideep.parameters import shared
+from digideep.parameters.component import describe
 from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
-from digideep.utility.component import describe
+from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",

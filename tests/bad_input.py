@@ -46,9 +46,9 @@ VALUES: list[Any] = [
     2**63, 2**70, -(2**70), 10**400, "", "x", "5", "null", "../x", "a\x00b", "\x1b[31mred", "two\nlines", "\ud800",
     "ä" * 300,
     "digideep.agent.ppo.PPO", "os.system", "auto", [], [None], [[]], [1], [-1], [0.5, "x"], ["x"], [{}], [10**9] * 2,
-    [2**70], {}, {"a": 1}, {"class": None}, {"class": "x"}, {"class": "digideep.utility.schedule.Constant"},
-    {"class": "digideep.utility.schedule.Constant", "value": 0.1}, {"class": "digideep.agent.gradient_step.Adam"},
-    {"class": "digideep.agent.gradient_step.Adam", "eps": None}, {"a": {"b": [None]}}, {"": ""}, {"agent": [None]},
+    [2**70], {}, {"a": 1}, {"class": None}, {"class": "x"}, {"class": "digideep.parameters.schedule.Constant"},
+    {"class": "digideep.parameters.schedule.Constant", "value": 0.1}, {"class": "digideep.learning.optimizers.Adam"},
+    {"class": "digideep.learning.optimizers.Adam", "eps": None}, {"a": {"b": [None]}}, {"": ""}, {"agent": [None]},
     {"agent": "*"}, Raw("NaN"), Raw("-Infinity"), Raw("1e999"), Raw('{"a": 1, "a": 2}'), Raw("[" * 30 + "]" * 30),
     Raw("[" * 500 + "]" * 500), Raw("9" * 5000),
 ]  # fmt: skip
@@ -114,9 +114,9 @@ def panel_keys(recipe: str) -> list[str]:
 
 def tree_paths(recipe: str) -> list[str]:
     """Every path of a parameter file's tree, those of parameters at their defaults among them, and some that fail."""
+    from digideep.parameters.component import parameters_of, resolve
     from digideep.parameters.control_panel import generate, load_params, override_panel
     from digideep.parameters.tree import to_plain
-    from digideep.utility.component import parameters_of, resolve
 
     module = load_params(f"params.{recipe}")
     paths: dict[str, None] = {}

@@ -1,5 +1,5 @@
 """What holds for all tests."""
 
-from digideep.agent.gradient_step import separate_compiled_code
+from digideep.learning.compiling import separate_compiled_code
 
 separate_compiled_code()  # where a test calls the compiler itself

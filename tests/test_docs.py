@@ -5,7 +5,7 @@ import re
 import pytest
 
 from digideep.main import main
-from tests.helpers import ROOT, tiny
+from tests.support.helpers import ROOT, tiny
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -1,9 +1,9 @@
-"""Does it learn? Quick looks in every test run (see tests/learning.py); `make learning` trains to published levels."""
+"""Does it learn? Quick looks in every test run (see tests/margins.py); `make learning` trains to published levels."""
 
 import pytest
 
-from tests.helpers import CLASSIC, MUJOCO
-from tests.learning import TRAININGS, final_return, outcome
+from tests.margins import TRAININGS, final_return, outcome
+from tests.support.helpers import CLASSIC, MUJOCO
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -25,8 +25,9 @@ def test_ppo_runs_as_a_cheetah_within_1_000_000_frames(tmp_path):
     assert final_return(tmp_path, MUJOCO) >= 4000
 
 
-RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "lr": 1e-3, "env_kwargs": {"delay": 20},
-          "number_epochs": 5, "epoch_size": 10, "test_activate": False, "compile": "off"}  # fmt: skip
+RECALL = {"model_name": "Recall-v0", "from_module": "tests.support.environments", "lr": 1e-3,
+          "env_kwargs": {"delay": 20}, "number_epochs": 5, "epoch_size": 10, "test_activate": False,
+          "compile": "off"}  # fmt: skip
 
 
 @pytest.mark.learning

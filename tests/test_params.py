@@ -6,9 +6,9 @@ import pytest
 
 from digideep.main import main
 from digideep.parameters.control_panel import load_params
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
-FILES = sorted(path.name for path in (ROOT / "params").glob("*.py") if path.name != "__init__.py")
+FILES = sorted(path.name for path in (ROOT / "params").glob("*.py") if path.name != "shared.py")
 
 
 @pytest.mark.parametrize("name", FILES)

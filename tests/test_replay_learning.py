@@ -7,7 +7,7 @@ import pytest
 
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 
 def best_return(base: Path, params: str, **cpanel) -> float:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.helpers import ROOT
-from tests.learning import final_return
+from tests.margins import final_return
+from tests.support.helpers import ROOT
 
 MPE = str(ROOT / "params/ppo_mpe.py")
 

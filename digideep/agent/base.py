@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from digideep.parameters.component import Component, Description, build
+from digideep.parameters.schedule import Schedules
+from digideep.parameters.suggest import did_you_mean
 from digideep.policy.encoders import Fusion
 from digideep.policy.observations import Flatten, Observations, ObservationSpace
-from digideep.utility.component import Component, Description, build
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
 from digideep.utility.plan import Plan
-from digideep.utility.profiler import Profiler
-from digideep.utility.schedule import Schedules
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
-from digideep.utility.suggest import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,17 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from digideep.agent.base import AgentContext
-from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.noises import EpsilonGreedy
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.learning.compiling import compiled, pays_to_compile
+from digideep.learning.gradient_step import GradientStep
+from digideep.learning.optimizers import Adam, Optimizer
+from digideep.learning.target_network import TargetNetwork
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Description, build, describe
+from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.acting import values_act
 from digideep.policy.base import PolicyBase
-from digideep.utility.checks import require_int
-from digideep.utility.component import Description, build, describe
-from digideep.utility.schedule import Course, Schedules
 from digideep.utility.seeding import make_generator
 
 
@@ -113,7 +116,7 @@ class DQN(OffPolicyAgent):
 
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
-        self.target_critic = Averager(self.critic_step, polyak_factor)
+        self.target_critic = TargetNetwork(self.critic_step, polyak_factor)
         self.numpy_act = values_act(self.policy) if self.sees_plainly else None
         self.lr = Course(lr, self.planned_steps)
         is_compiled = pays_to_compile(compile, self.planned_steps, self.device)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from digideep.utility.checks import require_between
-from digideep.utility.component import Component, Description
-from digideep.utility.schedule import Course
+from digideep.parameters.checks import require_between
+from digideep.parameters.component import Component, Description
+from digideep.parameters.schedule import Course
 from digideep.utility.seeding import generator_state, set_generator_state
 
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.parameters.checks import require_between
+from digideep.parameters.component import Description
+from digideep.parameters.schedule import Schedules
 from digideep.policy.observations import Observations
-from digideep.utility.checks import require_between
-from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
-from digideep.utility.schedule import Schedules
 
 
 class Transitions(NamedTuple):

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
-from digideep.agent.gradient_step import Adam, GradientStep, Optimizer
+from digideep.learning.gradient_step import GradientStep
+from digideep.learning.optimizers import Adam, Optimizer
+from digideep.parameters.checks import require, require_between, require_int
+from digideep.parameters.component import Description, build, describe
+from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.acting import stochastic_act
 from digideep.policy.base import PolicyBase
-from digideep.policy.observations import Observations, interleave_images, take_rows
+from digideep.policy.observations import Observations, take_rows, to_channels_last
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.checks import require, require_between, require_int
-from digideep.utility.component import Description, build, describe
 from digideep.utility.errors import UsageError
-from digideep.utility.schedule import Course, Schedules
 
 _IMAGE_ROWS = 256  # whose values are computed at once
 METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
@@ -369,7 +370,7 @@ class PPO(AgentBase):
             return chunk[key].reshape(-1, *chunk[key].shape[2:])
 
         seen = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
-        observations = interleave_images(seen)
+        observations = to_channels_last(seen)
         actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
         allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None

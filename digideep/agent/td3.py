@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 
 from digideep.agent.base import AgentContext
-from digideep.agent.gradient_step import Adam, Averager, GradientStep, Optimizer, compiled, pays_to_compile
 from digideep.agent.noises import Noise
 from digideep.agent.off_policy import OffPolicyAgent, Transitions
+from digideep.learning.compiling import compiled, pays_to_compile
+from digideep.learning.gradient_step import GradientStep
+from digideep.learning.optimizers import Adam, Optimizer
+from digideep.learning.target_network import TargetNetwork
+from digideep.parameters.checks import require_between, require_int
+from digideep.parameters.component import Description, build, describe
+from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.acting import continuous_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.observations import Observations
-from digideep.utility.checks import require_between, require_int
-from digideep.utility.component import Description, build, describe
-from digideep.utility.schedule import Course, Schedules
 from digideep.utility.seeding import make_generator
 
 
@@ -113,8 +116,8 @@ class TD3(OffPolicyAgent):
         rule = build(optimizer or describe(Adam), Optimizer)
         self.critic_step = GradientStep(self.policy.critics, critic_loss, rule)
         self.actor_step = GradientStep(self.policy.actor, actor_loss, rule)
-        self.target_critics = Averager(self.critic_step, polyak_factor)
-        self.target_actor = Averager(self.actor_step, polyak_factor)
+        self.target_critics = TargetNetwork(self.critic_step, polyak_factor)
+        self.target_actor = TargetNetwork(self.actor_step, polyak_factor)
         for step, lr in ((self.critic_step, lr_critic), (self.actor_step, lr_actor)):
             step.set_lr(lr)
         self.rates = {"lr_actor": Course(lr_actor), "lr_critic": Course(lr_critic)}

@@ -10,17 +10,17 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.actor import Actor
-from digideep.environment.backends import make_vector_environment
 from digideep.environment.explorer_limits import check_explorer
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.rows import ChunkRows, Rows
-from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask, sample_actions
-from digideep.environment.workers import WorkerPlan
-from digideep.utility.checks import require
-from digideep.utility.component import Component, build
+from digideep.environment.spaces import ActionScaler, check_action_mask, has_action_mask, sample_actions
+from digideep.environment.stepping.backends import make_vector_environment
+from digideep.environment.stepping.step_buffers import ChunkBuilder, StepBuffers
+from digideep.environment.stepping.workers import WorkerPlan
+from digideep.parameters.checks import require
+from digideep.parameters.component import Component, build
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
-from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 Chunk = dict[str, np.ndarray]
@@ -132,7 +132,7 @@ class Explorer(Component):
         self._is_bare: dict[str, bool] = {}  # agents that choose actions and nothing else
         self._under_way: dict[int, int] = {}  # first worker of a part -> row of the step that it takes
         self._arrived: set[int] = set()  # parts whose step under way has been waited for
-        self._ahead: ChunkRows | None = None
+        self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._generator = make_generator(seed, "explorer", mode)
@@ -151,7 +151,7 @@ class Explorer(Component):
                 f"{len(self.agents)} agents for one action space: expected exactly one. Got {sorted(self.agents)}. "
                 "Several need players under env, and MultiAgentExplorer: see docs/several_agents.md."
             )
-        self._edge: Callable[[np.ndarray], np.ndarray] = ActionEdge(self.info.action_space)
+        self._edge: Callable[[np.ndarray], np.ndarray] = ActionScaler(self.info.action_space)
         self.wrappers = self._make_wrappers(environment, self.info, self.num_workers)
 
     def _make_wrappers(self, environment: EnvironmentSpec, info: EnvironmentInfo, num_rows: int) -> list[VectorWrapper]:
@@ -232,8 +232,8 @@ class Explorer(Component):
                     self._begin_step(part, self._ahead, 0)
             return rows.chunk(step + 1)
 
-    def _empty_rows(self) -> ChunkRows:
-        return ChunkRows(self.num_workers, (self.n_steps or 64) + 1)
+    def _empty_rows(self) -> ChunkBuilder:
+        return ChunkBuilder(self.num_workers, (self.n_steps or 64) + 1)
 
     def _quota(self) -> np.ndarray | None:
         """Episodes that each worker has to end: int (N,); None where their number does not matter."""
@@ -249,7 +249,7 @@ class Explorer(Component):
         row["/masks"] = self.masks[workers, None]
         return row
 
-    def _begin_step(self, part: Rows, rows: ChunkRows | None, index: int) -> None:
+    def _begin_step(self, part: StepBuffers, rows: ChunkBuilder | None, index: int) -> None:
         """Choose actions for a part of the workers, let them start, note what there was in row `index`."""
         with self.profiler("act"):
             chosen, actions = self._act(part.workers)
@@ -258,11 +258,11 @@ class Explorer(Component):
         if rows is not None:
             rows.write(index, part.workers, self._before(part.workers) | chosen)
 
-    def _finish_steps(self, rows: ChunkRows | None, quota: np.ndarray | None) -> None:
+    def _finish_steps(self, rows: ChunkBuilder | None, quota: np.ndarray | None) -> None:
         for part in self.envs.parts:
             self._finish_step(part, rows, quota)
 
-    def _finish_step(self, part: Rows, rows: ChunkRows | None, quota: np.ndarray | None) -> None:
+    def _finish_step(self, part: StepBuffers, rows: ChunkBuilder | None, quota: np.ndarray | None) -> None:
         """Wait for a part of the workers, and note what came of their step, if one is under way."""
         index = self._under_way.pop(part.workers.start, None)
         if index is None:
@@ -287,7 +287,7 @@ class Explorer(Component):
                 self.envs.receive(part)
                 self._arrived.add(part.workers.start)
 
-    def _take_in(self, part: Rows) -> Chunk:
+    def _take_in(self, part: StepBuffers) -> Chunk:
         """Wrap what a step of a part of the workers brought. Returns: its entries of the chunk's row."""
         workers = part.workers
         moved = self.masks[workers]
@@ -343,7 +343,7 @@ class Explorer(Component):
             row[f"/agents/{name}/artifacts/{key}"] = value
         return row, choice["actions"]
 
-    def _check(self, part: Rows) -> dict[str, np.ndarray]:
+    def _check(self, part: StepBuffers) -> dict[str, np.ndarray]:
         """The workers' observations, as they lie in the workers' arrays, once all is seen to be finite."""
         if not _is_finite(part.rewards):
             self._refuse("reward", part, part.rewards)
@@ -352,14 +352,14 @@ class Explorer(Component):
                 self._refuse(f"observation {path}", part, array)
         return part.observations
 
-    def _refuse(self, what: str, part: Rows, array: np.ndarray) -> None:
+    def _refuse(self, what: str, part: StepBuffers, array: np.ndarray) -> None:
         row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise NonFiniteError(
             f"{what} of worker {part.workers.start + row} in explorer '{self.mode}' is not finite at frame "
             f"{self.frames}: {array[row].tolist()}. Check the environment '{self.mode}' simulates, or its actions."
         )
 
-    def _note_ends(self, part: Rows, quota: np.ndarray | None) -> None:
+    def _note_ends(self, part: StepBuffers, quota: np.ndarray | None) -> None:
         """Note the episodes that have just ended, as far as they count."""
         for row in np.flatnonzero(part.finished).tolist():
             worker = part.workers.start + row
@@ -369,7 +369,7 @@ class Explorer(Component):
             if quota is not None:
                 quota[worker] -= 1
 
-    def _episode(self, part: Rows, row: int) -> Episode:
+    def _episode(self, part: StepBuffers, row: int) -> Episode:
         return Episode(part.workers.start + row, float(part.returns[row]), int(part.lengths[row]))
 
     def take_episodes(self) -> list[Episode]:

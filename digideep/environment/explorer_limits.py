@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from digideep.environment.backends import BACKENDS
-from digideep.utility.checks import require, require_between, require_int
+from digideep.environment.stepping.backends import BACKENDS
+from digideep.parameters.checks import require, require_between, require_int
 from digideep.utility.errors import UsageError
 
 # Beyond any machine, so that a slip of the keyboard is no attempt at starting so many.

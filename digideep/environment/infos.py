@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.contract import NotAsDeclared, fit, told
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
 
 Templates = dict[str, np.ndarray]
 ACTION_MASK = "action_mask"

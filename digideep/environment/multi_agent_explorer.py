@@ -5,18 +5,18 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.explorer import Chunk, Episode, Explorer
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.rows import Rows
-from digideep.environment.spaces import ActionEdge, check_action_mask, has_action_mask
+from digideep.environment.spaces import ActionScaler, check_action_mask, has_action_mask
+from digideep.environment.stepping.step_buffers import StepBuffers
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
 
 
-class SeatRows(Rows):
+class SeatRows(StepBuffers):
     """What wrappers look at: the rows of one agent, its players one after the other in each worker.
 
-    Attributes as in `Rows`, of the agent's players; `ended` where a player is not there.
+    Attributes as in `StepBuffers`, of the agent's players; `ended` where a player is not there.
     """
 
     def __init__(self, workers: slice, ended: np.ndarray, is_stale: np.ndarray | None):
@@ -39,7 +39,7 @@ class AgentSeat:
         self.num_players = len(info.players)
         self.masks = np.zeros(num_workers * self.num_players, np.bool_)
         self.observations: dict[str, np.ndarray] = {}
-        self.edge = ActionEdge(info.action_space)
+        self.edge = ActionScaler(info.action_space)
         self.has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._size = int(np.prod(info.action_space.shape or ()))
         self.columns = slice(offset, offset + self._size * self.num_players)
@@ -64,7 +64,7 @@ class AgentSeat:
             seen = wrapper.reset(rows, seen)
         self.observations = {path: array.copy() for path, array in seen.items()}
 
-    def take_in(self, part: Rows) -> tuple[Chunk, np.ndarray]:
+    def take_in(self, part: StepBuffers) -> tuple[Chunk, np.ndarray]:
         """Wrap what a step brought.
 
         Returns:
@@ -165,7 +165,7 @@ class MultiAgentExplorer(Explorer):
             seat.place(actions, vector)
         return row, vector
 
-    def _take_in(self, part: Rows) -> Chunk:
+    def _take_in(self, part: StepBuffers) -> Chunk:
         self._check(part)
         after: Chunk = {}
         for path, array in part.infos.items():
@@ -178,7 +178,7 @@ class MultiAgentExplorer(Explorer):
                 hidden_state[seat.rows(part.workers)][~moved] = 0
         return after
 
-    def _episode(self, part: Rows, row: int) -> Episode:
+    def _episode(self, part: StepBuffers, row: int) -> Episode:
         returns = {
             player: float(value)
             for name, seat in self.seats.items()

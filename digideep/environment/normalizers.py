@@ -8,9 +8,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.rows import Rows
-from digideep.utility.checks import require, require_between
-from digideep.utility.component import Component
+from digideep.environment.stepping.step_buffers import StepBuffers
+from digideep.parameters.checks import require, require_between
+from digideep.parameters.component import Component
 from digideep.utility.errors import UsageError
 from digideep.utility.images import is_image, pixel_divisor
 
@@ -58,12 +58,12 @@ class VectorWrapper(Component):
 
     changes_observations = True
 
-    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
         """Observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
         return self.observe(observations)
 
     def step(
-        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """What a step brought.
 
@@ -151,12 +151,12 @@ class VecNormalizeObs(VectorWrapper):
             changed[path] = np.minimum(np.maximum(scaled, -self.clip), self.clip).astype(np.float32)
         return changed
 
-    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
         """Standardise; players that have not come yet do not count."""
         return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale)
 
     def step(
-        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Standardise; players that left before this step do not count."""
         return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale), rewards
@@ -216,13 +216,13 @@ class VecNormalizeReward(VectorWrapper):
         self._running = RunningMeanStd(())
         self._returns = np.zeros(num_workers)
 
-    def reset(self, rows: Rows, observations: Arrays) -> Arrays:
+    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
         """Forget the returns of the episodes that were cut off."""
         self._returns[:] = 0
         return observations
 
     def step(
-        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
         if not self._is_learning:
@@ -258,7 +258,7 @@ class VecSignReward(VectorWrapper):
     changes_observations = False
 
     def step(
-        self, rows: Rows, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Clip the rewards."""
         return observations, np.sign(rewards)

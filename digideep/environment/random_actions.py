@@ -6,9 +6,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.make_environment import EnvironmentInfo
-from digideep.environment.multi_agent import ParallelAdapter
-from digideep.environment.spaces import ActionEdge, mask_size, sample_actions
+from digideep.environment.making.make_environment import EnvironmentInfo
+from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.spaces import ActionScaler, mask_size, sample_actions
 
 Chooser = Callable[[Mapping[str, Any]], Any]
 
@@ -28,7 +28,7 @@ def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.ra
     inner = environment.unwrapped
     if isinstance(inner, ParallelAdapter):
         return lambda given: inner.sample(generator)
-    space, edge, size = info.agent_action_space, ActionEdge(info.action_space), mask_size(info.agent_action_space)
+    space, edge, size = info.agent_action_space, ActionScaler(info.action_space), mask_size(info.agent_action_space)
 
     def choose(given: Mapping[str, Any]) -> Any:
         mask = None if size is None else given.get("action_mask")

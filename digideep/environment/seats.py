@@ -10,9 +10,9 @@ import numpy as np
 from digideep.environment.contract import NotAsDeclared, ObservationJudge
 from digideep.environment.infos import take_action_mask
 from digideep.environment.spaces import observation_spaces
-from digideep.utility.checks import shown
+from digideep.parameters.checks import shown
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
 
 
 class Seat(NamedTuple):

@@ -186,7 +186,7 @@ def agent_action_space(space: gym.Space) -> gym.Space:
     raise UsageError(f"Actions {space} are not supported. Expected Discrete, MultiDiscrete, MultiBinary or Box.")
 
 
-class ActionEdge:
+class ActionScaler:
     """Turns a batch of agent actions into environment actions, in the shape of the environment's.
 
     Box: clipped to [-1, 1], then scaled to [low, high], see `BoxScaler`. Discrete and MultiDiscrete: shifted by the

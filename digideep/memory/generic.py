@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from digideep.utility.checks import require_int
-from digideep.utility.component import Component
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Component
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
 
 Chunk = dict[str, np.ndarray]
 

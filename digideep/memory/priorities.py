@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from digideep.memory.generic import Memory
-from digideep.memory.transitions import Draw, nothing_to_draw
-from digideep.utility.checks import require_between
-from digideep.utility.component import Component, Description
-from digideep.utility.schedule import Course, Schedules
+from digideep.memory.transitions import TransitionIndices, nothing_to_draw
+from digideep.parameters.checks import require_between
+from digideep.parameters.component import Component, Description
+from digideep.parameters.schedule import Course, Schedules
 
 
 class SumTree:
@@ -110,7 +110,7 @@ class Priorities(Component):
         """What changes along the plan: its course, and what counts how far that is."""
         return {"beta": (self.beta, lambda: self._n_draws)}
 
-    def draw(self, memory: Memory, info: dict[str, Any]) -> Draw:
+    def draw(self, memory: Memory, info: dict[str, Any]) -> TransitionIndices:
         """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each.
 
         Raises:
@@ -126,9 +126,9 @@ class Priorities(Component):
         weights = chances ** -self.beta(self._n_draws)
         self._n_draws += 1
         workers, rows = np.divmod(indices, memory.num_steps)
-        return Draw(memory, workers, rows, (weights / weights.max()).astype(np.float32))
+        return TransitionIndices(memory, workers, rows, (weights / weights.max()).astype(np.float32))
 
-    def update(self, draw: Draw, errors: np.ndarray) -> None:
+    def update(self, draw: TransitionIndices, errors: np.ndarray) -> None:
         """Learn the errors of a draw. Args: errors: float32 (B,), absolute."""
         priorities = (errors.astype(np.float64) + self.eps) ** self.alpha
         self._largest = max(self._largest, float(priorities.max()))

@@ -6,12 +6,12 @@ from typing import Any
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.memory.sampler import Sampler
-from digideep.memory.transitions import Draw, draw_uniform, gather_transitions
-from digideep.utility.checks import require, require_between, require_int
-from digideep.utility.component import Description, build
+from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
+from digideep.parameters.checks import require, require_between, require_int
+from digideep.parameters.component import Description, build
+from digideep.parameters.schedule import Schedules
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
-from digideep.utility.schedule import Schedules
 
 
 class Replay(Sampler):
@@ -114,7 +114,7 @@ class Replay(Sampler):
         """What changes along the plan: by name, its course, and what counts how far that is."""
         return {} if self.priorities is None else self.priorities.schedules()
 
-    def _remember(self, draw: Draw, info: dict[str, Any]) -> Draw:
+    def _remember(self, draw: TransitionIndices, info: dict[str, Any]) -> TransitionIndices:
         self._last = draw
         return draw
 

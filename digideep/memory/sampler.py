@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from digideep.memory.generic import Chunk, Memory
-from digideep.utility.checks import require_int
-from digideep.utility.component import Component
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Component
 from digideep.utility.errors import NonFiniteError
 
 Unit = Callable[[Any, dict[str, Any]], Any]

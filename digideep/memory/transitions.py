@@ -1,7 +1,7 @@
 """Sampler units for replay: which transitions to draw from the Memory, and what a learner needs of them.
 
-They compose as all units do (see `sampler.py`): a unit that draws takes the Memory and returns a `Draw`, the next one
-gathers the rows. Nothing here looks at more of the memory than is drawn.
+They compose as all units do (see `sampler.py`): a unit that draws takes the Memory and returns `TransitionIndices`, the
+next one gathers the rows. Nothing here looks at more of the memory than is drawn.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from digideep.memory.generic import Chunk, Memory
 _MAX_REDRAWS = 1000
 
 
-class Draw(NamedTuple):
+class TransitionIndices(NamedTuple):
     """Transitions of a memory, by where they start."""
 
     memory: Memory
@@ -31,7 +31,7 @@ def nothing_to_draw(memory: Memory) -> RuntimeError:
     )
 
 
-def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
+def draw_uniform(memory: Memory, info: dict[str, Any]) -> TransitionIndices:
     """`info["batch_size"]` transitions, each as likely as any other, with replacement.
 
     Rows that start none (half-steps) are drawn again until there are none: they are few, so that no list of the valid
@@ -51,13 +51,13 @@ def draw_uniform(memory: Memory, info: dict[str, Any]) -> Draw:
         rows[wanted] = (oldest + ages) % memory.num_steps
         starts = take_rows(memory.buffer["/masks"], workers, rows)[:, 0]
         if starts.all():
-            return Draw(memory, workers, rows, np.ones(len(rows), np.float32))
+            return TransitionIndices(memory, workers, rows, np.ones(len(rows), np.float32))
         wanted = np.flatnonzero(~starts)
         size = len(wanted)
     raise nothing_to_draw(memory)
 
 
-def gather_transitions(draw: Draw, info: dict[str, Any]) -> Chunk:
+def gather_transitions(draw: TransitionIndices, info: dict[str, Any]) -> Chunk:
     """What a learner needs of the transitions that were drawn.
 
     A return of n steps stops early at either end of an episode and at the newest row. A termination removes the

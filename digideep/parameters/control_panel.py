@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.component import Description
+from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import like, to_plain
-from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
 
 Panel = dict[str, Any]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from digideep.utility.checks import shown
-from digideep.utility.component import check_parameters, dotted_name, parameters_of, resolve
+from digideep.parameters.checks import shown
+from digideep.parameters.component import check_parameters, dotted_name, parameters_of, resolve
+from digideep.parameters.suggest import did_you_mean
+from digideep.parameters.values import is_described, kind_name
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
-from digideep.utility.values import is_described, kind_name
 
 _MAX_DEPTH = 40  # of a tree: more is a mistake, or goes round in circles
 

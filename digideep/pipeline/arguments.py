@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any, NoReturn
 
-from digideep.utility.checks import shown
+from digideep.parameters.checks import shown
+from digideep.parameters.schedule import CONTINUATIONS
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.schedule import CONTINUATIONS
-from digideep.utility.suggest import did_you_mean
 
 LOCALHOST = "127.0.0.1"
 _MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095

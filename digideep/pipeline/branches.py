@@ -6,13 +6,13 @@ from typing import Any
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.environment.explorer_limits import check_explorer
-from digideep.environment.make_environment import EnvironmentSpec
+from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
-from digideep.utility.checks import require, shown
-from digideep.utility.component import Component, dotted_name
+from digideep.parameters.checks import require, shown
+from digideep.parameters.component import Component, dotted_name
+from digideep.parameters.suggest import did_you_mean
+from digideep.parameters.values import is_described
 from digideep.utility.errors import UsageError
-from digideep.utility.suggest import did_you_mean
-from digideep.utility.values import is_described
 
 
 def check_tree(tree: Any, runner: type[Component]) -> None:

@@ -36,7 +36,7 @@ from digideep.pipeline.segments import Need, Segment, find_segments, need_of, sy
 from digideep.utility.errors import CheckpointError, UnreadableError
 from digideep.utility.own_files import read_file, remove
 
-FORMAT = 3
+FORMAT = 4
 BEST = "best"  # the name of the checkpoint with the best policy: it can be played, not resumed
 STATES, RUNNER, SESSION, MANIFEST = "states.safetensors", "runner.json", "session.json", "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?")

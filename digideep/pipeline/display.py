@@ -16,8 +16,8 @@ from rich.text import Text
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
-from digideep.utility.monitor import Pack
-from digideep.utility.writers import EpochFigures, shares
+from digideep.telemetry.monitor import Pack
+from digideep.telemetry.writers import EpochFigures, shares
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _REFRESH_S = 0.5  # drawing takes some milliseconds of the training's own thread

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.explorer import Episode
-from digideep.utility.companion import require_address
-from digideep.utility.monitor import Monitor
-from digideep.utility.profiler import Profiler
-from digideep.utility.stats import StatLogger
-from digideep.utility.tensorboard import TensorBoardWriter
-from digideep.utility.visdom import VisdomWriter, require_visdom
-from digideep.utility.writers import EpochFigures, Writer
+from digideep.telemetry.machine import StatLogger
+from digideep.telemetry.monitor import Monitor
+from digideep.telemetry.profiler import Profiler
+from digideep.telemetry.server_process import require_address
+from digideep.telemetry.tensorboard import TensorBoardWriter
+from digideep.telemetry.visdom import VisdomWriter, require_visdom
+from digideep.telemetry.writers import EpochFigures, Writer
 
 _log = logging.getLogger("digideep")
 

@@ -1,12 +1,12 @@
 """From a session to its Runner: built, and restored from the newest checkpoint that fits."""
 
+from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.branches import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import begin, check_same_structure
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
-from digideep.utility.component import build
 from digideep.utility.errors import CheckpointError, FinishedError, TooLargeError, UsageError, WorkerError
 
 # What wrong values in a checkpoint end in, whose files are as they were written.

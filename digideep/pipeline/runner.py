@@ -8,12 +8,14 @@ from statistics import fmean
 from typing import Any
 
 from digideep.agent.base import AgentBase, AgentContext
-from digideep.environment.check import report_abilities
 from digideep.environment.explorer import Episode, Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.processes import available_cores, choose_num_processes
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.stepping.processes import available_cores, choose_num_processes
+from digideep.environment.tools.check import report_abilities
 from digideep.memory.generic import Memory
-from digideep.memory.part import MemoryPart
+from digideep.memory.view import AgentMemoryView
+from digideep.parameters.checks import require_between, require_int
+from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
 from digideep.pipeline import continuing
 from digideep.pipeline.checkpoint import checkpoint_name
@@ -21,8 +23,6 @@ from digideep.pipeline.display import Display, farewell, log_sight
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
-from digideep.utility.checks import require_between, require_int
-from digideep.utility.component import Component, build
 from digideep.utility.errors import StoppedError, UsageError
 from digideep.utility.files import is_finite
 from digideep.utility.process_state import configure_torch, globals_state, set_globals_state
@@ -126,7 +126,7 @@ class Runner(Component):
         self.agents: dict[str, AgentBase] = {}
         for name, description in self.tree["agents"].items():
             info = self.info.of_agent(name)
-            memory = MemoryPart(self.memory, name, len(info.players)) if info.players else self.memory
+            memory = AgentMemoryView(self.memory, name, len(info.players)) if info.players else self.memory
             plan = continuing.plan_of(self.tree, max(len(info.players), 1))
             context = AgentContext(
                 name, memory, info.observation_spaces, info.agent_action_space,

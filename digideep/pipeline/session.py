@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 
 from digideep.environment.explorer import Episode
-from digideep.environment.graphics import choose_graphics
+from digideep.environment.making.graphics import choose_graphics
 from digideep.memory.generic import Memory
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
@@ -57,13 +57,13 @@ from digideep.pipeline.session_files import (
     written_files,
 )
 from digideep.pipeline.stop_signals import StopSignals
+from digideep.telemetry.monitor import Monitor
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.importing import SESSIONS, find_in_working_directory
-from digideep.utility.monitor import Monitor
 from digideep.utility.names import session_name
 from digideep.utility.output import JsonOutput, OutputStream
 from digideep.utility.own_files import part_links, require_own
-from digideep.utility.profiler import Profiler
 
 _log = logging.getLogger("digideep")
 _report = logging.getLogger("digideep.report")  # lines that the console has been shown already

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from digideep.memory.generic import Memory
+from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
-from digideep.utility.component import build
 from digideep.utility.errors import UsageError
 from digideep.utility.output import OutputStream
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from digideep.parameters.component import Component
 from digideep.policy.observations import Observations
-from digideep.utility.component import Component
 from digideep.utility.errors import UsageError
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from digideep.parameters.checks import require_int
 from digideep.policy.distributions import require_room
-from digideep.utility.checks import require_int
 from digideep.utility.errors import UsageError
 
 # The compiler takes an operator as one call, where it would unroll a loop for minutes.

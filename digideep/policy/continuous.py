@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Description
 from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.checks import require_int
-from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

@@ -7,11 +7,11 @@ import gymnasium as gym
 import torch
 from torch import Tensor
 
+from digideep.parameters.component import Description
 from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.component import Description
 from digideep.utility.errors import UsageError
 
 

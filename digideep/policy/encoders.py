@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Component, Description, build
 from digideep.policy.distributions import orthogonal_linear, require_room
 from digideep.policy.networks import check_layers, dtype_of, multilayer_perceptron
 from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave
-from digideep.utility.checks import require_int
-from digideep.utility.component import Component, Description, build
 from digideep.utility.errors import UsageError
 from digideep.utility.images import ImageLayout, divided_by, is_image, pixel_divisor
 

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from digideep.parameters.checks import require
 from digideep.policy.distributions import orthogonal_linear, require_room
-from digideep.utility.checks import require
 from digideep.utility.errors import UsageError
 
 # A quotient of polynomials in x^2 over x in [-7.9, 7.9]; its error is at most 3.5e-7. Source: Eigen's `ptanh`.

@@ -30,7 +30,7 @@ def interleave(images: Tensor) -> Tensor:
     return torch.stack(images.unbind(1), -1).movedim(-1, 1)
 
 
-def interleave_images(observations: Observations) -> Observations:
+def to_channels_last(observations: Observations) -> Observations:
     """Lay out the images of many rows at once, of which minibatches are taken later. Returns: the same values."""
     if isinstance(observations, Tensor):
         return observations

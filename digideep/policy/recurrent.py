@@ -6,14 +6,14 @@ import gymnasium as gym
 import torch
 from torch import Tensor, nn
 
+from digideep.parameters.checks import require_between
+from digideep.parameters.component import Description
 from digideep.policy.base import Choice, PolicyBase
 from digideep.policy.cells import make_core
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.checks import require_between
-from digideep.utility.component import Description
 
 
 class RecurrentPolicy(PolicyBase):

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import torch
 
-from digideep.environment.multi_agent import ParallelAdapter
+from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.parameters.suggest import did_you_mean
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
-from digideep.utility.suggest import did_you_mean
 
 SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx", "torch.export": ".pt2"}
 DESCRIPTION = "digideep.json"  # what TorchScript and torch.export files hold beside the module

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.multi_agent import ParallelAdapter
+from digideep.environment.making.parallel_games import ParallelAdapter
 from digideep.environment.spaces import mask_bounds, sample_actions
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import digideep
 from digideep.environment.normalizers import VecNormalizeObs
-from digideep.environment.spaces import ActionEdge, observation_reader
+from digideep.environment.spaces import ActionScaler, observation_reader
 from digideep.parameters.tree import to_plain
 from digideep.policy.networks import EnsemblePerceptron
 from digideep.post.policy import Policy
@@ -98,7 +98,7 @@ class ExportedPolicy(nn.Module):
             for module in self.policy.modules():
                 if isinstance(module, EnsemblePerceptron):
                     module.act_in_float32()
-        self._join, self._edge = agent.join, ActionEdge(actions, torch)
+        self._join, self._edge = agent.join, ActionScaler(actions, torch)
         self._action_dtype = torch_dtype(actions.dtype)
 
     def forward(self, *inputs: Tensor) -> Any:

@@ -205,16 +205,16 @@ class Loader:
         Raises:
             UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
         """
-        from digideep.environment.multi_agent import ParallelAdapter
+        from digideep.environment.making.parallel_games import ParallelAdapter
 
         made = self.training_environment(render_mode)
         return made.environment if isinstance(made, ParallelAdapter) else made
 
     def training_environment(self, render_mode: str | None = None) -> "gym.Env":
         """As `environment`, but a game has one observation and one action for all of its players, as in training."""
-        from digideep.environment.make_environment import EnvironmentSpec, make_environment
+        from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
+        from digideep.parameters.component import build
         from digideep.parameters.tree import from_plain
-        from digideep.utility.component import build
         from digideep.utility.importing import session_of
 
         if session_of(self.path) is None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import SessionError
 from digideep.utility.files import is_finite, is_number, printable, read_json_lines
-from digideep.utility.suggest import did_you_mean
 
 _LONGEST = 1e12  # seconds, or times that a block was entered
 

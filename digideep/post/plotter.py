@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.suggest import did_you_mean
 from digideep.post.drawing import COLOURS, draw_line, import_pyplot, join, label, number, quietly, save, series_of
 from digideep.post.loader import Loader, leave_out, read_sessions
 from digideep.utility.errors import UsageError
 from digideep.utility.files import printable, tolerate_encodings
-from digideep.utility.suggest import did_you_mean
 
 Groups = list[list[Loader]]
 

@@ -12,15 +12,15 @@ import torch
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
 from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
 from digideep.environment.infos import find_info
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
-from digideep.environment.rows import Rows
-from digideep.environment.spaces import ActionEdge, check_action_mask, read_observation
+from digideep.environment.spaces import ActionScaler, check_action_mask, read_observation
+from digideep.environment.stepping.step_buffers import StepBuffers
+from digideep.parameters.component import build
+from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
-from digideep.utility.component import build
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
-from digideep.utility.profiler import Profiler
-from digideep.utility.suggest import did_you_mean
 
 
 class Policy:
@@ -67,7 +67,7 @@ class Policy:
                 f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
                 f"{' '.join(str(err).split())}). Play it with --play --frozen."
             ) from err
-        self._edge = ActionEdge(self.info.action_space)
+        self._edge = ActionScaler(self.info.action_space)
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Policy:
 
     def _resize(self, size: int) -> None:
         """Begin episodes of another number of environments."""
-        self._rows = Rows(self.info, size, np.zeros)
+        self._rows = StepBuffers(self.info, size, np.zeros)
         self._is_first = np.ones(size, np.bool_)
         self.hidden_state = self.agent.reset_hidden_state(size)
         spaces = self.info.observation_spaces

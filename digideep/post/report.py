@@ -42,10 +42,10 @@ from digideep.post.drawing import (
 )
 from digideep.post.loader import Loader, read_sessions
 from digideep.post.sessions import state_of
+from digideep.telemetry.writers import shares
 from digideep.utility.errors import UsageError
 from digideep.utility.files import printable, tolerate_encodings
 from digideep.utility.own_files import require_own_output
-from digideep.utility.writers import shares
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
 _VIDEO_BYTES = 4 * 2**20  # larger ones are named, not shown

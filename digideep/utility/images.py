@@ -5,7 +5,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.utility.checks import require
+from digideep.utility.errors import UsageError
 
 _LARGEST_PIXEL = 65535  # of 16 bits; a larger bound is one by name only
 
@@ -62,7 +62,8 @@ class ImageLayout(NamedTuple):
             space: for which `is_image` is true.
             channel_axis: "first" or "last"; None takes the smaller end, the first where both are equal.
         """
-        require(channel_axis in (None, "first", "last"), "channel_axis", channel_axis, "first, last or null")
+        if channel_axis not in (None, "first", "last"):
+            raise UsageError(f"channel_axis must be first, last or null, got {channel_axis!r}.")
         shape = space.shape
         is_flat, is_stack = len(shape) == 2, len(shape) == 4
         frame = (1, *shape) if is_flat else shape[-3:]

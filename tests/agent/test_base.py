@@ -12,14 +12,14 @@ from digideep.agent.ppo import PPO
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.policy.discrete import ActionValues
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError
 from digideep.utility.plan import Plan
-from digideep.utility.schedule import Linear
-from tests.helpers import make_context
-from tests.replay import CHOICE, LINE, make_agent
+from tests.support.helpers import make_context
+from tests.support.replay import CHOICE, LINE, make_agent
 
 
 def first_draws(name: str, seed: int) -> list[float]:

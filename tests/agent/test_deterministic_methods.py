@@ -8,7 +8,7 @@ from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.td3 import TD3
 from digideep.policy.discrete import ActionValues
-from tests.replay import CHOICE, LINE, make_agent, make_batch
+from tests.support.replay import CHOICE, LINE, make_agent, make_batch
 
 
 def test_td3_smooths_the_target_action_within_the_range():

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from digideep.agent.noises import EpsilonGreedy, GaussianNoise, OrnsteinUhlenbeckNoise
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.utility.errors import UsageError
-from digideep.utility.schedule import Linear
 
 
 def generator(seed=0):

@@ -5,22 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent import ddpg, dqn, gradient_step, sac, td3
+from digideep.agent import ddpg, dqn, sac, td3
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.sac import SAC
 from digideep.agent.td3 import TD3
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.spaces import ActionScaler
+from digideep.learning import compiling
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
+from digideep.parameters.component import describe
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
-from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
 from tests.agent.test_steps_by_hand import steps_of
-from tests.helpers import DEVICES, NeverWaiting
 from tests.memory.test_replay import Stream
-from tests.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
+from tests.support.helpers import DEVICES, NeverWaiting
+from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
 
@@ -34,7 +35,7 @@ def test_a_one_step_bandit_with_actions_from_2_to_5_learns_the_best_one_inside(c
     agent, _ = practise(cls, "Bandit-v0", 60, warm_start=240, replay=replay, lr_critic=1e-2, lr_actor=2e-3, **changes)
     observation = {"/agent": np.zeros((1, 1), np.float32)}
     action = agent.action_generator(observation, None, np.ones(1, bool), True)["actions"]
-    assert ActionEdge(Bandit.action_space)(action)[0, 0] == pytest.approx(4.25, abs=0.15)
+    assert ActionScaler(Bandit.action_space)(action)[0, 0] == pytest.approx(4.25, abs=0.15)
 
 
 def test_a_batch_holds_what_the_memory_holds_of_its_transitions():
@@ -65,7 +66,7 @@ def test_a_batch_holds_what_the_memory_holds_of_its_transitions():
 
 
 def test_an_update_reports_the_means_of_its_steps_and_counts_them():
-    agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.environments")
+    agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments")
     taken, learn, before = [], agent.learn, agent.n_updates
     agent.learn = lambda batch: taken.append(learn(batch)) or taken[-1]
     agent.memory.store(explorer.update())
@@ -79,14 +80,16 @@ def test_an_update_reports_the_means_of_its_steps_and_counts_them():
 
 def test_a_time_limit_does_not_end_the_value_of_a_chain():
     # Reward 1 for ever, cut after 20 steps, gamma 0.9: the value is 10. As if the cut were an end, it would be 6.9.
-    agent, _ = practise(DQN, "ConstantReward-v0", 150, module="tests.environments", target_update_interval=10, lr=1e-2)
+    agent, _ = practise(
+        DQN, "ConstantReward-v0", 150, module="tests.support.environments", target_update_interval=10, lr=1e-2
+    )
     assert agent.policy(torch.ones(1, 1)).max().item() == pytest.approx(10, abs=0.7)
 
 
 def test_warm_start_actions_cover_the_whole_range_evenly():
     agent = practise(TD3, "Bandit-v0", 250, warm_start=2000, replay={"learning_starts": 10**9}, num_workers=2)[0]
     rows = agent.memory.buffer["/masks"][:, :1000, 0]
-    actions = ActionEdge(Bandit.action_space)(agent.memory.buffer["/agents/agent/actions"][:, :1000][rows])
+    actions = ActionScaler(Bandit.action_space)(agent.memory.buffer["/agents/agent/actions"][:, :1000][rows])
     counts, _ = np.histogram(actions, bins=10, range=(2, 5))
     assert counts.sum() == rows.sum() > 900
     assert abs(counts - rows.sum() / 10).max() < 5 * (rows.sum() / 10) ** 0.5
@@ -274,10 +277,10 @@ def test_no_gradient_step_waits_for_the_device(cls):
 @pytest.mark.parametrize("cls", ALL)
 def test_a_recorded_step_is_the_step_itself(cls, monkeypatch):
     """Recorded as on CUDA, but for the device's own graph, which one place for the results stands for."""
-    monkeypatch.setattr(gradient_step, "_compile", lambda function, *_: function)
-    monkeypatch.setattr(gradient_step, "_record", into_one_place)
+    monkeypatch.setattr(compiling, "_compile", lambda function, *_: function)
+    monkeypatch.setattr(compiling, "_record", into_one_place)
     plain, recorded = make_agent(cls), make_agent(cls)
-    recorded._learn = gradient_step.compiled(recorded.learn_once, torch.device("cuda"))
+    recorded._learn = compiling.compiled(recorded.learn_once, torch.device("cuda"))
     came = []
     for seed in range(6):
         for agent in (plain, recorded):
@@ -304,7 +307,9 @@ def into_one_place(function):
 
 @pytest.mark.parametrize("cls", ALL)
 def test_prioritised_replay_learns_which_transitions_surprise(cls):
-    name, module = ("ConstantReward-v0", "tests.environments") if cls is DQN else ("Bandit-v0", "tests.replay")
+    name, module = (
+        ("ConstantReward-v0", "tests.support.environments") if cls is DQN else ("Bandit-v0", "tests.support.replay")
+    )
     agent, _ = practise(cls, name, 20, module=module, replay={"priorities": describe(Priorities)})
     leaves = agent.sampler.priorities.state_dict()["leaves"]
     assert agent.n_updates > 50

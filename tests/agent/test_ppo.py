@@ -9,11 +9,11 @@ from digideep.agent.ppo import PPO, Trajectories, ppo_loss, shuffled_minibatches
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
 from digideep.utility.errors import NonFiniteError, UsageError
-from digideep.utility.schedule import Linear
-from tests.helpers import NeverWaiting, make_context, make_explorer
+from tests.support.helpers import NeverWaiting, make_context, make_explorer
 
 COEFFICIENTS = {
     "value_loss_coef": 0.5, "entropy_coef": 0.1, "use_clipped_value_loss": False, "normalize_advantages": False,

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
-from digideep.agent.gradient_step import Adam
 from digideep.agent.ppo import METRICS
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from digideep.learning.optimizers import Adam
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.utility.seeding import generator_state
 from tests.agent.test_advantages import brute_force
 from tests.agent.test_ppo import trained_on

@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.gradient_step import Adam, GradientStep
 from digideep.agent.ppo import METRICS, PPO, Trajectories, ppo_loss, shuffled_minibatches, standard_deviation
+from digideep.learning.gradient_step import GradientStep
+from digideep.learning.optimizers import Adam
 from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk, NewestSequences, add_sequence_rows
+from digideep.parameters.component import describe
 from digideep.policy.recurrent import RecurrentPolicy
 from digideep.post.export import export
 from digideep.post.loader import Loader
-from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
 from tests.agent.test_ppo import COEFFICIENTS, Fixed, trained_on
-from tests.helpers import CLASSIC, ROOT, make_context, tiny
+from tests.support.helpers import CLASSIC, ROOT, make_context, tiny
 
 torch.set_num_threads(1)  # several are many times slower on networks of this size
 
@@ -212,7 +213,7 @@ def test_a_run_that_cannot_be_recurrent_is_refused_in_one_line(params, panel, me
 # ------------------------------------------------------------------ the whole
 
 
-RECALL = {"model_name": "Recall-v0", "from_module": "tests.environments", "recurrent": True, "lr": 1e-3}
+RECALL = {"model_name": "Recall-v0", "from_module": "tests.support.environments", "recurrent": True, "lr": 1e-3}
 
 
 def test_a_recurrent_run_tests_plays_and_is_used_from_outside(tmp_path, capsys):

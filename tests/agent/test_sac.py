@@ -7,7 +7,7 @@ import torch
 
 from digideep.agent.sac import SAC, Temperature, actor_loss, alpha_loss, critic_targets
 from digideep.policy.continuous import SquashedGaussianActor
-from tests.replay import make_agent, make_batch
+from tests.support.replay import make_agent, make_batch
 
 
 def make_actor(mean: float, log_std: float) -> SquashedGaussianActor:

@@ -13,15 +13,15 @@ from digideep.agent.ppo import PPO
 from digideep.agent.sac import SAC
 from digideep.agent.td3 import TD3
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk
+from digideep.parameters.component import describe
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
-from digideep.utility.profiler import Profiler
-from tests.helpers import make_context
-from tests.replay import make_agent, make_batch
+from tests.support.helpers import make_context
+from tests.support.replay import make_agent, make_batch
 
 VECTOR, IMAGE = Box(-1, 1, (3,), np.float32), Box(0, 255, (8, 8), np.uint8)
 PPO_PARAMETERS = {
@@ -36,7 +36,9 @@ def make_ppo(spaces, actions, memory=None, infos=None, **changes):
 
 def practise(cycles, name, make, *, kwargs=None, info_keys=(), chunks=1, n_steps=16, warm_start=0):
     """Turn the loop with an agent that `make(info, memory)` makes. Returns: the agent and the last chunk."""
-    spec = EnvironmentSpec(name=name, from_module="tests.senses", kwargs=kwargs or {}, info_keys=list(info_keys))
+    spec = EnvironmentSpec(
+        name=name, from_module="tests.support.senses", kwargs=kwargs or {}, info_keys=list(info_keys)
+    )
     info, memory = inspect_environment(spec), Memory(chunk_sample_len=n_steps, buffer_chunk_len=chunks)
     agent = make(info, memory)
     explorer = Explorer(
@@ -140,7 +142,7 @@ def test_a_mask_in_the_observation_is_moved_to_the_infos_if_it_is_asked_for():
     agent, chunk = practise(2, "Forbidding-v0", make, kwargs=place, info_keys=["action_mask"])
     assert agent.observation_paths == ["/clock"]
     assert (chunk["/infos/action_mask"].any(-1) == chunk["/masks"][..., 0]).all()
-    spec = EnvironmentSpec(name="Forbidding-v0", from_module="tests.senses", kwargs=place)
+    spec = EnvironmentSpec(name="Forbidding-v0", from_module="tests.support.senses", kwargs=place)
     assert inspect_environment(spec).observation_spaces.keys() == {"/clock", "/action_mask"}
 
 

@@ -13,12 +13,12 @@ from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
-from digideep.agent.gradient_step import Adam
 from digideep.agent.sac import SAC
 from digideep.agent.td3 import TD3
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
-from tests.replay import make_agent, make_batch
+from digideep.learning.optimizers import Adam
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
+from tests.support.replay import make_agent, make_batch
 
 RATES = {"actor": 0.01, "critics": 0.03, "alpha": 0.05, "network": 0.1}
 COMMON = {"optimizer": describe(Adam, beta1=0.8, beta2=0.9, eps=0.05), "polyak_factor": 0.25}

@@ -7,15 +7,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from digideep.environment.atari import Atari, register_games
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
+from digideep.environment.making.atari import Atari, register_games
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.normalizers import VecSignReward
-from digideep.environment.workers import VectorEnvironment, Worker, WorkerPlan
-from digideep.utility.component import describe
+from digideep.environment.stepping.workers import VectorEnvironment, Worker, WorkerPlan
+from digideep.parameters.component import describe
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
-from digideep.utility.profiler import Profiler
-from tests.helpers import Scripted
+from tests.support.helpers import Scripted
 
 PLAIN = {"repeat_action_probability": 0.0, "noop_max": 0}
 
@@ -149,7 +149,8 @@ def test_rewards_become_their_sign():
     [
         (atari(limit=60, steps_per_seed=100, noop_max=30, repeat_action_probability=0.25, terminal_on_life_loss=True,
                fire_on_reset=True), 4),
-        (EnvironmentSpec(name="Counter-v0", from_module="tests.environments", kwargs={"length": 7}, steps_per_seed=20),
+        (EnvironmentSpec(name="Counter-v0", from_module="tests.support.environments", kwargs={"length": 7},
+                         steps_per_seed=20),
          None),
     ],
     ids=["Breakout", "Counter"],
@@ -188,7 +189,9 @@ def test_several_episodes_of_one_seed_are_lived_again_exactly(spec, num_actions)
 
 
 def test_a_seed_serves_episodes_until_so_many_steps_were_taken():
-    spec = EnvironmentSpec(name="Counter-v0", from_module="tests.environments", kwargs={"length": 5}, steps_per_seed=10)
+    spec = EnvironmentSpec(
+        name="Counter-v0", from_module="tests.support.environments", kwargs={"length": 5}, steps_per_seed=10
+    )
     worker, seeds = Worker(WorkerPlan(spec, 0, "train"), 0), []
     worker.reset()
     for _ in range(5):

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.environment.backends import make_vector_environment
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.workers import WorkerPlan
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.stepping.backends import make_vector_environment
+from digideep.environment.stepping.workers import WorkerPlan
 from digideep.memory.generic import Memory
 from digideep.memory.transitions import draw_uniform, gather_stacked
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
-from digideep.utility.profiler import Profiler
 from digideep.utility.threads import one_thread
 from tests.environment.test_atari import atari
-from tests.helpers import Scripted
+from tests.support.helpers import Scripted
 
 
 def make(backend, spec, num_workers=2, num_processes=0, *, in_parts=True, **plan):
@@ -240,11 +240,11 @@ def test_frames_that_are_stored_once_come_back_as_the_stacks_that_were_delivered
     ("backend", "spec", "plan", "message"),
     [
         ("ale", EnvironmentSpec(name="CartPole-v1"), {}, "backend 'ale' plays Atari games with a preprocessing"),
-        ("envpool", EnvironmentSpec(name="Counter-v0", from_module="tests.environments"), {},
+        ("envpool", EnvironmentSpec(name="Counter-v0", from_module="tests.support.environments"), {},
          "EnvPool has no 'Counter-v0'. Use backend 'gymnasium'"),
         ("envpool", EnvironmentSpec(name="CartPole-v1", kwargs={"sutton_barto_reward": True}), {},
          "EnvPool cannot make 'CartPole-v1' with .*sutton_barto_reward"),
-        ("envpool", EnvironmentSpec(name="Nested-v0", from_module="tests.environments"), {},
+        ("envpool", EnvironmentSpec(name="Nested-v0", from_module="tests.support.environments"), {},
          "EnvPool delivers one array, but Nested-v0 has the observations /a, /b/c"),
         ("envpool", EnvironmentSpec(name="CartPole-v1"), {"render_mode": "rgb_array"},
          "EnvPool renders nothing. Use backend 'gymnasium' to watch CartPole-v1"),

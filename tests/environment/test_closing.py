@@ -10,11 +10,11 @@ import time
 import pytest
 
 from digideep.environment.closing import close_quietly
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.utility.errors import WorkerError
-from tests.helpers import ROOT, Scripted, make_explorer
-from tests.unruly import alive, log_of
+from tests.support.helpers import ROOT, Scripted, make_explorer
+from tests.support.unruly import alive, log_of
 
 
 def explorer_of(kind, num_processes, log=None):
@@ -35,8 +35,8 @@ def are_gone(pids):
 @pytest.fixture(autouse=True)
 def _modules(monkeypatch):
     monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
-    monkeypatch.syspath_prepend(str(ROOT / "tests"))
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
+    monkeypatch.syspath_prepend(str(ROOT / "tests/support"))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests/support'}")
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ def test_the_first_workers_are_closed_if_a_later_one_cannot_be_made(tmp_path):
 
 PARENT = """
 import sys, time
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.workers import VectorEnvironment, WorkerPlan
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.stepping.workers import VectorEnvironment, WorkerPlan
 
 if __name__ == "__main__":
     spec = EnvironmentSpec(name="unruly:Unruly-v0", kwargs={"kind": "a child of subprocess", "log": sys.argv[1]})
@@ -152,7 +152,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_children_of_environments_end_with_the_parent_even_if_it_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests/support'}"}
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as parent:
         assert parent.stdout.readline() == b"there\n"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from digideep.environment.atari import Atari
-from digideep.utility.component import describe
-from tests.conformance import NATIVE, Case, Conformance
+from digideep.environment.making.atari import Atari
+from digideep.parameters.component import describe
+from tests.support.conformance import NATIVE, Case, Conformance
 
 CHEETAH, REACH, PONG = "dm_control/cheetah-run-v0", "FetchReach-v4", "ALE/Pong-v5"
 SCREEN = describe(Atari, screen_size=42)

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from digideep.environment.backends import NativeEnvironment
-from digideep.environment.check import check_environment
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, WholeRange
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
-from digideep.environment.multi_agent import register_parallel
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
+from digideep.environment.making.parallel_games import register_parallel
 from digideep.environment.multi_agent_explorer import MultiAgentExplorer
-from digideep.environment.rows import Rows
 from digideep.environment.spaces import agent_action_space, observation_spaces
-from digideep.environment.workers import WorkerPlan
+from digideep.environment.stepping.backends import NativeEnvironment
+from digideep.environment.stepping.step_buffers import StepBuffers
+from digideep.environment.stepping.workers import WorkerPlan
+from digideep.environment.tools.check import check_environment
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import WorkerError
-from digideep.utility.profiler import Profiler
-from tests.helpers import Scripted, make_explorer
-from tests.parallel import Roster
+from tests.support.helpers import Scripted, make_explorer
+from tests.support.parallel import Roster
 
 LINE = Box(-1, 1, (4,), np.float32)
 BYTES = Box(0, 255, (2, 3), np.uint8)
@@ -209,7 +209,7 @@ def test_a_reset_gives_an_observation_and_an_info():
 
 
 def test_worker_processes_say_the_same_in_one_line():
-    spec = EnvironmentSpec(name="Odd-v0", from_module="tests.environments", kwargs={"how": "key"})
+    spec = EnvironmentSpec(name="Odd-v0", from_module="tests.support.environments", kwargs={"how": "key"})
     info, agents = inspect_environment(spec), {"agent": Scripted([0, 0])}
     explorer = Explorer("train", agents, spec, info, 0, Profiler(), num_workers=2, n_steps=4, num_processes=2)
     with pytest.raises(WorkerError, match=r"^worker 0 .* expected the keys 'a', 'b', got 'a'\. Correct.*") as caught:
@@ -397,7 +397,7 @@ def test_batches_of_native_backends_are_what_the_spaces_say(space, batches, mess
     info = EnvironmentInfo(
         observation_spaces(space, "/agent"), action_space, agent_action_space(action_space), None, ()
     )
-    native = Native(WorkerPlan(EnvironmentSpec(name="x"), 0, "train"), info, Rows(info, 3, np.zeros), 1)
+    native = Native(WorkerPlan(EnvironmentSpec(name="x"), 0, "train"), info, StepBuffers(info, 3, np.zeros), 1)
     native.batches = batches
 
     def step():

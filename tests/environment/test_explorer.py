@@ -8,13 +8,13 @@ import numpy as np
 import psutil
 import pytest
 
-import tests.scripted  # noqa: F401  it registers Quitter-v0
+import tests.support.scripted  # noqa: F401  it registers Quitter-v0
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.parameters.shared import explorer_tree
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError, WorkerError
 from params import ppo_classic
-from tests.helpers import Scripted, make_explorer
+from params.shared import explorer_tree
+from tests.support.helpers import Scripted, make_explorer
 
 
 def column(chunk, key, worker=0):
@@ -374,7 +374,7 @@ def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import time\n"
-        "from tests.helpers import Scripted, make_explorer\n"
+        "from tests.support.helpers import Scripted, make_explorer\n"
         "if __name__ == '__main__':\n"
         "    explorer = make_explorer('Counter-v0', Scripted([0, 0]), num_processes=2)\n"
         "    explorer.update()\n"

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.utility.errors import UsageError
 
 

@@ -6,9 +6,9 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from digideep.environment.film import Pictures
-from digideep.environment.make_environment import EnvironmentSpec, make_environment, why_no_video
-from tests.unruly import Films  # noqa: F401
+from digideep.environment.making.film import Pictures
+from digideep.environment.making.make_environment import EnvironmentSpec, make_environment, why_no_video
+from tests.support.unruly import Films  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def _log(monkeypatch):
 
 def film(kind, directory, episodes=1):
     """Play episodes of five steps. Returns: the films' paths."""
-    spec = EnvironmentSpec(name="Films-v0", from_module="tests.unruly", kwargs={"kind": kind})
+    spec = EnvironmentSpec(name="Films-v0", from_module="tests.support.unruly", kwargs={"kind": kind})
     environment = make_environment(spec, render_mode="rgb_array", video_dir=directory)
     for seed in range(episodes):
         environment.reset(seed=seed)
@@ -58,7 +58,7 @@ def test_a_film_becomes_as_light_as_its_pictures_whatever_form_they_have(kind, t
 )
 def test_a_film_that_fails_costs_one_line_and_no_episode(kind, count, said, tmp_path, caplog):
     spec_name = "Films-v0" if "exit" not in kind else "Unruly-v0"
-    spec = EnvironmentSpec(name=spec_name, from_module="tests.unruly", kwargs={"kind": kind})
+    spec = EnvironmentSpec(name=spec_name, from_module="tests.support.unruly", kwargs={"kind": kind})
     environment = make_environment(spec, render_mode="rgb_array", video_dir=tmp_path)
     for seed in (0, 1):
         environment.reset(seed=seed)
@@ -110,4 +110,4 @@ def test_floats_are_shares_until_one_is_greater_than_one():
     ],
 )
 def test_it_is_said_why_there_can_be_no_film(name, kind, reason):
-    assert reason in why_no_video(EnvironmentSpec(name=name, from_module="tests.unruly", kwargs={"kind": kind}))
+    assert reason in why_no_video(EnvironmentSpec(name=name, from_module="tests.support.unruly", kwargs={"kind": kind}))

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from digideep.environment import graphics
-from digideep.environment.graphics import choose_graphics, has_display, keep_off_the_screen, require_display
-from digideep.environment.make_environment import EnvironmentSpec, make_environment
+from digideep.environment.making import graphics
+from digideep.environment.making.graphics import choose_graphics, has_display, keep_off_the_screen, require_display
+from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.main import main
 from digideep.utility.errors import UsageError
-from tests.helpers import CLASSIC, ROOT, tiny
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
 HEADLESS = ("DISPLAY", "WAYLAND_DISPLAY", "MUJOCO_GL", "PYOPENGL_PLATFORM", "SDL_VIDEODRIVER")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
@@ -56,7 +56,7 @@ def missing(self, name, *args, **kwargs):
 
 ctypes.CDLL.__init__ = missing
 ctypes.util.find_library = lambda name: None if name in ("EGL", "OSMesa") else find(name)
-from digideep.environment.make_environment import EnvironmentSpec, make_environment, why_no_video
+from digideep.environment.making.make_environment import EnvironmentSpec, make_environment, why_no_video
 
 for name in ("Hopper-v5", "dm_control/cheetah-run-v0"):
     spec = EnvironmentSpec(name=name)

@@ -3,15 +3,15 @@
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.atari import LIFE_LOST, Atari, LifeLoss
-from digideep.environment.backends import NativeEnvironment
-from digideep.environment.make_environment import EnvironmentInfo, EnvironmentSpec
-from digideep.environment.rows import Rows
+from digideep.environment.making.atari import LIFE_LOST, Atari, LifeLoss
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.spaces import agent_action_space
-from digideep.environment.workers import WorkerPlan
-from digideep.utility.component import describe
-from tests.helpers import Scripted, make_explorer
-from tests.scripted import Script
+from digideep.environment.stepping.backends import NativeEnvironment
+from digideep.environment.stepping.step_buffers import StepBuffers
+from digideep.environment.stepping.workers import WorkerPlan
+from digideep.parameters.component import describe
+from tests.support.helpers import Scripted, make_explorer
+from tests.support.scripted import Script
 
 # Reward, lives left, end. Powers of two: a sum tells what is in it.
 GAME = [
@@ -112,7 +112,7 @@ def test_a_native_backend_has_the_same_rows():
     spaces = {"/agent": gym.spaces.Box(0, 255, (4, 2, 2), np.uint8)}
     info = EnvironmentInfo(spaces, actions, agent_action_space(actions), None, ())
     spec = EnvironmentSpec(name="x", atari=describe(Atari, terminal_on_life_loss=True))
-    rows = Rows(info, 1, np.zeros)
+    rows = StepBuffers(info, 1, np.zeros)
     native = Native(WorkerPlan(spec, 0, "train"), info, rows, 1)
     native._first_action = 1
     native.reset()

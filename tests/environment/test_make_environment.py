@@ -4,8 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
-from digideep.environment.spaces import ActionEdge, agent_action_space, observation_spaces
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
+from digideep.environment.spaces import ActionScaler, agent_action_space, observation_spaces
 from digideep.utility.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def test_mujoco_writes_no_log_into_the_current_directory(tmp_path, monkeypatch):
         ({"name": "CartPole-v1", "kwargs": {"gravity_": 3}}, "'CartPole-v1' cannot be made with .*gravity_"),
         ({"name": "CartPole-v1", "from_module": "no.such.module"}, "from_module 'no.such.module' cannot be imported"),
         (
-            {"name": "Senses-v0", "from_module": "tests.senses", "kwargs": {"actions": "words"}},
+            {"name": "Senses-v0", "from_module": "tests.support.senses", "kwargs": {"actions": "words"}},
             "Actions Text.* Expected",
         ),
         ({"name": "CartPole-v1", "info_keys": ["mood"]}, "info_keys: the environment's info has no 'mood'."),
@@ -53,12 +53,12 @@ def test_double_precision_is_narrowed_and_nested_paths_are_joined():
 
 def test_bounded_actions_are_clipped_and_scaled_and_unbounded_ones_pass():
     space = gym.spaces.Box(np.array([0, -np.inf], np.float32), np.array([10, np.inf], np.float32))
-    edge = ActionEdge(space)
+    edge = ActionScaler(space)
     assert edge(np.array([[-1, 5], [0, -7], [3, 100]], np.float32)).tolist() == [[0, 5], [5, -7], [10, 100]]
     assert agent_action_space(space).low.tolist() == [-1, -np.inf]
 
 
 def test_the_edge_never_changes_what_it_was_given():
     actions = np.array([[2.0]], np.float32)
-    assert ActionEdge(gym.spaces.Box(-1, 1, (1,)))(actions).tolist() == [[1.0]]
+    assert ActionScaler(gym.spaces.Box(-1, 1, (1,)))(actions).tolist() == [[1.0]]
     assert actions.tolist() == [[2.0]]

@@ -6,9 +6,9 @@ from gymnasium.spaces import Box, Discrete
 
 from digideep.environment.multi_agent_explorer import SeatRows
 from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
 from digideep.utility.errors import UsageError
-from tests.helpers import Scripted, make_explorer
+from tests.support.helpers import Scripted, make_explorer
 
 
 def test_merged_batches_have_the_moments_of_all_rows_together():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from digideep.environment import play
-from digideep.environment.check import Recording, report_abilities
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from tests.helpers import ROOT
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.tools.check import Recording, report_abilities
+from tests.support.helpers import ROOT
 
 
 def test_ids_are_listed_by_patterns_as_digideep_did_it(capsys):
@@ -24,7 +24,7 @@ def test_ids_are_listed_by_patterns_as_digideep_did_it(capsys):
         "dm_control/cheetah-run-v0",
         "pettingzoo/sisl/multiwalker_v9",
     ]
-    assert play.main(["--list-include", "mpe2/simple_t|tests/r", "--module", "tests.parallel"]) == 0
+    assert play.main(["--list-include", "mpe2/simple_t|tests/r", "--module", "tests.support.parallel"]) == 0
     assert json.loads(capsys.readouterr().out) == ["mpe2/simple_tag_v3", "tests/roster"]
 
 
@@ -48,7 +48,7 @@ def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys
         "--model",
         "Noise-v0",
         "--module",
-        "tests/environments.py",
+        "tests/support/environments.py",
         "--runs",
         "2",
         "--render",
@@ -69,14 +69,34 @@ def test_episodes_are_run_with_random_actions_and_repeat_under_their_seed(capsys
 
 
 def test_each_run_has_a_seed_of_its_own(capsys):
-    argv = ["--model", "Lottery-v0", "--module", "tests.scripted", "--runs", "3", "--render", "none", "--seed", "4"]
+    argv = [
+        "--model",
+        "Lottery-v0",
+        "--module",
+        "tests.support.scripted",
+        "--runs",
+        "3",
+        "--render",
+        "none",
+        "--seed",
+        "4",
+    ]
     assert play.main(argv) == 0
     prizes = [np.random.Generator(np.random.PCG64(seed)).random() for seed in (4, 5, 6)]
     assert re.findall(r"return ([\d.]+)", capsys.readouterr().out) == [f"{prize:.3f}" for prize in prizes]
 
 
 def test_a_film_is_recorded(tmp_path, capsys):
-    argv = ["--model", "tests.rendering:Picture-v0", "--runs", "1", "--render", "video", "--video-dir", str(tmp_path)]
+    argv = [
+        "--model",
+        "tests.support.rendering:Picture-v0",
+        "--runs",
+        "1",
+        "--render",
+        "video",
+        "--video-dir",
+        str(tmp_path),
+    ]
     for number in (0, 1):  # a second film leaves the first one alone
         assert play.main(argv) == 0
         place = tmp_path / f"tests-rendering-Picture-v0-{number}"
@@ -92,13 +112,13 @@ def test_a_sound_environment_passes_its_check(capsys):
 
 
 def test_an_action_without_dimensions_is_an_array_also_when_it_is_re_lived(capsys):
-    argv = ["--model", "Dial-v0", "--module", "tests.environments"]
+    argv = ["--model", "Dial-v0", "--module", "tests.support.environments"]
     assert play.main([*argv, "--check"]) == 0
     assert capsys.readouterr().out.endswith("Exact resume will hold.\n")
 
 
 def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
-    assert play.main(["--model", "Forgetful-v0", "--module", "tests.environments", "--check"]) == 1
+    assert play.main(["--model", "Forgetful-v0", "--module", "tests.support.environments", "--check"]) == 1
     output = capsys.readouterr().out
     assert "FAILED seeding" in output
     assert "FAILED re-living elsewhere" in output
@@ -107,7 +127,7 @@ def test_a_check_finds_what_exact_resume_would_fail_at(capsys):
 
 @pytest.mark.parametrize("name", ["tests/turnstile", "mpe2/simple_tag_v3"])
 def test_a_game_of_several_players_is_checked_and_run_each_player_on_its_own(name, capsys):
-    argv = ["--model", name, "--module", "tests.parallel"]
+    argv = ["--model", name, "--module", "tests.support.parallel"]
     assert play.main([*argv, "--check"]) == 0
     first, *points, conclusion = capsys.readouterr().out.splitlines()
     assert first.split()[1:3] == ["PettingZoo's", "test"]
@@ -119,7 +139,7 @@ def test_a_game_of_several_players_is_checked_and_run_each_player_on_its_own(nam
 
 
 def test_random_players_keep_to_their_masks_wherever_they_are_and_pettingzoo_is_asked_where_it_can_be(capsys):
-    argv = ["--model", "tests/turnstile", "--module", "tests.parallel", "--check", "--env-kwargs"]
+    argv = ["--model", "tests/turnstile", "--module", "tests.support.parallel", "--check", "--env-kwargs"]
     for place, verdict in (
         ("info", "note   PettingZoo's test    not asked"),
         ("observation", "ok     PettingZoo's test "),
@@ -136,13 +156,21 @@ def test_random_players_keep_to_their_masks_wherever_they_are_and_pettingzoo_is_
     ],
 )
 def test_a_check_says_what_is_wrong_with_a_game_of_several_players(name, kwargs, message, capsys):
-    argv = ["--model", name, "--module", "tests.parallel", "--n-step", "20", "--check"]
+    argv = ["--model", name, "--module", "tests.support.parallel", "--n-step", "20", "--check"]
     assert play.main([*argv, "--env-kwargs", json.dumps(kwargs)]) == 1
     assert message in capsys.readouterr().out
 
 
 def test_floats_outside_of_their_bounds_are_told_but_no_failure(capsys):
-    argv = ["--model", "tests/turnstile", "--module", "tests.parallel", "--check", "--env-kwargs", '{"is_off": true}']
+    argv = [
+        "--model",
+        "tests/turnstile",
+        "--module",
+        "tests.support.parallel",
+        "--check",
+        "--env-kwargs",
+        '{"is_off": true}',
+    ]
     assert play.main(argv) == 0
     message = "note   spaces and types     the observation of player second after 0 steps lies outside of its space, in"
     assert message in capsys.readouterr().out
@@ -166,13 +194,13 @@ def test_recordings_that_part_say_where():
 @pytest.mark.parametrize(
     ("name", "module", "kwargs", "players", "expected"),
     [
-        ("tests/turnstile", "tests.parallel", {}, {"x": ["*"]}, "yes"),
-        ("tests/roster", "tests.parallel", {}, {"x": ["a", "c"], "y": ["b"]}, "yes"),
-        ("tests/roster", "tests.parallel", {"is_forgetful": True}, {"x": ["a", "c"], "y": ["b"]}, "NO"),
-        ("Forbidding-v0", "tests.senses", {}, None, "yes"),
-        ("Senses-v0", "tests.senses", {"actions": "integers"}, None, "yes"),
-        ("Leftover-v0", "tests.environments", {}, None, "NO"),
-        ("Trouble-v0", "tests.environments", {"kind": "raise"}, None, "unknown"),
+        ("tests/turnstile", "tests.support.parallel", {}, {"x": ["*"]}, "yes"),
+        ("tests/roster", "tests.support.parallel", {}, {"x": ["a", "c"], "y": ["b"]}, "yes"),
+        ("tests/roster", "tests.support.parallel", {"is_forgetful": True}, {"x": ["a", "c"], "y": ["b"]}, "NO"),
+        ("Forbidding-v0", "tests.support.senses", {}, None, "yes"),
+        ("Senses-v0", "tests.support.senses", {"actions": "integers"}, None, "yes"),
+        ("Leftover-v0", "tests.support.environments", {}, None, "NO"),
+        ("Trouble-v0", "tests.support.environments", {"kind": "raise"}, None, "unknown"),
     ],
 )
 def test_a_run_says_at_its_start_whether_its_environment_repeats_itself(
@@ -213,7 +241,17 @@ def test_a_run_says_at_its_start_whether_its_environment_repeats_itself(
     ],
 )
 def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
-    argv = ["--model", name, "--module", "tests.environments", "--env-kwargs", kwargs, "--n-step", "20", "--check"]
+    argv = [
+        "--model",
+        name,
+        "--module",
+        "tests.support.environments",
+        "--env-kwargs",
+        kwargs,
+        "--n-step",
+        "20",
+        "--check",
+    ]
     assert play.main(argv) == 1
     assert message in capsys.readouterr().out
 
@@ -226,7 +264,10 @@ def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
         (["--model", "CartPole-v1", "--env-kwargs", "[]"], "must be an object"),
         (["--model", "CartPole-v1", "--env-kwargs", "{"], "--env-kwargs is no JSON"),
         (["--model", "CartPole-v1", "--runs", "0"], "--runs must be at least 1, got 0"),
-        (["--model", "Noise-v0", "--module", "tests.environments", "--render", "video"], "cannot render 'rgb_array'"),
+        (
+            ["--model", "Noise-v0", "--module", "tests.support.environments", "--render", "video"],
+            "cannot render 'rgb_array'",
+        ),
         (["--module", "no.such.module", "--list-include"], "'no.such.module' cannot be imported"),
         (["--list-include", "("], "is no regular expression"),
         (
@@ -235,7 +276,7 @@ def test_a_check_says_what_is_wrong(name, kwargs, message, capsys):
         ),
         (["--module", "broken_syntax", "--list-include"], "fails while it is imported: SyntaxError: "),
         (
-            ["--model", "Spaceless-v0", "--module", "tests.environments", "--check"],
+            ["--model", "Spaceless-v0", "--module", "tests.support.environments", "--check"],
             "has no observation_space. Give it one",
         ),
     ],

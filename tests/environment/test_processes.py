@@ -2,14 +2,14 @@
 
 import yaml
 
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.processes import choose_num_processes
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.stepping.processes import choose_num_processes
 from digideep.main import main
-from tests.helpers import CLASSIC, tiny
+from tests.support.helpers import CLASSIC, tiny
 
 
 def choose(num_workers, cores, seconds):
-    spec = EnvironmentSpec(name="Slow-v0", from_module="tests.environments", kwargs={"seconds": seconds})
+    spec = EnvironmentSpec(name="Slow-v0", from_module="tests.support.environments", kwargs={"seconds": seconds})
     return choose_num_processes(spec, inspect_environment(spec), num_workers, cores)
 
 

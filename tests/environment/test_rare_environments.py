@@ -7,15 +7,15 @@ import torch
 from gymnasium.spaces import Discrete
 
 from digideep.environment.infos import info_template, write_info
-from digideep.environment.make_environment import EnvironmentSpec, make_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
+from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.random_actions import random_chooser
 from digideep.environment.spaces import check_action_mask
-from digideep.environment.wrappers import describe_wrapper
 from digideep.utility.errors import WorkerError
 from digideep.utility.user_code import in_words
-from tests import rare
-from tests.environment.test_multi_agent import make_explorer as explore_together
-from tests.helpers import Scripted, make_explorer
+from tests.environment.test_parallel_games import make_explorer as explore_together
+from tests.support import rare
+from tests.support.helpers import Scripted, make_explorer
 
 
 @pytest.mark.parametrize("reward", [-np.inf, np.inf, np.nan])
@@ -69,9 +69,11 @@ def test_arrays_without_a_number_are_left_out():
     ],
 )
 def test_instances_with_other_spaces_are_refused(what, message, num_processes):
-    with pytest.raises(WorkerError, match=rf"worker \d: this instance of tests.rare:EachItsOwn-v0 has the {message}"):
+    with pytest.raises(
+        WorkerError, match=rf"worker \d: this instance of tests.support.rare:EachItsOwn-v0 has the {message}"
+    ):
         make_explorer(
-            "tests.rare:EachItsOwn-v0", Scripted([0, 0]), env_kwargs={"what": what}, num_processes=num_processes
+            "tests.support.rare:EachItsOwn-v0", Scripted([0, 0]), env_kwargs={"what": what}, num_processes=num_processes
         )
 
 

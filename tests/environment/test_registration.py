@@ -5,17 +5,17 @@ import json
 import gymnasium as gym
 import pytest
 
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
-from digideep.environment.registration import module_name
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
+from digideep.environment.making.registration import module_name
 from digideep.main import main
 from digideep.parameters.tree import to_plain
 from digideep.utility.errors import UsageError
-from tests.environments import ConstantReward, Counter
-from tests.helpers import CLASSIC, tiny
+from tests.support.environments import ConstantReward, Counter
+from tests.support.helpers import CLASSIC, tiny
 
 SOURCE = """
 import gymnasium as gym
-from tests.environments import Counter
+from tests.support.environments import Counter
 
 class Mine(Counter):
     pass
@@ -48,7 +48,9 @@ def test_a_run_of_an_environment_in_a_file_notes_its_module_and_no_path(tmp_path
     assert checkpoint["params"]["env"]["from_module"] == "mine_in_a_file"
 
 
-@pytest.mark.parametrize("entry_point", [Counter, "tests.environments.Counter", "tests.environments:Counter"])
+@pytest.mark.parametrize(
+    "entry_point", [Counter, "tests.support.environments.Counter", "tests.support.environments:Counter"]
+)
 def test_arguments_in_the_parameter_file_register_an_environment(entry_point):
     registration = {
         "id": "MineByParams-v0",
@@ -70,8 +72,8 @@ def test_arguments_in_the_parameter_file_register_an_environment(entry_point):
         ({"id": "A-v0", "entry_pont": "x"}, r"unknown key 'entry_pont'. Did you mean 'entry_point'\?"),
         ({"id": "A-v0", "entry_point": "os:system"}, "the standard library registers no environments"),
         ({"id": "A-v0", "entry_point": "subprocess.Popen"}, "the standard library registers no environments"),
-        ({"id": "A-v0", "entry_point": "tests.helpers:run"}, "is no subclass of gymnasium.Env"),
-        ({"id": "A-v0", "entry_point": "tests.environments.time.sleep"}, "cannot be imported"),
+        ({"id": "A-v0", "entry_point": "tests.support.helpers:run"}, "is no subclass of gymnasium.Env"),
+        ({"id": "A-v0", "entry_point": "tests.support.environments.time.sleep"}, "cannot be imported"),
         ({"id": "A-v0", "entry_point": "gymnasium:make"}, "is no subclass of gymnasium.Env"),
         ({"id": "A-v0", "entry_point": Counter, "vector_entry_point": "os:system"}, "unknown key 'vector_entry_point'"),
         ({"id": "CartPole-v1", "entry_point": ConstantReward}, "the id 'CartPole-v1' is taken"),
@@ -93,7 +95,7 @@ def test_the_standard_library_is_not_even_imported(name):
 
 
 def test_test_explorers_can_have_arguments_of_their_own_that_keep_the_spaces(capsys):
-    changes = {"model_name": "Counter-v0", "from_module": "tests.environments", "env_kwargs": {"length": 3}}
+    changes = {"model_name": "Counter-v0", "from_module": "tests.support.environments", "env_kwargs": {"length": 3}}
     argv = ["--params", CLASSIC, "--dry-run", "--cpanel"]
     assert main([*argv, tiny(**changes, number_epochs=2, test_env_kwargs={"length": 5})]) == 0
     last = capsys.readouterr().out.splitlines()[-2].split()

@@ -8,7 +8,7 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from digideep.environment.scaling import BoxScaler
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.spaces import ActionScaler
 
 FLOATS, INTEGERS = ["float32", "float64"], ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
 UNIT = np.concatenate([[-1, 1, 0, 9, -9], np.nextafter(np.float32([1, -1]), np.float32(0)), np.linspace(-1, 1, 31)])
@@ -67,29 +67,29 @@ def test_plain_boxes_keep_their_arithmetic_to_the_last_bit(low, high):
     actions = np.random.default_rng(0).uniform(-1.2, 1.2, (500, 2)).astype(np.float32)
     scale, center = np.float32((high - low) / 2), np.float32((high + low) / 2)
     expected = np.clip(actions, np.float32(-1), np.float32(1)) * scale + center
-    np.testing.assert_array_equal(ActionEdge(Box(low, high, (2,), np.float32))(actions), expected)
+    np.testing.assert_array_equal(ActionScaler(Box(low, high, (2,), np.float32))(actions), expected)
 
 
 def test_the_middle_of_a_box_is_its_middle():
     space = Box(np.float32([0, -np.pi / 4, 0.1, -0.3]), np.float32([5, np.pi / 4, 0.3, 0.7]))
-    assert ActionEdge(space)(np.zeros((1, 4), np.float32))[0] == pytest.approx([2.5, 0, 0.2, 0.2])
-    assert ActionEdge(Box(-4, 10, (1,), np.int32))(np.float32([[0.5], [-0.5]])).tolist() == [[6], [0]]
-    assert ActionEdge(Box(-3.4e38, 3.4e38, (1,), np.float32))(np.float32([[0.5]]))[0] == pytest.approx(1.7e38)
+    assert ActionScaler(space)(np.zeros((1, 4), np.float32))[0] == pytest.approx([2.5, 0, 0.2, 0.2])
+    assert ActionScaler(Box(-4, 10, (1,), np.int32))(np.float32([[0.5], [-0.5]])).tolist() == [[6], [0]]
+    assert ActionScaler(Box(-3.4e38, 3.4e38, (1,), np.float32))(np.float32([[0.5]]))[0] == pytest.approx(1.7e38)
 
 
 def test_a_bound_alone_is_kept_in_the_dtype_of_its_box():
     space = Box(np.array([-0.1, -np.inf, -np.inf]), np.array([np.inf, 0.1, np.inf]), dtype=np.float64)
-    scaled = ActionEdge(space)(np.float32([[-7, 7, 7], [3, -3, -3]]))
+    scaled = ActionScaler(space)(np.float32([[-7, 7, 7], [3, -3, -3]]))
     assert scaled.tolist() == [[-0.1, 0.1, 7], [3, -3, -3]]
     half = Box(np.float16([-0.1, -np.inf]), np.float16([0.3, 0.1]), dtype=np.float16)
     assert all(
-        half.contains(row.astype(np.float16)) for row in ActionEdge(half)(np.float32([[-9, 9], [9, -9], [0.1, 0]]))
+        half.contains(row.astype(np.float16)) for row in ActionScaler(half)(np.float32([[-9, 9], [9, -9], [0.1, 0]]))
     )
 
 
 def test_a_box_of_booleans_is_chosen_from():
     space = Box(np.zeros(2, np.bool_), np.ones(2, np.bool_), dtype=np.bool_)
-    assert ActionEdge(space)(np.float32([[-1, 1], [0.3, -0.3]])).tolist() == [[False, True], [True, False]]
+    assert ActionScaler(space)(np.float32([[-1, 1], [0.3, -0.3]])).tolist() == [[False, True], [True, False]]
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,15 @@ def test_a_box_of_booleans_is_chosen_from():
     ],
 )
 def test_the_edge_does_the_same_with_torchs_tensors(space, chosen):
-    found = ActionEdge(space, torch)(torch.from_numpy(chosen))
-    np.testing.assert_array_equal(found.numpy(), ActionEdge(space)(chosen))
+    found = ActionScaler(space, torch)(torch.from_numpy(chosen))
+    np.testing.assert_array_equal(found.numpy(), ActionScaler(space)(chosen))
 
 
 def test_what_torch_traces_scales_as_the_session_does():
     class Edge(torch.nn.Module):
         def __init__(self, space):
             super().__init__()
-            self.edge = ActionEdge(space, torch)
+            self.edge = ActionScaler(space, torch)
 
         def forward(self, actions):
             return self.edge(actions)
@@ -119,4 +119,4 @@ def test_what_torch_traces_scales_as_the_session_does():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces the end of tracing
         traced = torch.jit.trace(Edge(space), torch.from_numpy(actions[:2]))
-    np.testing.assert_array_equal(traced(torch.from_numpy(actions)).numpy(), ActionEdge(space)(actions))
+    np.testing.assert_array_equal(traced(torch.from_numpy(actions)).numpy(), ActionScaler(space)(actions))

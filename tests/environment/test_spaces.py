@@ -6,9 +6,9 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, Graph, MultiDiscrete, Sequence, Text, Tuple
 
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.spaces import (
-    ActionEdge,
+    ActionScaler,
     agent_action_space,
     check_action_mask,
     has_action_mask,
@@ -17,15 +17,17 @@ from digideep.environment.spaces import (
     read_observation,
     sample_actions,
 )
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError, WorkerError
-from digideep.utility.profiler import Profiler
-from tests.helpers import Scripted
-from tests.senses import ACTIONS
+from tests.support.helpers import Scripted
+from tests.support.senses import ACTIONS
 
 
 def explore(name, actions, *, info_keys=(), kwargs=None, seed=0, **parameters):
     """An Explorer whose agent always plays the same actions."""
-    spec = EnvironmentSpec(name=name, from_module="tests.senses", kwargs=kwargs or {}, info_keys=list(info_keys))
+    spec = EnvironmentSpec(
+        name=name, from_module="tests.support.senses", kwargs=kwargs or {}, info_keys=list(info_keys)
+    )
     parameters = {"num_workers": 2, "n_steps": 4} | parameters
     agents = {"agent": Scripted(actions)}
     return Explorer("train", agents, spec, inspect_environment(spec), seed, Profiler(), **parameters)
@@ -114,7 +116,7 @@ def test_actions_without_a_number_or_in_another_byte_order_are_refused(space, me
 )
 def test_actions_reach_the_environment_in_its_own_shape_and_bounds(kind, chosen, expected):
     dtype = np.float32 if isinstance(ACTIONS[kind], Box) else np.int64
-    assert ActionEdge(ACTIONS[kind])(np.array(chosen, dtype)).tolist() == expected
+    assert ActionScaler(ACTIONS[kind])(np.array(chosen, dtype)).tolist() == expected
     explorer = explore("Senses-v0", np.array(chosen, dtype), kwargs={"actions": kind})  # it asserts what it gets
     chunk = explorer.update()
     assert chunk["/agents/agent/actions"][:, 0].tolist() == np.array(chosen, dtype).tolist()
@@ -130,7 +132,7 @@ def test_random_actions_cover_the_whole_space_and_nothing_else(kind):
         distinct = {tuple(np.atleast_1d(row).tolist()) for row in drawn}
         sizes = {"discrete": 3, "many": 6, "grid": 48, "bits": 8}
         assert len(distinct) == sizes[kind]
-    edge = ActionEdge(ACTIONS[kind])
+    edge = ActionScaler(ACTIONS[kind])
     assert all(ACTIONS[kind].contains(row.astype(ACTIONS[kind].dtype)) for row in edge(drawn))
 
 

@@ -4,13 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from digideep.environment.check import check_environment, why_no_exact_resume
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment, make_environment
-from digideep.environment.wrappers import GymnasiumWrapper, describe_wrapper
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
+from digideep.environment.making.wrappers import GymnasiumWrapper, describe_wrapper
+from digideep.environment.tools.check import check_environment, why_no_exact_resume
+from digideep.parameters.component import Component, build
 from digideep.parameters.tree import from_plain, to_plain
-from digideep.utility.component import Component, build
 from digideep.utility.errors import UsageError
-from tests.helpers import Scripted, make_explorer
+from tests.support.helpers import Scripted, make_explorer
 
 wrappers = gym.wrappers
 
@@ -29,7 +29,7 @@ class Doubled(gym.RewardWrapper, Component):
 def spec_of(name, *stack, **more):
     """A spec on its way to disk and back."""
     plain = to_plain([describe_wrapper(cls, **arguments) for cls, arguments in stack])
-    return EnvironmentSpec(name=name, from_module="tests.environments", norm_wrappers=from_plain(plain), **more)
+    return EnvironmentSpec(name=name, from_module="tests.support.environments", norm_wrappers=from_plain(plain), **more)
 
 
 def test_wrappers_are_stacked_from_the_inside_and_decide_the_spaces():

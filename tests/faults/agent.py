@@ -52,9 +52,14 @@ FAULTS = (
         ('set_generator_state(self.numpy_generator, state["numpy_generator"])', "pass", "numpy's is not restored"),
     ),
     *faults_in(
-        "digideep/agent/gradient_step.py",
-        "tests/agent/test_gradient_step.py::test_adam_with_clipping_equals_torch",
+        "digideep/learning/gradient_step.py",
+        "tests/learning/test_gradient_step.py::test_adam_with_clipping_equals_torch",
         (".clamp(max=1.0)", "", "small gradients are made as long as the limit"),
+        ("        self._gradient.zero_()\n", "", "gradients add up from step to step"),
+    ),
+    *faults_in(
+        "digideep/learning/optimizers.py",
+        "tests/learning/test_gradient_step.py::test_adam_with_clipping_equals_torch",
         (
             "+ self.eps))\n        self._correct(state)",
             "+ self.eps))",
@@ -66,17 +71,16 @@ FAULTS = (
             "square.lerp_(gradient * gradient, 1 - self.beta1)",
             "one decay for both means",
         ),
-        ("        self._gradient.zero_()\n", "", "gradients add up from step to step"),
     ),
     *faults_in(
-        "digideep/agent/gradient_step.py",
-        "tests/agent/test_gradient_step.py::test_the_compiled_step_equals_the_eager_one",
+        "digideep/learning/gradient_step.py",
+        "tests/learning/test_gradient_step.py::test_the_compiled_step_equals_the_eager_one",
         ("self._gradient.copy_(gradient)", "pass", "dashboards show no gradient of a compiled step"),
         ("self._gradient.copy_(gradient)  #", "self._gradient.add_(gradient)  #", "they show the sum of all gradients"),
     ),
     *faults_in(
-        "digideep/agent/gradient_step.py",
-        "tests/agent/test_gradient_step.py::test_a_restored_step_goes_on_exactly",
+        "digideep/learning/gradient_step.py",
+        "tests/learning/test_gradient_step.py::test_a_restored_step_goes_on_exactly",
         (
             "for name, tensor in self.state.items():\n            tensor",
             'for name in ("mean", "square"):\n            self.state[name]',
@@ -84,7 +88,7 @@ FAULTS = (
         ),
     ),
     *faults_in(
-        "digideep/agent/gradient_step.py",
+        "digideep/learning/target_network.py",
         _STEPS,
         (
             "self.flat.lerp_(self._source, self._polyak_factor)",

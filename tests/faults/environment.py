@@ -4,12 +4,12 @@ from tests.faults.runner import Fault
 
 _EXPLORER = "digideep/environment/explorer.py"
 _SEATED = "digideep/environment/multi_agent_explorer.py"
-_GAMES = "digideep/environment/multi_agent.py"
-_WORKERS = "digideep/environment/workers.py"
+_GAMES = "digideep/environment/making/parallel_games.py"
+_WORKERS = "digideep/environment/stepping/workers.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"
-_MULTI_AGENT = "tests/environment/test_multi_agent.py"
+_MULTI_AGENT = "tests.environment.test_parallel_games.py"
 _PLAY = "tests/environment/test_play.py"
 _ATARI_TESTS = "tests/environment/test_atari.py"
 _WRAPPERS = "tests/environment/test_wrappers.py"
@@ -290,7 +290,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_an_environment_that_strays_in_one_of_its_observations_is_found_out",
     ),
     Fault(
-        "digideep/environment/wrappers.py",
+        "digideep/environment/making/wrappers.py",
         "taken, self._sum = self._sum, 0.0",
         "taken = self._sum",
         "raw rewards counted again at each step",
@@ -332,28 +332,28 @@ FAULTS: tuple[Fault, ...] = (
         f"{_CONTRACT}::test_the_first_row_out_of_range_is_found",
     ),
     Fault(
-        "digideep/environment/rows.py",
+        "digideep/environment/stepping/step_buffers.py",
         "[:, : old.shape[1]] = old",
         "[:, -old.shape[1] :] = old",
         "a chunk that grows moves its rows",
         f"{_EXPLORER_TESTS}::test_a_chunk_of_whole_episodes_grows_as_long_as_they_are",
     ),
     Fault(
-        "digideep/environment/processes.py",
+        "digideep/environment/stepping/processes.py",
         "_step_s(spec, info) * num_workers >= _LEAST_S",
         "_step_s(spec, info) >= _LEAST_S",
         "one worker's step taken for that of all",
         f"{_PROCESSES}::test_expensive_environments_are_worth_a_process_per_core_and_cheap_ones_none",
     ),
     Fault(
-        "digideep/environment/dm_control.py",
+        "digideep/environment/making/dm_control.py",
         "return self._last, 0.0, True, False, {}",
         "return self._last, 0.0, False, True, {}",
         "a simulation that diverges bootstraps",
         f"{_FAMILIES}::test_a_simulation_that_diverges_ends_its_episode_with_its_last_sound_observation",
     ),
     Fault(
-        "digideep/environment/film.py",
+        "digideep/environment/making/film.py",
         "array * np.uint8(255)",
         "array * np.uint8(1)",
         "black films of booleans",
@@ -367,14 +367,14 @@ FAULTS: tuple[Fault, ...] = (
         f"{_PLAY}::test_each_run_has_a_seed_of_its_own",
     ),
     Fault(
-        "digideep/environment/check.py",
+        "digideep/environment/tools/check.py",
         "for times in (1, 2):",
         "for times in (1, 1):",
         "what an environment keeps from its last episode not noticed",
         f"{_PLAY}::test_a_run_says_at_its_start_whether_its_environment_repeats_itself",
     ),
     Fault(
-        "digideep/environment/check.py",
+        "digideep/environment/tools/check.py",
         "None if len(self.rewards) == len(other.rewards) else",
         "None if True else",
         "a longer episode taken for the same",

@@ -74,7 +74,7 @@ FAULTS = (
         ('if self.n_chunks != state["n_chunks"]:', "if False:", "segments that end elsewhere pass"),
     ),
     *faults_in(
-        "digideep/memory/part.py",
+        "digideep/memory/view.py",
         "tests/memory/test_part.py",
         (" // self._num_players", "", "a player's steps count as frames"),
         ("0 if array is None else len(array)", "self._memory.num_workers", "each worker has one player"),

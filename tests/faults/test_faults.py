@@ -29,7 +29,7 @@ def test_no_deliberate_fault_is_listed_twice():
 
 
 def test_the_runner_tells_a_caught_fault_from_one_that_survives_and_from_tests_that_do_not_run():
-    file, tests = "digideep/utility/schedule.py", "tests/utility/test_schedule.py"
+    file, tests = "digideep/parameters/schedule.py", "tests/parameters/test_schedule.py"
     line = "from collections.abc import Callable"
     faults = [
         Fault(file, "min(n_updates / duration, 1.0)", "(n_updates / duration)", "no end", tests),

@@ -2,20 +2,20 @@
 
 from tests.faults.runner import Fault
 
-_MONITOR = "digideep/utility/monitor.py"
-_SCHEDULE = "digideep/utility/schedule.py"
+_MONITOR = "digideep/telemetry/monitor.py"
+_SCHEDULE = "digideep/parameters/schedule.py"
 _SEEDING = "digideep/utility/seeding.py"
 _IMAGES = "digideep/utility/images.py"
 _PROCESS = "digideep/utility/process_state.py"
 
-_MONITOR_TESTS = "tests/utility/test_monitor.py"
+_MONITOR_TESTS = "tests/telemetry/test_monitor.py"
 _SEEDING_TESTS = "tests/utility/test_seeding.py"
 _PIPELINE_HOOKS = "tests/pipeline/test_hooks.py"
 _ENVIRONMENT_BACKENDS = "tests/environment/test_backends.py"
-_SCHEDULE_TESTS = "tests/utility/test_schedule.py"
+_SCHEDULE_TESTS = "tests/parameters/test_schedule.py"
 _IMAGES_TESTS = "tests/utility/test_images.py"
-_VALUES = "tests/utility/test_values.py"
-_CHECKS = "tests/utility/test_checks.py"
+_VALUES = "tests/parameters/test_values.py"
+_CHECKS = "tests/parameters/test_checks.py"
 _PIPELINE_REFUSALS = "tests/pipeline/test_refusals.py"
 _PIPELINE_DASHBOARDS = "tests/pipeline/test_dashboards.py"
 _PIPELINE_FIGURES = "tests/pipeline/test_figures.py"
@@ -64,35 +64,35 @@ FAULTS: tuple[Fault, ...] = (
         f"{_MONITOR_TESTS}::test_values_are_summed_up_until_they_are_dumped",
     ),
     Fault(
-        "digideep/utility/profiler.py",
+        "digideep/telemetry/profiler.py",
         "node.occurs, node.total_s = 0, 0.0\n",
         "node.occurs = 0\n",
         "seconds summed up over all epochs",
         f"{_MONITOR_TESTS}::test_the_seconds_of_a_block_are_those_since_the_last_dump",
     ),
     Fault(
-        "digideep/utility/profiler.py",
+        "digideep/telemetry/profiler.py",
         "self.current.depth >= self.level",
         "self.current.depth > self.level",
         "a level too many timed",
         f"{_MONITOR_TESTS}::test_blocks_below_the_level_are_not_timed",
     ),
     Fault(
-        "digideep/utility/writers.py",
+        "digideep/telemetry/writers.py",
         "own[parent] -= value",
         "own[parent] -= 0",
         "phases counted twice",
         f"{_MONITOR_TESTS}::test_shares_leave_out_what_is_within_and_sum_to_a_hundred",
     ),
     Fault(
-        "digideep/utility/stats.py",
+        "digideep/telemetry/machine.py",
         '["/cpu/memory/used"] = memory.used / _MEGABYTE',
         '["/cpu/memory/used"] = memory.used',
         "bytes called MiB",
         f"{_MONITOR_TESTS}::test_the_load_is_written_by_a_thread_that_ends",
     ),
     Fault(
-        "digideep/utility/stats.py",
+        "digideep/telemetry/machine.py",
         "for process in (self._process, *self._children.values())",
         "for process in (self._process,)",
         "the load of worker processes left out",
@@ -211,21 +211,21 @@ FAULTS: tuple[Fault, ...] = (
         _IMAGES_TESTS,
     ),
     Fault(
-        "digideep/utility/values.py",
+        "digideep/parameters/values.py",
         "        return float(value)\n    if kind is list",
         "        return value\n    if kind is list",
         "an integer left where a number is expected",
         f"{_VALUES}::test_an_integer_in_the_place_of_a_number_becomes_one",
     ),
     Fault(
-        "digideep/utility/values.py",
+        "digideep/parameters/values.py",
         "-(2**63) <= value < 2**63",
         "-(2**63) <= value <= 2**63",
         "an integer that numpy does not hold taken",
         f"{_VALUES}::test_a_value_that_does_not_fit_is_refused",
     ),
     Fault(
-        "digideep/utility/checks.py",
+        "digideep/parameters/checks.py",
         "abs(value) < math.inf and low <= value <= high",
         "abs(value) < math.inf and low <= value",
         "no upper limit of numbers",
@@ -246,28 +246,28 @@ FAULTS: tuple[Fault, ...] = (
         f"{_PIPELINE_REFUSALS}::test_a_log_that_has_another_name_outside_is_parted_from_it",
     ),
     Fault(
-        "digideep/utility/tensorboard.py",
+        "digideep/telemetry/tensorboard.py",
         "None if first_frame is None else first_frame + 1",
         "None if first_frame is None else first_frame",
         "the checkpoint's own point purged",
         f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
     ),
     Fault(
-        "digideep/utility/tensorboard.py",
+        "digideep/telemetry/tensorboard.py",
         'add(key.lstrip("/"), data["sum"] / data["num"], frame, clock)',
         'add(key.lstrip("/"), data["sum"], frame, clock)',
         "sums shown as means",
         f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
     ),
     Fault(
-        "digideep/utility/tensorboard.py",
+        "digideep/telemetry/tensorboard.py",
         'pack["meta"].get("frame", figures.meta["frame"]), pack',
         'figures.meta["frame"], pack',
         "windows shown at the end of their epoch",
         f"{_PIPELINE_FIGURES}::test_dashboards_lists_and_reports_take_windows",
     ),
     Fault(
-        "digideep/utility/visdom.py",
+        "digideep/telemetry/visdom.py",
         '[mean, data["min"], data["max"]]',
         '[mean, data["max"], data["min"]]',
         "the band upside down",

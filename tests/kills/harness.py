@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 from digideep.pipeline.checkpoint import SESSION, list_checkpoints
 from digideep.pipeline.segments import need_of
 from digideep.pipeline.verify import compare_checkpoints
-from tests.helpers import ROOT
 from tests.kills.marked import TESTS
 from tests.kills.methods import EPOCHS, Method
+from tests.support.helpers import ROOT
 
 # How long after its sign a kill comes, at most.
 PHASES = {

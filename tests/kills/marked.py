@@ -8,8 +8,8 @@ import os
 import gymnasium as gym
 from gymnasium.envs.classic_control import CartPoleEnv, PendulumEnv
 
-from digideep.environment.multi_agent import register_parallel
-from tests.parallel import Roster
+from digideep.environment.making.parallel_games import register_parallel
+from tests.support.parallel import Roster
 
 TRAINS, TESTS = b"e", b"t"
 

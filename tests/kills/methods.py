@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.helpers import CLASSIC, MUJOCO, ROOT
+from tests.support.helpers import CLASSIC, MUJOCO, ROOT
 
 EPOCHS = 10
 _COMMON = {"number_epochs": EPOCHS, "num_workers": 2, "save_interval": 1, "keep_checkpoints": 3, "test_interval": 2,
@@ -41,7 +41,7 @@ METHODS = {
                 "num_mini_batches": 4},
     ),
     "several agents, ppo and dqn": Method(
-        str(ROOT / "tests/mixed_params.py"),
+        str(ROOT / "tests/support/mixed_params.py"),
         {"model_name": "tests/marked_roster", "epoch_size": 4, "n_steps": 10, "test_win_size": 50},
     ),
     "sac": Method(_params("sac_classic"), _REPLAY),

@@ -11,10 +11,10 @@ import pytest
 
 from digideep.main import main
 from tests.damage.harness import start_child
-from tests.helpers import CLASSIC, tiny
 from tests.kills.harness import Victim, differences, kill_and_resume
 from tests.kills.methods import METHODS
 from tests.pipeline.test_resume import train
+from tests.support.helpers import CLASSIC, tiny
 
 
 class Forked(Victim):

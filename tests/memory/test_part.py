@@ -5,11 +5,11 @@ import pytest
 
 from digideep.agent.advantages import generalized_advantages
 from digideep.memory.generic import Memory
-from digideep.memory.part import MemoryPart
 from digideep.memory.priorities import Priorities
 from digideep.memory.sampler import NewestChunk
 from digideep.memory.transitions import draw_uniform, gather_transitions
-from tests.environment.test_multi_agent import make_explorer
+from digideep.memory.view import AgentMemoryView
+from tests.environment.test_parallel_games import make_explorer
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def shared():
 
 
 def test_a_part_has_the_keys_and_rows_of_an_agent_alone(shared):
-    x, y = MemoryPart(shared[0], "x", 2), MemoryPart(shared[0], "y", 1)
+    x, y = AgentMemoryView(shared[0], "x", 2), AgentMemoryView(shared[0], "y", 1)
     assert set(x.buffer) == {
         "/observations/agent", "/masks", "/rewards", "/terminations", "/agents/x/actions", "/agents/x/hidden_state"
     }  # fmt: skip
@@ -33,7 +33,7 @@ def test_a_part_has_the_keys_and_rows_of_an_agent_alone(shared):
     assert x.n_frames == y.n_frames == shared[0].n_frames == 60, "frames are the environment's"
     assert x.last_chunk()["/rewards"].shape == (4, 7, 1)
     assert np.shares_memory(x.buffer["/rewards"], shared[0].buffer["/agents/x/rewards"])
-    assert MemoryPart(Memory(chunk_sample_len=6), "x", 2).n_frames == 0
+    assert AgentMemoryView(Memory(chunk_sample_len=6), "x", 2).n_frames == 0
 
 
 def transitions_of(player: str) -> set:
@@ -51,7 +51,7 @@ def test_every_transition_that_is_drawn_has_happened_and_bootstraps_from_its_tru
         "batch_size": 500, "generator": np.random.default_rng(0), "observations": f"/observations{path}",
         "actions": f"/agents/{agent}/actions", "gamma": 0.5,
     }  # fmt: skip
-    part = MemoryPart(shared[0], agent, len(players))
+    part = AgentMemoryView(shared[0], agent, len(players))
     drawn = draw_uniform(part, info) if draw == "uniform" else Priorities().draw(part, info)
     batch = gather_transitions(drawn, info)
     before, after = batch[f"/observations{path}"], batch[f"/observations{path}_2"]
@@ -65,7 +65,7 @@ def test_every_transition_that_is_drawn_has_happened_and_bootstraps_from_its_tru
 
 
 def test_advantages_stop_where_a_player_leaves(shared):
-    part = MemoryPart(shared[1], "y", 1)
+    part = AgentMemoryView(shared[1], "y", 1)
     keys = ["/masks", "/rewards", "/terminations", "/observations/line"]
     chunk = NewestChunk()(part, {"keys": keys})
     masks, length = chunk["/masks"][..., 0], 6

@@ -5,15 +5,15 @@ import pytest
 
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
-from digideep.memory.transitions import Draw, draw_uniform
-from digideep.utility.component import describe
-from digideep.utility.schedule import Linear
+from digideep.memory.transitions import TransitionIndices, draw_uniform
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from tests.memory.test_replay import Stream, filled, frames, info, starts
 
 
-def draw_of(memory, rows) -> Draw:
+def draw_of(memory, rows) -> TransitionIndices:
     """A draw of these rows of the only worker."""
-    return Draw(memory, np.zeros(len(rows), np.int64), np.array(rows), np.ones(len(rows), np.float32))
+    return TransitionIndices(memory, np.zeros(len(rows), np.int64), np.array(rows), np.ones(len(rows), np.float32))
 
 
 def leaves_of(priorities) -> list[float]:

@@ -6,7 +6,7 @@ import pytest
 
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities, SumTree
-from digideep.memory.transitions import Draw, draw_uniform, gather_transitions
+from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
 from digideep.utility.errors import UsageError
 
 
@@ -96,7 +96,7 @@ def test_a_return_of_three_steps_stops_at_both_kinds_of_ends_and_at_the_newest_r
     for is_terminal in (True, False):
         memory = filled(1, chunk_len=7, capacity=2, workers=1, is_terminal=is_terminal)
         rows = np.array([0, 1, 2, 3, 5, 6])
-        draw = Draw(memory, np.zeros(6, np.int64), rows, np.ones(6, np.float32))
+        draw = TransitionIndices(memory, np.zeros(6, np.int64), rows, np.ones(6, np.float32))
         batch = gather_transitions(draw, info(n_step_return=3))
         by_hand = [1 + 1 + 0.75, 2 + 1.5 + 1, 3 + 2, 4, 11 + 6, 12]
         assert batch["/rewards"].tolist() == by_hand
@@ -249,7 +249,7 @@ def test_priorities_draw_in_proportion_and_weigh_against_it():
     assert sorted(set(draw.rows.tolist())) == sorted({row for _, row in starts(memory)})
     assert draw.weights.tolist() == [1] * 7
     rows = np.array(sorted({row for _, row in starts(memory)}))
-    everything = Draw(memory, np.zeros(len(rows), np.int64), rows, np.ones(len(rows), np.float32))
+    everything = TransitionIndices(memory, np.zeros(len(rows), np.int64), rows, np.ones(len(rows), np.float32))
     priorities.update(everything, np.where(rows == 2, 6.0, 1.0).astype(np.float32))
     draw = priorities.draw(memory, info(size=12_000))
     assert abs((draw.rows == 2).mean() - 6 / (len(rows) + 5)) < 1e-3

@@ -6,10 +6,10 @@ import pytest
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
-from digideep.utility.schedule import Linear
 from tests.memory.test_replay import Stream
 
 

@@ -10,11 +10,11 @@ import yaml
 
 from digideep.agent.ppo import PPO
 from digideep.memory.generic import Memory
+from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, from_plain, override_tree, to_plain
 from digideep.pipeline.branches import check_tree
 from digideep.pipeline.runner import Runner
-from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
 
 TREE = {"memory": describe(Memory, chunk_sample_len=3), "list": [{"a": 1}, (2, 3)], "number": 0.5, "nothing": None}
@@ -143,7 +143,7 @@ def test_null_for_a_number_that_the_file_computes_with_is_refused_by_its_key():
         ("/agents/agent/lr", 0.001),  # in the place of a schedule
         ("/agents/agent/max_grad_norm", None),
         ("/runner/keep_checkpoints", None),
-        ("/agents/agent/clip_param", {"class": "digideep.utility.schedule.Constant", "value": 0.1}),
+        ("/agents/agent/clip_param", {"class": "digideep.parameters.schedule.Constant", "value": 0.1}),
     ],
 )
 def test_any_parameter_of_a_component_is_set_by_its_path(path, value):

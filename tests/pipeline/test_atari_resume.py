@@ -5,8 +5,8 @@ import json
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
-from tests.helpers import ROOT
 from tests.pipeline.test_resume import train
+from tests.support.helpers import ROOT
 
 PPO, DQN = str(ROOT / "params/ppo_atari.py"), str(ROOT / "params/dqn_atari.py")
 SMALL = {"number_epochs": 3, "epoch_size": 2, "num_workers": 2, "n_steps": 12, "test_activate": False,

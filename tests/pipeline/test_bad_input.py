@@ -8,7 +8,7 @@ import filelock
 import pytest
 
 from digideep.main import main
-from tests.helpers import CLASSIC, ROOT, tiny
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +169,12 @@ def test_a_bad_command_line_is_refused(capsys, argv, messages):
         ("cpanel = {1: 2}\ndef gen_params(cpanel): return {}", ["cpanel has the key 1: keys must be strings"]),
         ("cpanel = {}\ndef gen_params(cpanel): return {'runner': {1, 2}}", ["/runner is {1, 2}: expected numbers"]),
         (
-            "from digideep.agent.ppo import PPO\nfrom digideep.utility.component import describe\ncpanel = {}\n"
+            "from digideep.agent.ppo import PPO\nfrom digideep.parameters.component import describe\ncpanel = {}\n"
             "def gen_params(cpanel): return describe(PPO, gama=0.9)",
             ["PPO has no parameter 'gama'. Did you mean 'gamma'?"],
         ),
         (
-            "from digideep.agent.ppo import PPO\nfrom digideep.utility.component import describe\ncpanel = {}\n"
+            "from digideep.agent.ppo import PPO\nfrom digideep.parameters.component import describe\ncpanel = {}\n"
             "def gen_params(cpanel): return describe(PPO, gamma=0.9)",
             ["PPO needs the parameter 'policy', which is not given"],
         ),
@@ -238,5 +238,5 @@ def test_networks_that_do_not_match_the_checkpoint_are_refused(capsys, finished)
 
 def test_a_mode_of_rendering_that_does_not_exist_is_refused(capsys, finished):
     argv = ["--params", ROOT / "params/ppo_classic.py", "--play", "--render", "human"]
-    argv += ["--cpanel", json.dumps({"model_name": "ConstantReward-v0", "from_module": "tests.environments"})]
+    argv += ["--cpanel", json.dumps({"model_name": "ConstantReward-v0", "from_module": "tests.support.environments"})]
     refuse(capsys, argv, "ConstantReward-v0 cannot render 'human'", "Use --render none")

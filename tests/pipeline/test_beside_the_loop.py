@@ -18,16 +18,16 @@ from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.post.loader import Loader
-from digideep.utility.monitor import Monitor
-from digideep.utility.profiler import Profiler
+from digideep.telemetry.monitor import Monitor
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.seeding import make_generator
-from tests.helpers import CLASSIC, tiny
-from tests.scripted import Witness
+from tests.support.helpers import CLASSIC, tiny
+from tests.support.scripted import Witness
 
 QUIET = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu")
 BRIEF = {"n_steps": 16, "num_mini_batches": 2, "n_update": 1, "epoch_size": 1, "keep_checkpoints": None}
-LOTTERY = BRIEF | {"model_name": "Lottery-v0", "from_module": "tests.scripted", "number_epochs": 6, "test_interval": 1,
-                   "test_win_size": 3}  # fmt: skip
+LOTTERY = BRIEF | {"model_name": "Lottery-v0", "from_module": "tests.support.scripted", "number_epochs": 6,
+                   "test_interval": 1, "test_win_size": 3}  # fmt: skip
 
 
 def train(base, name, params=CLASSIC, code=0, **changes):
@@ -146,7 +146,12 @@ def test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then(
     )
     for notes in (Watched.films, Watched.tested, Witness.seeds):
         notes.clear()
-    changes = {"model_name": "tests.scripted:Witness-v0", "number_epochs": 2, "test_interval": 1, "video_interval": 1}
+    changes = {
+        "model_name": "tests.support.scripted:Witness-v0",
+        "number_epochs": 2,
+        "test_interval": 1,
+        "video_interval": 1,
+    }
     session = train(tmp_path, "s", str(tmp_path / "watched_params.py"), **changes)
     means = []
     for epoch, (train_learned, test_learned) in enumerate(Watched.tested, 1):

@@ -18,7 +18,7 @@ from digideep.pipeline.checkpoint import (
     write_checkpoint,
 )
 from digideep.utility.errors import CheckpointError
-from tests.helpers import CLASSIC, tiny
+from tests.support.helpers import CLASSIC, tiny
 
 STATE = {
     "agents": {

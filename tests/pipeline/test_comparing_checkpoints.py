@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from digideep.memory.generic import Memory
+from digideep.parameters.component import describe
 from digideep.parameters.tree import to_plain
 from digideep.pipeline.checkpoint import write_checkpoint
 from digideep.pipeline.segments import SegmentStore
 from digideep.pipeline.verify import compare_checkpoints
-from digideep.utility.component import describe
 from tests.memory.test_replay import Stream
 
 

@@ -11,18 +11,18 @@ import pytest
 import yaml
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 
-from digideep.environment.make_environment import EnvironmentInfo
+from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.continuing import space_difference
 from digideep.pipeline.verify import compare_checkpoints
-from tests.helpers import CLASSIC, MUJOCO, ROOT, tiny
 from tests.pipeline.test_resume import last, train
+from tests.support.helpers import CLASSIC, MUJOCO, ROOT, tiny
 
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
           "memory_size_in_chunks": 200, "test_activate": False}  # fmt: skip
-MIXED = str(ROOT / "tests/mixed_params.py")
+MIXED = str(ROOT / "tests/support/mixed_params.py")
 DQN, TD3, SAC = (str(ROOT / f"params/{name}.py") for name in ("dqn_classic", "td3_mujoco", "sac_classic"))
 
 
@@ -115,7 +115,7 @@ def test_a_plan_that_grows_twice_resumes_exactly(finished, tmp_path, method):
 
 def test_a_plan_of_ones_own_duration_is_not_stretched_and_said_to_be_over(tmp_path, capsys):
     (tmp_path / "own_duration.py").write_text(
-        "from digideep.utility.component import describe\nfrom digideep.utility.schedule import Linear\n"
+        "from digideep.parameters.component import describe\nfrom digideep.parameters.schedule import Linear\n"
         "from params import ppo_classic\n\ncpanel = ppo_classic.cpanel\n\n\ndef gen_params(cpanel):\n"
         "    tree = ppo_classic.gen_params(cpanel)\n"
         '    tree["agents"]["agent"]["lr"] = describe(Linear, start=1e-3, duration=2)\n    return tree\n'
@@ -242,7 +242,12 @@ def test_other_spaces_or_networks_are_refused_by_their_first_difference(
 def test_other_bounds_of_whole_numbers_are_refused_by_resume_play_and_fine_tuning(
     tmp_path, capsys, before, after, difference
 ):
-    panel = {"from_module": "tests.environments", "model_name": "Gauge-v0", "number_epochs": 1, "test_activate": False}
+    panel = {
+        "from_module": "tests.support.environments",
+        "model_name": "Gauge-v0",
+        "number_epochs": 1,
+        "test_activate": False,
+    }
     assert train(tmp_path, "s", CLASSIC, tiny(**panel, env_kwargs=before)) == 0
     session, kept = tmp_path / "s", digest(tmp_path / "s")
     capsys.readouterr()

@@ -18,12 +18,12 @@ import torch.utils.tensorboard  # noqa: F401  its import warns, which is not of 
 from digideep.main import main
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
-from digideep.utility.companion import Companion
-from digideep.utility.visdom import is_answering
-from tests.browser import CHROMIUM, look
-from tests.helpers import CLASSIC, ROOT, command, tiny
+from digideep.telemetry.server_process import ServerProcess
+from digideep.telemetry.visdom import is_answering
+from tests.support.browser import CHROMIUM, look
+from tests.support.helpers import CLASSIC, ROOT, command, tiny
 
-PICTURE = "tests.rendering:Picture-v0"
+PICTURE = "tests.support.rendering:Picture-v0"
 
 
 def free_port() -> int:
@@ -81,7 +81,7 @@ def windows_of(log):
 @pytest.fixture(scope="module")
 def server():
     """A visdom server as a user may have one running."""
-    companion = Companion("visdom", str(port := free_port()), "127.0.0.1")
+    companion = ServerProcess("visdom", str(port := free_port()), "127.0.0.1")
     wait_for(lambda: companion.address)
     yield port
     companion.close()
@@ -163,7 +163,7 @@ def test_watching_changes_no_number_of_the_training(session, tmp_path):
 
 
 def test_tensorboard_serves_a_session_on_this_machine_only(session):
-    companion = Companion("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    companion = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
     try:
         address = wait_for(lambda: companion.address)
         with urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=30) as answer:
@@ -182,7 +182,7 @@ def test_tensorboard_serves_a_session_on_this_machine_only(session):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
 def test_a_browser_shows_what_tensorboard_serves(session, tmp_path):
-    companion = Companion("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    companion = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
     try:
         address = wait_for(lambda: companion.address)
         tags = f"{address}data/plugin/scalars/tags"
@@ -255,13 +255,13 @@ def test_a_server_dies_with_a_run_that_is_killed(tmp_path):
 
 
 def test_a_server_that_comes_back_gets_everything(tmp_path, monkeypatch, capfd):
-    from digideep.utility import visdom
-    from digideep.utility.writers import EpochFigures
+    from digideep.telemetry import visdom
+    from digideep.telemetry.writers import EpochFigures
 
     monkeypatch.setattr(visdom, "_RETRY_S", 0.2)
     monkeypatch.setattr(visdom, "_LEAST_S", 0.0)
     port = free_port()
-    first = Companion("visdom", str(port), "127.0.0.1")
+    first = ServerProcess("visdom", str(port), "127.0.0.1")
     wait_for(lambda: first.address)
     writer = visdom.VisdomWriter(tmp_path / "visdom.log", port, "127.0.0.1", "back")
 
@@ -282,7 +282,7 @@ def test_a_server_that_comes_back_gets_everything(tmp_path, monkeypatch, capfd):
     first.close()
     epoch(2)
     time.sleep(1)  # it fails meanwhile
-    second = Companion("visdom", str(port), "127.0.0.1")
+    second = ServerProcess("visdom", str(port), "127.0.0.1")
     try:
         wait_for(lambda: second.address)
         epoch(3)
@@ -297,7 +297,7 @@ def test_bind_opens_the_servers_with_a_warning(tmp_path, capsys):
     argv = ["--params", CLASSIC, "--cpanel", tiny(number_epochs=1), "--session-path", str(tmp_path)]
     assert main([*argv, "--visdom", "--visdom-port", str(port), "--bind", "0.0.0.0"]) == 0
     assert "--bind 0.0.0.0 opens the dashboards" in capsys.readouterr().out
-    companion = Companion("visdom", str(port), "0.0.0.0")
+    companion = ServerProcess("visdom", str(port), "0.0.0.0")
     wait_for(lambda: companion.address)
     assert "0.0.0.0" in listening(companion.process.pid)
     companion.close()
@@ -334,7 +334,7 @@ def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, arguments, messa
 
 
 def test_an_environment_that_cannot_draw_refuses_videos_before_anything_is_made(tmp_path, capsys):
-    panel = tiny(model_name="tests.environments:Noise-v0", video_interval=1)
+    panel = tiny(model_name="tests.support.environments:Noise-v0", video_interval=1)
     assert main(["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path / "s")]) == 2
     assert "cannot render images" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()

@@ -19,9 +19,15 @@ from digideep.pipeline.session_files import hold, let_go
 from digideep.pipeline.stop_signals import StopSignals, end_child
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import Interruption
-from tests.helpers import CLASSIC, ROOT, command, tiny
+from tests.support.helpers import CLASSIC, ROOT, command, tiny
 
-UNRULY = {"model_name": "Unruly-v0", "from_module": "tests.unruly", "num_mini_batches": 2, "n_update": 1, "n_steps": 16}
+UNRULY = {
+    "model_name": "Unruly-v0",
+    "from_module": "tests.support.unruly",
+    "num_mini_batches": 2,
+    "n_update": 1,
+    "n_steps": 16,
+}
 
 
 def train(path, kind="", *more, **panel):
@@ -129,7 +135,7 @@ def test_a_close_that_fails_changes_no_exit_code(kind, tmp_path, capsys):
 PARAMS = """
 import sys
 from digideep.pipeline.runner import Runner
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
 from params import ppo_classic
 
 {top}
@@ -194,7 +200,7 @@ def test_an_exit_at_the_import_of_from_module_is_refused(tmp_path, capsys, monke
 
 @pytest.mark.parametrize("kind", ["exit 0 in step", "exit 0 in reset", "exit 0 in init", "generator exit in step"])
 def test_a_check_of_an_environment_that_ends_the_program_fails(kind, capsys):
-    argv = ["--model", "Unruly-v0", "--module", "tests.unruly", "--env-kwargs", json.dumps({"kind": kind})]
+    argv = ["--model", "Unruly-v0", "--module", "tests.support.unruly", "--env-kwargs", json.dumps({"kind": kind})]
     assert play.main([*argv, "--check"]) in (1, 2)
     output = "".join(capsys.readouterr())
     assert "called sys.exit(0)" in output or "GeneratorExit" in output

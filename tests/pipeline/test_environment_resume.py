@@ -5,12 +5,12 @@ import json
 import pytest
 
 from digideep.main import main
-from tests.helpers import CLASSIC, ROOT, tiny
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
 WRAPPED = """
 import gymnasium as gym
 
-from digideep.environment.wrappers import describe_wrapper
+from digideep.environment.making.wrappers import describe_wrapper
 from params import {name} as base
 
 cpanel = base.cpanel
@@ -50,7 +50,7 @@ def test_verify_resume_passes_with_wrappers(tmp_path, monkeypatch, capfd, name, 
 
 
 def test_an_environment_that_does_not_repeat_itself_is_announced_at_the_start(capsys):
-    changes = {"model_name": "Forgetful-v0", "from_module": "tests.environments", "number_epochs": 1}
+    changes = {"model_name": "Forgetful-v0", "from_module": "tests.support.environments", "number_epochs": 1}
     assert main(["--params", CLASSIC, "--dry-run", "--cpanel", tiny(**changes)]) == 0
     assert "Forgetful-v0: exact resume: NO, it does not repeat itself; stepped in this process; time limit 30 steps; "\
         "renders nothing" in capsys.readouterr().out  # fmt: skip

@@ -15,8 +15,8 @@ from digideep.pipeline.verify import compare_checkpoints
 from digideep.post import report, sessions
 from digideep.post.comparison import changes_of, differences, make_groups, score
 from digideep.post.loader import Loader
-from tests.helpers import CLASSIC, ROOT, command, tiny
 from tests.pipeline.test_dashboards import events_of, windows_of
+from tests.support.helpers import CLASSIC, ROOT, command, tiny
 
 
 class Windowed(Runner):
@@ -185,8 +185,8 @@ def test_dashboards_lists_and_reports_take_windows(base, windowed, tmp_path, cap
 
 
 def test_visdom_takes_packs_without_a_frame(tmp_path):
-    from digideep.utility.visdom import VisdomWriter
-    from digideep.utility.writers import EpochFigures
+    from digideep.telemetry.visdom import VisdomWriter
+    from digideep.telemetry.writers import EpochFigures
     from tests.pipeline.test_dashboards import free_port
 
     writer = VisdomWriter(tmp_path / "visdom.log", free_port(), "127.0.0.1", "x")

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 
 def test_bad_input_is_refused_in_one_line_and_creates_nothing():

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from digideep.environment.explorer import Explorer
-from digideep.environment.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.verify import compare_checkpoints
-from digideep.utility.profiler import Profiler
-from tests.helpers import CLASSIC, ROOT, Scripted, tiny
+from digideep.telemetry.profiler import Profiler
 from tests.pipeline.test_resume import last, train
+from tests.support.helpers import CLASSIC, ROOT, Scripted, tiny
 
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 
@@ -65,9 +65,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from digideep.agent.gradient_step import GradientStep
+from digideep.learning.gradient_step import GradientStep
 from digideep.agent.base import AgentBase
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
 from params import ppo_classic
 
 cpanel = ppo_classic.cpanel

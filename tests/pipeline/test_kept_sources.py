@@ -10,14 +10,14 @@ import pytest
 
 from digideep.main import main
 from digideep.pipeline.kept_sources import keep_sources
-from tests.helpers import CLASSIC, ROOT, tiny
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
 # A project: a parameter file that imports a recipe and a helper, a package with an environment, a wrapper, an agent and
 # a Runner, and a part of a namespace.
 PROJECT = {
     "tqc.py": """
 import helper
-from digideep.environment.wrappers import describe_wrapper
+from digideep.environment.making.wrappers import describe_wrapper
 from my_project import method
 from my_project.runner import MyRunner
 from params import ppo_classic
@@ -50,7 +50,7 @@ gym.register("OfAProject-v0", "my_project.envs:Mine", max_episode_steps=20)
     "my_project/inner/later.py": "def begin(first): return first\n",
     "spaces_of_mine/wrapper.py": """
 import gymnasium as gym
-from digideep.utility.component import Component
+from digideep.parameters.component import Component
 
 class MyWrapper(gym.RewardWrapper, Component):
     def __init__(self, env, *, scale):

@@ -16,7 +16,7 @@ from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.session_files import ReportHandler
 from tests.damage.harness import OTHER_USER, in_child, snapshot
-from tests.helpers import CLASSIC, tiny
+from tests.support.helpers import CLASSIC, tiny
 
 QUIET = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu")
 

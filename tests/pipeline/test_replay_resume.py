@@ -13,9 +13,9 @@ from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
-from tests.helpers import ROOT, tiny
 from tests.memory.test_replay import Stream, filled
 from tests.pipeline.test_resume import last, train
+from tests.support.helpers import ROOT, tiny
 
 SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
          "memory_size_in_chunks": 1000, "test_interval": 2, "test_win_size": 2}  # fmt: skip

@@ -12,8 +12,8 @@ import pytest
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
-from tests.helpers import CLASSIC, MUJOCO, ROOT, command, tiny
 from tests.kills.marked import TRAINS
+from tests.support.helpers import CLASSIC, MUJOCO, ROOT, command, tiny
 
 
 def train(base: Path, name: str, params: str, cpanel: str, *more: str) -> int:
@@ -63,7 +63,7 @@ def test_a_signal_stops_after_the_cycle_with_a_checkpoint_and_code_75(tmp_path, 
         (MUJOCO, {"num_workers": 3, "n_steps": 48, "num_mini_batches": 4, "n_update": 2}),
         (MUJOCO, {"num_workers": 3, "num_processes": 3, "n_steps": 48, "num_mini_batches": 4, "n_update": 2}),
         (CLASSIC, {"num_workers": 4, "num_processes": 2, "model_name": "Pendulum-v1"}),
-        (CLASSIC, {"model_name": "Noise-v0", "from_module": "tests.environments"}),
+        (CLASSIC, {"model_name": "Noise-v0", "from_module": "tests.support.environments"}),
         (CLASSIC, {"compile": "on", "num_workers": 2, "n_steps": 32}),
     ],
 )
@@ -99,14 +99,14 @@ def test_verify_resume_proves_it_on_the_users_own_parameters(capfd, tmp_path):
 
 def test_verify_resume_notices_an_environment_that_cannot_be_relived(capfd):
     argv = ["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu"]
-    panel = tiny(epoch_size=20, model_name="Forgetful-v0", from_module="tests.environments")
+    panel = tiny(epoch_size=20, model_name="Forgetful-v0", from_module="tests.support.environments")
     assert main([*argv, "--cpanel", panel]) == 1
     assert "resume is NOT exact" in capfd.readouterr().out
 
 
 def test_a_crash_leaves_its_traceback_in_the_report_and_code_1(tmp_path, capsys):
     panel = tiny(
-        model_name="Trouble-v0", from_module="tests.environments", env_kwargs={"kind": "raise", "at": 40},
+        model_name="Trouble-v0", from_module="tests.support.environments", env_kwargs={"kind": "raise", "at": 40},
         test_activate=False,
     )  # fmt: skip
     assert train(tmp_path, "crashed", CLASSIC, panel) == 1

@@ -13,7 +13,7 @@ import yaml
 
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
-from tests.helpers import CLASSIC, MUJOCO, ROOT, run, tiny
+from tests.support.helpers import CLASSIC, MUJOCO, ROOT, run, tiny
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_the_parameters_are_kept_as_plain_json_and_safe_yaml(session):
 def test_the_sources_that_ran_are_kept(session):
     assert (session / "modules/digideep/agent/ppo.py").read_text() == (ROOT / "digideep/agent/ppo.py").read_text()
     assert (session / "modules/params/ppo_classic.py").exists()
-    assert (session / "modules/tests/helpers.py").exists()
+    assert (session / "modules/tests/support/helpers.py").exists()
     assert not list(session.rglob("__pycache__"))
 
 
@@ -154,7 +154,7 @@ def test_mujoco_renders_without_a_display(tmp_path):
 
 CUSTOM = """
 from digideep.pipeline.runner import Runner
-from digideep.utility.component import describe
+from digideep.parameters.component import describe
 from params import ppo_classic
 
 cpanel = ppo_classic.cpanel

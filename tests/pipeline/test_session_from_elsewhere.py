@@ -15,7 +15,7 @@ from digideep.main import main
 from digideep.post.export import main as export
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.helpers import CLASSIC, ROOT, tiny
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
 CODE = """import pathlib
 pathlib.Path(r'{ran}').write_text('ran')
@@ -176,7 +176,7 @@ def test_worker_processes_and_dashboards_do_not_look_in_a_session_for_modules(or
 
 
 def test_what_repeal_names_may_be_anything_outside_of_sessions(original, here, capsys):
-    session = plant(original, here / "s", "tests.environments", "runner")
+    session = plant(original, here / "s", "tests.support.environments", "runner")
     (here / "my_runner.py").write_text("from digideep.pipeline.runner import Runner\nclass Mine(Runner): pass\n")
     importlib.invalidate_caches()
     try:

@@ -12,9 +12,9 @@ from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.helpers import ROOT, tiny
+from tests.support.helpers import ROOT, tiny
 
-MPE, MIXED = str(ROOT / "params/ppo_mpe.py"), str(ROOT / "tests/mixed_params.py")
+MPE, MIXED = str(ROOT / "params/ppo_mpe.py"), str(ROOT / "tests/support/mixed_params.py")
 SMALL = {"n_steps": 20, "n_update": 2, "num_mini_batches": 2}
 SPREAD = {"model_name": "mpe2/simple_spread_v3"}
 LEARNERS = {"one": ["agent_0"], "rest": ["agent_[12]"]}
@@ -58,7 +58,7 @@ def test_masked_players_learn_by_ppo_and_dqn_what_is_allowed_and_resume_exactly(
     masked = {"model_name": "tests/turnstile", "env_kwargs": {"place": place}, "use_action_mask": True}
     argv = ["--params", MIXED if place == "observation" else MPE, "--verify-resume", "2", "--device", "cpu"]
     players = {"x": ["first"], "y": ["second"]}
-    panel = {"from_module": "tests.parallel", "players": players, "epoch_size": 10, **masked}
+    panel = {"from_module": "tests.support.parallel", "players": players, "epoch_size": 10, **masked}
     assert main([*argv, "--cpanel", tiny(**SMALL, **panel)]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 

@@ -9,11 +9,16 @@ from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.export import export
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.helpers import CLASSIC, ROOT, tiny
 from tests.pipeline.test_resume import last, train
+from tests.support.helpers import CLASSIC, ROOT, tiny
 
-SENSES = {"from_module": "tests.senses", "model_name": "Senses-v0", "n_steps": 13}
-FORBIDDING = {"from_module": "tests.senses", "model_name": "Forbidding-v0", "use_action_mask": True, "n_steps": 13}
+SENSES = {"from_module": "tests.support.senses", "model_name": "Senses-v0", "n_steps": 13}
+FORBIDDING = {
+    "from_module": "tests.support.senses",
+    "model_name": "Forbidding-v0",
+    "use_action_mask": True,
+    "n_steps": 13,
+}
 DQN = {"warm_start": 20, "batch_size": 8, "memory_size_in_chunks": 3, "hidden_size": 8, "gradient_steps_per_frame": 0.2}
 RUNS = {
     "image and vectors": (CLASSIC, SENSES | {"env_kwargs": {"actions": "many"}, "info_keys": ["power"]}),

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from digideep.agent.base import AgentBase
+from digideep.parameters.component import build
 from digideep.policy.acting import continuous_act, stochastic_act, values_act
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.networks import Tanh
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import build
 from digideep.utility.errors import UsageError
-from tests.helpers import make_context
+from tests.support.helpers import make_context
 
 SEEN = gym.spaces.Box(-1, 1, (7,))
 ROWS = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))

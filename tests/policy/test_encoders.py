@@ -7,12 +7,12 @@ import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from torch.nn.functional import conv2d, max_pool2d
 
+from digideep.parameters.component import describe
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.encoders import Fusion, ImageEncoder, ImpalaResNet, NatureCNN, VectorEncoder, make_encoder
-from digideep.policy.observations import Flatten, interleave_images
+from digideep.policy.observations import Flatten, to_channels_last
 from digideep.policy.stochastic import StochasticPolicy
-from digideep.utility.component import describe
 from digideep.utility.errors import UsageError
 from digideep.utility.images import is_image
 
@@ -78,12 +78,12 @@ def test_the_smaller_end_holds_the_channels_and_stacks_become_channels(shape):
 
 def test_interleaving_moves_channels_to_the_end_of_memory_and_changes_no_value():
     observations = {"/stack": noise(3, 4, 8, 9), "/colour": noise(3, 8, 9, 3), "/vector": torch.ones(3, 5)}
-    laid_out = interleave_images(observations)
+    laid_out = to_channels_last(observations)
     assert all(torch.equal(laid_out[path], each) for path, each in observations.items())
     assert laid_out["/stack"].stride() == (8 * 9 * 4, 1, 9 * 4, 4)
     assert laid_out["/stack"][torch.tensor([2, 0])].stride() == laid_out["/stack"].stride()  # minibatches keep it
     assert laid_out["/colour"] is observations["/colour"]  # whose channels are at the end already
-    assert interleave_images(observations["/vector"]) is observations["/vector"]
+    assert to_channels_last(observations["/vector"]) is observations["/vector"]
 
 
 def test_floats_are_not_scaled():

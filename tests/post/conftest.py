@@ -3,7 +3,7 @@
 import pytest
 
 from digideep.main import main
-from tests.helpers import CLASSIC, MUJOCO, ROOT, tiny
+from tests.support.helpers import CLASSIC, MUJOCO, ROOT, tiny
 
 
 @pytest.fixture(scope="session")
@@ -34,24 +34,26 @@ def cartpoles(base):
 BRIEF = {"number_epochs": 1, "epoch_size": 4, "test_activate": False, "num_mini_batches": 2}
 REPLAY = {"number_epochs": 1, "epoch_size": 4, "test_activate": False, "n_steps": 16, "warm_start": 20, "batch_size": 8,
           "memory_size_in_chunks": 4}  # fmt: skip
-SENSES = {"model_name": "Senses-v0", "from_module": "tests.senses"}
-MASKED = {"model_name": "Forbidding-v0", "from_module": "tests.senses", "use_action_mask": True}
+SENSES = {"model_name": "Senses-v0", "from_module": "tests.support.senses"}
+MASKED = {"model_name": "Forbidding-v0", "from_module": "tests.support.senses", "use_action_mask": True}
 MEMORY = {"recurrent": True, "core_size": 8}
 # One session of each kind of policy: its parameter file, and what is changed of it.
 KINDS = {
     "sac": ("sac_classic", REPLAY),
     "ddpg": ("ddpg_classic", REPLAY),
-    "td3 on float64": ("td3_mujoco", REPLAY | {"model_name": "Noise-v0", "from_module": "tests.environments"}),
+    "td3 on float64": ("td3_mujoco", REPLAY | {"model_name": "Noise-v0", "from_module": "tests.support.environments"}),
     "dueling with masks": ("dqn_classic", REPLAY | MASKED | {"use_dueling": True, "n_step_return": 3,
                                                              "env_kwargs": {"place": "observation"}}),
-    "lstm": ("ppo_classic", BRIEF | MEMORY | {"model_name": "Recall-v0", "from_module": "tests.environments",
+    "lstm": ("ppo_classic", BRIEF | MEMORY | {"model_name": "Recall-v0", "from_module": "tests.support.environments",
                                               "env_kwargs": {"delay": 4}, "cell": "lstm"}),
     "shared gru with masks": ("ppo_classic", BRIEF | MASKED | MEMORY | {"env_kwargs": {"actions": "many"},
                                                                        "share_core": True}),
     "gru over everything": ("ppo_classic", BRIEF | SENSES | MEMORY | {"env_kwargs": {"actions": "bits"}}),
     "players": ("tests", BRIEF),
 }  # fmt: skip
-SLASHED = {"names with slashes": ("ppo_classic", BRIEF | {"model_name": "Slashed-v0", "from_module": "tests.rare"})}
+SLASHED = {
+    "names with slashes": ("ppo_classic", BRIEF | {"model_name": "Slashed-v0", "from_module": "tests.support.rare"})
+}
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +64,7 @@ def session_of(base):
     def make(kind):
         if kind not in made:
             params, changes = (KINDS | SLASHED)[kind]
-            file = ROOT / "tests/mixed_params.py" if params == "tests" else ROOT / f"params/{params}.py"
+            file = ROOT / "tests/support/mixed_params.py" if params == "tests" else ROOT / f"params/{params}.py"
             made[kind] = train(base, kind.replace(" ", "_"), str(file), **changes)
         return made[kind]
 

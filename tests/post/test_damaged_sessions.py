@@ -13,7 +13,7 @@ from digideep.post import plotter, report, sessions
 from digideep.post.loader import Loader
 from digideep.utility.errors import SessionError
 from digideep.utility.files import printable, read_json_lines, read_yaml
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 FIGURES = {"num": 1, "sum": 2.0, "min": 2, "max": 2, "std": 0}
 META = {"epoch": 1, "frame": 10, "episode": 1, "clock": 1.0}

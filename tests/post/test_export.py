@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import digideep
-from digideep.environment.multi_agent import ParallelAdapter
+from digideep.environment.making.parallel_games import ParallelAdapter
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward, VectorWrapper
-from digideep.environment.spaces import ActionEdge
+from digideep.environment.spaces import ActionScaler
 from digideep.main import main as run_digideep
 from digideep.post import export as exporter
 from digideep.post.export import SUFFIXES, export, main
@@ -25,8 +25,8 @@ from digideep.post.exported_policy import ExportedPolicy, Normalize
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
-from tests.helpers import ROOT
 from tests.post.conftest import KINDS, SLASHED
+from tests.support.helpers import ROOT
 
 # ------------------------------------------------------------------ whole episodes with onnxruntime alone
 
@@ -222,8 +222,8 @@ def test_a_file_says_what_it_takes_and_gives(session_of, onnx_of):
 def test_the_edge_clips_and_scales_as_the_environments_edge():
     space = gym.spaces.Box(np.array([-2.0, 0.0, -np.inf], np.float32), np.array([2.0, 10.0, np.inf], np.float32))
     actions = np.array([[-3.0, 0.5, 7.0], [0.25, -1.5, -9.0]], np.float32)
-    found = ActionEdge(space, torch)(torch.from_numpy(actions)).numpy()
-    assert found == pytest.approx(ActionEdge(space)(actions))
+    found = ActionScaler(space, torch)(torch.from_numpy(actions)).numpy()
+    assert found == pytest.approx(ActionScaler(space)(actions))
     assert found[0].tolist() == [-2.0, 7.5, 7.0]
 
 

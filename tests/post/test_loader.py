@@ -10,10 +10,10 @@ import pytest
 from digideep.environment.explorer import Explorer
 from digideep.main import main
 from digideep.post.loader import Loader
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
-from digideep.utility.profiler import Profiler
 from digideep.utility.seeding import make_generator
-from tests.helpers import ROOT
+from tests.support.helpers import ROOT
 
 
 def play(session, capfd, *more):

@@ -14,7 +14,7 @@ from digideep.post.comparison import differences, final_return, make_groups, sco
 from digideep.post.drawing import join, smooth
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.browser import CHROMIUM, look
+from tests.support.browser import CHROMIUM, look
 
 
 def test_a_moving_average_is_not_pulled_down_at_its_start():

@@ -1,0 +1,352 @@
+"""The one place that makes environments."""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from digideep.environment.closing import close_environment
+from digideep.environment.infos import (
+    ACTION_MASK,
+    ActionMaskToInfo,
+    check_info_keys,
+    info_templates,
+    sees_action_mask,
+)
+from digideep.environment.making.atari import Atari, register_games
+from digideep.environment.making.families import provide
+from digideep.environment.making.film import EpisodeFilms, Pictures
+from digideep.environment.making.graphics import choose_graphics, follow_the_body, keep_off_the_screen, require_display
+from digideep.environment.making.parallel_games import ParallelAdapter, is_parallel, make_parallel
+from digideep.environment.making.registration import register_user_environments
+from digideep.environment.making.wrappers import wrap
+from digideep.environment.spaces import ObservationSpaces, agent_action_space, declared_range, observation_spaces
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Component, Description, build
+from digideep.parameters.suggest import did_you_mean
+from digideep.utility.errors import UsageError, WorkerError
+from digideep.utility.user_code import in_words, is_ours, place
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSpec(Component):
+    """What it takes to make an environment, in any process.
+
+    Attributes:
+        name: the id that gymnasium knows, such as "HalfCheetah-v5"; "module:id" imports the module first.
+        kwargs: keyword arguments of its constructor.
+        max_episode_steps: time limit in steps; None keeps the registered one.
+        from_module: a module that registers the environment when it is imported.
+        from_params: arguments of gymnasium's `register`, which registers it: `id`, `entry_point` and what else there is
+            to say. The entry point is a subclass of `gymnasium.Env`.
+        observation_key: path of an observation that is neither Dict nor Tuple.
+        info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`. "action_mask" is also
+            taken out of observations that hold one.
+        norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
+        vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
+        players: for an environment with several: agent -> names or patterns of the players that it plays; None where
+            one agent has the whole environment.
+        atari: description of an `Atari`, the preprocessing of an Atari game; None for everything else.
+        steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
+            seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
+            that happened since the last seed is re-lived.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    max_episode_steps: int | None = None
+    from_module: str | None = None
+    from_params: dict[str, Any] | None = None
+    observation_key: str = "/agent"
+    info_keys: list[str] = field(default_factory=list)
+    norm_wrappers: list[Description] = field(default_factory=list)
+    vect_wrappers: list[Description] = field(default_factory=list)
+    players: Mapping[str, Sequence[str | int]] | None = None
+    atari: Description | None = None
+    steps_per_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_int("steps_per_seed", self.steps_per_seed, 0)
+        check_info_keys(self.info_keys)
+        if self.players is not None and (self.norm_wrappers or self.atari is not None):
+            raise UsageError("norm_wrappers and atari are for one agent: they know nothing of players. Leave them out.")
+
+    @property
+    def atari_rules(self) -> Atari | None:
+        """The preprocessing of an Atari game; None for everything else."""
+        return None if self.atari is None else build(self.atari, Atari)
+
+    def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
+        """The same environment with further keyword arguments.
+
+        Raises:
+            UsageError: if that changes the spaces in `info`, those that the agents are made for.
+        """
+        if not extra:
+            return self
+        changed = replace(self, kwargs={**self.kwargs, **extra})
+        theirs = inspect_environment(changed)
+        for what in ("observation_spaces", "action_space"):
+            ours, other = getattr(info, what), getattr(theirs, what)
+            if ours != other:
+                raise UsageError(
+                    f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
+                )
+        return changed
+
+
+@dataclass(frozen=True)
+class EnvironmentInfo:
+    """What an environment tells of itself before the first step.
+
+    Attributes:
+        infos: zeros of each info that is kept, by path.
+        players: of whom this is said, each with these spaces; none where it is said of the environment.
+        agents: what each of several agents has of the environment, by name; empty where one has all of it.
+    """
+
+    observation_spaces: ObservationSpaces
+    action_space: gym.Space
+    agent_action_space: gym.Space
+    max_episode_steps: int | None
+    render_modes: tuple[str, ...]
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+    players: tuple[str, ...] = ()
+    agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
+
+    def of_agent(self, name: str) -> "EnvironmentInfo":
+        """What an agent has of the environment: all of it, unless there are several.
+
+        Raises:
+            UsageError: if there are several, and this is none of them.
+        """
+        if not self.agents:
+            return self
+        if name not in self.agents:
+            raise UsageError(f"Agent '{name}' plays nobody. {did_you_mean(name, self.agents)} See players under env.")
+        return self.agents[name]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The spaces as plain values, to be compared with those of a checkpoint."""
+        observations = {
+            path: [list(space.shape or ()), str(space.dtype), declared_range(space)]
+            for path, space in self.observation_spaces.items()
+        }
+        agents = {name: {**info.to_plain(), "players": list(info.players)} for name, info in self.agents.items()}
+        return {"observations": observations, "actions": repr(self.action_space)} | (
+            {"agents": agents} if agents else {}
+        )
+
+    def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
+        """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
+
+        Args:
+            stacks: keys of observations of which the memory keeps one frame only, and how many they have.
+        """
+        if self.agents:
+            return 1 + sum(len(agent.players) * agent.row_bytes(stacks) for agent in self.agents.values())
+        arrays = {f"/observations{path}": space for path, space in self.observation_spaces.items()}
+        arrays["actions"] = self.agent_action_space
+        sizes = (
+            math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize // stacks.get(key, 1)
+            for key, space in arrays.items()
+        )
+        return sum(sizes) + sum(info.nbytes for info in self.infos.values()) + 1 + 4 + 1
+
+
+def make_environment(
+    spec: EnvironmentSpec, *, render_mode: str | None = None, video_dir: Path | None = None
+) -> gym.Env:
+    """Make one environment.
+
+    Args:
+        spec: which one.
+        render_mode: "human" for a window, "rgb_array" for images, None for neither.
+        video_dir: where to record every episode; needs `render_mode="rgb_array"`.
+
+    Raises:
+        UsageError: if there is no such environment, or it refuses to be made.
+    """
+    choose_graphics()
+    if render_mode == "human":
+        require_display(spec.name)
+    elif render_mode is not None:
+        keep_off_the_screen()
+    register_user_environments(spec.from_module, spec.from_params)
+    module, _, name = spec.name.rpartition(":")
+    if module:
+        register_user_environments(module, None)
+    family, atari = provide(name), spec.atari_rules
+    kwargs = dict(spec.kwargs) if family is None else family.translate(name, spec.kwargs)
+    if atari is not None:
+        register_games()
+        kwargs = {**atari.game_arguments(name), **kwargs}
+    elif spec.max_episode_steps is not None:
+        kwargs["max_episode_steps"] = spec.max_episode_steps
+    if render_mode is not None:
+        kwargs["render_mode"] = render_mode
+    if spec.players is not None:
+        return _record(_make_adapter(spec, render_mode), video_dir)
+    if name not in gym.registry and is_parallel(name):
+        raise UsageError(f"'{name}' has several players: say in 'players' who plays them, as params/ppo_mpe.py does.")
+    if name not in gym.registry:
+        raise UsageError(f"Unknown environment '{name}'. {_suggestion(name)}")
+    try:
+        environment = gym.make(name, disable_env_checker=True, **kwargs)
+        if atari is not None:
+            environment = atari.preprocess(environment, spec.max_episode_steps)
+    except (gym.error.Error, ImportError, TypeError, ValueError) as err:
+        reason = " ".join(str(err).split())
+        raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
+    except BaseException as err:
+        if is_ours(err):
+            raise
+        what = f"failed: {in_words(err)}{place(err)}" if isinstance(err, Exception) else in_words(err)
+        raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}. It {what}.") from err
+    if render_mode is not None:
+        follow_the_body(environment, kwargs)
+    if family is not None:
+        environment = family.finish(environment)
+    if ACTION_MASK in spec.info_keys and sees_action_mask(environment.observation_space):
+        environment = ActionMaskToInfo(environment)
+    environment = _record(environment, video_dir)
+    # Around the recorder, so that a video shows a game and not a life.
+    return wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
+
+
+def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
+    environment = make_parallel(spec.name, spec.kwargs, render_mode)
+    return ParallelAdapter(
+        environment, spec.players or {}, spec.observation_key, spec.max_episode_steps, render_mode, spec.info_keys
+    )
+
+
+def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
+    """Let every episode be recorded, if a directory for that is given."""
+    return environment if video_dir is None else EpisodeFilms(environment, video_dir)
+
+
+def _suggestion(name: str) -> str:
+    """The nearest id; the same environment in another version comes first."""
+    stem = name.partition("-v")[0]
+    versions = sorted(known for known in gym.registry if known.partition("-v")[0] == stem)
+    if versions:
+        return f"Did you mean '{versions[-1]}'?"
+    nearest = did_you_mean(name, gym.registry)
+    return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
+
+
+def why_no_video(spec: EnvironmentSpec) -> str | None:
+    """Try to draw one image. Returns: what is wrong, None if nothing is."""
+    # A viewer of gymnasium's that could be built by half only complains when it is deleted.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda complaint: None
+    try:
+        return _try_to_draw(spec)
+    finally:
+        sys.unraisablehook = hook
+
+
+def _try_to_draw(spec: EnvironmentSpec) -> str | None:
+    environment = None
+    try:
+        environment = make_environment(spec, render_mode="rgb_array")
+        environment.reset(seed=0)
+        return None if Pictures().take(environment.render()) is not None else "render() gives no picture"
+    except BaseException as err:  # drivers and optional packages fail in their own ways
+        if is_ours(err):
+            raise
+        return in_words(err)
+    finally:
+        if environment is not None:
+            close_environment(environment, spec.name)
+
+
+def _time_limit(environment: gym.Env) -> int | None:
+    """The time limit in steps: that of a wrapper, or else the environment's own."""
+    specs = (environment.spec, environment.unwrapped.spec)
+    return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
+
+
+def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
+    """Make an environment, ask for its spaces, close it.
+
+    Raises:
+        UsageError: if it cannot be made or its spaces are not supported.
+    """
+    environment = make_environment(spec)
+    try:
+        if isinstance(environment, ParallelAdapter):
+            return _inspect_adapter(environment, spec.observation_key)
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(environment, name, None), gym.Space):
+                raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
+        return EnvironmentInfo(
+            observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
+            action_space=environment.action_space,
+            agent_action_space=agent_action_space(environment.action_space),
+            max_episode_steps=_time_limit(environment),
+            render_modes=tuple(environment.metadata.get("render_modes", ())),
+            infos=info_templates(environment, spec.info_keys),
+        )
+    finally:
+        close_environment(environment, spec.name)
+
+
+def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
+    """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
+
+    Raises:
+        WorkerError: naming the first that differs.
+    """
+    inner = environment.unwrapped
+    own = _named_spaces(
+        (name, observation_spaces(part.observation_space, spec.observation_key), part.action_space)
+        for name, part in (inner.seats if isinstance(inner, ParallelAdapter) else {"": environment}).items()
+    )
+    known = _named_spaces(
+        (name, part.observation_spaces, part.action_space) for name, part in (info.agents or {"": info}).items()
+    )
+    for what in {**known, **own}:
+        if own.get(what) != known.get(what):
+            raise WorkerError(
+                f"worker {rank}: this instance of {spec.name} has the {what} {own.get(what)}, another one "
+                f"{known.get(what)}. All instances must have the same spaces: correct the environment."
+            )
+
+
+def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
+    """Spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
+    named: dict[str, gym.Space] = {}
+    for agent, observations, actions in parts:
+        of = f" of agent '{agent}'" if agent else ""
+        named |= {f"observations {path}{of}": space for path, space in observations.items()}
+        named[f"actions{of}"] = actions
+    return named
+
+
+def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
+    """What the workers see of an environment with several players, and under `agents` what each agent sees."""
+    limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
+    infos = environment.info_templates()
+    agents = {
+        name: EnvironmentInfo(
+            observation_spaces(seat.observation_space, key), seat.action_space, agent_action_space(seat.action_space),
+            limit, modes, infos[name], players=seat.players,
+        )
+        for name, seat in environment.seats.items()
+    }  # fmt: skip
+    of_workers = {
+        f"/{name}{path}": np.stack([zeros] * len(agent.players))
+        for name, agent in agents.items()
+        for path, zeros in agent.infos.items()
+    }
+    return EnvironmentInfo(
+        environment.flat_spaces, environment.action_space, environment.action_space, limit, modes, of_workers,
+        agents=agents,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Wrappers around single environments, as the parameter tree lists them under `env/norm_wrappers`.
+
+They are gymnasium's own wherever it has one. A wrapper's state has to live within an episode: re-living the episode
+then brings it back. What learns across episodes belongs around the vector, where it is saved.
+"""
+
+import inspect
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from digideep.parameters.component import Component, Description, build, describe
+from digideep.parameters.suggest import did_you_mean
+from digideep.utility.errors import UsageError
+
+_OFFERED = sorted(set(gym.wrappers.__all__) - {"vector", "ArrayConversion", "JaxToNumpy", "JaxToTorch", "NumpyToTorch"})
+_REFUSED = {
+    "NormalizeObservation": "it learns across episodes, which a resume could not restore. Use VecNormalizeObs under "
+    "vect_wrappers",
+    "NormalizeReward": "it learns across episodes, which a resume could not restore. Use VecNormalizeReward under "
+    "vect_wrappers",
+    "Autoreset": "workers begin the next episode themselves. Leave it out",
+    "RecordEpisodeStatistics": "episodes are counted anyway. Leave it out",
+    "RecordVideo": "videos are recorded with video_interval and --play. Leave it out",
+    "HumanRendering": "windows are opened with --play --render human. Leave it out",
+    "RenderCollection": "it keeps every image of an episode. Use video_interval or --play",
+}
+
+
+def describe_wrapper(cls: type[gym.Wrapper], **arguments: Any) -> Description:
+    """Describe a wrapper around single environments for a parameter file.
+
+    Args:
+        cls: one of `gymnasium.wrappers`, or a class of yours that is a `gymnasium.Wrapper` and a `Component`, with
+            `env` before the `*` of its constructor.
+        arguments: of its constructor, without the environment. Lists stand for arrays and tuples.
+
+    Raises:
+        UsageError: if it is neither, keeps state across episodes, or does not take the arguments.
+    """
+    if isinstance(cls, type) and issubclass(cls, Component):
+        return describe(cls, **arguments)
+    GymnasiumWrapper(wrapper=cls, arguments=arguments)
+    return describe(GymnasiumWrapper, wrapper=cls, arguments=arguments)
+
+
+class GymnasiumWrapper(Component):
+    """One of gymnasium's wrappers with its arguments. A file can name nothing but those: it is looked up by its name.
+
+    Args:
+        wrapper: the class; on disk its name.
+        arguments: of its constructor, without the environment.
+
+    Raises:
+        UsageError: if there is no such wrapper, it is refused, or it does not take the arguments.
+    """
+
+    def __init__(self, *, wrapper: type[gym.Wrapper] | str, arguments: dict[str, Any] | None = None):
+        given = wrapper if isinstance(wrapper, str) else f"{wrapper.__module__}.{wrapper.__qualname__}"
+        place, _, self.name = given.rpartition(".")
+        if place.partition(".")[0] != "gymnasium" or self.name not in _OFFERED:
+            raise UsageError(f"'{given}' is no wrapper of gymnasium. {did_you_mean(self.name, _OFFERED)}")
+        if self.name in _REFUSED:
+            raise UsageError(f"{self.name} cannot stand under norm_wrappers: {_REFUSED[self.name]}.")
+        self._cls = getattr(gym.wrappers, self.name)
+        self._arguments = dict(arguments or {})
+        _, *known = inspect.signature(self._cls).parameters.values()
+        names = [argument.name for argument in known]
+        for name in self._arguments:
+            if name not in names:
+                raise UsageError(f"{self.name} has no argument '{name}'. {did_you_mean(name, names)}")
+        for argument in known:
+            if argument.default is argument.empty and argument.name not in self._arguments:
+                raise UsageError(f"{self.name} needs the argument '{argument.name}', which is not given.")
+
+    def wrap(self, environment: gym.Env) -> gym.Env:
+        """Put the wrapper around an environment."""
+        arguments = {name: _CONVERSIONS.get(name, _same)(value) for name, value in self._arguments.items()}
+        return self._cls(environment, **arguments)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value, np.float32) if isinstance(value, (list, tuple)) else value
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Files know lists only; these arguments want something else.
+_CONVERSIONS = {"shape": _tuple, "min_obs": _array, "max_obs": _array, "min_action": _array, "max_action": _array}
+
+
+class RawReward(gym.Wrapper):
+    """Keeps count of rewards below other wrappers, so that the returns that are logged are the environment's own."""
+
+    def __init__(self, environment: gym.Env):
+        super().__init__(environment)
+        self._sum = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        self._sum = 0.0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Take a step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._sum += float(reward)
+        return observation, reward, terminated, truncated, info
+
+    def take(self) -> float:
+        """The sum of rewards since it was last asked."""
+        taken, self._sum = self._sum, 0.0
+        return taken
+
+
+def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
+    """Stack wrappers, the first one innermost.
+
+    Raises:
+        UsageError: if one does not fit the environment.
+    """
+    if descriptions:
+        environment = RawReward(environment)
+    for description in descriptions:
+        cls = description["class"]
+        try:
+            if issubclass(cls, GymnasiumWrapper):
+                environment = build(description, GymnasiumWrapper).wrap(environment)
+            else:
+                environment = build(description, gym.Wrapper, env=environment)
+        except UsageError:
+            raise
+        except (TypeError, ValueError, AssertionError, AttributeError, gym.error.Error, ImportError) as err:
+            given: Any = description.get("wrapper", cls)
+            name = given.rpartition(".")[2] if isinstance(given, str) else given.__name__
+            raise UsageError(
+                f"norm_wrappers: {name} does not fit the observations or actions here: {type(err).__name__}: "
+                f"{' '.join(str(err).split())}"
+            ) from err
+    return environment
+
+
+def raw_reward(environment: gym.Env) -> RawReward | None:
+    """The counter of raw rewards among an environment's wrappers, if it has wrappers of `wrap`."""
+    while isinstance(environment, gym.Wrapper):
+        if isinstance(environment, RawReward):
+            return environment
+        environment = environment.env
+    return None

@@ -1,0 +1,1 @@
+"""Steps many environments at once."""

@@ -1,0 +1,1 @@
+"""How networks learn: gradient steps, optimizers, compiling, target networks."""

@@ -1,0 +1,143 @@
+"""Components: what a parameter tree may name, how it is described, checked and built.
+
+A description is a plain dictionary: `{"class": PPO, "gamma": 0.99, ...}`. In a parameter file the class is the class
+itself; on disk it is its dotted name. Constructors follow one rule: arguments before the `*` exist only at run time
+(spaces, device, generators) and are injected by name; keyword-only arguments are parameters and come from the
+description. So a description can be checked against the signature the moment it is written: names, and values against
+the annotations. A parameter may be null where its annotation says `| None`, or its default is None.
+"""
+
+import inspect
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from digideep.parameters.checks import shown
+from digideep.parameters.suggest import did_you_mean
+from digideep.parameters.values import Description, fit_value, is_described
+from digideep.utility.errors import UsageError
+from digideep.utility.importing import import_named, is_standard_library
+
+__all__ = ["Component", "Description", "Parameter", "build", "check_parameters", "describe", "dotted_name",
+           "parameters_of", "resolve"]  # fmt: skip
+T = TypeVar("T")
+
+
+class Component:
+    """Marks a class that a parameter tree may name. Only subclasses are ever built from a file."""
+
+
+def describe(cls: type[Component], **parameters: Any) -> Description:
+    """Describe a component by its class and its parameters.
+
+    Raises:
+        UsageError: if a parameter is unknown or has the wrong type, or a required one is missing.
+    """
+    check_parameters(cls, parameters)
+    return {"class": cls, **parameters}
+
+
+class Parameter(NamedTuple):
+    """A keyword-only argument of a constructor."""
+
+    annotation: Any
+    default: Any
+    is_required: bool
+
+    def fit(self, name: str, value: Any) -> Any:
+        """See `fit_value`."""
+        if value is None and (self.default is None and not self.is_required):
+            return None
+        return fit_value(name, value, self.annotation)
+
+
+def parameters_of(cls: type[Component]) -> dict[str, Parameter]:
+    """The parameters of a component, by name.
+
+    Raises:
+        UsageError: if `cls` is no component.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise UsageError(f"{shown(cls)} is no digideep component. Derive it from one of digideep's base classes.")
+    return _signature(cls)  # type: ignore[arg-type]  # a quirk of mypy's: classes are hashable
+
+
+@cache
+def _signature(cls: type[Component]) -> dict[str, Parameter]:
+    try:
+        arguments = inspect.signature(cls, eval_str=True).parameters
+    except NameError:  # an annotation of names that only a type checker sees
+        arguments = inspect.signature(cls).parameters
+    return {
+        name: Parameter(
+            Any if argument.annotation is argument.empty or isinstance(argument.annotation, str)
+            else argument.annotation,
+            argument.default,
+            argument.default is argument.empty,
+        )
+        for name, argument in arguments.items()
+        if argument.kind is inspect.Parameter.KEYWORD_ONLY
+    }  # fmt: skip
+
+
+def check_parameters(cls: type[Component], parameters: dict[str, Any]) -> None:
+    """Compare parameters with the keyword-only arguments of a class.
+
+    Raises:
+        UsageError: if `cls` is no component, a parameter is unknown or of the wrong type, or a required one is missing.
+    """
+    known = parameters_of(cls)
+    for name, value in parameters.items():
+        if name not in known:
+            raise UsageError(f"{cls.__name__} has no parameter '{name}'. {did_you_mean(name, known)}")
+        known[name].fit(f"{cls.__name__}: {name}", value)
+    missing = [name for name, parameter in known.items() if parameter.is_required and name not in parameters]
+    if missing:
+        raise UsageError(f"{cls.__name__} needs the parameter '{missing[0]}', which is not given.")
+
+
+def build(description: Description, base: type[T], **runtime: Any) -> T:
+    """Build a component from its description plus what only exists at run time.
+
+    Args:
+        description: the class under "class", its parameters under their names.
+        base: the class that the result must be an instance of.
+        runtime: run-time values; those that the constructor does not ask for are left out.
+
+    Raises:
+        UsageError: if the description does not fit the class or the class does not fit `base`.
+    """
+    if not is_described(description):
+        raise UsageError(f"A described {base.__name__} is expected, got {shown(description)}.")
+    cls, parameters = description["class"], {key: value for key, value in description.items() if key != "class"}
+    check_parameters(cls, parameters)
+    if not issubclass(cls, base):
+        raise UsageError(f"{dotted_name(cls)} cannot stand here: a {base.__name__} is expected.")
+    wanted = [
+        name
+        for name, argument in inspect.signature(cls).parameters.items()
+        if argument.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    ]
+    return cls(**{name: runtime[name] for name in wanted if name in runtime}, **parameters)
+
+
+def dotted_name(cls: type) -> str:
+    """The importable name of a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def resolve(dotted: str) -> type[Component]:
+    """Find the component that a file names.
+
+    Raises:
+        UsageError: if there is no such class, it is no component, or its module must not be imported.
+    """
+    module_name, _, name = dotted.rpartition(".") if isinstance(dotted, str) else ("", "", "")
+    refusal = (
+        f"'{dotted}' is no digideep component. Expected the dotted name of a class such as digideep.agent.ppo.PPO."
+    )
+    if not module_name or is_standard_library(module_name):
+        raise UsageError(refusal)
+    cls = getattr(import_named(module_name, f"The component '{dotted}'"), name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Component)):
+        raise UsageError(refusal)
+    return cls

@@ -1,0 +1,278 @@
+"""visdom: windows of plots on a server of this machine.
+
+What is shown is first written to `visdom.log` in the session; a thread sends that file's lines to the server. So the
+training never waits for the server; a server that was away gets the whole file when it is back; and a resumed run,
+whose log was cut at the checkpoint, shows its plots without a fold.
+"""
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from digideep.telemetry.server_process import ServerProcess
+from digideep.telemetry.writers import EpochFigures, shares
+from digideep.utility.errors import UsageError
+
+_log = logging.getLogger("digideep")
+
+_RETRY_S, _TIMEOUT_S = 10.0, 5.0
+_LEAVING_S = 5.0  # what the server of a killed run takes to end
+# Points are collected, and sent once in so many seconds, or in so much of the run's age if that is more: the cost per
+# second falls with the length of the run, as does the worth of a single point.
+_LEAST_S, _SHARE_OF_AGE = 3.0, 0.002
+# The window's bar has the title; within the plot it would hide behind the plot's buttons.
+_LAYOUT = {"xlabel": "frames", "margintop": 30, "layoutopts": {"plotly": {"title": ""}}}
+_BAND = {"mean": {}, "min": {"line": {"width": 0}}, "max": {"line": {"width": 0}, "fill": "tonexty"}}
+
+
+class VisdomWriter:
+    """Draws windows: returns with a band, losses, speed, phases, load, parameters, the latest recorded episode.
+
+    Args:
+        log: `visdom.log` of the session; what it holds already is shown first.
+        port: of the server; one is started there if none answers.
+        bind: address that a server started here listens on.
+        environment: name of the windows' group on the server.
+    """
+
+    def __init__(self, log: Path, port: int, bind: str, environment: str):
+        import visdom
+
+        logging.getLogger("visdom").setLevel(logging.ERROR)
+        self._log_file, self._environment = log, environment
+        log.touch()
+        # Its type stub, of an older version, does not know `offline`.
+        self._client = visdom.Visdom(env=environment, offline=True, log_to_filename=str(log))  # type: ignore[call-arg]
+        self._windows = _windows(log)
+        self._points: dict[str, tuple[list[str], list[float], list[list[float]], dict[str, Any]]] = {}
+        self._phases: dict[str, float] = {}
+        self._started = time.monotonic()
+        self._last = -1e9
+        self._sender = _Sender(log, reachable(bind), port, environment, None if is_answering(port, bind) else bind)
+
+    def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
+        """See `Writer`."""
+        text = yaml.safe_dump(tree, sort_keys=False).replace("&", "&amp;").replace("<", "&lt;")
+        options = {"title": "parameters", "width": 380, "height": 300}
+        self._client.text(f"<pre>{text}</pre>", win="parameters", opts=options)
+
+    def epoch(self, figures: EpochFigures) -> None:
+        """See `Writer`."""
+        for pack in figures.packs:
+            frame = pack["meta"].get("frame", figures.meta["frame"])
+            for key, data in pack["data"].items():
+                mean = data["sum"] / data["num"]
+                if key.startswith("/return/"):
+                    options = {"traceopts": {"plotly": _BAND}}
+                    self._add(key, list(_BAND), frame, [mean, data["min"], data["max"]], options)
+                else:
+                    self._add(key, [key.rpartition("/")[2]], frame, [mean])
+        loads = {key: value for key, value in figures.machine.items() if "memory" not in key}
+        if loads:
+            self._add("load in percent", list(loads), figures.meta["frame"], list(loads.values()))
+        for path, seconds in figures.seconds.items():
+            self._phases[path] = self._phases.get(path, 0.0) + seconds
+        now = time.monotonic()
+        if now - self._last >= max(_LEAST_S, _SHARE_OF_AGE * (now - self._started)):
+            self._last = now
+            self._draw()
+
+    def _add(
+        self, window: str, names: list[str], frame: int, values: list[float], options: dict[str, Any] | None = None
+    ) -> None:
+        """Collect a point of each line of a window."""
+        entry = self._points.setdefault(window, (names, [], [], options or {}))
+        entry[1].append(frame)
+        entry[2].append(values)
+
+    def _draw(self) -> None:
+        """Write what was collected to the log."""
+        returns_first = sorted(self._points.items(), key=lambda item: not item[0].startswith("/return/"))
+        for window, (names, frames, values, options) in returns_first:
+            opts = {"title": window, "legend": names, "showlegend": len(names) > 1, **_LAYOUT, **options}
+            update = "append" if window in self._windows else None
+            lines = np.array(values) if len(names) > 1 else np.array(values)[:, 0]
+            self._client.line(lines, np.array(frames), win=window, update=update, opts=opts)
+            self._windows.add(window)
+        self._points = {}
+        split = {path: share for path, share in shares(self._phases).items() if share > 0.05}
+        if len(split) > 1:
+            options = {"title": "time per phase", "legend": list(split)}
+            self._client.pie(np.array(list(split.values())), win="time per phase", opts=options)
+        self._phases = {}
+
+    def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
+        """See `Writer`: TensorBoard shows these; here they would be a window per layer."""
+
+    def video(self, path: Path, frame: int) -> None:
+        """See `Writer`."""
+        options = {"title": f"episode at frame {frame:,}", "autoplay": True, "loop": True}
+        self._client.video(videofile=str(path), win="episode", opts=options)
+
+    def flush(self) -> None:
+        """See `Writer`."""
+        self._draw()
+
+    def close(self) -> None:
+        """See `Writer`: what is still to be sent gets a moment."""
+        self._draw()
+        self._sender.close()
+
+
+def _windows(log: Path) -> set[str]:
+    """Names of the windows that a log draws."""
+    return {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
+
+
+class _Sender:
+    """A thread that sends the lines of a log to a server, from the first one again whenever the server was away.
+
+    Args:
+        log: `visdom.log`.
+        host: where the server is reached.
+        port: of the server.
+        environment: name of the windows' group.
+        bind: address that a server of our own listens on; None where there is one already.
+    """
+
+    def __init__(self, log: Path, host: str, port: int, environment: str, bind: str | None):
+        self._log_file, self._host, self._port, self._environment, self._bind = log, host, port, environment, bind
+        self._server: ServerProcess | None = None
+        self._closing, self._offset, self._is_connected, self._has_warned = threading.Event(), 0, False, False
+        self._was_connected = False
+        self._connection: http.client.HTTPConnection | None = None
+        self._thread = threading.Thread(target=self._run, name="digideep-visdom-sender", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        patience = 0.0
+        while True:
+            is_last = self._closing.is_set()
+            if self._bind is not None and (self._server is None or not self._server.is_alive) and not is_last:
+                if self._server is not None:
+                    self._warn("its server has died")
+                    self._server.close()
+                self._server, patience = ServerProcess("visdom", str(self._port), self._bind), time.monotonic() + 30
+            try:
+                self._send_news()
+                pause = 0.5
+            except (OSError, http.client.HTTPException) as err:
+                is_starting = self._server is not None and self._server.is_alive and time.monotonic() < patience
+                if not is_starting and not is_last:
+                    self._warn(str(err))
+                self._disconnect()
+                pause = 0.5 if is_starting else _RETRY_S
+            if is_last:
+                return
+            self._closing.wait(pause)
+
+    def _warn(self, reason: str) -> None:
+        """Say once that it is away, until it is back."""
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("visdom does not answer (%s): the training goes on without, trying again.", reason)
+
+    def _send_news(self) -> None:
+        """Send the lines that the server has not got yet.
+
+        Raises:
+            OSError: if the server does not take them.
+        """
+        if not self._is_connected:
+            self._connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
+            self._post("close", {"win": None, "eid": self._environment})  # windows of an earlier part of this session
+            self._is_connected, self._offset = True, 0
+            if self._has_warned or not self._was_connected:
+                _log.info("visdom: http://%s:%d/env/%s", self._host, self._port, self._environment)
+            self._has_warned, self._was_connected = False, True
+        with self._log_file.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                endpoint, message = json.loads(line)
+                self._post(endpoint, message)
+                self._offset += len(line)
+
+    def _post(self, endpoint: str, message: dict[str, Any]) -> None:
+        assert self._connection is not None
+        self._connection.request("POST", f"/{endpoint}", json.dumps(message))
+        response = self._connection.getresponse()
+        body = response.read()
+        if endpoint == "update" and body == b"win does not exist":  # a new server answered on the old connection
+            raise ConnectionResetError("its windows are gone")
+
+    def _disconnect(self) -> None:
+        self._is_connected = False
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        """Send what is left, within a few seconds, and end."""
+        self._closing.set()
+        self._thread.join(2 * _TIMEOUT_S)
+        self._disconnect()
+        if self._server is not None:
+            self._server.close()
+
+
+def reachable(bind: str) -> str:
+    """Where this machine reaches a server that listens on an address."""
+    return "127.0.0.1" if bind in ("0.0.0.0", "::", "localhost") else bind
+
+
+def is_answering(port: int, bind: str) -> bool:
+    """Whether a visdom server listens on a port of this machine.
+
+    Raises:
+        UsageError: if something else does, for some seconds: the server of a run that was killed needs a moment to end.
+    """
+    end = time.monotonic() + _LEAVING_S
+    while (answer := _ask(port, bind)) not in (b"", b"true", b"false"):
+        if time.monotonic() > end:
+            raise UsageError(f"--visdom-port {port} is taken by something that is not visdom. Choose another port.")
+        time.sleep(0.2)
+    return answer != b""
+
+
+def _ask(port: int, bind: str) -> bytes:
+    """What a visdom server would answer with true or false; nothing where nobody listens."""
+    connection = http.client.HTTPConnection(reachable(bind), port, timeout=_TIMEOUT_S)
+    with contextlib.closing(connection):
+        try:
+            connection.request("POST", "/win_exists", json.dumps({"eid": "main", "win": "-"}))
+            return connection.getresponse().read() or b"nothing"
+        except ConnectionRefusedError:
+            return b""
+        except (OSError, http.client.HTTPException):
+            return b"no HTTP"
+
+
+def require_visdom(port: int, bind: str) -> None:
+    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty.
+
+    Raises:
+        UsageError: saying what to do.
+    """
+    spec = importlib.util.find_spec("visdom")
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            "--visdom needs a package that is missing: run 'make visdom' in a clone of Digideep, or pip install "
+            "'setuptools<82' wheel and then pip install --no-build-isolation 'digideep[visdom]'."
+        )
+    if not (Path(spec.origin).parent / "static/js/plotly-plotly.min.js").is_file():
+        _log.warning(
+            "visdom's page will stay empty: it lacks scripts that are not in the package. Fetch them once, with a "
+            "network: python -c 'from visdom.server.build import download_scripts; download_scripts()'"
+        )
+    is_answering(port, bind)

@@ -1,0 +1,58 @@
+"""Dashboards: where the figures of an epoch go besides the log files."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from digideep.telemetry.monitor import Pack
+
+
+class EpochFigures(NamedTuple):
+    """What is known at the end of an epoch."""
+
+    meta: dict[str, int]  # "epoch", "frame", "episode"
+    packs: list[Pack]  # of the Monitor: what went to varlog.json
+    seconds: dict[str, float]  # of the Profiler, by path
+    machine: dict[str, float]  # newest sample of the StatLogger: percent, MiB
+
+
+class Writer(Protocol):
+    """Somewhere to show figures. It never disturbs the run: what fails there costs a warning."""
+
+    def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
+        """Show what was chosen. Args: cpanel: plain control panel; tree: plain parameter tree."""
+
+    def epoch(self, figures: EpochFigures) -> None:
+        """Show the figures of an epoch."""
+
+    def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
+        """Show how numbers such as weights and gradients are spread."""
+
+    def video(self, path: Path, frame: int) -> None:
+        """Show an episode. Args: path: an mp4 file."""
+
+    def flush(self) -> None:
+        """Let everything sent so far reach its file."""
+
+    def close(self) -> None:
+        """Send no more."""
+
+
+def shares(seconds: dict[str, float]) -> dict[str, float]:
+    """Percent of the time per phase, each without the phases within it, largest first.
+
+    Args:
+        seconds: by path of the profiler's blocks.
+    """
+    own = dict(seconds)
+    for path, value in seconds.items():
+        parent = path.rpartition("/")[0]
+        while parent and parent not in own:
+            parent = parent.rpartition("/")[0]
+        if parent:
+            own[parent] -= value
+    total = sum(own.values())
+    if total <= 0:
+        return {}
+    return {path: 100 * max(value, 0) / total for path, value in sorted(own.items(), key=lambda item: -item[1])}

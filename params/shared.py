@@ -1,0 +1,249 @@
+"""What parameter files share: the trees of environment, explorers, memory and runner, written once.
+
+Each function reads the values that it needs from the control panel, under digideep's own key names.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from digideep.environment.explorer import Explorer
+from digideep.environment.making.atari import Atari
+from digideep.environment.making.make_environment import EnvironmentSpec
+from digideep.environment.making.registration import module_name
+from digideep.environment.multi_agent_explorer import MultiAgentExplorer
+from digideep.environment.normalizers import VecSignReward
+from digideep.memory.generic import Memory
+from digideep.memory.replay import Replay
+from digideep.memory.sampler import NewestChunk, NewestSequences
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Description, describe
+from digideep.policy.encoders import Fusion
+from digideep.policy.recurrent import RecurrentPolicy
+from digideep.policy.stochastic import StochasticPolicy
+from digideep.utility.errors import UsageError
+
+Panel = dict[str, Any]
+
+
+def session_panel() -> Panel:
+    """Keys of every control panel that say how a run goes, not what it learns."""
+    return {
+        "seed": 0,
+        "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
+        "from_module": None,  # a module, or a .py file here, that registers the environment when it is imported
+        "from_params": None,  # or arguments of gymnasium's register: {"id": …, "entry_point": "module.Class", …}
+        "env_kwargs": {},  # keyword arguments of the environment
+        "test_env_kwargs": {},  # further ones in tests and when playing
+        "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
+        "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
+        "channel_axis": None,  # of images, first or last; null takes the smaller end
+        "test_activate": True,
+        "test_interval": 10,  # epochs
+        "test_win_size": 10,  # episodes of a test
+        "save_interval": 5,  # epochs
+        "keep_checkpoints": 5,  # newest ones to keep; null keeps all
+        "histogram_interval": 10,  # epochs; of weights and gradients, with --tensorboard; null for none
+        "video_interval": None,  # epochs from one recorded episode to the next; null records none
+        "max_exec_time": None,  # hours; null sets no limit
+        "max_exec_iter": None,  # epochs of one process; null sets no limit
+        "num_threads": 1,  # of torch: one is fastest for small networks
+        "num_processes": 0,  # of workers; 0 steps them in the main process, best for cheap ones; null chooses
+        "worker_timeout_s": 300.0,  # what one step may take in a worker process before it counts as hanging
+        "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
+        "compile": "auto",  # of gradient steps: auto, on or off
+    }
+
+
+def runner_parameters(cpanel: Panel) -> dict[str, Any]:
+    """Parameters of a Runner."""
+    return {
+        "n_epochs": cpanel["number_epochs"],
+        "n_cycles": cpanel["epoch_size"],
+        "seed": cpanel["seed"],
+        "test_act": cpanel["test_activate"],
+        "test_int": cpanel["test_interval"],
+        "save_int": cpanel["save_interval"],
+        "keep_checkpoints": cpanel["keep_checkpoints"],
+        "histogram_int": cpanel["histogram_interval"],
+        "video_int": cpanel["video_interval"],
+        "max_time": cpanel["max_exec_time"],
+        "max_iter": cpanel["max_exec_iter"],
+        "num_threads": cpanel["num_threads"],
+        "cuda_deterministic": cpanel["cuda_deterministic"],
+    }
+
+
+def environment_tree(
+    cpanel: Panel, vect_wrappers: Sequence[Description] = (), norm_wrappers: Sequence[Description] = ()
+) -> Description:
+    """The environment that all explorers run; a panel with "players" says which agent plays which of them.
+
+    Args:
+        cpanel: the control panel.
+        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first.
+        norm_wrappers: around each environment, from `describe_wrapper`, innermost first.
+    """
+    players = {"players": cpanel["players"]} if cpanel.get("players") else {}
+    return describe(
+        EnvironmentSpec,
+        name=cpanel["model_name"],
+        kwargs=cpanel["env_kwargs"],
+        from_module=module_name(cpanel["from_module"]),
+        from_params=cpanel["from_params"],
+        info_keys=_info_keys(cpanel),
+        norm_wrappers=list(norm_wrappers),
+        vect_wrappers=list(vect_wrappers),
+        **players,
+    )
+
+
+def _info_keys(cpanel: Panel) -> list[str]:
+    """The panel's, and the action mask if the agent uses one."""
+    keys = list(cpanel["info_keys"])
+    is_missing = cpanel.get("use_action_mask", False) and "action_mask" not in keys
+    return [*keys, "action_mask"] if is_missing else keys
+
+
+def explorer_tree(cpanel: Panel) -> dict[str, Description]:
+    """The explorers: "train" with the panel's steps, "test" and "eval" with whole episodes and without exploration."""
+    for key in ("num_workers", "test_win_size"):
+        require_int(key, cpanel[key], 1)
+    workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
+    processes, patience = cpanel["num_processes"], cpanel["worker_timeout_s"]
+    explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
+    whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
+    whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
+    return {
+        "train": describe(
+            explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
+            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"], overlap=cpanel.get("overlap", False),
+            worker_timeout_s=patience,
+        ),
+        "test": describe(
+            explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
+            n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,
+        ),
+        "eval": describe(explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
+    }  # fmt: skip
+
+
+def memory_tree(cpanel: Panel) -> Description:
+    """The memory, which takes the train explorer's chunks."""
+    return describe(
+        Memory,
+        chunk_sample_len=cpanel["n_steps"],
+        buffer_chunk_len=cpanel["memory_size_in_chunks"],
+        on_disk=cpanel.get("memory_on_disk", False),
+    )
+
+
+def recurrence_panel() -> Panel:
+    """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
+    return {
+        "recurrent": False,
+        "cell": "gru",  # or lstm
+        "core_size": 64,  # units of the cell
+        "share_core": False,  # one core for actor and critic: half the cost
+        "sequence_length": None,  # rows that gradients reach back; null takes all of a worker's n_steps
+    }
+
+
+def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
+    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise."""
+    axis = cpanel["channel_axis"]
+    return {} if axis is None else {"encoder": describe(Fusion, channel_axis=axis)}
+
+
+def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
+    """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    parameters = encoder_parameters(cpanel) | parameters
+    if not cpanel["recurrent"]:
+        return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
+    return describe(
+        RecurrentPolicy, cell=cpanel["cell"], core_size=cpanel["core_size"], hidden_sizes=hidden_sizes[:-1],
+        is_shared=cpanel["share_core"], **parameters,
+    )  # fmt: skip
+
+
+def newest_sampler(cpanel: Panel) -> Description:
+    """What an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
+
+    Raises:
+        UsageError: if there are fewer sequences than minibatches.
+    """
+    if not cpanel["recurrent"]:
+        return describe(NewestChunk)
+    length, steps, workers = cpanel["sequence_length"], cpanel["n_steps"], cpanel["num_workers"]
+    sampler = describe(NewestSequences, sequence_length=length)
+    if length is not None:
+        require_int("sequence_length", length, 1)
+    sequences = workers * -(-steps // min(length or steps, steps))
+    if sequences < cpanel["num_mini_batches"]:
+        raise UsageError(
+            f"num_mini_batches must be at most the number of sequences, {workers} workers x "
+            f"{sequences // workers} = {sequences}, got {cpanel['num_mini_batches']}. Lower it or sequence_length."
+        )
+    return sampler
+
+
+def replay_panel() -> Panel:
+    """Keys of the control panels of replay methods that say how they go, not what they learn."""
+    return session_panel() | {
+        "recurrent": False,  # only PPO can be
+        "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+        "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
+        "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
+    }
+
+
+def replay_sampler(cpanel: Panel) -> Description:
+    """What a replay method draws, and how often. The first gradient step follows the random warm start.
+
+    Raises:
+        UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
+    """
+    if cpanel["recurrent"]:
+        raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
+    size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
+    if size < cpanel["batch_size"]:
+        raise UsageError(
+            f"memory_size_in_chunks must hold at least one batch ({cpanel['batch_size']} transitions), "
+            f"got {cpanel['memory_size_in_chunks']}. Raise it or lower batch_size."
+        )
+    return describe(
+        Replay,
+        batch_size=cpanel["batch_size"],
+        learning_starts=max(cpanel["warm_start"], cpanel["batch_size"]),
+        gradient_steps_per_frame=cpanel["gradient_steps_per_frame"],
+    )
+
+
+def atari_panel() -> Panel:
+    """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
+    return {
+        "model_name": "ALE/Pong-v5",
+        "backend": "ale",  # gymnasium resumes exactly, at three quarters of the speed
+        # Mnih et al. 2015. Machado et al. 2018 recommend sticky actions (0.25), no end at a lost life, all 18 actions
+        "repeat_action_probability": 0.0,
+        "terminal_on_life_loss": True,
+        "full_action_space": False,
+        "frame_skip": 4,
+        "noop_max": 30,
+        "fire_on_reset": False,
+        "screen_size": 84,
+        "grayscale": True,
+        "frame_stack": 4,
+        "reward_clipping": True,  # the learner sees the sign only; what is logged is raw
+        "num_threads": 2,  # convolutions gain from each core
+        "save_interval": 10,
+    }
+
+
+def atari_tree(cpanel: Panel) -> Description:
+    """The environment of an Atari game."""
+    keys = ("repeat_action_probability", "terminal_on_life_loss", "full_action_space", "frame_skip", "noop_max",
+            "fire_on_reset", "screen_size", "grayscale", "frame_stack")  # fmt: skip
+    return environment_tree(cpanel, [describe(VecSignReward)] if cpanel["reward_clipping"] else []) | {
+        "atari": describe(Atari, **{key: cpanel[key] for key in keys}),
+        "steps_per_seed": 5_000,  # a seed costs about as much as 100 steps
+    }

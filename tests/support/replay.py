@@ -1,0 +1,107 @@
+"""What the tests of replay methods share: small agents, small environments, and the loop without a Runner."""
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+
+from digideep.agent.ddpg import DDPG
+from digideep.agent.dqn import DQN
+from digideep.agent.noises import GaussianNoise
+from digideep.agent.off_policy import Transitions
+from digideep.agent.sac import SAC
+from digideep.agent.td3 import TD3
+from digideep.environment.explorer import Explorer
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.memory.generic import Memory
+from digideep.memory.replay import Replay
+from digideep.parameters.component import describe
+from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
+from digideep.policy.discrete import ActionValues
+from digideep.telemetry.profiler import Profiler
+from tests.support.helpers import make_context
+
+torch.set_num_threads(1)  # several are many times slower on networks of this size
+
+
+class Bandit(gym.Env):
+    """One step; the reward is largest, 0, for the action 4.25 of [2, 5]."""
+
+    observation_space = Box(-1, 1, (1,), np.float32)
+    action_space = Box(np.float32(2), np.float32(5), (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        return np.zeros(1, np.float32), -float((action[0] - 4.25) ** 2), True, False, {}
+
+
+if "Bandit-v0" not in gym.registry:
+    gym.register("Bandit-v0", Bandit)
+
+LINE = Box(-np.inf, np.inf, (3,), np.float32)  # observations of the agents below, unless they get others
+UNIT = Box(-1, 1, (2,), np.float32)
+CHOICE = gym.spaces.Discrete(3)
+
+
+def make_agent(
+    cls,
+    observations=LINE,
+    actions=None,
+    memory=None,
+    seed=0,
+    replay=None,
+    infos=None,
+    device="cpu",
+    precision="fp32",
+    **changes,
+):
+    """One of the four agents, with networks of 16 units."""
+    replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
+    network = {"hidden_sizes": [16], "precision": precision}
+    common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
+    own = {
+        SAC: {"policy": describe(SquashedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
+              "lr_critic": 3e-3, "lr_alpha": 3e-3},
+        TD3: {"policy": describe(DeterministicPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
+              "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
+        DDPG: {"policy": describe(DeterministicPolicy, **network, num_critics=1), "polyak_factor": 0.05,
+               "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
+        DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
+              "epsilon": 0.2},
+    }[cls]  # fmt: skip
+    actions = actions or (CHOICE if cls is DQN else UNIT)
+    memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
+    return cls(make_context(observations, actions, memory, seed, infos, device), **common | own | changes)
+
+
+def make_batch(cls, size=32, seed=0, device="cpu") -> Transitions:
+    """Random transitions for the spaces above."""
+    generator = torch.Generator().manual_seed(seed)
+    actions = torch.rand(size, 2, generator=generator) * 2 - 1
+    batch = (
+        torch.randn(size, 3, generator=generator),
+        torch.randint(3, (size,), generator=generator) if cls is DQN else actions,
+        torch.randn(size, generator=generator),
+        torch.full((size,), 0.9) * (torch.rand(size, generator=generator) > 0.2),
+        torch.randn(size, 3, generator=generator),
+        torch.ones(size),
+    )
+    return Transitions(*(each.to(device) for each in batch))
+
+
+def practise(cls, name, cycles, *, module="tests.support.replay", warm_start=0, num_workers=2, **changes):
+    """Turn the loop. Returns: the agent, and the Explorer with what it has collected in the agent's memory."""
+    spec = EnvironmentSpec(name=name, from_module=module)
+    info = inspect_environment(spec)
+    agent = make_agent(cls, info.observation_spaces["/agent"], info.agent_action_space, **changes)
+    explorer = Explorer(
+        "train", {"agent": agent}, spec, info, 0, Profiler(), num_workers=num_workers, n_steps=4, warm_start=warm_start
+    )
+    for _ in range(cycles):
+        agent.memory.store(explorer.update())
+        agent.update()
+    return agent, explorer
