@@ -99,7 +99,7 @@ def test_a_film_is_recorded(tmp_path, capsys):
     ]
     for number in (0, 1):  # a second film leaves the first one alone
         assert play.main(argv) == 0
-        place = tmp_path / f"tests-rendering-Picture-v0-{number}"
+        place = tmp_path / f"tests-support-rendering-Picture-v0-{number}"
         assert [path.suffix for path in place.iterdir()] == [".mp4"]
         assert f"videos: {place}" in capsys.readouterr().out
 
