@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
+from digideep.agent.context import AgentContext, Stateful
 from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.schedule import Course, Schedules
@@ -19,51 +19,11 @@ from digideep.policy.acting import fast_act_of
 from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
 from digideep.policy.encoders import Fusion
 from digideep.policy.observations import Flatten, Observations, ObservationSpace
-from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
-from digideep.utility.plan import Plan
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
 
 P = TypeVar("P", bound="Stateful")
-
-
-class Stateful(Protocol):
-    """What changes while training, and continues after a resume."""
-
-    def state_dict(self) -> Mapping[str, Any]:
-        """Return all that `load_state_dict` needs."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Continue where `state_dict` left off."""
-
-
-@dataclass(frozen=True)
-class AgentContext:
-    """What an agent is given at run time.
-
-    Attributes:
-        name: the agent's, unique in the run.
-        memory: where the explorer's chunks are stored.
-        observation_spaces: by path.
-        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
-            `environment.spaces`).
-        device: where its tensors live.
-        seed: of the run.
-        profiler: times the phases of its update.
-        infos: zeros of each info that the environment's chunks hold, by path.
-        plan: of the whole run.
-    """
-
-    name: str
-    memory: Any
-    observation_spaces: dict[str, gym.Space]
-    action_space: gym.Space
-    device: torch.device
-    seed: int
-    profiler: Profiler
-    infos: dict[str, np.ndarray] = field(default_factory=dict)
-    plan: Plan = field(default_factory=Plan)
 
 
 ACTION_MASK = "/infos/action_mask"

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digideep.agent.base import AgentContext
+from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
-from digideep.agent.off_policy import ActorLoss, CriticLoss, OffPolicyAgent, Transitions
+from digideep.agent.off_policy import ActorLoss, CriticLoss, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.component import Description, build
 from digideep.policy.observations import Observations
@@ -68,16 +68,18 @@ class DDPG(OffPolicyAgent):
         *,
         noise: Description,
         polyak_factor: float,
-        lr_actor: float | Description,
-        lr_critic: float | Description,
+        lr_actor: Rate,
+        lr_critic: Rate,
         **parameters: Any,
     ):
         super().__init__(context, **parameters)
         self.explore_by(build(noise, Noise, generator=self.noise_generator))
-        self.critic_step = self.make_step("critic", self.policy.critics, critic_loss, lr_critic)
-        self.actor_step = self.make_step("actor", self.policy.actor, actor_loss, lr_actor)
+        self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
+        self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
         self.target_actor = self.make_target("target_actor", self.actor_step, polyak_factor)
+
+    critic_loss, actor_loss = staticmethod(critic_loss), staticmethod(actor_loss)
 
     def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
         """The critic's step, the actor's and the targets'; see `OffPolicyAgent`."""

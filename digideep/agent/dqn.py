@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from digideep.agent.base import AgentContext
+from digideep.agent.context import AgentContext
 from digideep.agent.noises import EpsilonGreedy
-from digideep.agent.off_policy import CriticLoss, OffPolicyAgent, Transitions
+from digideep.agent.off_policy import CriticLoss, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description
@@ -73,7 +73,7 @@ class DQN(OffPolicyAgent):
         polyak_factor: float = 1.0,
         target_update_interval: int,
         is_double: bool = True,
-        lr: float | Description,
+        lr: Rate,
         max_grad_norm: float | None = 10.0,
         **parameters: Any,
     ):
@@ -84,15 +84,17 @@ class DQN(OffPolicyAgent):
         noise = EpsilonGreedy(self.noise_generator, num_actions, epsilon=epsilon, planned_frames=self.plan.frames)
         self.explore_by(noise)
         self.critic_step = self.make_step(
-            "critic", self.policy, critic_loss, lr, rate="lr", max_grad_norm=max_grad_norm
+            "critic", self.policy, self.critic_loss, lr, rate="lr", max_grad_norm=max_grad_norm
         )
         self.follow("epsilon", noise.epsilon, lambda: self.memory.n_frames)
         self.target_critic = self.make_target("target_critic", self.critic_step, polyak_factor)
 
+    critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
+
     def gradient_step(self, batch: Transitions) -> tuple[Metrics, Tensor]:
         """The network's step; see `OffPolicyAgent`."""
         with torch.no_grad():
-            targets = critic_targets(batch, self.critic_step.frozen, self.target_critic.network, self.is_double)
+            targets = self.critic_targets(batch, self.critic_step.frozen, self.target_critic.network, self.is_double)
         metrics, errors = self.critic_step(batch, targets)
         return pack(metrics), errors
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
 from digideep.learning.compiling import compiled, pays_to_compile
 from digideep.learning.gradient_step import GradientStep, Loss, Means, Metrics
@@ -35,6 +36,7 @@ class Transitions(NamedTuple):
     next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
 
 
+Rate = float | Description  # a number, or a schedule over gradient steps
 # What losses return: the loss and metrics by name, 0-dimensional; of critics absolute errors (B,) too, for priorities.
 ActorLoss = tuple[Tensor, dict[str, Tensor]]
 CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
@@ -98,7 +100,7 @@ class OffPolicyAgent(AgentBase):
         name: str,
         module: nn.Module,
         loss: Loss,
-        lr: float | Description,
+        lr: Rate,
         *,
         rate: str | None = None,
         max_grad_norm: float | None = None,

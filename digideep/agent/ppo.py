@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digideep.agent.base import AgentContext
-from digideep.agent.on_policy import OnPolicyAgent, Trajectories
+from digideep.agent.context import AgentContext
+from digideep.agent.on_policy import OnPolicyAgent
+from digideep.agent.trajectories import Trajectories
 from digideep.parameters.checks import require, require_between
 from digideep.parameters.component import Description
 from digideep.policy.base import Evaluation

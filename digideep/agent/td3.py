@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from digideep.agent.base import AgentContext
+from digideep.agent.context import AgentContext
 from digideep.agent.ddpg import DDPG
 from digideep.agent.off_policy import Transitions
 from digideep.learning.gradient_step import Metrics, pack

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import AgentBase
+from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.processes import available_cores, choose_num_processes

@@ -9,7 +9,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.context import AgentContext
 from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment

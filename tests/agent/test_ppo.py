@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.on_policy import Trajectories, shuffled_minibatches
 from digideep.agent.ppo import PPO, ppo_loss
+from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk

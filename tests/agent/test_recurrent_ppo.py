@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.on_policy import Trajectories, shuffled_minibatches
 from digideep.agent.ppo import PPO
+from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.learning.optimizers import Adam
 from digideep.main import main
 from digideep.memory.generic import Memory

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from digideep.agent.sac import SAC, Temperature, actor_loss, alpha_loss, critic_targets
+from digideep.agent.sac import SAC, actor_loss, alpha_loss, critic_targets
 from digideep.policy.continuous import SquashedGaussianActor
+from digideep.policy.networks import Scalar
 from tests.support.replay import make_agent, make_batch, take_step
 
 
@@ -79,10 +80,10 @@ def test_the_actor_weighs_entropy_against_the_smaller_critic():
 
 
 def test_alpha_rises_while_the_entropy_is_below_its_target():
-    temperature = Temperature(1.0)
+    log_alpha = Scalar(0.0)
     for entropy, sign in ((-3.0, -1), (1.0, 1)):
-        loss, _ = alpha_loss(temperature, torch.tensor(entropy), -2.0)
-        (gradient,) = torch.autograd.grad(loss, temperature.log_alpha)
+        loss, _ = alpha_loss(log_alpha, torch.tensor(entropy), -2.0)
+        (gradient,) = torch.autograd.grad(loss, log_alpha.value)
         assert gradient.sign().item() == sign  # descent moves log(alpha) against it
         assert abs(gradient.item()) == abs(entropy + 2)
 
