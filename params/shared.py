@@ -1,28 +1,63 @@
 """What parameter files share: the trees of environment, explorers, memory and runner, written once.
 
-Each function reads the values that it needs from the control panel, under digideep's own key names.
+Each function reads the values that it needs from the control panel. A key that has the name of a component's parameter
+is that parameter.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
+
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.atari import Atari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
+from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.multi_agent_explorer import MultiAgentExplorer
-from digideep.environment.normalizers import VecSignReward
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
+from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
-from digideep.parameters.checks import require_int
-from digideep.parameters.component import Description, describe
-from digideep.policy.encoders import Fusion
+from digideep.parameters.checks import require, require_int
+from digideep.parameters.component import Component, Description, describe, parameters_of
+from digideep.parameters.schedule import Linear
+from digideep.pipeline.runner import Runner
+from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.recurrent import RecurrentPolicy
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
+Tree = dict[str, Any]
+_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
+
+
+def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Description:
+    """Describe a component by those of its parameters that the panel has keys for.
+
+    Args:
+        cpanel: the control panel.
+        cls: the component.
+        parameters: further ones, which also take the place of what the panel says.
+
+    Raises:
+        UsageError: see `describe`.
+    """
+    named = {name: cpanel[name] for name in parameters_of(cls) if name in cpanel}
+    return describe(cls, **named | parameters)
+
+
+def run_tree(cpanel: Panel, agent: Description) -> Tree:
+    """The parameter tree of a run. Args: agent: described; one such for each name where the panel has "players"."""
+    return {
+        "runner": describe(Runner, **runner_parameters(cpanel)),
+        "env": environment_tree(cpanel),
+        "explorer": explorer_tree(cpanel),
+        "memory": memory_tree(cpanel),
+        "agents": dict.fromkeys(cpanel.get("players") or ["agent"], agent),
+    }
 
 
 def session_panel() -> Panel:
@@ -74,13 +109,14 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 
 
 def environment_tree(
-    cpanel: Panel, vect_wrappers: Sequence[Description] = (), norm_wrappers: Sequence[Description] = ()
+    cpanel: Panel, vect_wrappers: Sequence[Description] | None = None, norm_wrappers: Sequence[Description] = ()
 ) -> Description:
     """The environment that all explorers run; a panel with "players" says which agent plays which of them.
 
     Args:
         cpanel: the control panel.
-        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first.
+        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first; None for
+            those that the panel asks for.
         norm_wrappers: around each environment, from `describe_wrapper`, innermost first.
     """
     players = {"players": cpanel["players"]} if cpanel.get("players") else {}
@@ -92,9 +128,19 @@ def environment_tree(
         from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
         norm_wrappers=list(norm_wrappers),
-        vect_wrappers=list(vect_wrappers),
+        vect_wrappers=_vect_wrappers(cpanel) if vect_wrappers is None else list(vect_wrappers),
         **players,
     )
+
+
+def _vect_wrappers(cpanel: Panel) -> list[Description]:
+    """What the panel asks for; not every panel can."""
+    wrappers = {
+        "reward_clipping": describe(VecSignReward),
+        "normalize_observations": describe(VecNormalizeObs, clip=10.0),
+        "normalize_rewards": describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0),
+    }
+    return [wrapper for key, wrapper in wrappers.items() if cpanel.get(key, False)]
 
 
 def _info_keys(cpanel: Panel) -> list[str]:
@@ -114,11 +160,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
-        "train": describe(
-            explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
-            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"], overlap=cpanel.get("overlap", False),
-            worker_timeout_s=patience,
-        ),
+        "train": describe_from(cpanel, explorer),
         "test": describe(
             explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,
@@ -137,6 +179,11 @@ def memory_tree(cpanel: Panel) -> Description:
     )
 
 
+def annealed(cpanel: Panel, key: str) -> float | Description:
+    """A number of the panel; one that falls to 0 over the run where "anneal_<key>" says so."""
+    return describe(Linear, start=cpanel[key], end=0.0) if cpanel[f"anneal_{key}"] else cpanel[key]
+
+
 def recurrence_panel() -> Panel:
     """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
@@ -149,20 +196,24 @@ def recurrence_panel() -> Panel:
 
 
 def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
-    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise."""
-    axis = cpanel["channel_axis"]
-    return {} if axis is None else {"encoder": describe(Fusion, channel_axis=axis)}
+    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise.
+
+    Raises:
+        UsageError: if there is no such encoder.
+    """
+    if "encoder" in cpanel:
+        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature or impala")
+        return {"encoder": describe_from(cpanel, _ENCODERS[cpanel["encoder"]])}
+    return {} if cpanel["channel_axis"] is None else {"encoder": describe_from(cpanel, Fusion)}
 
 
-def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
+def stochastic_policy(cpanel: Panel) -> Description:
     """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
-    parameters = encoder_parameters(cpanel) | parameters
+    encoder = encoder_parameters(cpanel)
     if not cpanel["recurrent"]:
-        return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
-    return describe(
-        RecurrentPolicy, cell=cpanel["cell"], core_size=cpanel["core_size"], hidden_sizes=hidden_sizes[:-1],
-        is_shared=cpanel["share_core"], **parameters,
-    )  # fmt: skip
+        return describe_from(cpanel, StochasticPolicy, **encoder)
+    layers = cpanel["hidden_sizes"][:-1]
+    return describe_from(cpanel, RecurrentPolicy, hidden_sizes=layers, is_shared=cpanel["share_core"], **encoder)
 
 
 def newest_sampler(cpanel: Panel) -> Description:
@@ -210,18 +261,16 @@ def replay_sampler(cpanel: Panel) -> Description:
             f"memory_size_in_chunks must hold at least one batch ({cpanel['batch_size']} transitions), "
             f"got {cpanel['memory_size_in_chunks']}. Raise it or lower batch_size."
         )
-    return describe(
-        Replay,
-        batch_size=cpanel["batch_size"],
-        learning_starts=max(cpanel["warm_start"], cpanel["batch_size"]),
-        gradient_steps_per_frame=cpanel["gradient_steps_per_frame"],
-    )
+    priorities = describe(Priorities) if cpanel.get("prioritized", False) else None
+    starts = max(cpanel["warm_start"], cpanel["batch_size"])
+    return describe_from(cpanel, Replay, learning_starts=starts, priorities=priorities)
 
 
 def atari_panel() -> Panel:
     """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
     return {
         "model_name": "ALE/Pong-v5",
+        "observation_path": "/agent",  # the frames
         "backend": "ale",  # gymnasium resumes exactly, at three quarters of the speed
         # Mnih et al. 2015. Machado et al. 2018 recommend sticky actions (0.25), no end at a lost life, all 18 actions
         "repeat_action_probability": 0.0,
@@ -234,6 +283,9 @@ def atari_panel() -> Panel:
         "grayscale": True,
         "frame_stack": 4,
         "reward_clipping": True,  # the learner sees the sign only; what is logged is raw
+        "encoder": "nature",  # or impala, better and slower
+        "precision": "fp32",  # of the encoder; bf16 is up to twice as fast where the processor has it
+        "hidden_sizes": [],  # layers behind the encoder
         "num_threads": 2,  # convolutions gain from each core
         "save_interval": 10,
     }
@@ -241,9 +293,21 @@ def atari_panel() -> Panel:
 
 def atari_tree(cpanel: Panel) -> Description:
     """The environment of an Atari game."""
-    keys = ("repeat_action_probability", "terminal_on_life_loss", "full_action_space", "frame_skip", "noop_max",
-            "fire_on_reset", "screen_size", "grayscale", "frame_stack")  # fmt: skip
-    return environment_tree(cpanel, [describe(VecSignReward)] if cpanel["reward_clipping"] else []) | {
-        "atari": describe(Atari, **{key: cpanel[key] for key in keys}),
-        "steps_per_seed": 5_000,  # a seed costs about as much as 100 steps
+    # A seed costs about as much as 100 steps.
+    return environment_tree(cpanel) | {"atari": describe_from(cpanel, Atari), "steps_per_seed": 5_000}
+
+
+def control_suite_panel() -> Panel:
+    """Keys of the control panels of dm_control's tasks that say what is seen and played."""
+    return {
+        "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
+        "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
+        "frame_skip": 1,  # control steps for each action
     }
+
+
+def control_suite_tree(cpanel: Panel) -> Description:
+    """The environment of a task of dm_control."""
+    skip = cpanel["frame_skip"]
+    repeat = [describe_wrapper(gym.wrappers.RepeatAction, num_repeats=skip)] if skip > 1 else []
+    return environment_tree(cpanel, norm_wrappers=repeat)
