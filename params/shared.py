@@ -134,13 +134,13 @@ def environment_tree(
 
 
 def _vect_wrappers(cpanel: Panel) -> list[Description]:
-    """What the panel asks for; not every panel can."""
-    wrappers = {
-        "reward_clipping": describe(VecSignReward),
-        "normalize_observations": describe(VecNormalizeObs, clip=10.0),
-        "normalize_rewards": describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0),
-    }
-    return [wrapper for key, wrapper in wrappers.items() if cpanel.get(key, False)]
+    """Describe those that the panel asks for; not every panel has the keys."""
+    wrappers = [describe(VecSignReward)] if cpanel.get("reward_clipping", False) else []
+    if cpanel.get("normalize_observations", False):
+        wrappers.append(describe(VecNormalizeObs, clip=10.0))
+    if cpanel.get("normalize_rewards", False):
+        wrappers.append(describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0))
+    return wrappers
 
 
 def _info_keys(cpanel: Panel) -> list[str]:

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from digideep.parameters.component import Description
 from digideep.parameters.suggest import did_you_mean
-from digideep.parameters.tree import like, to_plain
+from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
@@ -119,7 +118,7 @@ def _import_module(name: str, given: str) -> ModuleType:
 
 
 def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
-    """A copy of a control panel with some values replaced.
+    """Return a copy of a control panel with some values replaced.
 
     Args:
         cpanel: the parameter file's.
@@ -142,21 +141,22 @@ def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
 
 
 def _advice(key: str, cpanel: Panel) -> str:
-    """Return what to give instead of a key that a panel has not."""
+    """Say what to give instead of a key that is not in the panel."""
     for name, remark in _TODAY.get(key, {}).items():
         if name in cpanel:
             return f"Today it is '{name}'{remark}."
     return _GONE.get(key) or did_you_mean(key, cpanel)
 
 
-def generate(module: ModuleType, cpanel: Panel) -> Description:
-    """Call `gen_params`.
+def generate(module: ModuleType, cpanel: Panel) -> Tree:
+    """Call `gen_params` and return its parameter tree.
 
     Raises:
         UsageError: if it fails; its own UsageErrors pass.
     """
     try:
-        return module.gen_params(cpanel)
+        tree: Tree = module.gen_params(cpanel)
+        return tree
     except UsageError:
         raise
     except Exception as err:
