@@ -30,7 +30,7 @@ cpanel = shared.replay_panel() | {
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     policy = shared.describe_from(cpanel, DeterministicPolicy, num_critics=1, **shared.encoder_parameters(cpanel))
     noise = describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"])
     agent = shared.describe_from(cpanel, DDPG, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)

@@ -26,7 +26,7 @@ cpanel = (
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     tree = dqn_classic.gen_params(cpanel)
     stacks = {"/observations/agent": cpanel["frame_stack"]}  # each frame is stored once
     return tree | {"env": shared.atari_tree(cpanel), "memory": tree["memory"] | {"stacks": stacks}}

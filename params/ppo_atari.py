@@ -24,5 +24,5 @@ cpanel = (
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run. Actor and critic share the encoder, all but their heads."""
+    """Return the parameter tree of a run. Actor and critic share the encoder, all but their heads."""
     return ppo_classic.gen_params(cpanel) | {"env": shared.atari_tree(cpanel)}

@@ -40,7 +40,7 @@ cpanel = shared.session_panel() | {
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     agent = shared.describe_from(
         cpanel,
         PPO,

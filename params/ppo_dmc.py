@@ -6,5 +6,5 @@ cpanel = ppo_mujoco.cpanel | shared.control_suite_panel() | {"gae_lambda": 0.95}
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     return ppo_mujoco.gen_params(cpanel) | {"env": shared.control_suite_tree(cpanel)}

@@ -30,7 +30,7 @@ cpanel = shared.replay_panel() | {
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     policy = shared.describe_from(cpanel, SquashedGaussianPolicy, **shared.encoder_parameters(cpanel))
     agent = shared.describe_from(cpanel, SAC, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)

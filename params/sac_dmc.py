@@ -16,5 +16,5 @@ cpanel = (
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     return sac_mujoco.gen_params(cpanel) | {"env": shared.control_suite_tree(cpanel)}

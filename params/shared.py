@@ -50,7 +50,7 @@ def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Des
 
 
 def run_tree(cpanel: Panel, agent: Description) -> Tree:
-    """The parameter tree of a run. Args: agent: described; one such for each name where the panel has "players"."""
+    """Return the parameter tree of a run. Args: agent: described; "players" of the panel has one for each name."""
     return {
         "runner": describe(Runner, **runner_parameters(cpanel)),
         "env": environment_tree(cpanel),
@@ -61,7 +61,7 @@ def run_tree(cpanel: Panel, agent: Description) -> Tree:
 
 
 def session_panel() -> Panel:
-    """Keys of every control panel that say how a run goes, not what it learns."""
+    """Return the keys of every control panel that say how a run goes, not what it learns."""
     return {
         "seed": 0,
         "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
@@ -90,7 +90,7 @@ def session_panel() -> Panel:
 
 
 def runner_parameters(cpanel: Panel) -> dict[str, Any]:
-    """Parameters of a Runner."""
+    """Return the parameters of a Runner."""
     return {
         "n_epochs": cpanel["number_epochs"],
         "n_cycles": cpanel["epoch_size"],
@@ -111,7 +111,7 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 def environment_tree(
     cpanel: Panel, vect_wrappers: Sequence[Description] | None = None, norm_wrappers: Sequence[Description] = ()
 ) -> Description:
-    """The environment that all explorers run; a panel with "players" says which agent plays which of them.
+    """Describe the environment that all explorers run; a panel with "players" says which agent plays which of them.
 
     Args:
         cpanel: the control panel.
@@ -144,14 +144,14 @@ def _vect_wrappers(cpanel: Panel) -> list[Description]:
 
 
 def _info_keys(cpanel: Panel) -> list[str]:
-    """The panel's, and the action mask if the agent uses one."""
+    """Return the panel's keys, and the action mask if the agent uses one."""
     keys = list(cpanel["info_keys"])
     is_missing = cpanel.get("use_action_mask", False) and "action_mask" not in keys
     return [*keys, "action_mask"] if is_missing else keys
 
 
 def explorer_tree(cpanel: Panel) -> dict[str, Description]:
-    """The explorers: "train" with the panel's steps, "test" and "eval" with whole episodes and without exploration."""
+    """Describe the explorers: "train" steps as the panel says, "test" and "eval" run episodes without exploration."""
     for key in ("num_workers", "test_win_size"):
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
@@ -170,7 +170,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
 
 
 def memory_tree(cpanel: Panel) -> Description:
-    """The memory, which takes the train explorer's chunks."""
+    """Describe the memory, which takes the train explorer's chunks."""
     return describe(
         Memory,
         chunk_sample_len=cpanel["n_steps"],
@@ -180,12 +180,12 @@ def memory_tree(cpanel: Panel) -> Description:
 
 
 def annealed(cpanel: Panel, key: str) -> float | Description:
-    """A number of the panel; one that falls to 0 over the run where "anneal_<key>" says so."""
+    """Return a number of the panel, or a line from it to 0 over the run where "anneal_<key>" says so."""
     return describe(Linear, start=cpanel[key], end=0.0) if cpanel[f"anneal_{key}"] else cpanel[key]
 
 
 def recurrence_panel() -> Panel:
-    """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
+    """Return the keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
         "recurrent": False,
         "cell": "gru",  # or lstm
@@ -196,7 +196,7 @@ def recurrence_panel() -> Panel:
 
 
 def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
-    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise.
+    """Return the parameter `encoder` of a policy, where the panel says something of images; nothing otherwise.
 
     Raises:
         UsageError: if there is no such encoder.
@@ -208,7 +208,7 @@ def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
 
 
 def stochastic_policy(cpanel: Panel) -> Description:
-    """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    """Describe the policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
     encoder = encoder_parameters(cpanel)
     if not cpanel["recurrent"]:
         return describe_from(cpanel, StochasticPolicy, **encoder)
@@ -217,7 +217,7 @@ def stochastic_policy(cpanel: Panel) -> Description:
 
 
 def newest_sampler(cpanel: Panel) -> Description:
-    """What an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
+    """Describe what an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
 
     Raises:
         UsageError: if there are fewer sequences than minibatches.
@@ -238,7 +238,7 @@ def newest_sampler(cpanel: Panel) -> Description:
 
 
 def replay_panel() -> Panel:
-    """Keys of the control panels of replay methods that say how they go, not what they learn."""
+    """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
         "recurrent": False,  # only PPO can be
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
@@ -248,7 +248,7 @@ def replay_panel() -> Panel:
 
 
 def replay_sampler(cpanel: Panel) -> Description:
-    """What a replay method draws, and how often. The first gradient step follows the random warm start.
+    """Describe what a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:
         UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
@@ -267,7 +267,7 @@ def replay_sampler(cpanel: Panel) -> Description:
 
 
 def atari_panel() -> Panel:
-    """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
+    """Return the keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
     return {
         "model_name": "ALE/Pong-v5",
         "observation_path": "/agent",  # the frames
@@ -292,13 +292,13 @@ def atari_panel() -> Panel:
 
 
 def atari_tree(cpanel: Panel) -> Description:
-    """The environment of an Atari game."""
+    """Describe the environment of an Atari game."""
     # A seed costs about as much as 100 steps.
     return environment_tree(cpanel) | {"atari": describe_from(cpanel, Atari), "steps_per_seed": 5_000}
 
 
 def control_suite_panel() -> Panel:
-    """Keys of the control panels of dm_control's tasks that say what is seen and played."""
+    """Return the keys of the control panels of dm_control's tasks that say what is seen and played."""
     return {
         "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
         "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
@@ -307,7 +307,7 @@ def control_suite_panel() -> Panel:
 
 
 def control_suite_tree(cpanel: Panel) -> Description:
-    """The environment of a task of dm_control."""
+    """Describe the environment of a task of dm_control."""
     skip = cpanel["frame_skip"]
     repeat = [describe_wrapper(gym.wrappers.RepeatAction, num_repeats=skip)] if skip > 1 else []
     return environment_tree(cpanel, norm_wrappers=repeat)

@@ -33,7 +33,7 @@ cpanel = shared.replay_panel() | {
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     policy = shared.describe_from(cpanel, DeterministicPolicy, **shared.encoder_parameters(cpanel))
     noise = describe(GaussianNoise, std=cpanel["noise_std"])
     agent = shared.describe_from(cpanel, TD3, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)
