@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None, signals: StopSignals) -> int:
     from digideep.pipeline.arguments import parse_arguments
-    from digideep.utility.files import tolerate_encodings
+    from digideep.telemetry.output import tolerate_encodings
 
     tolerate_encodings()
     session: Any = None

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+from digideep.telemetry.output import let_go_of_terminal
 from digideep.utility.errors import Interruption
-from digideep.utility.output import let_go_of_terminal
 
 FINISHED, STOPPED = 0, 75  # exit codes
 _CHILD_S = 15.0

@@ -1,6 +1,5 @@
 """The proof of exact resume, on the user's own parameters: `--verify-resume`."""
 
-import argparse
 import json
 import random
 import signal
@@ -20,16 +19,17 @@ import torch
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
+from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
-from digideep.utility.output import OutputStream
 
 _POLL_S = 0.01
 
 
-def verify_resume(args: argparse.Namespace) -> int:
+def verify_resume(args: Arguments) -> int:
     """Train once straight; train again, stopped with SIGTERM and killed with SIGKILL, and resumed; compare.
 
     Args:
@@ -41,11 +41,13 @@ def verify_resume(args: argparse.Namespace) -> int:
     Raises:
         UsageError: if the run does not start.
     """
-    epochs = args.verify_resume
+    epochs, params = args.verify_resume, args.params
+    assert epochs is not None
+    assert params is not None
     if epochs < 2:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
     repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
-    fresh = ["--params", args.params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
+    fresh = ["--params", params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
     say = partial(print, file=OutputStream(sys.stdout), flush=True)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
         base = Path(directory)

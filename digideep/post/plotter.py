@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from digideep.parameters.suggest import did_you_mean
+from digideep.pipeline.argument_types import json_object
 from digideep.post.drawing import COLOURS, draw_line, import_pyplot, join, label, number, quietly, save, series_of
 from digideep.post.loader import Loader, leave_out, read_sessions
+from digideep.telemetry.output import tolerate_encodings
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable, tolerate_encodings
+from digideep.utility.files import printable
 
 Groups = list[list[Loader]]
 
@@ -263,16 +265,6 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
         return save(figure, output / stem, extensions, options["dpi"], root)
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({err})") from err
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
-    return value
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns: the exit code."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
@@ -290,7 +282,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--type", choices=tuple(_OPTIONS), default="variable")
     parser.add_argument("--keyx", default="", help="field of the x-axis: frame, epoch, episode or clock")
     parser.add_argument("--keyy", default="", help="what to draw, such as /return/train")
-    parser.add_argument("--opts", type=_json_object, default={}, metavar="JSON")
+    parser.add_argument("--opts", type=json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
     args = parser.parse_args(argv)
     tolerate_encodings()

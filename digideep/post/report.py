@@ -42,9 +42,10 @@ from digideep.post.drawing import (
 )
 from digideep.post.loader import Loader, read_sessions
 from digideep.post.sessions import state_of
+from digideep.telemetry.output import tolerate_encodings
 from digideep.telemetry.writers import shares
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable, tolerate_encodings
+from digideep.utility.files import printable
 from digideep.utility.own_files import require_own_output
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session

@@ -12,8 +12,9 @@ import filelock
 import numpy as np
 
 from digideep.post.loader import Loader, read_sessions
+from digideep.telemetry.output import tolerate_encodings
 from digideep.utility.errors import UsageError
-from digideep.utility.files import is_directory, printable, tolerate_encodings
+from digideep.utility.files import is_directory, printable
 
 # What a run is judged by in the list, best first: keys of varlog.json below /return/.
 _RETURNS = ("test", "recent", "train")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from digideep.telemetry.server_process import ServerProcess
+from digideep.telemetry.server_process import LOCALHOST, ServerProcess
 from digideep.telemetry.writers import EpochFigures, shares
 from digideep.utility.errors import UsageError
 
@@ -228,11 +228,11 @@ class _Sender:
 
 def reachable(bind: str) -> str:
     """Where this machine reaches a server that listens on an address."""
-    return "127.0.0.1" if bind in ("0.0.0.0", "::", "localhost") else bind
+    return LOCALHOST if bind in ("0.0.0.0", "::", "localhost") else bind
 
 
 def is_answering(port: int, bind: str) -> bool:
-    """Whether a visdom server listens on a port of this machine.
+    """True if a visdom server listens on a port of this machine.
 
     Raises:
         UsageError: if something else does, for some seconds: the server of a run that was killed needs a moment to end.

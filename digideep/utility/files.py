@@ -9,7 +9,6 @@ import json
 import math
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -89,11 +88,41 @@ def _parse(data: bytes, where: str) -> Any:
     if len(data) > _LARGEST_BYTES:
         raise SessionError(f"{where} is larger than {_LARGEST_BYTES:,} bytes, which digideep never writes.")
     try:
-        return json.loads(data.decode())
-    except RecursionError as err:
-        raise SessionError(f"{where} is nested too deeply.") from err
+        return parse_json(data.decode())
     except ValueError as err:
         raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
+
+
+def parse_json(text: str, *, is_strict: bool = False) -> Any:
+    """Return the value that JSON text stands for.
+
+    Args:
+        text: of one value.
+        is_strict: refuse keys that are given twice, and NaN and infinity, which Python's reader takes.
+
+    Raises:
+        ValueError: if the text is no JSON, or nested too deeply.
+    """
+    hooks: dict[str, Any] = {"object_pairs_hook": _unique_keys, "parse_constant": _finite, "parse_float": _finite}
+    try:
+        return json.loads(text, **(hooks if is_strict else {}))
+    except RecursionError as err:
+        raise ValueError("it is nested too deeply") from err
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -173,13 +202,6 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
-
-
-def tolerate_encodings() -> None:
-    """Let what the locale's encoding lacks be printed as escape sequences, instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _reason(err: Exception) -> str:

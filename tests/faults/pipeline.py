@@ -8,12 +8,12 @@ _CHECKPOINT = "digideep/pipeline/checkpoint.py"
 _CONTENT = "digideep/pipeline/checkpoint_content.py"
 _SEGMENTS = "digideep/pipeline/segments.py"
 _SESSION = "digideep/pipeline/session.py"
-_LOGBOOK = "digideep/pipeline/logbook.py"
+_LOGBOOK = "digideep/telemetry/logbook.py"
 _CONTINUING = "digideep/pipeline/continuing.py"
 _REPEALS = "digideep/pipeline/repeals.py"
 _VERIFY = "digideep/pipeline/verify.py"
 _SIGNALS = "digideep/pipeline/stop_signals.py"
-_DISPLAY = "digideep/pipeline/display.py"
+_DISPLAY = "digideep/telemetry/console.py"
 
 _BESIDE_THE_LOOP = "tests/pipeline/test_beside_the_loop.py"
 _FIGURES = "tests/pipeline/test_figures.py"
@@ -28,7 +28,7 @@ _REPLAY_RESUME = "tests/pipeline/test_replay_resume.py"
 _SESSION_TESTS = "tests/pipeline/test_session.py"
 _POST_COMPARISON = "tests/post/test_comparison.py"
 _COMPARING_CHECKPOINTS = "tests/pipeline/test_comparing_checkpoints.py"
-_DISPLAY_TESTS = "tests/pipeline/test_display.py"
+_DISPLAY_TESTS = "tests/telemetry/test_console.py"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(

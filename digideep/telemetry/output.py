@@ -1,4 +1,4 @@
-"""Standard output: one that may be closed while a run goes on, and one that holds JSON and nothing else."""
+"""Write to standard output, which may be closed while a run goes on, or may be reserved for JSON."""
 
 import contextlib
 import ctypes
@@ -53,6 +53,13 @@ class OutputStream:
             if self._stream is not sys.stderr:
                 with contextlib.suppress(OSError, ValueError):
                     print(f"digideep: {line}", file=sys.stderr)
+
+
+def tolerate_encodings() -> None:
+    """Print characters that the locale's encoding lacks as escape sequences, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def let_go_of_terminal() -> None:
