@@ -8,7 +8,7 @@ from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
 from digideep.telemetry.logbook import WatchOptions
-from digideep.telemetry.server_process import LOCALHOST
+from digideep.telemetry.server_process import LOCALHOST, VISDOM_PORT
 from digideep.utility.errors import UsageError
 
 _EXAMPLES = """examples:
@@ -63,7 +63,7 @@ class Arguments:
     profiler_level: int = -1
     tensorboard: bool = False
     visdom: bool = False
-    visdom_port: int = 8097
+    visdom_port: int = VISDOM_PORT
     bind: str = LOCALHOST
     no_monitor_cpu: bool = False
     no_monitor_gpu: bool = False
@@ -207,7 +207,7 @@ def _make_parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
     )
-    watch.add_argument("--visdom-port", metavar="PORT", type=port, help="its port (8097)")
+    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({VISDOM_PORT})")
     watch.add_argument(
         "--bind", metavar="ADDRESS", type=address,
         help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",

@@ -27,21 +27,21 @@ _ABSENT = "nothing"
 
 
 def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
-    """What a parameter tree plans. Args: num_players: of the agent in each environment."""
+    """Return the plan of a parameter tree. Args: num_players: of the agent in each environment."""
     runner, train = tree["runner"], tree["explorer"]["train"]
     cycles = runner["n_epochs"] * runner["n_cycles"]
     return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
 
 
 def leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    """The values of nested dictionaries and lists by path."""
+    """Return the values of nested dictionaries and lists by path."""
     items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     inner = {p: leaf for key, value in items for p, leaf in leaves(value, f"{path}/{key}").items()}
     return inner or {path: tree}
 
 
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
-    """Paths of values that differ between two trees, and both values."""
+    """Return the values that differ between two trees: path -> both values."""
     ours, theirs = leaves(old), leaves(new)
     both = {path: (ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in [*ours, *theirs]}
     return {path: (first, second) for path, (first, second) in both.items() if first != second}
@@ -61,7 +61,7 @@ def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str)
 
 
 def space_difference(old: Mapping[str, Any], new: Mapping[str, Any], agent: str = "") -> str | None:
-    """The first difference between the spaces of a checkpoint ("there") and of an environment ("here"), in words.
+    """Describe the first difference between the spaces of a checkpoint ("there") and an environment ("here").
 
     Args:
         old, new: from `EnvironmentInfo.to_plain`.
@@ -191,13 +191,13 @@ def _check_same_networks(
 
 
 def _paths(agent: Mapping[str, Any], spaces: Mapping[str, Any]) -> list[str]:
-    """The observations that an agent of a plain tree sees."""
+    """Return the paths of the observations that an agent of a plain tree sees."""
     paths = agent.get("observation_path", "/agent")
     return list(spaces) if paths is None else [paths] if isinstance(paths, str) else list(paths)
 
 
 def _shapes(state: Any, path: str = "") -> dict[str, Any]:
-    """Shapes of the arrays of a nested state, by path."""
+    """Return the shapes of the arrays of a nested state, by path."""
     if isinstance(state, Mapping):
         return {p: shape for key, value in state.items() for p, shape in _shapes(value, f"{path}/{key}").items()}
     return {path: list(getattr(state, "shape", ()))}

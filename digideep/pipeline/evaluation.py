@@ -24,22 +24,22 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def choose_render_mode(args: Arguments, environment: EnvironmentSpec, info: EnvironmentInfo) -> str | None:
-    """What --render asks for, in gymnasium's words; video is the default where it can be had, nothing with --json.
+    """Return the render mode that --render asks for; by default video where that is possible, none with --json.
 
     Raises:
         UsageError: if the environment cannot render what is asked for.
     """
     asked, offered = args.render, info.render_modes
-    wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
-    reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
-    if reason is None and wanted == "human":
+    mode = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
+    reason = f"it offers {', '.join(offered) or 'nothing'}" if mode not in (None, *offered) else None
+    if reason is None and mode == "human":
         require_display(environment.name)
-    if reason is None and wanted == "rgb_array":
+    if reason is None and mode == "rgb_array":
         reason = why_no_video(environment)
     if reason is None:
-        return wanted
+        return mode
     if asked is not None:
-        raise UsageError(f"{environment.name} cannot render '{wanted}': {reason}. Use --render none.")
+        raise UsageError(f"{environment.name} cannot render '{mode}': {reason}. Use --render none.")
     _log.warning("No video is recorded, %s cannot render images: %s", environment.name, reason)
     return None
 
@@ -68,9 +68,10 @@ def play(
         session.take_back()
         raise
     session.watch_signals()
+    num_episodes = args.episodes or 10
     with contextlib.closing(explorer):  # ends the films, which may have something to say
-        episodes = _play_episodes(session, explorer, wanted := args.episodes or 10)
-    is_whole = len(episodes) >= wanted
+        episodes = _play_episodes(session, explorer, num_episodes)
+    is_whole = len(episodes) >= num_episodes
     if not episodes:
         _log.warning("No episode was played to its end: there are no returns.")
         return is_whole
@@ -89,14 +90,14 @@ def play(
     return is_whole
 
 
-def _play_episodes(session: Session, explorer: Explorer, wanted: int) -> list[Episode]:
+def _play_episodes(session: Session, explorer: Explorer, num_episodes: int) -> list[Episode]:
     """Play episodes, printing a line for each, until there are enough or the run is to stop."""
     episodes: list[Episode] = []
     is_silent = session.args.json or session.args.quiet
     try:
         with session.signals.cutting():
             explorer.reset()
-            while len(episodes) < wanted and session.signals.reason is None:
+            while len(episodes) < num_episodes and session.signals.reason is None:
                 explorer.update()
                 ended = explorer.take_episodes()
                 session.write_episodes("eval", ended)
@@ -130,7 +131,7 @@ def _load_statistics(explorer: Explorer, statistics: dict[str, Any]) -> None:
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:
-    """Returns and lengths of episodes with their statistics, as JSON values; quantiles are those of the returns."""
+    """Return the returns and lengths of episodes, and statistics of the returns, as JSON values."""
     returns = [episode.episode_return for episode in episodes]
     quantiles = np.quantile(returns, _QUANTILES).tolist()
     return {
@@ -147,7 +148,7 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
 
 
 def _players(episodes: list[Episode]) -> dict[str, Any]:
-    """The mean return of each player, where there are several."""
+    """Return the mean return of each player, if there are several."""
     names = episodes[0].player_returns or {}
     means = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
     return {"players": means} if means else {}

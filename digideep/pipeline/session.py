@@ -318,7 +318,7 @@ class Session:
             (self.path / "done.lock").unlink(missing_ok=True)
 
     def watch_signals(self, max_time_h: float | None = None) -> None:
-        """From here on signals ask for a stop after the cycle, see `StopSignals`; a second SIGINT stops at once.
+        """Let signals ask for a stop after the cycle from here on; a second SIGINT stops at once. See `StopSignals`.
 
         Args:
             max_time_h: hours of this process after which whole episodes are cut off; None for no limit.

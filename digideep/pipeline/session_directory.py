@@ -15,9 +15,9 @@ import filelock
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable
 from digideep.utility.names import session_name
 from digideep.utility.own_files import remove, require_own
+from digideep.utility.text import printable
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
 _PACKAGE = {

@@ -1,4 +1,4 @@
-"""The proof of exact resume, on the user's own parameters: `--verify-resume`."""
+"""Prove exact resume on the user's own parameters: `--verify-resume`."""
 
 import json
 import random
@@ -134,7 +134,7 @@ def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
 
 
 def _whole_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, with the content of its memory: how that is cut into segments makes no difference."""
+    """Return what a checkpoint holds, with the content of its memory, however that is cut into segments."""
     state, figures, _ = read_checkpoint(path)
     memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
     directory = path.parents[1] / "memory"

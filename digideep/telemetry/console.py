@@ -35,7 +35,7 @@ class Display:
         self._begin("", 1, 0)
 
     def start(self, title: str, total_frames: int, frames: int) -> None:
-        """Begin. Args: title: of the panel, as it is; total_frames: of the whole run; frames: done before."""
+        """Begin to show. Args: title: of the panel; total_frames: of the whole run; frames: done before."""
         self._begin(title, total_frames, frames)
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -48,7 +48,7 @@ class Display:
         self.speed = 0.0
 
     def _average(self, now: float, frames: int) -> float:
-        """Frames per second since the start."""
+        """Return frames per second since the start."""
         return (frames - self._first) / max(now - self._started, 1e-9)
 
     def cycle(self, epoch: str, frames: int, episodes: int, recent: list[float], machine: dict[str, float]) -> None:
@@ -143,7 +143,7 @@ def _means(packs: list[Pack]) -> dict[str, float]:
 
 
 def _describe(machine: dict[str, float]) -> str:
-    """The load in words."""
+    """Return the load in words."""
     words = []
     if "/cpu/process" in machine:
         used, total = machine["/cpu/memory/used"] / 1024, machine["/cpu/memory/total"] / 1024
@@ -159,7 +159,7 @@ def _describe(machine: dict[str, float]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03."""
+    """Return seconds as 1:02:03, or as 2:03."""
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -13,7 +13,7 @@ import numpy as np
 from digideep.telemetry.machine import StatLogger
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
-from digideep.telemetry.server_process import LOCALHOST, require_address
+from digideep.telemetry.server_process import LOCALHOST, VISDOM_PORT, require_address
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
 from digideep.telemetry.writers import EpochFigures, Writer
@@ -38,7 +38,7 @@ class WatchOptions(NamedTuple):
 
     tensorboard: bool = False
     visdom: bool = False
-    visdom_port: int = 8097
+    visdom_port: int = VISDOM_PORT
     bind: str = LOCALHOST
     monitor_cpu: bool = True
     monitor_gpu: bool = True

@@ -63,7 +63,7 @@ def tolerate_encodings() -> None:
 
 
 def let_go_of_terminal() -> None:
-    """Where standard output or error is a terminal that is gone, send it nowhere: an error would end the program."""
+    """Send standard output or error nowhere if its terminal is gone: an error would end the program."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")  # the system refuses even that

@@ -129,7 +129,7 @@ class VisdomWriter:
 
 
 def _windows(log: Path) -> set[str]:
-    """Names of the windows that a log draws."""
+    """Return the names of the windows that a log draws."""
     return {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
 
 
@@ -227,7 +227,7 @@ class _Sender:
 
 
 def reachable(bind: str) -> str:
-    """Where this machine reaches a server that listens on an address."""
+    """Return the address where this machine reaches a server that listens on one."""
     return LOCALHOST if bind in ("0.0.0.0", "::", "localhost") else bind
 
 
@@ -246,7 +246,7 @@ def is_answering(port: int, bind: str) -> bool:
 
 
 def _ask(port: int, bind: str) -> bytes:
-    """What a visdom server would answer with true or false; nothing where nobody listens."""
+    """Return the answer to a question of yes or no for a visdom server; nothing if nobody listens."""
     connection = http.client.HTTPConnection(reachable(bind), port, timeout=_TIMEOUT_S)
     with contextlib.closing(connection):
         try:

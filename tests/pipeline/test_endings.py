@@ -50,12 +50,13 @@ def test_a_lock_whose_file_an_environment_has_closed_is_let_go_of_in_silence(tmp
 
 LINGERING = """
 import atexit, sys, threading
-from digideep.pipeline.ending import watch_the_end
+from digideep.pipeline import ending
 
 atexit.register(print, "handlers have run")
 {code}
 print("written", end=" ")
-watch_the_end(75, {limits})
+ending._THREADS_S, ending._HANDLERS_S = {limits}
+ending.watch_the_end(75)
 sys.exit(75)
 """
 
