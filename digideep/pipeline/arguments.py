@@ -27,7 +27,7 @@ checkpoint written: run again with --resume.
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(WatchOptions):
     """The command line, checked. What was not given has the default that stands here.
 
     Attributes:
@@ -61,26 +61,12 @@ class Arguments:
     log_level: int = 1
     quiet: bool = False
     profiler_level: int = -1
-    tensorboard: bool = False
-    visdom: bool = False
-    visdom_port: int = VISDOM_PORT
-    bind: str = LOCALHOST
-    no_monitor_cpu: bool = False
-    no_monitor_gpu: bool = False
     device: str = "auto"
 
     @property
     def mode(self) -> str:
         """What to do: "train", "play", "custom" or "create"."""
         return "play" if self.play else "custom" if self.custom else "create" if self.create_session_only else "train"
-
-    @property
-    def watch_options(self) -> WatchOptions:
-        """What the Logbook is to write."""
-        return WatchOptions(
-            self.tensorboard, self.visdom, self.visdom_port, self.bind,
-            monitor_cpu=not self.no_monitor_cpu, monitor_gpu=not self.no_monitor_gpu,
-        )  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
@@ -136,12 +122,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
     how = parser.add_argument_group("instead of training anew")
     how.add_argument(
-        "--resume",
-        metavar="DIR",
-        type=path_name,
-        nargs="?",
-        const=True,
-        help="go on with a session in place",
+        "--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place"
     )
     how.add_argument(
         "--schedules", choices=CONTINUATIONS,
@@ -181,10 +162,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     session.add_argument("--session-name", metavar="NAME", type=plain_name, help="name of the new session's directory")
     session.add_argument(
-        "--save-modules",
-        metavar="MODULE",
-        nargs="+",
-        help="packages to copy into modules/ whole, with their data",
+        "--save-modules", metavar="MODULE", nargs="+", help="packages to copy into modules/ whole, with their data"
     )
     session.add_argument("--msg", metavar="TEXT", help="a note to keep with the session")
     session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")

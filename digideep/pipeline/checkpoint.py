@@ -130,11 +130,7 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     """
     arrays: dict[str, torch.Tensor] = {}
     rest = split_arrays(state, arrays)
-    files = {
-        STATES: save_arrays(arrays),
-        RUNNER: json.dumps(rest).encode(),
-        SESSION: json.dumps(session).encode(),
-    }
+    files = {STATES: save_arrays(arrays), RUNNER: json.dumps(rest).encode(), SESSION: json.dumps(session).encode()}
     manifest = {
         "format": FORMAT,
         "files": {

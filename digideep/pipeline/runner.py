@@ -312,7 +312,7 @@ class Runner(Component):
     def state_dict(self) -> dict[str, Any]:
         """Return everything that an exact continuation needs."""
         return {
-            "runner": {"i_epoch": self.i_epoch, "i_cycle": self.i_cycle, **self.progress.returns.state_dict()},
+            "runner": {"i_epoch": self.i_epoch, "i_cycle": self.i_cycle, **self.progress.state_dict()},
             "spaces": self.info.to_plain(),
             "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
             "explorer": {"train": self.explorer["train"].state_dict()},
@@ -335,7 +335,7 @@ class Runner(Component):
         if self.session.mode == "play":
             return
         self.i_epoch, self.i_cycle = state["runner"]["i_epoch"], state["runner"]["i_cycle"]
-        self.progress.returns.load_state_dict(state["runner"])
+        self.progress.load_state_dict(state["runner"])
         self.session.restore_memory(self.memory, state["memory"]["n_chunks"])
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -86,7 +87,7 @@ class Session:
         self.signals.announce = self.console.print
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
-        self.logbook = Logbook(self.monitor, self.profiler, args.watch_options)
+        self.logbook = Logbook(self.monitor, self.profiler, args)
         self.path: Path | None = None
         self.state: dict[str, Any] | None = None
         self.weights: dict[str, Any] | None = None
@@ -276,7 +277,7 @@ class Session:
         """Seconds since this process began."""
         return time.perf_counter() - self._started
 
-    def write_episodes(self, mode: str, episodes: list[Episode]) -> None:
+    def write_episodes(self, mode: str, episodes: Sequence[Episode]) -> None:
         """Append finished episodes to the csv files of their workers."""
         rows = ((episode.worker, episode.episode_return, episode.length) for episode in episodes)
         self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"])

@@ -5,8 +5,9 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,24 +25,16 @@ _log = logging.getLogger("digideep")
 _GROWING = ("varlog.json", "prolog.json", "monlog.json", "visdom.log", "monitor/*.csv", "tensorboard/events.*")
 
 
-class WatchOptions(NamedTuple):
-    """How a person wants to watch a run.
-
-    Attributes:
-        tensorboard: write TensorBoard files and serve them.
-        visdom: send plots to a visdom server.
-        visdom_port: of that server.
-        bind: address that both servers listen on.
-        monitor_cpu: log the load of the CPU.
-        monitor_gpu: log the load of the GPU.
-    """
+@dataclass(frozen=True)
+class WatchOptions:
+    """How a person wants to watch a run, named as on the command line."""
 
     tensorboard: bool = False
     visdom: bool = False
     visdom_port: int = VISDOM_PORT
-    bind: str = LOCALHOST
-    monitor_cpu: bool = True
-    monitor_gpu: bool = True
+    bind: str = LOCALHOST  # the address that both servers listen on
+    no_monitor_cpu: bool = False
+    no_monitor_gpu: bool = False
 
 
 class Logbook:
@@ -98,8 +91,8 @@ class Logbook:
         self.path, options = path, self._options
         self._stats = StatLogger(
             None if path is None else path / "monlog.json",
-            monitor_cpu=options.monitor_cpu,
-            monitor_gpu=options.monitor_gpu,
+            monitor_cpu=not options.no_monitor_cpu,
+            monitor_gpu=not options.no_monitor_gpu,
         )
         if path is None:
             return

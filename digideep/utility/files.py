@@ -25,24 +25,18 @@ _LARGEST_INT = 2**63
 
 @contextlib.contextmanager
 def open_regular(
-    path: Path,
-    *,
-    follows_links: bool = True,
-    broken: type[UsageError] = SessionError,
-    unreadable: type[UsageError] = SessionError,
+    path: Path, *, follows_links: bool = True, errors: tuple[type[UsageError], type[UsageError]] = (SessionError,) * 2
 ) -> Iterator[IO[bytes]]:
     """Open a regular file to read its bytes. Nothing else is opened: a FIFO would hang, a device never end.
 
     Args:
         path: of the file.
         follows_links: False refuses a link, wherever it leads.
-        broken: the error to raise for what is missing, or no regular file.
-        unreadable: the error to raise for what the system does not let us read.
+        errors: to raise for what is missing or no regular file, and for what the system does not let us read.
     """
-    name = printable(str(path))
-    flags = os.O_RDONLY | (0 if follows_links else getattr(os, "O_NOFOLLOW", 0))
-    for flag in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, flag, 0)
+    name, (broken, unreadable) = printable(str(path)), errors
+    extra = ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", *(() if follows_links else ("O_NOFOLLOW",)))
+    flags = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in extra)
     try:
         mode = (os.stat if follows_links else os.lstat)(path).st_mode
         descriptor = os.open(path, flags) if stat.S_ISREG(mode) else None

@@ -22,7 +22,7 @@ def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
         CheckpointError: if the file is missing, no regular file, or of another size: its content is at fault.
         UnreadableError: if the system does not let us read it, whatever it holds.
     """
-    with open_regular(path, follows_links=False, broken=CheckpointError, unreadable=UnreadableError) as file:
+    with open_regular(path, follows_links=False, errors=(CheckpointError, UnreadableError)) as file:
         found = os.fstat(file.fileno()).st_size
         if size is not None and found != size:
             raise CheckpointError(f"{path} is not what was written: it has {found} bytes, expected {size}.")

@@ -42,8 +42,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _PROGRESS,
-        "self.test > self.best",
-        "self.test < self.best",
+        "self.test_return > self.best_return",
+        "self.test_return < self.best_return",
         "the worst policy kept as the best",
         f"{_BESIDE_THE_LOOP}::test_the_best_policy_is_that_of_the_best_test",
     ),
@@ -84,7 +84,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _PROGRESS,
-        '        self.recent.extend(filter(math.isfinite, state["recent_returns"]))\n',
+        '        self.recent_returns.extend(filter(math.isfinite, state["recent_returns"]))\n',
         "",
         "recent returns not restored",
         f"{_FIGURES}::test_a_resumed_log_is_the_straight_one",
@@ -364,7 +364,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _CONTINUING,
-        '    explorer.load_statistics(state["statistics"])\n',
+        '        explorer.load_statistics(state["statistics"])\n',
         "",
         "normalisers left behind by weights that are taken over",
         f"{_CONTINUING_TESTS}::test_normalisers_and_the_entropy_coefficient_come_along",
