@@ -17,6 +17,7 @@ from digideep.environment.making.graphics import require_display
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.session import Session
+from digideep.pipeline.session_directory import remove_evaluation
 from digideep.utility.errors import CheckpointError, StoppedError, UsageError
 
 _log = logging.getLogger("digideep")
@@ -65,7 +66,8 @@ def play(
         if session.state is not None:
             _load_statistics(explorer, session.state["statistics"])
     except UsageError:
-        session.take_back()
+        if session.path is not None:
+            remove_evaluation(session.path)
         raise
     session.watch_signals()
     num_episodes = args.episodes or 10

@@ -200,7 +200,7 @@ class Runner(Component):
         Returns:
             `FINISHED`, or `STOPPED` with a checkpoint written.
         """
-        self.session.mark_undone()
+        self.session.mark(is_done=False)
         self.session.watch_signals(self.max_time)
         announce_plan(self.agents, self.plan_note)
         self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
@@ -252,7 +252,7 @@ class Runner(Component):
     def _end(self, reason: str | None) -> int:
         """Mark a finished run, or save one that stops. Args: reason: why it stops; None: it has finished."""
         if reason is None:
-            self.session.mark_done()
+            self.session.mark(is_done=True)
             code, headline = FINISHED, f"Finished after {self.frames:,} frames."
         else:
             self.save()

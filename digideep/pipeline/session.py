@@ -4,16 +4,14 @@ It owns the directory, the lock, the logbook, the device and the signals. Nothin
 `open`: by then, whatever a user can get wrong has been found.
 """
 
-import contextlib
 import logging
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 import filelock
 from rich.console import Console
@@ -38,7 +36,7 @@ from digideep.pipeline.session_directory import (
     written_files,
 )
 from digideep.pipeline.stop_signals import StopSignals
-from digideep.telemetry.log_handlers import LEVELS, ConsoleHandler, ReportHandler
+from digideep.telemetry.log_handlers import LEVELS, REPORT, ConsoleHandler, ReportHandler
 from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.output import JsonOutput, OutputStream
@@ -49,7 +47,20 @@ from digideep.utility.own_files import part_links, require_own
 from digideep.utility.process_state import find_device
 
 _log = logging.getLogger("digideep")
-_report = logging.getLogger("digideep.report")  # lines that the console has been shown already
+
+
+class SavedRun(Protocol):
+    """What a Session asks of the Runner that it opens for."""
+
+    i_epoch: int
+    keep_checkpoints: int | None
+
+    @property
+    def frames(self) -> int:
+        """Frames so far."""
+
+    def save(self) -> None:
+        """Write a checkpoint."""
 
 
 class Session:
@@ -143,10 +154,8 @@ class Session:
     def _start_console(self) -> None:
         _log.setLevel(logging.DEBUG)
         _log.propagate = False
-        handler = ConsoleHandler(self.console)
-        handler.setLevel(logging.WARNING if self.args.quiet else LEVELS[self.args.log_level])
-        handler.addFilter(lambda record: record.name != _report.name)
-        self._add_handler(handler)
+        level = logging.WARNING if self.args.quiet else LEVELS[self.args.log_level]
+        self._add_handler(ConsoleHandler(self.console, level))
 
     def _add_handler(self, handler: logging.Handler) -> None:
         _log.addHandler(handler)
@@ -200,10 +209,8 @@ class Session:
 
     # ------------------------------------------------------------------ the directory
 
-    def open(self, runner: Any) -> None:
-        """Make the directory, with a first checkpoint, and start what writes into it.
-
-        From here on nothing is refused any more.
+    def open(self, runner: SavedRun) -> None:
+        """Make the directory, with a first checkpoint, and start what writes into it. Nothing is refused any more.
 
         Args:
             runner: built, and restored if resuming.
@@ -229,7 +236,7 @@ class Session:
         if self.loaded_from is not None:
             _log.info("%s: %s", "Loaded" if self.weights is None else "Weights", self.loaded_from)
 
-    def _create(self, runner: Any) -> None:
+    def _create(self, runner: SavedRun) -> None:
         """Make the directory, with its first checkpoint: it is there as a whole or not at all."""
         assert self.path is not None
         final, self.path = self.path, None
@@ -301,21 +308,11 @@ class Session:
         assert self._source is not None
         self._source.restore_memory(memory, n_chunks)
 
-    def take_back(self) -> None:
-        """Delete the directory of an evaluation that was refused after all."""
-        if self.path is not None and self.mode == "play":
-            shutil.rmtree(self.path, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self.path.parent.rmdir()  # if nothing else is in it
-
-    def mark_done(self) -> None:
-        """Mark the run as finished."""
-        if self.path is not None:
+    def mark(self, *, is_done: bool) -> None:
+        """Mark the run as finished, or take the mark back: the plan may have grown."""
+        if self.path is not None and is_done:
             (self.path / "done.lock").write_text("\n", encoding="utf-8")
-
-    def mark_undone(self) -> None:
-        """Take the mark back: the plan has grown."""
-        if self.path is not None:
+        elif self.path is not None:
             (self.path / "done.lock").unlink(missing_ok=True)
 
     def watch_signals(self, max_time_h: float | None = None) -> None:
@@ -333,7 +330,7 @@ class Session:
         """Write a traceback to `report.log`. Returns: whether there is one."""
         if self.path is None or not os.path.exists(self.path):
             return False
-        _report.error(text)
+        REPORT.error(text)
         return True
 
     def close(self) -> None:

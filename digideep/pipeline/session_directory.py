@@ -177,6 +177,13 @@ def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
         raise
 
 
+def remove_evaluation(path: Path) -> None:
+    """Delete the directory of an evaluation that was refused after all."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # if nothing else is in it
+
+
 def _begin(aside: Path, final: Path) -> filelock.BaseFileLock:
     """Make and hold an empty directory, whatever a killed process left of it."""
     aside.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,5 @@
 """Show a run on the console: a line per epoch and, on a terminal, a live panel below the lines."""
 
-import logging
 import time
 
 from rich.console import Console, Group
@@ -10,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from digideep.telemetry.log_handlers import REPORT
 from digideep.telemetry.monitor import Pack
 from digideep.telemetry.writers import EpochFigures, shares
 
@@ -127,7 +127,7 @@ class Display:
         self._rows["time"] = "   ".join(f"{path.lstrip('/')} {share:.0f} %" for path, share in split)
 
     def _print(self, text: str, style: str | None) -> None:
-        logging.getLogger("digideep.report").info(text)
+        REPORT.info(text)
         if not self.is_quiet:
             self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from rich.console import Console
 
 LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)  # by --log-level
+REPORT = logging.getLogger("digideep.report")  # what the console has shown already, or is not to show
 
 
 class ConsoleHandler(logging.Handler):
-    """Sends log records to the console, above the panel."""
+    """Sends log records to the console, above the panel, but for those of `REPORT`."""
 
-    def __init__(self, console: Console):
-        super().__init__()
+    def __init__(self, console: Console, level: int):
+        super().__init__(level)
+        self.addFilter(lambda record: record.name != REPORT.name)
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
