@@ -7,6 +7,7 @@ from typing import Any
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.utility.errors import UsageError
+from digideep.utility.nested import leaves
 from digideep.utility.plan import Plan
 
 # Paths of a parameter tree on which the content of a checkpoint depends.
@@ -33,16 +34,9 @@ def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
     return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
 
 
-def leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    """Return the values of nested dictionaries and lists by path."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    inner = {p: leaf for key, value in items for p, leaf in leaves(value, f"{path}/{key}").items()}
-    return inner or {path: tree}
-
-
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Return the values that differ between two trees: path -> both values."""
-    ours, theirs = leaves(old), leaves(new)
+    ours, theirs = (leaves(tree, opens=lambda node: True) for tree in (old, new))
     both = {path: (ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in [*ours, *theirs]}
     return {path: (first, second) for path, (first, second) in both.items() if first != second}
 
@@ -196,11 +190,9 @@ def _paths(agent: Mapping[str, Any], spaces: Mapping[str, Any]) -> list[str]:
     return list(spaces) if paths is None else [paths] if isinstance(paths, str) else list(paths)
 
 
-def _shapes(state: Any, path: str = "") -> dict[str, Any]:
+def _shapes(state: Any) -> dict[str, Any]:
     """Return the shapes of the arrays of a nested state, by path."""
-    if isinstance(state, Mapping):
-        return {p: shape for key, value in state.items() for p, shape in _shapes(value, f"{path}/{key}").items()}
-    return {path: list(getattr(state, "shape", ()))}
+    return {path: list(getattr(leaf, "shape", ())) for path, leaf in leaves(state).items()}
 
 
 def go_on(agents: Mapping[str, AgentBase], how: str | None, done: int, before: int, now: int) -> str | None:

@@ -25,6 +25,7 @@ from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
+from digideep.utility.nested import leaves
 
 _POLL_S = 0.01
 
@@ -128,8 +129,8 @@ def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
     Returns:
         The paths of what differs or is in one only, and the number of values and arrays looked at.
     """
-    ours, theirs = (_leaves(_whole_state(path)) for path in (first, second))
-    paths = sorted(ours.keys() | theirs.keys())
+    ours, theirs = (leaves(_whole_state(path)) for path in (first, second))
+    paths = [path for path in sorted(ours.keys() | theirs.keys()) if not path.endswith("/clock")]
     return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)
 
 
@@ -140,12 +141,6 @@ def _whole_state(path: Path) -> dict[str, Any]:
     directory = path.parents[1] / "memory"
     SegmentStore(directory, find_segments(directory, need_of(figures))).restore(memory, state["memory"]["n_chunks"])
     return {**state, "memory": {**state["memory"], "buffer": memory.buffer}}
-
-
-def _leaves(state: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(state, dict) and state:
-        return {p: leaf for key, value in state.items() for p, leaf in _leaves(value, f"{path}/{key}").items()}
-    return {} if path.endswith("/clock") else {path: state}
 
 
 def _is_same(first: Any, second: Any) -> bool:

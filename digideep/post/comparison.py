@@ -12,6 +12,7 @@ import numpy as np
 
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
+from digideep.utility.nested import leaves
 
 _REPETITIONS = 2000  # of the bootstrap
 _LAST = 0.1  # of the frames: what the score of a run without tests is the mean of
@@ -52,7 +53,8 @@ class Score(NamedTuple):
 def parameters_of(loader: Loader) -> dict[str, Any]:
     """Return the parameters in force by path, without those that name the session."""
     own = ("session_name", "session_msg", "session_cmd", "versions")
-    return _leaves({key: value for key, value in loader.params.items() if key not in own})
+    tree = {key: value for key, value in loader.params.items() if key not in own}
+    return leaves(tree, opens=lambda node: isinstance(node, dict) or any(isinstance(each, dict) for each in node))
 
 
 def changes_of(loader: Loader) -> dict[str, Any]:
@@ -69,14 +71,6 @@ def _identity(loader: Loader) -> dict[str, Any]:
     """Return all that decides a run's numbers besides its seed: parameters, and when they were changed."""
     found = {**parameters_of(loader), **changes_of(loader)}
     return {path: value for path, value in found.items() if path.partition(" ")[0] not in {*_NO_NUMBERS, _SEED}}
-
-
-def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict) and tree:
-        return {p: leaf for key, value in tree.items() for p, leaf in _leaves(value, f"{path}/{key}").items()}
-    if isinstance(tree, list) and any(isinstance(value, dict) for value in tree):
-        return {p: leaf for i, value in enumerate(tree) for p, leaf in _leaves(value, f"{path}/{i}").items()}
-    return {path: tree}
 
 
 def make_groups(loaders: list[Loader]) -> list[Group]:
