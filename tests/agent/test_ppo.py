@@ -82,7 +82,7 @@ def judge(policy, data, rows, **parameters):
     """The loss of an agent with these parameters, and its metrics by name."""
     agent = make_ppo(gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2), None, **parameters)
     loss, (metrics, divergence) = agent._minibatch_loss(policy, data, rows, {"clip_param": torch.tensor(0.2)})
-    return loss, {name: float(value) for name, value in metrics.items()} | {"approx_kl": float(divergence)}
+    return loss, {name: value.item() for name, value in metrics.items()} | {"approx_kl": float(divergence)}
 
 
 def make_batch(log_p, advantages, returns, values):
