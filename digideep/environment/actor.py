@@ -8,8 +8,11 @@ import numpy as np
 class Actor(Protocol):
     """What an Explorer needs of an agent."""
 
-    is_off_policy: bool
     acts_in_parts: bool
+
+    @property
+    def takes_warm_start(self) -> bool:
+        """True if random actions at the start of a run may take the place of the agent's own."""
 
     def action_generator(
         self,

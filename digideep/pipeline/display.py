@@ -188,7 +188,7 @@ def _duration(seconds: float) -> str:
 def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
     """Log one line on what each agent sees, and how it is scaled. Args: agents: by name; explorer: where they act."""
     for name, agent in agents.items():
-        wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
+        wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
         paths = [path for path in agent.observation_paths if path in normalised]
         said = f"; normalised: {', '.join(paths)}" if paths else ""

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from digideep.environment.explorer import Episode, Explorer
+from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.graphics import require_display
-from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.utility.errors import CheckpointError, StoppedError, UsageError
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ class Policy:
         self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
             self.agent.load_state_dict(state["agents"][self.name])
-            self._statistics = state["statistics"][self.name] if self.info.players else state["statistics"]
+            self._statistics = state["statistics"][self.name]
             self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(

@@ -167,7 +167,7 @@ def test_values_along_the_chunk_are_those_of_acting_the_last_row_included(cell):
         for t in range(8):
             expected = agent.policy.value(observations[:, t], torch.tensor(states[:, t]), one)
             torch.testing.assert_close(values[:, t], expected, atol=1e-6, rtol=1e-6)
-        bootstrap = agent.policy.value(observations[:, 8], torch.tensor(explorer.hidden_state["agent"]), one)
+        bootstrap = agent.policy.value(observations[:, 8], torch.tensor(explorer.seats["agent"].hidden_state), one)
     torch.testing.assert_close(values[:, 8], bootstrap, atol=1e-6, rtol=1e-6)
 
 

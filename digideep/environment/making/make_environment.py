@@ -1,8 +1,7 @@
 """The one place that makes environments."""
 
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,16 +20,17 @@ from digideep.environment.infos import (
 )
 from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.families import provide
-from digideep.environment.making.film import EpisodeFilms, Pictures
+from digideep.environment.making.film import EpisodeFilms
 from digideep.environment.making.graphics import choose_graphics, follow_the_body, keep_off_the_screen, require_display
-from digideep.environment.making.parallel_games import ParallelAdapter, is_parallel, make_parallel
+from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
 from digideep.environment.making.wrappers import wrap
 from digideep.environment.spaces import ObservationSpaces, agent_action_space, declared_range, observation_spaces
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
-from digideep.utility.errors import UsageError, WorkerError
+from digideep.utility.errors import UsageError
 from digideep.utility.user_code import in_words, is_ours, place
 
 
@@ -242,31 +242,6 @@ def _suggestion(name: str) -> str:
     return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
 
 
-def why_no_video(spec: EnvironmentSpec) -> str | None:
-    """Try to draw one image. Returns: what is wrong, None if nothing is."""
-    # A viewer of gymnasium's that could be built by half only complains when it is deleted.
-    hook, sys.unraisablehook = sys.unraisablehook, lambda complaint: None
-    try:
-        return _try_to_draw(spec)
-    finally:
-        sys.unraisablehook = hook
-
-
-def _try_to_draw(spec: EnvironmentSpec) -> str | None:
-    environment = None
-    try:
-        environment = make_environment(spec, render_mode="rgb_array")
-        environment.reset(seed=0)
-        return None if Pictures().take(environment.render()) is not None else "render() gives no picture"
-    except BaseException as err:  # drivers and optional packages fail in their own ways
-        if is_ours(err):
-            raise
-        return in_words(err)
-    finally:
-        if environment is not None:
-            close_environment(environment, spec.name)
-
-
 def _time_limit(environment: gym.Env) -> int | None:
     """The time limit in steps: that of a wrapper, or else the environment's own."""
     specs = (environment.spec, environment.unwrapped.spec)
@@ -298,48 +273,16 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         close_environment(environment, spec.name)
 
 
-def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
-    """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
-
-    Raises:
-        WorkerError: naming the first that differs.
-    """
-    inner = environment.unwrapped
-    own = _named_spaces(
-        (name, observation_spaces(part.observation_space, spec.observation_key), part.action_space)
-        for name, part in (inner.seats if isinstance(inner, ParallelAdapter) else {"": environment}).items()
-    )
-    known = _named_spaces(
-        (name, part.observation_spaces, part.action_space) for name, part in (info.agents or {"": info}).items()
-    )
-    for what in {**known, **own}:
-        if own.get(what) != known.get(what):
-            raise WorkerError(
-                f"worker {rank}: this instance of {spec.name} has the {what} {own.get(what)}, another one "
-                f"{known.get(what)}. All instances must have the same spaces: correct the environment."
-            )
-
-
-def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
-    """Spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
-    named: dict[str, gym.Space] = {}
-    for agent, observations, actions in parts:
-        of = f" of agent '{agent}'" if agent else ""
-        named |= {f"observations {path}{of}": space for path, space in observations.items()}
-        named[f"actions{of}"] = actions
-    return named
-
-
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
     """What the workers see of an environment with several players, and under `agents` what each agent sees."""
     limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
     infos = environment.info_templates()
     agents = {
         name: EnvironmentInfo(
-            observation_spaces(seat.observation_space, key), seat.action_space, agent_action_space(seat.action_space),
-            limit, modes, infos[name], players=seat.players,
+            observation_spaces(group.observation_space, key), group.action_space,
+            agent_action_space(group.action_space), limit, modes, infos[name], players=group.players,
         )
-        for name, seat in environment.seats.items()
+        for name, group in environment.groups.items()
     }  # fmt: skip
     of_workers = {
         f"/{name}{path}": np.stack([zeros] * len(agent.players))

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,19 +15,21 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from digideep.environment.closing import close_environment
-from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
-from digideep.environment.infos import write_info
+from digideep.environment.contract import NotAsDeclared
 from digideep.environment.making.make_environment import (
     EnvironmentInfo,
     EnvironmentSpec,
     inspect_environment,
     make_environment,
 )
-from digideep.environment.making.parallel_games import ParallelAdapter
-from digideep.environment.random_actions import random_chooser
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import observation_reader
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.workers import VectorEnvironment, WorkerGroup, WorkerPlan
+from digideep.environment.stepping.vector_environment import VectorEnvironment
+from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerGroup
+from digideep.environment.tools.random_actions import random_chooser
+from digideep.environment.tools.recording import Recording, record
 from digideep.utility.seeding import make_generator
 from digideep.utility.user_code import in_words, is_ours
 
@@ -42,108 +43,6 @@ class Verdict(NamedTuple):
     point: str
     is_ok: bool | None
     detail: str
-
-
-@dataclass
-class Recording:
-    """What happened under a seed and a sequence of random actions, at most one episode.
-
-    Attributes:
-        observations: path -> array, of the reset and of each step.
-        rewards, ends: of each step; an end is (terminated, truncated).
-        complaints: what would stop a run.
-        remarks: the first thing that is not as the environment declares it, but does no harm.
-    """
-
-    observations: list[dict[str, np.ndarray]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    ends: list[tuple[bool, bool]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    def difference(self, other: "Recording") -> str | None:
-        """Where two recordings part; None if they are the same to the last bit."""
-        for step, (ours, theirs) in enumerate(zip(self.observations, other.observations, strict=False)):
-            for path, array in ours.items():
-                if not np.array_equal(array, theirs[path], equal_nan=array.dtype.kind == "f"):
-                    return f"observation {path} differs at step {step}"
-            if step and (self.rewards[step - 1], self.ends[step - 1]) != (
-                other.rewards[step - 1],
-                other.ends[step - 1],
-            ):
-                return f"the reward or the end differs at step {step}"
-        return None if len(self.rewards) == len(other.rewards) else "one of the two episodes is longer"
-
-
-def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -> Recording:
-    """Run an environment, and judge what it gives as its run would.
-
-    Args:
-        environment: also a used one.
-        info: of it.
-        seed: of reset and actions.
-        steps: at most so many.
-
-    Raises:
-        NotAsDeclared: if it gives something else than it declares.
-    """
-    recording = Recording()
-    choose = random_chooser(environment, info, make_generator(seed, "check"))
-    readers = {path: observation_reader(environment.observation_space, path) for path in info.observation_spaces}
-    judge, rows = ObservationJudge(environment.observation_space, next(iter(readers))), StepBuffers(info, 1, np.zeros)
-
-    def note(observation: Any, given: Any) -> None:
-        judge.read(observation, rows.observations, 0)
-        found = judge.check(rows.observations)
-        if found is not None:
-            raise found[1]
-        check_info(given)
-        for path, array in rows.infos.items():
-            write_info(array, 0, path[1:], given)
-        if not recording.remarks and (strayed := _outside(environment, observation)):
-            recording.remarks.append(
-                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds or dtype: it is "
-                "taken as it is"
-            )
-        arrays = {path: np.array(read(observation)) for path, read in readers.items()}
-        for path, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                recording.complaints.append(f"observation {path} is not finite after {len(recording.rewards)} steps")
-        recording.observations.append(arrays)
-
-    try:
-        observation, given = check_reset(environment.reset(seed=seed))
-        note(observation, given)
-        is_over = False
-        while not is_over and len(recording.rewards) < steps:
-            observation, earned, terminated, truncated, given = environment.step(choose(given))
-            reward, terminated, truncated = read_outcome(earned, terminated, truncated)
-            is_over = terminated or truncated
-            recording.rewards.append(reward)
-            recording.ends.append((terminated, truncated))
-            note(observation, given)
-    except NotAsDeclared as err:
-        raise NotAsDeclared(f"after {len(recording.rewards)} steps it gave {err}") from err
-    return recording
-
-
-def _outside(environment: gym.Env, observation: Any) -> str | None:
-    """What lies outside of its space; None if all is well."""
-    inner = environment.unwrapped
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Casting input x to numpy array")  # a number where an array () is expected
-        if not isinstance(inner, ParallelAdapter):
-            space = environment.observation_space
-            given = np.asarray(observation) if isinstance(space, gym.spaces.Box) else None
-            form = (
-                ""
-                if given is None
-                else f" ({given.dtype}{list(given.shape)}, declared {space.dtype}{list(space.shape or ())})"
-            )
-            return None if space.contains(observation) else f"the observation{form}"
-        game, seen = inner.environment, inner.newest[0]
-        strayed = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
-    return f"the observation of player {', '.join(strayed)}" if strayed else None
 
 
 class _Trial:
@@ -254,7 +153,7 @@ def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
         here.reset()
         choose = random_chooser(worker.environment, trial.info, make_generator(trial.seed, "check"))
         for _ in range(trial.steps):
-            here.rows.actions[0] = choose(worker.info)
+            here.buffers.actions[0] = choose(worker.info)
             here.step()
             if worker.is_ended:
                 break

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.making.make_environment import EnvironmentInfo
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import ActionScaler, mask_size, sample_actions
 
 Chooser = Callable[[Mapping[str, Any]], Any]
