@@ -1,4 +1,4 @@
-"""What an Explorer needs of an agent."""
+"""The protocol of whoever acts in an Explorer."""
 
 from typing import Any, Protocol
 
@@ -24,4 +24,4 @@ class Actor(Protocol):
         """Choose an action for each worker; see `AgentBase.action_generator`."""
 
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
-        """The state before a first observation; see `AgentBase.reset_hidden_state`."""
+        """Return the state before a first observation; see `AgentBase.reset_hidden_state`."""

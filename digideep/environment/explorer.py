@@ -193,12 +193,17 @@ class Explorer(Component):
             if builder is None:
                 return {}
             for part in self._parts:
-                self._write(builder, step, part, [seat.look(view.workers)[0] for seat, view in part.seated])
+                part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
             if self.overlap:
                 self._ahead = self._new_builder()
                 for part in self._parts:
                     self._begin_step(part, self._ahead, 0)
-            return builder.chunk(step + 1)
+            chunk = builder.chunk(step + 1)
+            if self.info.agents:  # a game goes on as long as anybody is there
+                masks = [chunk[f"/agents/{name}/masks"] for name in self.seats]
+                there = [each.reshape(self.num_workers, -1, *each.shape[1:]).any(1) for each in masks]
+                chunk["/masks"] = np.logical_or.reduce(there)
+            return chunk
 
     def _new_builder(self) -> ChunkBuilder:
         return ChunkBuilder((self.n_steps or 64) + 1)
@@ -218,17 +223,7 @@ class Explorer(Component):
         self.envs.send(part.buffers)
         part.row = index
         if builder is not None:
-            self._write(builder, index, part, rows)
-
-    def _write(self, builder: ChunkBuilder, index: int, part: Part, rows: list[Chunk]) -> None:
-        """Write what is known before an action is chosen. Args: rows: of the seats."""
-        if self.info.agents:  # the game goes on as long as anybody is there
-            workers = part.buffers.workers
-            shape = (workers.stop - workers.start, -1)
-            there = np.hstack([seat.masks[view.workers].reshape(shape) for seat, view in part.seated])
-            builder.write(index, workers, self.num_workers, {"/masks": np.logical_or.reduce(there, 1)[:, None]})
-        for (seat, view), row in zip(part.seated, rows, strict=True):
-            builder.write(index, view.workers, seat.num_rows, row)
+            part.write(builder, index, rows)
 
     def _finish_steps(self, builder: ChunkBuilder | None, quota: np.ndarray | None) -> None:
         for part in self._parts:
@@ -249,8 +244,7 @@ class Explorer(Component):
         if part.buffers.ended.any():
             self._note_ends(part, quota)
         if builder is not None:
-            for (seat, view), row in zip(part.seated, rows, strict=True):
-                builder.write(index, view.workers, seat.num_rows, row)
+            part.write(builder, index, rows)
 
     def _await(self) -> None:
         """Wait for the steps that are under way, without taking them in yet."""

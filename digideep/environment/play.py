@@ -74,7 +74,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns: the exit code."""
+    """Run the command. Returns: the exit code."""
     args = _parse(argv)
     try:
         if args.glfw:
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _spec(name: str, kwargs: dict, module: str | None) -> EnvironmentSpec:
-    """The environment; of several players, each is on its own."""
+    """Describe the environment; of several players, each is on its own."""
     players = None
     if is_parallel(name):
         game = make_parallel(name, kwargs, None)
@@ -167,12 +167,12 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
     choose = random_chooser(environment, info, make_generator(args.seed, "play"))
     try:
         for run in range(args.runs):
-            observation, given = environment.reset(seed=args.seed + run)
+            observation, newest_info = environment.reset(seed=args.seed + run)
             total, steps, end = 0.0, 0, "no step was taken"
             if mode is not None:
                 environment.render()
             while not args.no_action and steps < args.n_step:
-                observation, reward, terminated, truncated, given = environment.step(choose(given))
+                observation, reward, terminated, truncated, newest_info = environment.step(choose(newest_info))
                 total, steps, end = total + float(reward), steps + 1, f"stopped at --n-step {args.n_step}"
                 if terminated or truncated:
                     end = "terminated" if terminated else "truncated"
@@ -189,7 +189,7 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
 
 
 def _new_directory(base: Path, name: str) -> Path:
-    """One that is not there yet: what was filmed before stays."""
+    """Return one that is not there yet: what was filmed before stays."""
     stem = re.sub(r"\W+", "-", name)
     return next(path for number in range(10**6) if not (path := base / f"{stem}-{number}").exists())
 

@@ -8,8 +8,8 @@ import numpy as np
 from digideep.environment.actor import Actor
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
-from digideep.environment.spaces import ActionScaler, check_action_mask, has_action_mask, sample_actions
-from digideep.environment.stepping.step_buffers import PlayerBuffers, StepBuffers
+from digideep.environment.spaces import ACTION_MASK, ActionScaler, check_action_mask, has_action_mask, sample_actions
+from digideep.environment.stepping.step_buffers import ChunkBuilder, PlayerBuffers, StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
@@ -111,7 +111,7 @@ class Seat:
         if self._has_action_mask:
             players = self.info.players or ("",)
             first_worker = part.start // len(players)
-            allowed = check_action_mask(space, shown["/infos/action_mask"], masks, first_worker, players)
+            allowed = check_action_mask(space, self._infos[f"/{ACTION_MASK}"][part], masks, first_worker, players)
         random = None
         if generator is not None and self.agent.takes_warm_start:
             random = sample_actions(space, generator, len(masks), allowed)
@@ -209,6 +209,11 @@ class Part:
         self.floats = [(what, array) for what, array in arrays.items() if array.dtype.kind == "f"]
         self.row: int | None = None
         self.has_arrived = False
+
+    def write(self, builder: ChunkBuilder, index: int, rows: list[Chunk]) -> None:
+        """Write entries of each seat into row `index` of a chunk."""
+        for (seat, view), row in zip(self.seated, rows, strict=True):
+            builder.write(index, view.workers, seat.num_rows, row)
 
 
 def seat_agents(

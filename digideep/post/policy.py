@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
-from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
+from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summary
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
@@ -132,7 +132,7 @@ class Policy:
                     raise NotAsDeclared(path)
             except ValueError as err:
                 raise UsageError(
-                    f"The observation {path} is {told(given)}. Expected {space}, or a batch of them, as all others."
+                    f"The observation {path} is {summary(given)}. Expected {space}, or a batch of them, as all others."
                 ) from err
             is_batch = is_many
         if len({len(array) for array in arrays.values()}) != 1:

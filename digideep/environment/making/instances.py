@@ -11,7 +11,7 @@ from digideep.utility.errors import WorkerError
 
 
 def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
-    """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
+    """Refuse a worker's environment with other spaces than those that agents and arrays were made for.
 
     Raises:
         WorkerError: naming the first that differs.
@@ -33,7 +33,7 @@ def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: Environmen
 
 
 def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
-    """Spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
+    """Return spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
     named: dict[str, gym.Space] = {}
     for agent, observations, actions in parts:
         of = f" of agent '{agent}'" if agent else ""

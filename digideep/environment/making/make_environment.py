@@ -12,7 +12,6 @@ import numpy as np
 
 from digideep.environment.closing import close_environment
 from digideep.environment.infos import (
-    ACTION_MASK,
     ActionMaskToInfo,
     check_info_keys,
     info_templates,
@@ -26,7 +25,13 @@ from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
 from digideep.environment.making.wrappers import wrap
-from digideep.environment.spaces import ObservationSpaces, agent_action_space, declared_range, observation_spaces
+from digideep.environment.spaces import (
+    ACTION_MASK,
+    ObservationSpaces,
+    agent_action_space,
+    declared_range,
+    observation_spaces,
+)
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
@@ -83,7 +88,7 @@ class EnvironmentSpec(Component):
         return None if self.atari is None else build(self.atari, Atari)
 
     def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
-        """The same environment with further keyword arguments.
+        """Return the same environment with further keyword arguments.
 
         Raises:
             UsageError: if that changes the spaces in `info`, those that the agents are made for.
@@ -107,7 +112,7 @@ class EnvironmentInfo:
 
     Attributes:
         infos: zeros of each info that is kept, by path.
-        players: of whom this is said, each with these spaces; none where it is said of the environment.
+        players: who has these spaces, each of them; none where they are the environment's.
         agents: what each of several agents has of the environment, by name; empty where one has all of it.
     """
 
@@ -121,7 +126,7 @@ class EnvironmentInfo:
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
-        """What an agent has of the environment: all of it, unless there are several.
+        """Return what an agent has of the environment: all of it, unless there are several.
 
         Raises:
             UsageError: if there are several, and this is none of them.
@@ -133,7 +138,7 @@ class EnvironmentInfo:
         return self.agents[name]
 
     def to_plain(self) -> dict[str, Any]:
-        """The spaces as plain values, to be compared with those of a checkpoint."""
+        """Return the spaces as plain values, to be compared with those of a checkpoint."""
         observations = {
             path: [list(space.shape or ()), str(space.dtype), declared_range(space)]
             for path, space in self.observation_spaces.items()
@@ -144,7 +149,7 @@ class EnvironmentInfo:
         )
 
     def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
-        """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
+        """Return the bytes of one worker's row in a memory: observations, infos, action, mask, reward and termination.
 
         Args:
             stacks: keys of observations of which the memory keeps one frame only, and how many they have.
@@ -228,12 +233,12 @@ def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
 
 
 def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
-    """Let every episode be recorded, if a directory for that is given."""
+    """Record every episode if there is a directory for that."""
     return environment if video_dir is None else EpisodeFilms(environment, video_dir)
 
 
 def _suggestion(name: str) -> str:
-    """The nearest id; the same environment in another version comes first."""
+    """Suggest the nearest id; the same environment in another version comes first."""
     stem = name.partition("-v")[0]
     versions = sorted(known for known in gym.registry if known.partition("-v")[0] == stem)
     if versions:
@@ -243,7 +248,7 @@ def _suggestion(name: str) -> str:
 
 
 def _time_limit(environment: gym.Env) -> int | None:
-    """The time limit in steps: that of a wrapper, or else the environment's own."""
+    """Return the time limit in steps: that of a wrapper, or else the environment's own."""
     specs = (environment.spec, environment.unwrapped.spec)
     return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
 
@@ -274,7 +279,7 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
 
 
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
-    """What the workers see of an environment with several players, and under `agents` what each agent sees."""
+    """Return what the workers see of a parallel game, and under `agents` what each agent sees."""
     limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
     infos = environment.info_templates()
     agents = {

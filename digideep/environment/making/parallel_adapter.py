@@ -6,9 +6,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.contract import NotAsDeclared, check_info, check_reset, read_number, read_truth, told
+from digideep.environment.contract import NotAsDeclared, check_info, check_reset, read_number, read_truth, summary
 from digideep.environment.infos import (
-    ACTION_MASK,
     Templates,
     find_info,
     info_template,
@@ -17,12 +16,12 @@ from digideep.environment.infos import (
     without_action_mask,
 )
 from digideep.environment.making.players import PlayerArrays, PlayerGroup, assign_players
-from digideep.environment.spaces import ActionScaler, agent_action_space, mask_size, sample_actions
+from digideep.environment.spaces import ACTION_MASK, ActionScaler, agent_action_space, mask_size, sample_actions
 from digideep.utility.errors import UsageError
 
 
 def _of(values: Any, player: Any, what: str) -> Any:
-    """What is said of a player. Raises: NotAsDeclared: if nothing is."""
+    """Return a player's value. Raises: NotAsDeclared: if there is none."""
     if not isinstance(values, Mapping) or player not in values:
         raise NotAsDeclared(f"player '{player}' no {what}, though it was there")
     return values[player]
@@ -104,7 +103,7 @@ class ParallelAdapter(gym.Env):
         return self._observation, self._infos()
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step of all players. Args: action: float64, those of players who have left included and not looked at."""
+        """Take a step of all players. Args: action: float64, of all players; those who have left are ignored."""
         chosen = {player: self._take(str(player), action) for player in self.environment.agents}
         observations, rewards, terminations, truncations, infos = self.environment.step(chosen)
         self._note(observations, infos)
@@ -135,41 +134,41 @@ class ParallelAdapter(gym.Env):
         return self._observation, total, is_over and not has_truncated, is_over and has_truncated, self._infos()
 
     def _note(self, observations: Any, infos: Any) -> None:
-        """Keep what came; both are dictionaries by player."""
+        """Keep the newest observations and infos; both are dictionaries by player."""
         if not isinstance(observations, Mapping):
-            raise NotAsDeclared(f"observations that are no dictionary by player: {told(observations)}")
+            raise NotAsDeclared(f"observations that are no dictionary by player: {summary(observations)}")
         check_info(infos)
         self.newest = observations, infos
 
     def _present(self) -> set[Any]:
-        """The players that are there now."""
+        """Return the players that are there now."""
         present = set(self.environment.agents)
         if unknown := present - set(self._ids.values()):
             raise NotAsDeclared(f"agents that possible_agents does not have: {', '.join(map(str, unknown))}")
         return present
 
     def _check_ends(self, present: set[Any], terminations: Mapping[Any, Any], truncations: Mapping[Any, Any]) -> None:
-        """See that whoever has ended while others go on is no longer there: it would begin to live again."""
+        """Refuse a player that is still there though it has ended, while others go on: it would come back to life."""
         for player in present:
             if terminations.get(player, False) or truncations.get(player, False):
                 raise NotAsDeclared(f"player '{player}' an end, but keeps it in agents while others go on")
 
     def _infos(self) -> dict[str, np.ndarray]:
-        """What is kept of the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""
+        """Return the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""
         kept: dict[str, np.ndarray] = {}
         for key in self.info_keys:
             for agent, group in self.groups.items():
                 values = [self._info(self._ids[name], key) for name in group.players]
-                given = [np.asarray(value) for value in values if value is not None]
-                if len({array.shape for array in given}) > 1:
-                    shapes = ", ".join(str(array.shape) for array in given)
+                found = [np.asarray(value) for value in values if value is not None]
+                if len({array.shape for array in found}) > 1:
+                    shapes = ", ".join(str(array.shape) for array in found)
                     raise ValueError(f"info['{key}'] of the players of agent '{agent}' has different shapes: {shapes}")
-                if given:
-                    kept[f"{agent}/{key}"] = np.stack([np.zeros_like(given[0]) if v is None else v for v in values])
+                if found:
+                    kept[f"{agent}/{key}"] = np.stack([np.zeros_like(found[0]) if v is None else v for v in values])
         return kept
 
     def _info(self, player: Any, key: str) -> Any:
-        """What the newest info of a player says; None if nothing. An action mask may be in what it sees, too."""
+        """Return a value of a player's newest info, or None. An action mask may be in its observation, too."""
         observations, infos = self.newest
         found, seen = find_info(infos.get(player) or {}, key), observations.get(player)
         return seen.get(key) if found is None and key == ACTION_MASK and isinstance(seen, Mapping) else found
@@ -201,7 +200,7 @@ class ParallelAdapter(gym.Env):
         }
 
     def sample(self, generator: np.random.Generator) -> np.ndarray:
-        """Random actions of all players, among those that their action masks allow, as `step` takes them."""
+        """Draw actions of all players, among those that their action masks allow, as `step` takes them."""
         vector: list[np.ndarray] = []
         for group in self.groups.values():
             space = agent_action_space(group.action_space)
@@ -211,20 +210,20 @@ class ParallelAdapter(gym.Env):
         return np.concatenate(vector)
 
     def _allowed(self, group: PlayerGroup, size: int | None) -> np.ndarray | None:
-        """The newest action masks of an agent's players: bool (P, size), true for those who have none."""
+        """Return the newest action masks of an agent's players: bool (P, size), true for those who have none."""
         if size is None:
             return None
         masks = [self._info(self._ids[name], ACTION_MASK) for name in group.players]
         return np.stack([np.ones(size, np.bool_) if np.shape(m) != (size,) else np.asarray(m) != 0 for m in masks])
 
     def _take(self, name: str, action: np.ndarray) -> Any:
-        """A player's part of the vector, as its own space has it."""
+        """Return a player's part of the vector, as its own space has it."""
         space, place = self._places[name]
         part = action[place]
         return int(part[0]) if isinstance(space, gym.spaces.Discrete) else part.astype(space.dtype).reshape(space.shape)
 
     def render(self) -> Any:
-        """As the environment does it."""
+        """Draw as the environment does."""
         return self.environment.render()
 
     def close(self) -> None:
@@ -233,7 +232,7 @@ class ParallelAdapter(gym.Env):
 
 
 def _check_exact(space: gym.Space) -> None:
-    """See that the vector of all players' actions, float64, holds every action of a space.
+    """Refuse a space with actions that the vector of all players' actions, float64, does not hold.
 
     Raises:
         UsageError: if it does not.
@@ -249,7 +248,7 @@ def _check_exact(space: gym.Space) -> None:
 
 
 def _box(array: np.ndarray) -> gym.spaces.Box:
-    """The space of all arrays like this one."""
+    """Return the space of all arrays like this one."""
     if array.dtype.kind == "f":
         return gym.spaces.Box(-np.inf, np.inf, array.shape, array.dtype.type)
     limits = (0, 1) if array.dtype == np.bool_ else (np.iinfo(array.dtype).min, np.iinfo(array.dtype).max)
@@ -257,7 +256,7 @@ def _box(array: np.ndarray) -> gym.spaces.Box:
 
 
 def _nest(flat: Mapping[str, Any], leaf: Callable[[Any], Any], branch: Callable[[dict], Any]) -> Any:
-    """Nested dictionaries from paths. Where one goes on from the end of another, it stays a name with slashes."""
+    """Nest dictionaries by paths. Where one goes on from the end of another, it stays a name with slashes."""
     children: dict[str, dict[str, Any]] = {}
     for path, value in flat.items():
         first, _, rest = path.lstrip("/").partition("/")

@@ -32,7 +32,7 @@ def register_parallel(name: str, make: Callable[..., Any]) -> None:
 
 
 def is_parallel(name: str) -> bool:
-    """Whether a name is one of an environment with PettingZoo's parallel API, as far as the name tells."""
+    """True if a name is one of an environment with PettingZoo's parallel API, as far as the name tells."""
     return name in _registered or _NAME.fullmatch(name) is not None
 
 
@@ -64,7 +64,7 @@ def make_parallel(name: str, kwargs: Mapping[str, Any], render_mode: str | None)
 
 
 def parallel_names() -> list[str]:
-    """Names of the environments that there are: what was registered, and those of the packages, if they are here.
+    """Return the names of all environments: those that were registered, and those of the packages.
 
     Raises:
         ImportError: if they are not.
@@ -80,7 +80,7 @@ def parallel_names() -> list[str]:
 
 
 def _named_ids(package: Any) -> dict[str, str]:
-    """PettingZoo's parallel environments: name -> the id in its registry, which it has since 1.27."""
+    """Return PettingZoo's parallel environments: name -> the id in its registry, which it has since 1.27."""
     return {f"pettingzoo/{id.replace('-v', '_v')}": id for id in getattr(package, "parallel_registry", ())}
 
 

@@ -73,7 +73,7 @@ def assign_players(environment: Any, players: Mapping[str, Sequence[str | int]])
 
 
 def _matching(pattern: str, names: Collection[str]) -> list[str]:
-    """The names that are meant: one that is the same, signs of a pattern and all, or else those that match."""
+    """Return the name that is the same as the pattern, or else those that match it."""
     return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
 
 
@@ -89,7 +89,7 @@ class PlayerArrays:
         self.rewards, self.returns = np.zeros(num, np.float32), np.zeros(num, np.float64)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it, by path."""
+        """Return all of it, by path."""
         return {
             **{f"/observations{path}": array for path, array in self.observations.items()},
             "/masks": self.masks, "/terminations": self.terminations, "/rewards": self.rewards,
@@ -102,7 +102,7 @@ class PlayerArrays:
             array[...] = 0
 
     def read(self, index: int, observation: Any) -> None:
-        """Take in what a player sees. Raises: NotAsDeclared: if it is not what its space says."""
+        """Read what a player sees. Raises: NotAsDeclared: if it is not what its space says."""
         try:
             if self._hides_mask:
                 observation, _ = take_action_mask(observation)
@@ -111,7 +111,7 @@ class PlayerArrays:
             raise NotAsDeclared(f"player '{self.group.players[index]}' {err}") from err
 
     def check(self) -> None:
-        """See that all that is seen is within its ranges. Raises: NotAsDeclared: naming the player."""
+        """Refuse observations beyond their ranges. Raises: NotAsDeclared: naming the player."""
         found = self._judge.check(self.observations)
         if found is not None:
             raise NotAsDeclared(f"player '{self.group.players[found[0]]}' {found[1]}") from found[1]

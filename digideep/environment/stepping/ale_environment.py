@@ -30,21 +30,13 @@ class AleEnvironment(NativeEnvironment):
         rules = self.atari
         game = {**gym.spec(plan.spec.name).kwargs, **plan.spec.kwargs}
         self._envs = AtariVectorEnv(
-            game["game"],
-            num_workers,
-            num_threads=num_threads,
+            game["game"], num_workers, num_threads=num_threads,
             max_num_frames_per_episode=2**31 - 2,  # its own limit would leave out the last frame
-            repeat_action_probability=rules.repeat_action_probability,
-            full_action_space=rules.full_action_space,
-            img_height=rules.screen_size,
-            img_width=rules.screen_size,
-            grayscale=rules.grayscale,
-            stack_num=1,
-            frameskip=rules.frame_skip,
-            noop_max=rules.noop_max,
-            reward_clipping=False,
+            repeat_action_probability=rules.repeat_action_probability, full_action_space=rules.full_action_space,
+            img_height=rules.screen_size, img_width=rules.screen_size, grayscale=rules.grayscale, stack_num=1,
+            frameskip=rules.frame_skip, noop_max=rules.noop_max, reward_clipping=False,
             use_fire_reset=rules.fire_on_reset,
-        )
+        )  # fmt: skip
         if rules.fire_on_reset:
             names = [action.name for action in self._envs.ale.get_action_set()]
             self._first_action = names.index("FIRE") if "FIRE" in names else 0

@@ -19,9 +19,9 @@ def make_vector_environment(
     num_processes: int,
     timeout_s: float,
     *,
-    in_parts: bool = True,
+    in_parts: bool,
 ) -> VectorEnvironment | NativeVectorEnvironment:
-    """The workers of an Explorer.
+    """Make the workers of an Explorer.
 
     Args:
         backend: "gymnasium", "ale" or "envpool".

@@ -47,7 +47,7 @@ class EnvPoolEnvironment(NativeEnvironment):
         )  # fmt: skip
 
     def _make(self, seeds: list[int]) -> Any:
-        """A new pool in the place of the old one: its seeds are fixed from the start."""
+        """Make a new pool in the place of the old one: its seeds are fixed from the start."""
         self.close()
         try:
             with warnings.catch_warnings():
@@ -87,7 +87,7 @@ class EnvPoolEnvironment(NativeEnvironment):
 
 
 def _envpool_arguments(rules: Atari) -> dict[str, Any]:
-    """An Atari preprocessing in EnvPool's words."""
+    """Return an Atari preprocessing as EnvPool's arguments."""
     return {
         "repeat_action_probability": rules.repeat_action_probability,
         "full_action_space": rules.full_action_space,

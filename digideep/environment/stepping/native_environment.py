@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.closing import close_environment
-from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
+from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summary
 from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.processes import available_cores
@@ -48,7 +48,7 @@ class NativeEnvironment:
             )
         if info.infos:
             raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for info_keys {list(info.infos)}.")
-        self.plan, self.info, self.buffers, self.num_threads = plan, info, buffers, num_threads
+        self.buffers, self.num_threads = buffers, num_threads
         self.num_workers = num_workers = buffers.workers.stop - buffers.workers.start
         self.atari = plan.spec.atari_rules
         ((path, self._observations),) = self.buffers.observations.items()
@@ -148,7 +148,7 @@ class NativeEnvironment:
             worker, step = self.buffers.workers.start + row, self.buffers.lengths[row]
             raise WorkerError(
                 f"worker {worker} (step {step} of its episode) of {self.title} gave {self._path}: expected "
-                f"{self._range}, got {told(self._observations[row])}. Use backend 'gymnasium'."
+                f"{self._range}, got {summary(self._observations[row])}. Use backend 'gymnasium'."
             )
 
     def _guarded(self, function: Any, *args: Any) -> Any:

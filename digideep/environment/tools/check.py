@@ -1,6 +1,6 @@
-"""What an environment has to keep to, so that a run of it is right and can be resumed exactly; `play --check` asks.
+"""The checks of `play --check`: will a run of an environment be right, and can it be resumed exactly?
 
-Each check runs the environment itself, under seeds and random actions, and says in words what it saw.
+Each check runs the environment itself, under seeds and random actions, and reports in words what it saw.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from digideep.environment.making.make_environment import (
     make_environment,
 )
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.environment.spaces import observation_reader
+from digideep.environment.spaces import ACTION_MASK
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.vector_environment import VectorEnvironment
 from digideep.environment.stepping.worker import WorkerPlan
@@ -38,7 +38,7 @@ _FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewher
 
 
 class Verdict(NamedTuple):
-    """What came of one point. `is_ok` is None where there is something to know, but nothing wrong."""
+    """The result of one check. `is_ok` is None where there is something to know, but nothing wrong."""
 
     point: str
     is_ok: bool | None
@@ -62,13 +62,13 @@ class _Trial:
 
 
 def _gymnasium(trial: _Trial) -> tuple[bool | None, str]:
-    """gymnasium's own checker on the bare environment."""
+    """Run gymnasium's own checker on the bare environment."""
     environment = make_environment(trial.spec).unwrapped
     return _ask(lambda: check_env(environment, skip_render_check=True, skip_close_check=True), environment)
 
 
 def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
-    """PettingZoo's own test of the bare environment."""
+    """Run PettingZoo's own test of the bare environment."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its own, at the import
         from pettingzoo.test import parallel_api_test
@@ -76,7 +76,7 @@ def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
     adapter = make_environment(trial.spec).unwrapped
     assert isinstance(adapter, ParallelAdapter)
     adapter.reset(seed=trial.seed)
-    if any("action_mask" in (info or {}) for info in adapter.newest[1].values()):
+    if any(ACTION_MASK in (info or {}) for info in adapter.newest[1].values()):
         adapter.close()
         return None, "not asked: it knows nothing of action masks in infos, and takes any action"
     for player in adapter.environment.possible_agents:
@@ -85,7 +85,7 @@ def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None, str]:
-    """Let somebody else's checker run, and close the environment. Returns: what it raised, or its warnings."""
+    """Run somebody else's checker, and close the environment. Returns: what it raised, or its warnings."""
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(None):
         warnings.simplefilter("always")
         try:
@@ -102,7 +102,7 @@ def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None,
 
 
 def _spaces(trial: _Trial) -> tuple[bool | None, str]:
-    """Observations, rewards and ends are what the environment declares."""
+    """Check that observations, rewards and ends are what the environment declares."""
     if trial.first.complaints:
         return False, "; ".join(dict.fromkeys(trial.first.complaints))
     if trial.first.remarks:
@@ -112,17 +112,15 @@ def _spaces(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _declared(info: EnvironmentInfo, name: str) -> str:
-    """What somebody sees and does, in words."""
+    """Return observations and actions in words."""
     shapes = [f"{path} {space.dtype}{list(space.shape or ())}" for path, space in info.observation_spaces.items()]
     return f"{f'{name} sees ' if name else ''}{', '.join(shapes)}; actions {info.action_space}"
 
 
 def _seeding(trial: _Trial) -> tuple[bool | None, str]:
-    """A seed decides the first observation, and another seed gives another one."""
-    starts = []
-    for seed in (trial.seed, trial.seed, trial.seed + 1):
-        observation, _ = trial.environment.reset(seed=seed)
-        starts.append(Recording([_arrays(trial, observation)]))
+    """Check that a seed decides the first observation, and another seed gives another one."""
+    seeds = trial.seed, trial.seed, trial.seed + 1
+    starts = [record(trial.environment, trial.info, seed, 0) for seed in seeds]
     if starts[0].difference(starts[1]):
         return False, f"two resets with the seed {trial.seed} begin differently"
     if trial.first.difference(trial.again(trial.seed + 1)) is None:
@@ -131,13 +129,8 @@ def _seeding(trial: _Trial) -> tuple[bool | None, str]:
         "" if starts[0].difference(starts[2]) else "; all episodes begin alike")  # fmt: skip
 
 
-def _arrays(trial: _Trial, observation: Any) -> dict[str, np.ndarray]:
-    space = trial.environment.observation_space
-    return {path: np.array(observation_reader(space, path)(observation)) for path in trial.info.observation_spaces}
-
-
 def _here(trial: _Trial) -> tuple[bool | None, str]:
-    """An episode can be re-lived in an environment that has been used since."""
+    """Check that an episode can be re-lived in an environment that has been used since."""
     where = trial.first.difference(trial.again())
     if where:
         return False, f"the same seed and actions lead elsewhere: {where}"
@@ -145,7 +138,7 @@ def _here(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
-    """An episode can be re-lived in another process, in the way that a resumed run does it."""
+    """Check that an episode can be re-lived in another process, in the way that a resumed run does it."""
     plan = WorkerPlan(trial.spec, trial.seed, "check")
     here = WorkerGroup(plan, range(1), StepBuffers(trial.info, 1, np.zeros), trial.info)
     (worker,) = here.workers
@@ -162,16 +155,16 @@ def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
         here.close()
     there = VectorEnvironment(plan, trial.info, 1, 1, _TIMEOUT_S)
     try:
-        strayed = there.load_state_dict(state)
+        diverged = there.load_state_dict(state)
     finally:
         there.close()
-    if strayed:
+    if diverged:
         return False, "another process that repeats seed and actions sees another observation"
     return True, "another process comes to the same observation"
 
 
 def _ends(trial: _Trial) -> tuple[bool | None, str]:
-    """Episodes end, and a time limit is a truncation."""
+    """Check that episodes end, and that a time limit is a truncation."""
     steps, limit = len(trial.first.rewards), trial.info.max_episode_steps
     terminated, truncated = trial.first.ends[-1]
     if truncated and not terminated:
@@ -233,12 +226,12 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
-    """The details that speak against exact resume; none if it will hold."""
+    """Return the details that speak against exact resume; none if it will hold."""
     return [verdict.detail for verdict in verdicts if verdict.point in _FOR_RESUME and verdict.is_ok is False]
 
 
 def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, steps: int = 5) -> bool | None:
-    """A quick look whether one seed leads to the same: in two environments, and in a used one. None if they raise."""
+    """True if one seed leads to the same in two environments and in a used one. None if they raise."""
     recordings = []
     try:
         for times in (1, 2):
@@ -280,5 +273,5 @@ def report_abilities(
     limit = "no time limit" if info.max_episode_steps is None else f"time limit {info.max_episode_steps:,} steps"
     drawn = ", ".join(info.render_modes) or "nothing"
     level = logging.WARNING if repeats is False else logging.INFO
-    line = "%s: exact resume: %s; stepped %s; %s; renders %s"
-    logging.getLogger("digideep").log(level, line, spec.name, resume, place, limit, drawn)
+    message = "%s: exact resume: %s; stepped %s; %s; renders %s"
+    logging.getLogger("digideep").log(level, message, spec.name, resume, place, limit, drawn)

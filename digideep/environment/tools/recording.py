@@ -1,4 +1,4 @@
-"""Recordings of episodes under random actions: do two of them agree, and do they keep to what is declared?"""
+"""Recordings of episodes under random actions, judged as a run would judge them."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -11,7 +11,6 @@ from digideep.environment.contract import NotAsDeclared, ObservationJudge, check
 from digideep.environment.infos import write_info
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.environment.spaces import observation_reader
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.tools.random_actions import random_chooser
 from digideep.utility.seeding import make_generator
@@ -35,7 +34,7 @@ class Recording:
     remarks: list[str] = field(default_factory=list)
 
     def difference(self, other: "Recording") -> str | None:
-        """Where two recordings part; None if they are the same to the last bit."""
+        """Return where two recordings part; None if they are the same to the last bit."""
         for step, (ours, theirs) in enumerate(zip(self.observations, other.observations, strict=False)):
             for path, array in ours.items():
                 if not np.array_equal(array, theirs[path], equal_nan=array.dtype.kind == "f"):
@@ -62,58 +61,57 @@ def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -
     """
     recording = Recording()
     choose = random_chooser(environment, info, make_generator(seed, "check"))
-    readers = {path: observation_reader(environment.observation_space, path) for path in info.observation_spaces}
-    judge, rows = ObservationJudge(environment.observation_space, next(iter(readers))), StepBuffers(info, 1, np.zeros)
+    judge = ObservationJudge(environment.observation_space, next(iter(info.observation_spaces)))
+    buffers = StepBuffers(info, 1, np.zeros)
 
-    def note(observation: Any, given: Any) -> None:
-        judge.read(observation, rows.observations, 0)
-        found = judge.check(rows.observations)
+    def note(observation: Any, newest_info: Any) -> None:
+        judge.read(observation, buffers.observations, 0)
+        found = judge.check(buffers.observations)
         if found is not None:
             raise found[1]
-        check_info(given)
-        for path, array in rows.infos.items():
-            write_info(array, 0, path[1:], given)
-        if not recording.remarks and (strayed := _outside(environment, observation)):
+        check_info(newest_info)
+        for path, array in buffers.infos.items():
+            write_info(array, 0, path[1:], newest_info)
+        if not recording.remarks and (outside := _outside(environment, observation)):
             recording.remarks.append(
-                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds or dtype: it is "
+                f"{outside} after {len(recording.rewards)} steps lies outside of its space, in bounds or dtype: it is "
                 "taken as it is"
             )
-        arrays = {path: np.array(read(observation)) for path, read in readers.items()}
+        arrays = {path: np.array(array[0]) for path, array in buffers.observations.items()}
         for path, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 recording.complaints.append(f"observation {path} is not finite after {len(recording.rewards)} steps")
         recording.observations.append(arrays)
 
     try:
-        observation, given = check_reset(environment.reset(seed=seed))
-        note(observation, given)
+        observation, newest_info = check_reset(environment.reset(seed=seed))
+        note(observation, newest_info)
         is_over = False
         while not is_over and len(recording.rewards) < steps:
-            observation, earned, terminated, truncated, given = environment.step(choose(given))
-            reward, terminated, truncated = read_outcome(earned, terminated, truncated)
+            observation, *outcome, newest_info = environment.step(choose(newest_info))
+            reward, terminated, truncated = read_outcome(*outcome)
             is_over = terminated or truncated
             recording.rewards.append(reward)
             recording.ends.append((terminated, truncated))
-            note(observation, given)
+            note(observation, newest_info)
     except NotAsDeclared as err:
         raise NotAsDeclared(f"after {len(recording.rewards)} steps it gave {err}") from err
     return recording
 
 
 def _outside(environment: gym.Env, observation: Any) -> str | None:
-    """What lies outside of its space; None if all is well."""
+    """Return what lies outside of its space in words; None if nothing does."""
     inner = environment.unwrapped
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Casting input x to numpy array")  # a number where an array () is expected
-        if not isinstance(inner, ParallelAdapter):
-            space = environment.observation_space
-            given = np.asarray(observation) if isinstance(space, gym.spaces.Box) else None
-            form = (
-                ""
-                if given is None
-                else f" ({given.dtype}{list(given.shape)}, declared {space.dtype}{list(space.shape or ())})"
-            )
-            return None if space.contains(observation) else f"the observation{form}"
-        game, seen = inner.environment, inner.newest[0]
-        strayed = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
-    return f"the observation of player {', '.join(strayed)}" if strayed else None
+        if isinstance(inner, ParallelAdapter):
+            game, seen = inner.environment, inner.newest[0]
+            players = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
+            return f"the observation of player {', '.join(players)}" if players else None
+        space = environment.observation_space
+        if space.contains(observation):
+            return None
+        if not isinstance(space, gym.spaces.Box):
+            return "the observation"
+        array = np.asarray(observation)
+        return f"the observation ({array.dtype}{list(array.shape)}, declared {space.dtype}{list(space.shape)})"
