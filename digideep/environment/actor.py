@@ -1,4 +1,4 @@
-"""The protocol of whoever acts in an Explorer."""
+"""The protocol of agents, as an Explorer sees them."""
 
 from typing import Any, Protocol
 

@@ -1,4 +1,4 @@
-"""Several agents in one environment: PettingZoo's parallel API, as what the workers step.
+"""Games of several players by name: those of packages with PettingZoo's parallel API, and those of a user.
 
 *Players* are the roles in an environment (PettingZoo's `possible_agents`); *agents* are those who learn. A map in the
 parameter tree says which agent plays which players: one each makes independent learners, one for several makes them

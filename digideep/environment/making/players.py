@@ -1,4 +1,4 @@
-"""Who plays whom in an environment of several players, and what each agent's players have at a moment."""
+"""The players of each agent in a parallel game, and what they have at a moment."""
 
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -16,7 +16,7 @@ from digideep.utility.errors import UsageError
 
 
 class PlayerGroup(NamedTuple):
-    """What one agent plays.
+    """The players of one agent.
 
     Attributes:
         players: their names, in the environment's order.
@@ -78,7 +78,7 @@ def _matching(pattern: str, names: Collection[str]) -> list[str]:
 
 
 class PlayerArrays:
-    """What the players of one agent have at this moment, one row a player."""
+    """Holds what the players of one agent have at this moment, one row a player."""
 
     def __init__(self, group: PlayerGroup, key: str, hides_mask: bool):
         self.group, self._hides_mask, num = group, hides_mask, len(group.players)

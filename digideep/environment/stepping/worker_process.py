@@ -34,8 +34,8 @@ _log = logging.getLogger("digideep")
 class WorkerProcess:
     """A `WorkerGroup` in a process of its own. A step costs one byte each way; the data lies in shared memory.
 
-    The process leads a process group of its own. A Ctrl-C of the terminal does not reach the simulators that environments
-    start. Those that are left when the process dies, or has to be killed, are killed with it.
+    The process leads a process group of its own. A Ctrl-C of the terminal does not reach the simulators that
+    environments start. Those that are left when the process dies, or has to be killed, are killed with it.
 
     Args:
         memory: with the buffers of all workers.
