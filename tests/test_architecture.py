@@ -23,6 +23,15 @@ ALLOWED = {
 DIVIDED_LATER = {"agent", "policy", "stepping", "making", "tools", "environment"}  # their files pass 350 lines
 ALLOWED["pipeline"] = set(ALLOWED)
 ALLOWED["post"] = set(ALLOWED)
+# Within the environment: what stands in a line may import that line and the ones above it.
+LAYERS = [
+    {"actor", "closing", "contract", "infos", "scaling", "spaces"},
+    {"making"},
+    {"stepping"},
+    {"explorer", "explorer_limits", "normalizers", "seats"},
+    {"tools"},
+    {"play"},
+]
 
 
 def imports_of(path):
@@ -70,6 +79,15 @@ def test_nothing_imports_in_a_circle():
         visit(name, [])
 
 
+def test_arrows_within_the_environment_point_one_way():
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+    for path in (ROOT / "digideep/environment").rglob("*.py"):
+        own = path.relative_to(ROOT / "digideep/environment").with_suffix("").parts[0]
+        others = [n.split(".")[2] for n in imports_of(path) if n.startswith("digideep.environment.")]
+        assert all(layer[other] <= layer[own] for other in others), f"{path} imports {others}"
+        assert own != "tools" or not {"explorer", "seats", "normalizers"} & set(others), f"{path} needs no Explorer"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
 def test_nothing_unpickles_evaluates_or_exits(path):
     forbidden = {"eval", "exec", "exit", "quit", "compile", "__import__"}
@@ -107,7 +125,7 @@ def test_the_loop_is_three_statements():
 
 
 def test_worker_processes_need_no_torch():
-    code = "import sys, digideep.environment.stepping.workers; print('torch' in sys.modules)"
+    code = "import sys, digideep.environment.stepping.worker_process; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
 

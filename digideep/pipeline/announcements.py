@@ -20,7 +20,7 @@ def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
         explorer: where they act.
     """
     for name, agent in agents.items():
-        wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
+        wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
         paths = [path for path in agent.observation_paths if path in normalised]
         addition = f"; normalised: {', '.join(paths)}" if paths else ""

@@ -1,6 +1,7 @@
 """Build the agents of a run, each with its own spaces and its own view of the memory."""
 
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import AgentBase
+from digideep.agent.context import AgentContext
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.memory.generic import Memory
 from digideep.memory.view import AgentMemoryView

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import torch
 
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.parameters.suggest import did_you_mean
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
@@ -173,7 +173,7 @@ def _export_one(
     policy = policies[name]
     space = environment.observation_space
     if isinstance(environment, ParallelAdapter):
-        space = environment.seats[name].observation_space
+        space = environment.groups[name].observation_space
     played, mask = play(policies, environment, name, _NUM_OBSERVATIONS)
     module = ExportedPolicy(policy, space, mask).eval().requires_grad_(False)
     samples = [

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import mask_bounds, sample_actions
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
@@ -85,7 +85,7 @@ def _joined(environment: gym.Env, actions: dict[str, Any]) -> Any:
     """Return the environment's action, made of those of all agents."""
     if not isinstance(environment, ParallelAdapter):
         return next(iter(actions.values()))
-    return np.concatenate([np.asarray(actions[name], np.float64).reshape(-1) for name in environment.seats])
+    return np.concatenate([np.asarray(actions[name], np.float64).reshape(-1) for name in environment.groups])
 
 
 def _note(

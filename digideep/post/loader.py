@@ -206,7 +206,7 @@ class Loader:
         Raises:
             UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
         """
-        from digideep.environment.making.parallel_games import ParallelAdapter
+        from digideep.environment.making.parallel_adapter import ParallelAdapter
 
         made = self.training_environment(render_mode)
         return made.environment if isinstance(made, ParallelAdapter) else made

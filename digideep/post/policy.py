@@ -11,7 +11,7 @@ import torch
 
 from digideep.agent.base import ACTION_MASK, AgentBase
 from digideep.agent.context import AgentContext
-from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
+from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summary
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
@@ -61,7 +61,7 @@ class Policy:
         self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
             self.agent.load_state_dict(state["agents"][self.name])
-            self._statistics = state["statistics"][self.name] if self.info.players else state["statistics"]
+            self._statistics = state["statistics"][self.name]
             self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(
@@ -133,7 +133,7 @@ class Policy:
                     raise NotAsDeclared(path)
             except ValueError as err:
                 raise UsageError(
-                    f"The observation {path} is {told(value)}. Expected {space}, or a batch of them, as all others."
+                    f"The observation {path} is {summary(value)}. Expected {space}, or a batch of them, as all others."
                 ) from err
             is_batch = is_many
         if len({len(array) for array in arrays.values()}) != 1:

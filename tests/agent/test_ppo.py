@@ -41,7 +41,7 @@ def trained_on(name, *, n_steps, memory=None, wrappers=(), num_workers=2, env_kw
     agents = {}
 
     class Late:  # the explorer is built before the agent knows its spaces
-        is_off_policy, acts_in_parts = False, True
+        takes_warm_start, acts_in_parts = False, True
 
         def __getattr__(self, attribute):
             return getattr(agents["agent"], attribute)

@@ -166,7 +166,7 @@ def test_values_along_the_chunk_are_those_of_acting_the_last_row_included(cell):
             expected = agent.policy.value(observations[:, t], state=torch.tensor(states[:, t]), masks=one)
             torch.testing.assert_close(values[:, t], expected, atol=1e-6, rtol=1e-6)
         bootstrap = agent.policy.value(
-            observations[:, 8], state=torch.tensor(explorer.hidden_state["agent"]), masks=one
+            observations[:, 8], state=torch.tensor(explorer.seats["agent"].hidden_state), masks=one
         )
     torch.testing.assert_close(values[:, 8], bootstrap, atol=1e-6, rtol=1e-6)
 

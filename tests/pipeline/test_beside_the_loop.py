@@ -131,7 +131,7 @@ class Watched(Runner):
 
     def test(self):
         super().test()
-        self.tested.append([self.explorer[name].statistics()["0"]["/agent"] for name in ("train", "test")])
+        self.tested.append([self.explorer[name].statistics()["agent"]["0"]["/agent"] for name in ("train", "test")])
 
 
 def test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then(tmp_path):
@@ -155,10 +155,10 @@ def test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then(
     means = []
     for epoch, (train_learned, test_learned) in enumerate(Watched.tested, 1):
         state, _, _ = read_checkpoint(session / f"checkpoints/checkpoint-{epoch}")
-        film_learned = Watched.films[epoch - 1].statistics()["0"]["/agent"]
+        film_learned = Watched.films[epoch - 1].statistics()["agent"]["0"]["/agent"]
         for learned in (train_learned, test_learned, film_learned):
             for name in ("mean", "var"):
-                np.testing.assert_array_equal(learned[name], state["statistics"]["0"]["/agent"][name])
+                np.testing.assert_array_equal(learned[name], state["statistics"]["agent"]["0"]["/agent"][name])
         means.append(test_learned["mean"].tolist())
     assert len(means) == len(Watched.films) == 2
     assert means[0] != means[1]

@@ -63,12 +63,12 @@ def test_each_action_is_the_explorers_bit_by_bit(pendulum):
         "eval", {"agent": policy.agent}, policy.spec, policy.info, 0, Profiler(), num_workers=1, n_steps=1,
         deterministic=True,
     )  # fmt: skip
-    explorer.load_statistics({str(i): wrapper.statistics() for i, wrapper in enumerate(policy.wrappers)})
+    explorer.load_statistics({policy.name: {str(i): each.statistics() for i, each in enumerate(policy.wrappers)}})
     explorer.reset()
     for _ in range(50):
-        raw = explorer.envs.rows.observations["/agent"][0].copy()
+        raw = explorer.envs.buffers.observations["/agent"][0].copy()
         explorer.update()
-        assert other(raw).tobytes() == explorer.envs.rows.actions[0].tobytes()
+        assert other(raw).tobytes() == explorer.envs.buffers.actions[0].tobytes()
 
 
 def test_an_evaluation_is_printed_and_stored(pendulum, capfd):

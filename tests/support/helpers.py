@@ -41,7 +41,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
 class Scripted:
     """An agent for the Explorer that plays given actions; it notes what it was asked."""
 
-    is_off_policy, acts_in_parts, takes_warm_start = True, False, True
+    acts_in_parts, takes_warm_start = False, True
 
     def __init__(self, actions, hidden_size: int | None = None):
         self.actions, self.hidden_size, self.asked = np.asarray(actions), hidden_size, []
