@@ -123,7 +123,7 @@ class Runner(Component):
                 self.explorer[name] = self.make_explorer(name)
             if self.video_int is not None:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
-            length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
+            length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
             if length != expected:
                 raise UsageError(
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."

@@ -148,15 +148,16 @@ class SegmentStore:
         Returns:
             What a checkpoint says about the memory's content, as JSON values.
         """
-        oldest = memory.n_chunks - len(memory)
+        ring = memory.ring
+        oldest = ring.n_chunks - len(ring)
         first = max(oldest, self._newest.end if self._newest is not None else 0)
-        if first < memory.n_chunks:
+        if first < ring.n_chunks:
             self.directory.mkdir(exist_ok=True)
-            chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // memory.buffer_chunk_len
+            chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // ring.buffer_chunk_len
             step = max(_LARGEST_BYTES // max(chunk_bytes, 1), 1)
-            while first < memory.n_chunks:
-                round_end = (first // memory.buffer_chunk_len + 1) * memory.buffer_chunk_len
-                end = min(first + step, round_end, memory.n_chunks)
+            while first < ring.n_chunks:
+                round_end = (first // ring.buffer_chunk_len + 1) * ring.buffer_chunk_len
+                end = min(first + step, round_end, ring.n_chunks)
                 self._write(memory, first, end)
                 first = end
             sync_directory(self.directory)
