@@ -98,7 +98,7 @@ def dumps(value: Any) -> str:
 
 def recipes() -> list[str]:
     """The names of all parameter files."""
-    return sorted(path.stem for path in (ROOT / "params").glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem for path in (ROOT / "params").glob("*.py") if path.stem != "shared")
 
 
 def _create(recipe: str, *arguments: str) -> list[str]:
