@@ -15,7 +15,8 @@ import digideep.pipeline.session as session_module
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.session_files import ReportHandler
-from tests.damage.harness import OTHER_USER, in_child, snapshot
+from tests.damage.harness import OTHER_USER, snapshot
+from tests.support.forked import in_child
 from tests.support.helpers import CLASSIC, tiny
 
 QUIET = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu")
