@@ -237,7 +237,8 @@ def test_a_recurrent_run_tests_plays_and_is_used_from_outside(tmp_path, capsys):
     assert export(tmp_path / "s", "torchscript")[0].difference == 0
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_a_recurrent_run_resumes_exactly_within_an_episode(capfd):
-    panel = tiny(**RECALL, env_kwargs={"delay": 11}, num_workers=4, epoch_size=10, cell="lstm")
+    panel = tiny(**RECALL, env_kwargs={"delay": 11}, num_workers=4, epoch_size=10, n_update=2, cell="lstm")
     assert main(["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out

@@ -16,7 +16,8 @@ from digideep.pipeline import checkpoint_store, session_directory
 from digideep.pipeline import session as session_module
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.telemetry.log_handlers import ReportHandler
-from tests.damage.harness import OTHER_USER, in_child, snapshot
+from tests.damage.harness import OTHER_USER, snapshot
+from tests.support.forked import in_child
 from tests.support.helpers import CLASSIC, tiny
 
 QUIET = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu")

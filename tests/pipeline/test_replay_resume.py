@@ -258,6 +258,7 @@ def test_a_memory_smaller_than_a_batch_is_refused(tmp_path, capsys):
     assert "memory_size_in_chunks must hold at least one batch (8 transitions), got 1." in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_proves_it_for_a_replay_method(capfd):
     params, panel = method("sac", epoch_size=30, **WRAPPED)
     assert main(["--params", params, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0
