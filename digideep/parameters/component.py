@@ -47,14 +47,14 @@ class Parameter(NamedTuple):
     is_required: bool
 
     def fit(self, name: str, value: Any) -> Any:
-        """See `fit_value`."""
+        """Check a value by the annotation, see `fit_value`."""
         if value is None and (self.default is None and not self.is_required):
             return None
         return fit_value(name, value, self.annotation)
 
 
 def parameters_of(cls: type[Component]) -> dict[str, Parameter]:
-    """The parameters of a component, by name.
+    """Return the parameters of a component by name: its own, then those of its parents.
 
     Raises:
         UsageError: if `cls` is no component.
@@ -80,7 +80,7 @@ def _signature(cls: type) -> dict[str, Parameter]:
 
 @cache
 def _arguments(cls: type) -> dict[str, inspect.Parameter]:
-    """The arguments of a constructor by name: its own, then those of the next one if it takes `**parameters`."""
+    """Return a constructor's arguments by name: its own, then the next one's if it ends in `**parameters`."""
     found: dict[str, inspect.Parameter] = {}
     for constructor in (vars(each)["__init__"] for each in cls.__mro__[:-1] if "__init__" in vars(each)):
         try:
@@ -129,11 +129,12 @@ def build(description: Description, base: type[T], **runtime: Any) -> T:
     if not issubclass(cls, base):
         raise UsageError(f"{dotted_name(cls)} cannot stand here: a {base.__name__} is expected.")
     wanted = [name for name in _arguments(cls) if name in runtime and name not in parameters_of(cls)]
-    return cls(**{name: runtime[name] for name in wanted}, **parameters)
+    component: T = cls(**{name: runtime[name] for name in wanted}, **parameters)
+    return component
 
 
 def dotted_name(cls: type) -> str:
-    """The importable name of a class."""
+    """Return the importable name of a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

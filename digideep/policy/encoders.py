@@ -120,7 +120,9 @@ class ImageEncoder(Encoder):
 
 
 class NatureCNN(ImageEncoder):
-    """Encodes images by three convolutions and a linear layer. Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
+    """Encodes images by three convolutions and a linear layer.
+
+    Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
 
     Orthogonal weights of gain sqrt(2), after "The 37 implementation details of PPO", Atari detail 5.
 

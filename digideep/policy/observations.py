@@ -16,8 +16,8 @@ ObservationSpace = gym.Space[Any] | dict[str, gym.Space[Any]]  # one vector, or 
 _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
 
-def take_rows(observations: Observations, rows: Tensor) -> Observations:
-    """Args: observations: (B, ...); rows: int64 (M,). Returns: those rows, (M, ...)."""
+def gather(observations: Observations, rows: Tensor) -> Observations:
+    """Gather rows, (M, ...). Args: observations: (B, ...); rows: int64 (M,)."""
     if isinstance(observations, Tensor):
         return observations[rows]
     return {path: each[rows] for path, each in observations.items()}

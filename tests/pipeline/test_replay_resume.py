@@ -17,12 +17,12 @@ from tests.memory.test_replay import Stream, filled
 from tests.pipeline.test_resume import last, train
 from tests.support.helpers import ROOT, tiny
 
-SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
+SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_sizes": [8, 8],
          "memory_size_in_chunks": 1000, "test_interval": 2, "test_win_size": 2}  # fmt: skip
 WRAPPED = {"memory_size_in_chunks": 15}  # 15 chunks, 40 are stored
 METHODS = {
     "sac": ("sac_classic", {}),
-    "dqn": ("dqn_classic", {"prioritized": True, "use_dueling": True, "n_step_return": 3}),
+    "dqn": ("dqn_classic", {"prioritized": True, "is_dueling": True, "n_step_return": 3}),
     "ddpg": ("ddpg_classic", {}),
     "td3": ("td3_mujoco", {"model_name": "Pendulum-v1"}),
 }
@@ -258,6 +258,7 @@ def test_a_memory_smaller_than_a_batch_is_refused(tmp_path, capsys):
     assert "memory_size_in_chunks must hold at least one batch (8 transitions), got 1." in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_proves_it_for_a_replay_method(capfd):
     params, panel = method("sac", epoch_size=30, **WRAPPED)
     assert main(["--params", params, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0
