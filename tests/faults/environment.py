@@ -9,7 +9,7 @@ _WORKERS = "digideep/environment/stepping/workers.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"
-_MULTI_AGENT = "tests.environment.test_parallel_games.py"
+_MULTI_AGENT = "tests/environment/test_parallel_games.py"
 _PLAY = "tests/environment/test_play.py"
 _ATARI_TESTS = "tests/environment/test_atari.py"
 _WRAPPERS = "tests/environment/test_wrappers.py"

@@ -8,7 +8,7 @@ _BACKENDS = "digideep/environment/stepping/backends.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"
-_MULTI_AGENT = "tests.environment.test_parallel_games.py"
+_MULTI_AGENT = "tests/environment/test_parallel_games.py"
 _ATARI_TESTS = "tests/environment/test_atari.py"
 _NORMALIZERS_TESTS = "tests/environment/test_normalizers.py"
 _BACKENDS_TESTS = "tests/environment/test_backends.py"
