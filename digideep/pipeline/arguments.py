@@ -7,8 +7,7 @@ from typing import Any, NoReturn
 from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
-from digideep.telemetry.logbook import WatchOptions
-from digideep.telemetry.server_process import LOCALHOST, VISDOM_PORT
+from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
 
 _EXAMPLES = """examples:
@@ -185,7 +184,7 @@ def _make_parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
     )
-    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({VISDOM_PORT})")
+    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
     watch.add_argument(
         "--bind", metavar="ADDRESS", type=address,
         help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
