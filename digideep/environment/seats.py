@@ -106,24 +106,20 @@ class Seat:
             players = self.info.players or ("",)
             first_worker = part.start // len(players)
             allowed = check_action_mask(space, self._infos[f"/{ACTION_MASK}"][part], masks, first_worker, players)
-        random = None
+        random, choice = None, {}
         if generator is not None and self.agent.takes_warm_start:
             random = sample_actions(space, generator, len(masks), allowed)
+        before = None if self.hidden_state is None else self.hidden_state[part]
         if random is None or not self._is_bare:
-            before = None if self.hidden_state is None else self.hidden_state[part]
             # Without exploration nothing is drawn, so that looking at what an agent delivers changes no number.
             choice = self.agent.action_generator(shown, before, masks, deterministic or random is not None)
-            if random is not None:
-                self._is_bare = choice.keys() <= {"actions"}
-            actions = choice["actions"] if random is None else random
-            row[f"{self._own}/actions"] = actions
-            if before is not None:
-                row[f"{self._own}/hidden_state"] = before.copy()
-                before[...] = choice["hidden_state"]
-            for key, value in choice.get("artifacts", {}).items():
-                row[f"{self._own}/artifacts/{key}"] = value
-        else:
-            row[f"{self._own}/actions"] = actions = random
+            self._is_bare = random is not None and choice.keys() <= {"actions"}
+        actions = row[f"{self._own}/actions"] = choice["actions"] if random is None else random
+        if before is not None:
+            row[f"{self._own}/hidden_state"] = before.copy()
+            before[...] = choice["hidden_state"]
+        for key, value in choice.get("artifacts", {}).items():
+            row[f"{self._own}/artifacts/{key}"] = value
         buffers.actions[...] = self._scale(actions).reshape(buffers.actions.shape)
         return row
 
