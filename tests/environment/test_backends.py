@@ -224,14 +224,14 @@ def test_frames_that_are_stored_once_come_back_as_the_stacks_that_were_delivered
         ends += (~chunk["/masks"]).sum()
         whole.store(chunk)
         once.store(chunk)
-        draw = draw_uniform(once, {"generator": generator, "batch_size": 200})
-        for rows in (draw.rows, once.successor(draw.rows)):
+        indices = draw_uniform(once, {"generator": generator, "batch_size": 200})
+        for rows in (indices.rows, once.ring.successor(indices.rows)):
             np.testing.assert_array_equal(
-                gather_stacked(once, key, draw.workers, rows), whole.buffer[key][draw.workers, rows]
+                gather_stacked(once, key, indices.workers, rows), whole.buffer[key][indices.workers, rows]
             )
     explorer.close()
     assert ends > 5
-    transition = sum(array.nbytes for array in once.buffer.values()) / (2 * once.num_rows)
+    transition = sum(array.nbytes for array in once.buffer.values()) / (2 * once.ring.num_rows)
     assert transition == inspect_environment(spec).row_bytes({key: 4}) == 7070
     assert transition * 1_000_000 <= 7.5e9
     assert inspect_environment(spec).row_bytes() == 4 * 7056 + 14

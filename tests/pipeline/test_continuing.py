@@ -20,7 +20,7 @@ from tests.pipeline.test_resume import last, train
 from tests.support.helpers import CLASSIC, MUJOCO, ROOT, tiny
 
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
-REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
+REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_sizes": [8, 8],
           "memory_size_in_chunks": 200, "test_activate": False}  # fmt: skip
 MIXED = str(ROOT / "tests/support/mixed_params.py")
 DQN, TD3, SAC = (str(ROOT / f"params/{name}.py") for name in ("dqn_classic", "td3_mujoco", "sac_classic"))
@@ -207,7 +207,7 @@ def test_a_session_with_weights_of_another_resumes_exactly(finished, tmp_path):
 @pytest.mark.parametrize(
     ("params", "changes", "difference"),
     [
-        (CLASSIC, {"actor_feature_size": 32}, "/agents/agent/policy/hidden_sizes/0 is 64 there and 32 here"),
+        (CLASSIC, {"hidden_sizes": [32, 32]}, "/agents/agent/policy/hidden_sizes/0 is 64 there and 32 here"),
         (
             CLASSIC,
             {"model_name": "Acrobot-v1"},

@@ -136,7 +136,7 @@ def test_what_is_no_session_is_refused(tmp_path):
 def test_frozen_play_runs_the_sources_of_the_session(pendulum, capfd):
     file = pendulum / "modules/digideep/pipeline/evaluation.py"
     text = file.read_text()
-    file.write_text(text.replace('"environment": runner', '"frozen": True,\n        "environment": runner'))
+    file.write_text(text.replace('"environment": environment', '"frozen": True,\n        "environment": environment'))
     try:
         played = play(pendulum, capfd, "--episodes", "2", "--seed", "5")
         assert "frozen" not in played
