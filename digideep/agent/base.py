@@ -29,7 +29,7 @@ P = TypeVar("P", bound="Stateful")
 ACTION_MASK = "/infos/action_mask"
 
 
-def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
+def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
     """The paths that are meant.
 
     Raises:
@@ -250,7 +250,7 @@ class AgentBase(Component):
     def join(self, tensors: dict[str, Tensor]) -> Observations:
         """As `observe`, for tensors of the agent's own observations by path."""
         if self.flatten is not None:
-            return self.flatten(tensors)
+            return self.flatten.forward(tensors)
         return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
 
     def sight(self) -> str:

@@ -3,6 +3,7 @@
 The mathematics of a method stands in its own file: its losses, its step.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ class Transitions(NamedTuple):
     next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
 
 
+Network = Callable[..., Tensor]
+Actor = Callable[..., tuple[Tensor, Tensor]]  # observations and noise (B, A) to actions and log-probabilities
 Rate = float | Description  # a number, or a schedule over gradient steps
 # What losses return: the loss and metrics by name, 0-dimensional; of critics absolute errors (B,) too, for priorities.
 ActorLoss = tuple[Tensor, dict[str, Tensor]]

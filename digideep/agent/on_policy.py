@@ -3,7 +3,8 @@
 The mathematics of a method stands in its own file: its loss.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -275,15 +276,15 @@ class OnPolicyAgent(AgentBase):
 
         A recurrent policy walks along the chunk, from the states that it had at the first rows.
         """
-        observations = data.observations
+        observations, value = data.observations, cast("Callable[..., Tensor]", self.policy.value)
         if data.states is not None and data.masks is not None:
-            states, masks = (tensor.unflatten(0, (num_workers, -1)) for tensor in (data.states, data.masks))
-            return self.policy.value(observations, state=states[:, 0], masks=masks)
+            states, masks = (torch.unflatten(each, 0, (num_workers, -1)) for each in (data.states, data.masks))
+            return value(observations, state=states[:, 0], masks=masks)
         if isinstance(observations, Tensor):
-            return self.policy.value(observations)
+            return value(observations)
         total = len(next(iter(observations.values())))
         slices = (slice(first, first + _IMAGE_ROWS) for first in range(0, total, _IMAGE_ROWS))
-        return torch.cat([self.policy.value({path: o[rows] for path, o in observations.items()}) for rows in slices])
+        return torch.cat([value({path: o[rows] for path, o in observations.items()}) for rows in slices])
 
     def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories, value: Tensor) -> Trajectories:
         """Return data with advantages and returns. Args: value: float32 (B,), of each row, by the current function."""

@@ -1,6 +1,7 @@
 """Policies for replay methods in continuous action spaces: an actor in [-1, 1] and critics that judge its actions."""
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -61,7 +62,7 @@ class DeterministicActor(Actor):
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
     ) -> Tensor:
         """See `Actor`: the same with and without exploration."""
-        return self(observations)
+        return self.forward(observations)
 
     def fast_act(self) -> FastAct | None:
         """Return `act` in arrays; None if it has no counterpart there."""
@@ -158,7 +159,7 @@ class Critics(nn.Module):
             (num, B); of critics with several outputs, (num, B, K).
         """
         x = torch.cat([encode(self.encoder, observations), actions], -1)
-        values = self.layers(x, num)
+        values: Tensor = self.layers(x, num)
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
 
@@ -189,7 +190,7 @@ class ContinuousPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],

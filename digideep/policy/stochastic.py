@@ -1,5 +1,7 @@
 """Policies that sample their actions, with a value function beside them."""
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class StochasticPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
@@ -78,7 +80,8 @@ class StochasticPolicy(PolicyBase):
 
     def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
-        return self.critic(encode(self.encoder, observations)).squeeze(-1)
+        value: Tensor = self.critic(encode(self.encoder, observations)).squeeze(-1)
+        return value
 
     def forward(
         self,
