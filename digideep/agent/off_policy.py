@@ -142,12 +142,9 @@ class OffPolicyAgent(AgentBase):
     # ------------------------------------------------------------------ acting
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """See `AgentBase`."""
         actions = self.choose(observations, hidden_state, deterministic).actions
         if self.noise is not None and not deterministic:

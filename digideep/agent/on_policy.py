@@ -132,12 +132,9 @@ class OnPolicyAgent(AgentBase):
         return np.zeros((num_workers, self.policy.state_size), np.float32) if self.is_recurrent else None
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """See `AgentBase`. Artifacts are `action_log_p` (N,), and `value` (N,) where the policy gives it."""
         choice = self.choose(observations, hidden_state, deterministic)
         artifacts = {"action_log_p": choice.log_p}

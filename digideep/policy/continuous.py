@@ -217,14 +217,9 @@ class ContinuousPolicy(PolicyBase):
         self.critics = self.critics_class(num_critics, sizes, activation, generator, trunk, *rest)
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """See `PolicyBase`. Actions are float32 (B, A), in (-1, 1)."""
         return Choice(self.actor.act(observations, generator, deterministic))
 

@@ -90,14 +90,9 @@ class ActionValues(PolicyBase):
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """Choose the best of the allowed actions; see `PolicyBase`. The value is that of this action.
 
         Several critics or outputs are judged by their mean.

@@ -55,14 +55,9 @@ class StochasticPolicy(PolicyBase):
         self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """See `PolicyBase`. The value is there where it shares the encoder with the actions."""
         features = encode(self.encoder, observations)
         distribution = self.head(self.actor(features), allowed)
@@ -84,14 +79,9 @@ class StochasticPolicy(PolicyBase):
         return value
 
     def forward(
-        self,
-        observations: Observations,
-        actions: Tensor,
-        *,
-        state: Tensor | None = None,
-        masks: Tensor | None = None,
-        allowed: Tensor | None = None,
-    ) -> Evaluation:
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
         """Evaluate actions that were taken.
 
         Args:
