@@ -22,24 +22,25 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
 
 
-class Actor(nn.Module):
-    """What actors share: a perceptron, behind an encoder if there is one."""
+class Perceptrons(nn.Module):
+    """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
+
+    def __init__(
+        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None,
+        precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
+    ):  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.layers = network(num, sizes, activation, generator, precision=precision)
+
+
+class Actor(Perceptrons):
+    """Chooses actions. Args: sizes: as in `EnsemblePerceptron`, the last for one output an action; others likewise."""
 
     outputs_per_action = 1
 
-    def __init__(
-        self,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-        network: type[EnsemblePerceptron] = EnsemblePerceptron,
-    ):
-        super().__init__()
-        self.encoder = encoder
-        sizes = [*sizes[:-1], self.outputs_per_action * sizes[-1]]
-        self.layers = network(1, sizes, activation, generator, precision=precision)
+    def __init__(self, sizes: list[int], *others: Any):
+        super().__init__(1, [*sizes[:-1], self.outputs_per_action * sizes[-1]], *others)
 
     def act(
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
@@ -130,22 +131,8 @@ class SquashedGaussianActor(Actor):
         return torch.tanh(raw), log_p.sum(-1)
 
 
-class Critics(nn.Module):
-    """Action values by `num` networks of their own, behind one encoder if there is one."""
-
-    def __init__(
-        self,
-        num: int,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-        network: type[EnsemblePerceptron] = EnsemblePerceptron,
-    ):
-        super().__init__()
-        self.encoder = encoder
-        self.layers = network(num, sizes, activation, generator, precision=precision)
+class Critics(Perceptrons):
+    """Action values by `num` networks of their own."""
 
     def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
         """Judge actions.
