@@ -14,7 +14,6 @@ from digideep.environment.making.atari import Atari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
 from digideep.environment.making.wrappers import describe_wrapper
-from digideep.environment.multi_agent_explorer import MultiAgentExplorer
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
@@ -156,16 +155,15 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
     processes, patience = cpanel["num_processes"], cpanel["worker_timeout_s"]
-    explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
-        "train": describe_from(cpanel, explorer),
+        "train": describe_from(cpanel, Explorer),
         "test": describe(
-            explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
+            Explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,
         ),
-        "eval": describe(explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
+        "eval": describe(Explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
     }  # fmt: skip
 
 

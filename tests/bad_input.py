@@ -1,4 +1,4 @@
-"""Bad input by the thousand, drawn from a seed. `python -m tests.bad_input --number 1500` runs the whole.
+"""Bad input by the thousand, drawn from a seed. `python -m tests.bad_input --all` tries one of everything.
 
 Each input goes to `main` in a forked child, in an empty directory, up to the first checkpoint. It may be refused, with
 exit code 2 or 3, one line, and nothing created; or be accepted, if it is not bad after all. All else is a fault.
@@ -34,9 +34,10 @@ class Raw(str):
 
 
 class Input(NamedTuple):
-    """One thing to try: what it is, the command line, and files to be there before it."""
+    """One thing to try: its kind and recipe, what of it is bad, the command line, and files to be there before it."""
 
     label: str
+    subject: str
     argv: list[str]
     files: dict[str, str] = {}  # noqa: RUF012  # never changed
 
@@ -139,7 +140,7 @@ def panel_inputs(generator: random.Random) -> Iterator[Input]:
         for key in panel_keys(recipe):
             value = generator.choice(generator.choice([VALUES, NUMBERS]))
             small = {name: each for name, each in SMALL.items() if name != key}
-            yield Input(f"cpanel {recipe}", _create(recipe, "--cpanel", dumps({**small, key: value})))
+            yield Input(f"cpanel {recipe}", key, _create(recipe, "--cpanel", dumps({**small, key: value})))
 
 
 def tree_inputs(generator: random.Random) -> Iterator[Input]:
@@ -147,7 +148,7 @@ def tree_inputs(generator: random.Random) -> Iterator[Input]:
     for recipe in recipes():
         for path in tree_paths(recipe):
             overrides = dumps({path: generator.choice(generator.choice([VALUES, NUMBERS]))})
-            yield Input(f"repeal {recipe}", _create(recipe, "--cpanel", dumps(SMALL), "--repeal", overrides))
+            yield Input(f"repeal {recipe}", path, _create(recipe, "--cpanel", dumps(SMALL), "--repeal", overrides))
 
 
 def file_inputs(generator: random.Random) -> Iterator[Input]:
@@ -157,7 +158,7 @@ def file_inputs(generator: random.Random) -> Iterator[Input]:
         key = generator.choice(panel_keys(recipe)[:-1])
         text = _IMPORTS.format(recipe=recipe, small=SMALL, key=key, expression=expression)
         argv = ["--params", f"own_{number}.py", "--create-session-only", "--no-monitor-gpu"]
-        yield Input(f"file {recipe}", argv, {f"own_{number}.py": text})
+        yield Input(f"file {recipe}", expression, argv, {f"own_{number}.py": text})
 
 
 def flag_inputs(generator: random.Random, session: Path | None) -> Iterator[Input]:
@@ -167,22 +168,22 @@ def flag_inputs(generator: random.Random, session: Path | None) -> Iterator[Inpu
     for flag in _TAKE_TEXT:
         for text in _TEXTS:
             if flag == "--params":
-                yield Input(f"flag {flag}", [flag, text, "--create-session-only"])
+                yield Input("flag", flag, [flag, text, "--create-session-only"])
             elif flag in ("--load-checkpoint", "--resume") or (flag == "--verify-resume" and text != "99999"):
-                yield Input(f"flag {flag}", [flag, text])
+                yield Input("flag", flag, [flag, text])
             elif flag in ("--episodes", "--render", "--seed") and text != "99999":  # which would take its time
-                yield Input(f"flag {flag}", [*played[:4], *([] if flag == "--render" else played[4:6]), flag, text])
+                yield Input("flag", flag, [*played[:4], *([] if flag == "--render" else played[4:6]), flag, text])
             else:
-                yield Input(f"flag {flag}", [*base, flag, text])
+                yield Input("flag", flag, [*base, flag, text])
     for _ in range(60):
         switches = generator.sample(_SWITCHES, generator.randint(1, 4))
         flag, text = generator.choice(_TAKE_TEXT), generator.choice(_TEXTS)
-        yield Input("flags", [*generator.choice([["--params", "nowhere.py"], []]), *switches, flag, text])
+        yield Input("flags", text, [*generator.choice([["--params", "nowhere.py"], []]), *switches, flag, text])
     for path in tree_paths("ppo_classic"):
         overrides = dumps({path: generator.choice(generator.choice([VALUES, NUMBERS]))})
-        yield Input("repeal at play", [*played, "--repeal", overrides])
+        yield Input("play", path, [*played, "--repeal", overrides])
         if path != "/runner/n_epochs":  # with more of them there is something to do
-            yield Input("repeal at resume", ["--resume", str(session), "--repeal", overrides])
+            yield Input("resume", path, ["--resume", str(session), "--repeal", overrides])
 
 
 def all_inputs(seed: int, number: int, session: Path) -> list[Input]:
@@ -195,10 +196,19 @@ def all_inputs(seed: int, number: int, session: Path) -> list[Input]:
             return inputs
 
 
-def some_inputs(seed: int, number: int, session: Path) -> list[Input]:
-    """A share of them that takes little time."""
-    quick = [each for each in all_inputs(seed, 1, session) if not each.label.endswith(SLOW)]
-    return random.Random(seed).sample(quick, number)
+def spread(inputs: list[Input], number: int, seed: int) -> list[Input]:
+    """So many of them, of each kind its share; within a kind no subject twice before each has come once."""
+    kinds: dict[str, list[tuple[int, Input]]] = collections.defaultdict(list)
+    times = collections.Counter[tuple[str, str]]()
+    for each in random.Random(seed).sample(inputs, len(inputs)):
+        kind = each.label.partition(" ")[0]
+        times[kind, each.subject] += 1
+        kinds[kind].append((times[kind, each.subject], each))
+    ranked = []
+    for members in kinds.values():
+        members.sort(key=lambda member: member[0])
+        ranked += [(rank / len(members), each) for rank, (_, each) in enumerate(members)]
+    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])[:number]]
 
 
 class Outcome(NamedTuple):
@@ -328,12 +338,10 @@ def try_share(args: argparse.Namespace, index: int) -> Share:
     directory = Path(tempfile.mkdtemp())
     try:
         session = make_session(directory)
-        inputs = (
-            all_inputs(args.seed, args.number, session)
-            if args.some is None
-            else some_inputs(args.seed, args.some, session)
-        )
-        for number, given in enumerate(each for each in inputs if args.only in each.label):
+        inputs = [each for each in all_inputs(args.seed, args.number, session) if args.only in each.label]
+        if args.quick:
+            inputs = [each for each in inputs if not each.label.endswith(SLOW)]
+        for number, given in enumerate(inputs if args.all else spread(inputs, args.number, args.seed)):
             if number % args.jobs != index:
                 continue
             outcome = try_input(given, session)
@@ -353,8 +361,11 @@ def try_share(args: argparse.Namespace, index: int) -> Share:
 def main(argv: list[str] | None = None) -> int:
     """Try the inputs, print faults and counts. Returns: 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--number", type=int, default=1500, help="inputs at least; the whole round is more than that")
-    parser.add_argument("--some", type=int, default=None, help="only so many, which take little time")
+    parser.add_argument("-n", "--number", type=int, default=1600, help="inputs, of each kind its share (1600)")
+    parser.add_argument(
+        "--all", action="store_true", help="every flag with every text, every key and path of every file"
+    )
+    parser.add_argument("--quick", action="store_true", help="only those that take little time")
     parser.add_argument("--only", default="", help="those whose kind holds this, such as 'flag' or 'repeal dqn'")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="print every input and what became of it")

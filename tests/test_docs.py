@@ -10,6 +10,7 @@ from tests.support.helpers import ROOT, tiny
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_the_method_in_extending_trains_and_resumes_exactly(tmp_path, monkeypatch, capfd):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
     (tmp_path / "reinforce.py").write_text(code)

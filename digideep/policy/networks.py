@@ -144,7 +144,7 @@ class EnsemblePerceptron(nn.Sequential):
         for in_features, out_features in itertools.pairwise(sizes):
             layers += [EnsembleLinear(num, in_features, out_features, generator), ACTIVATIONS[activation]()]
         super().__init__(*(layers if is_last_active else layers[:-1]))
-        self._dtype, self._num_hidden = dtype_of(precision), len(self) if is_last_active else len(self) - 1
+        self._dtype, self._num_last = dtype_of(precision), 0 if is_last_active else 1
 
     def act_in_float32(self) -> None:
         """Compute all layers in float32 from now on."""
@@ -154,9 +154,10 @@ class EnsemblePerceptron(nn.Sequential):
         """Args: num: how many of the perceptrons to compute; None for all."""
         layers = list(self)
         if self._dtype != torch.float32:
+            hidden = layers[: len(layers) - self._num_last]
             with torch.autocast(x.device.type, self._dtype):
-                x = _through(layers[: self._num_hidden], x, num).float()
-            layers = layers[self._num_hidden :]
+                x = _through(hidden, x, num).float()
+            layers = layers[len(hidden) :]
         return _through(layers, x, num)
 
 
@@ -170,3 +171,14 @@ def dtype_of(precision: str) -> torch.dtype:
     """What to compute in. Raises: UsageError: for another precision than fp32 or bf16."""
     require(precision in ("fp32", "bf16"), "precision", precision, "fp32 or bf16")
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+class Scalar(nn.Module):
+    """One learned number, as a network without an input. Args: value: its start."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([float(value)]))
+
+    def forward(self) -> Tensor:
+        return self.value[0]

@@ -15,7 +15,7 @@ ObservationSpace = gym.Space | dict[str, gym.Space]  # one vector, or what is se
 _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
 
-def take_rows(observations: Observations, rows: Tensor) -> Observations:
+def gather(observations: Observations, rows: Tensor) -> Observations:
     """Args: observations: (B, ...); rows: int64 (M,). Returns: those rows, (M, ...)."""
     if isinstance(observations, Tensor):
         return observations[rows]

@@ -18,6 +18,7 @@ from typing import Any
 from digideep.utility.errors import UsageError
 
 _log = logging.getLogger("digideep")
+LOCALHOST, VISDOM_PORT = "127.0.0.1", 8097  # unless the command line says otherwise
 _TITLES = {"tensorboard": "TensorBoard", "visdom": "visdom"}
 
 
@@ -75,7 +76,7 @@ class ServerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """True while the process runs."""
         return self.process.poll() is None
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from digideep.agent import ddpg, dqn, sac, td3
 from digideep.agent.ddpg import DDPG
@@ -21,7 +22,7 @@ from digideep.utility.errors import NonFiniteError, UsageError
 from tests.agent.test_steps_by_hand import steps_of
 from tests.memory.test_replay import Stream
 from tests.support.helpers import DEVICES, NeverWaiting
-from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
+from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise, take_step
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
 
@@ -67,13 +68,14 @@ def test_a_batch_holds_what_the_memory_holds_of_its_transitions():
 
 def test_an_update_reports_the_means_of_its_steps_and_counts_them():
     agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments")
-    taken, learn, before = [], agent.learn, agent.n_updates
-    agent.learn = lambda batch: taken.append(learn(batch)) or taken[-1]
+    taken, step, before = [], agent._step, agent.n_updates
+    agent._step = lambda batch: taken.append(step(batch)) or taken[-1]
     agent.memory.store(explorer.update())
     metrics = agent.update()
     assert agent.n_updates == before + len(taken) == before + 8
-    for index, name in enumerate(DQN.metrics):
-        assert metrics[name] == pytest.approx(np.mean([float(values[index]) for values, _ in taken]))
+    for name in ("critic_loss", "q_value"):
+        values = [dict(zip(each.names, each.values.tolist(), strict=True))[name] for each, _ in taken]
+        assert metrics[name] == pytest.approx(np.mean(values))
     assert metrics["epsilon"] == 0.2
     assert metrics["lr"] == 3e-3
 
@@ -117,7 +119,7 @@ def test_gradient_steps_follow_the_frames_however_many_workers_collect_them(work
 
 @pytest.mark.parametrize("cls", ALL)
 def test_targets_and_predictions_have_the_same_shape(cls):
-    module = {DDPG: ddpg, TD3: td3, SAC: sac, DQN: dqn}[cls]
+    module, losses = {DDPG: (ddpg, ddpg), TD3: (td3, ddpg), SAC: (sac, sac), DQN: (dqn, dqn)}[cls]
     agent, batch = make_agent(cls), make_batch(cls, size=7)
     noise = torch.zeros(7, 2)
     if cls is DQN:
@@ -132,10 +134,11 @@ def test_targets_and_predictions_have_the_same_shape(cls):
     assert targets.shape == (7,)
     assert values.shape == ({SAC: 2, TD3: 2}.get(cls, 1), 7)
     by_hand = sum(size(values[c, b] - targets[b]) for c in range(len(values)) for b in range(7)) / 7
-    loss, (metrics, errors) = module.critic_loss(critics, batch, targets)
+    loss, (metrics, errors) = losses.critic_loss(critics, batch, targets)
     torch.testing.assert_close(loss, by_hand)
     torch.testing.assert_close(errors, (values - targets).abs().mean(0))
-    assert metrics.shape == (2,)
+    assert metrics["critic_loss"] is loss
+    torch.testing.assert_close(metrics["q_value"], values.mean())
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -146,8 +149,8 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
     weights[5] = 0
     other = batch.rewards.clone()
     other[5] = 1e3
-    agents[0].learn(batch._replace(weights=weights))
-    agents[1].learn(batch._replace(weights=weights, rewards=other))
+    take_step(agents[0], batch._replace(weights=weights))
+    take_step(agents[1], batch._replace(weights=weights, rewards=other))
     assert torch.equal(agents[0].critic_step.flat, agents[1].critic_step.flat)
 
 
@@ -155,17 +158,17 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
 def test_a_restored_agent_goes_on_exactly(cls):
     first, second = make_agent(cls, seed=1), make_agent(cls, seed=2)
     for seed in range(2):  # TD3's actor has moved, and will not with the next step
-        first.learn(make_batch(cls, seed=seed))
+        take_step(first, make_batch(cls, seed=seed))
         first.n_updates += 1
     state = first.state_dict()
     second.load_state_dict({key: copy_of(value) for key, value in state.items()})
     metrics = []
     for seed in range(2, 6):
         for agent in (first, second):
-            metrics.append(agent.learn(make_batch(cls, seed=seed))[0])
+            metrics.append(take_step(agent, make_batch(cls, seed=seed))[0])
             agent.n_updates += 1
-    assert all(each.all() for each in metrics)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(metrics[::2], metrics[1::2], strict=True))
+    assert all(all(each.values()) for each in metrics)
+    assert metrics[::2] == metrics[1::2]
     observation = {"/agent": np.ones((4, 3), np.float32)}
     actions = [
         agent.action_generator(observation, None, np.ones(4, bool), False)["actions"] for agent in (first, second)
@@ -189,7 +192,7 @@ def leaves(state):
 def test_a_new_run_begins_with_the_networks_of_another_and_targets_like_them(cls):
     other, agent = make_agent(cls, seed=1), make_agent(cls, seed=2)
     for seed in range(3):
-        other.learn(make_batch(cls, seed=seed))
+        take_step(other, make_batch(cls, seed=seed))
         other.n_updates += 1
     agent.load_weights(copy_of(other.state_dict()))
     for name, (step, target) in steps_of(agent).items():
@@ -246,7 +249,7 @@ def learn_eager_and_compiled(cls, device, precision):
     agents = [make_agent(cls, device=device, precision=precision, compile=choice) for choice in ("off", "on")]
     for agent in agents:
         for seed in range(4):
-            agent.last_metrics, _ = agent.learn(make_batch(cls, seed=seed, device=device))
+            agent.last_metrics, _ = take_step(agent, make_batch(cls, seed=seed, device=device))
             agent.n_updates += 1
     return agents
 
@@ -254,8 +257,8 @@ def learn_eager_and_compiled(cls, device, precision):
 @pytest.mark.parametrize("cls", ALL)
 def test_a_step_in_bfloat16_is_nearly_the_one_in_single_precision(cls):
     exact, rough = (make_agent(cls, precision=precision) for precision in ("fp32", "bf16"))
-    (metrics, errors), (rough_metrics, rough_errors) = (agent.learn(make_batch(cls)) for agent in (exact, rough))
-    assert not torch.equal(metrics, rough_metrics)
+    (metrics, errors), (rough_metrics, rough_errors) = (take_step(agent, make_batch(cls)) for agent in (exact, rough))
+    assert metrics != rough_metrics
     torch.testing.assert_close(rough_metrics, metrics, atol=0.01, rtol=0.01)
     torch.testing.assert_close(rough_errors, errors, atol=0.02, rtol=0.02)
     assert rough.critic_step.flat.dtype == torch.float32
@@ -267,7 +270,7 @@ def test_no_gradient_step_waits_for_the_device(cls):
     before = agent.critic_step.flat.clone()
     with NeverWaiting():
         for _ in range(2):
-            agent.learn(batch)
+            take_step(agent, batch)
             agent.n_updates += 1
         with pytest.raises(AssertionError, match="waits for the device"):
             batch.rewards.sum().item()
@@ -280,14 +283,15 @@ def test_a_recorded_step_is_the_step_itself(cls, monkeypatch):
     monkeypatch.setattr(compiling, "_compile", lambda function, *_: function)
     monkeypatch.setattr(compiling, "_record", into_one_place)
     plain, recorded = make_agent(cls), make_agent(cls)
-    recorded._learn = compiling.compiled(recorded.learn_once, torch.device("cuda"))
+    recorded._step = compiling.compiled(recorded.gradient_step, torch.device("cuda"))
     came = []
     for seed in range(6):
         for agent in (plain, recorded):
-            came.append(agent.learn(make_batch(cls, seed=seed)))
+            came.append(take_step(agent, make_batch(cls, seed=seed)))
             agent.n_updates += 1
     for ours, theirs in zip(came[::2], came[1::2], strict=True):
-        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+        assert ours[0] == theirs[0]
+        assert torch.equal(ours[1], theirs[1])
     assert torch.equal(plain.critic_step.flat, recorded.critic_step.flat)
 
 
@@ -297,10 +301,14 @@ def into_one_place(function):
 
     def run():
         results = function()
-        place.extend(torch.empty_like(each) for each in results[len(place) :])
-        for own, each in zip(place, results, strict=True):
-            own.copy_(each)
-        return place
+        leaves, structure = tree_flatten(results)
+        place.extend(
+            torch.empty_like(each) if isinstance(each, torch.Tensor) else each for each in leaves[len(place) :]
+        )
+        for own, each in zip(place, leaves, strict=True):
+            if isinstance(own, torch.Tensor):
+                own.copy_(each)
+        return tree_unflatten(place, structure)
 
     return run
 

@@ -5,11 +5,9 @@ Python traceback; no code of the session runs; nothing outside the session chang
 deleted, though it may have another name; and a command that is refused changes nothing.
 """
 
-import contextlib
 import hashlib
 import importlib
 import json
-import logging
 import os
 import random
 import re
@@ -19,14 +17,13 @@ import stat
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.damage.mutations import CODE, MUTATIONS, Mutation, forbid
+from tests.support.forked import LIMIT_S, in_child
 
-LIMIT_S = 30
 ROOT = Path(__file__).parents[2]
 OTHER_USER = 65534
 COMMANDS = ("resume", "play", "sessions", "report", "plotter", "export", "loader")
@@ -56,6 +53,8 @@ def train(base: Path) -> list[Path]:
     # With the imports done, a forked command takes half a second.
     for module in ("pipeline.runner", "post.report", "post.plotter", "post.export", "post.policy", "post.sessions"):
         importlib.import_module(f"digideep.{module}")
+    for module in ("matplotlib.pyplot", "gymnasium.envs.classic_control"):
+        importlib.import_module(module)
     sysconfig.get_config_vars()  # what it imports may lie where another user may not read
     base.mkdir()
     made = []
@@ -123,51 +122,6 @@ def _load(session: Path) -> int:
             print(f"digideep: {err}", file=sys.stderr)
             code = err.exit_code
     return code
-
-
-def in_child(action: Callable[[], int], log: Path, user: int | None = None) -> tuple[int, str, float]:
-    """Do something in a forked process.
-
-    Returns:
-        Its exit code, negative for a signal; what it printed, the report.log of failures not included; its seconds.
-    """
-    started = time.monotonic()
-    log.unlink(missing_ok=True)
-    _, status = os.waitpid(start_child(action, log, user), 0)
-    code = os.waitstatus_to_exitcode(status)
-    return code, log.read_text(errors="replace"), time.monotonic() - started
-
-
-def start_child(action: Callable[[], int], log: Path, user: int | None = None) -> int:
-    """Do something in a forked process, which appends what it prints to `log`. Returns: its id."""
-    with log.open("ab") as output:
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                signal.alarm(LIMIT_S)
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-                if user is not None:
-                    os.setgroups([])
-                    os.setgid(user)
-                    os.setuid(user)
-                code = action()
-            except SystemExit as err:
-                code = err.code if isinstance(err.code, int) else 98
-            except BaseException:
-                import traceback
-
-                traceback.print_exc()
-            finally:
-                with contextlib.suppress(BaseException):
-                    logging.shutdown()
-                    sys.stdout.flush()
-                    sys.stderr.flush()
-                os._exit(code)
-    return child
 
 
 # ---------------------------------------------------------------------- what is looked at

@@ -73,6 +73,21 @@ FAULTS = (
         ),
     ),
     *faults_in(
+        "digideep/learning/optimizers.py",
+        "tests/learning/test_optimizers.py",
+        ("flat.mul_(1 - lr * self.weight_decay)", "flat.mul_(1 - self.weight_decay)", "the decay ignores the rate"),
+        ("variance.sqrt() + self.eps", "(variance + self.eps).sqrt()", "RMSprop's eps within the root"),
+        (".clamp(min=0)  #", "  #", "a deviation by rounding that is no number"),
+        ("addcdiv_(gradient, root)", "add_(gradient)", "RMSprop's velocity of gradients as they are"),
+        ("gradient.add(velocity, alpha=self.momentum)", "velocity.add(gradient)", "another step than Nesterov's"),
+        (
+            "gradient = gradient.add(flat, alpha=self.weight_decay)\n        if",
+            "gradient.add_(flat, alpha=self.weight_decay)\n        if",
+            "the decay stays in the gradient that is shown",
+        ),
+        ("momentum > 0 or not is_nesterov", "True", "Nesterov's step without momentum"),
+    ),
+    *faults_in(
         "digideep/learning/gradient_step.py",
         "tests/learning/test_gradient_step.py::test_the_compiled_step_equals_the_eager_one",
         ("self._gradient.copy_(gradient)", "pass", "dashboards show no gradient of a compiled step"),

@@ -1,42 +1,24 @@
 """A short form of `python -m tests.kills`, and what it finds where two runs differ."""
 
 import json
-import os
 import random
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
-from digideep.main import main
-from tests.damage.harness import start_child
 from tests.kills.harness import Victim, differences, kill_and_resume
 from tests.kills.methods import METHODS
 from tests.pipeline.test_resume import train
+from tests.support.forked import ForkedProgram
 from tests.support.helpers import CLASSIC, tiny
 
 
 class Forked(Victim):
-    """One that has its imports done, which take most of the time; and is the process of `subprocess` itself."""
+    """One that has its imports done, which take most of the time."""
 
     def begin(self, arguments, environment):
-        def run():
-            os.environ.update(environment)
-            return main(arguments)
-
-        self.pid = start_child(run, self.output)
-        return self
-
-    def poll(self):
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
-
-    def wait(self):
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
+        return ForkedProgram(arguments, self.output, environment)
 
 
 @pytest.mark.parametrize(

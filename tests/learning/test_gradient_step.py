@@ -46,7 +46,8 @@ def test_adam_with_clipping_equals_torch(betas, eps, limit):
     norms = []
     for index in range(20):
         lr = 0.01 * (1 - index / 20)
-        step(lr, *data(index))
+        step.set_lr(lr)
+        step(*data(index))
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
         loss(theirs, *data(index))[0].backward()
@@ -59,14 +60,11 @@ def test_adam_with_clipping_equals_torch(betas, eps, limit):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_compiled_step_equals_the_eager_one(device):
-    eager, fast = (
-        GradientStep(make_module(0, device), loss, Adam(), max_grad_norm=0.5, compile=choice)
-        for choice in ("off", "on")
-    )
-    assert (eager.is_compiled, fast.is_compiled) == (False, True)
+    eager, fast = (GradientStep(make_module(0, device), loss, Adam(), max_grad_norm=0.5, lr=0.01) for _ in range(2))
+    step = compiled(fast.__call__, torch.device(device))
     for index in range(20):
         batch = data(index, device)
-        torch.testing.assert_close(eager(0.01, *batch), fast(0.01, *batch), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(eager(*batch), step(*batch), atol=1e-6, rtol=1e-5)
         for ours, theirs in zip(eager.module.parameters(), fast.module.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)  # which dashboards show
     torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
@@ -78,8 +76,7 @@ def test_what_has_been_compiled_once_is_found_again(tmp_path, monkeypatch):
     came = []
     for _ in range(2):
         counts.clear()
-        step = GradientStep(make_module(), loss, Adam(), compile="on")
-        step(0.01, *data(0))
+        compiled(GradientStep(make_module(), loss, Adam()).__call__, torch.device("cpu"))(*data(0))
         came.append((counts["autograd_cache_miss"], counts["autograd_cache_hit"]))
     assert came == [(1, 0), (0, 1)]
 
@@ -118,12 +115,9 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch, caplog):
 
 
 def test_compiling_is_chosen_when_the_planned_steps_repay_it():
-    plans = [
-        GradientStep(make_module(), loss, Adam(), compile="auto", planned_steps=n).is_compiled for n in (100, 10**6)
-    ]
-    assert plans == [False, True]
+    assert [pays_to_compile("auto", n, torch.device("cpu")) for n in (100, 10**6)] == [False, True]
     with pytest.raises(UsageError, match="compile must be one of auto, on, off, got 'yes'"):
-        GradientStep(make_module(), loss, Adam(), compile="yes")
+        pays_to_compile("yes", 100, torch.device("cpu"))
 
 
 def test_steps_too_small_to_learn_by_are_refused():
@@ -160,11 +154,11 @@ def test_nothing_is_compiled_where_a_part_of_the_compiler_is_missing(tmp_path, m
 
 
 def test_a_restored_step_goes_on_exactly():
-    first, second = (GradientStep(make_module(), loss, Adam()) for _ in range(2))
+    first, second = (GradientStep(make_module(), loss, Adam(), lr=0.01) for _ in range(2))
     for index in range(5):
-        first(0.01, *data(index))
+        first(*data(index))
     second.module.load_state_dict(first.module.state_dict())
     second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
     for step in (first, second):
-        step(0.01, *data(9))
+        step(*data(9))
     assert torch.equal(first.flat, second.flat)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
@@ -18,6 +20,7 @@ def panel(**changes) -> str:
     return json.dumps(SMALL | changes)
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_proves_it_for_pong_through_gymnasium(capfd):
     small = panel(num_mini_batches=1, n_update=1, **STICKY)
     assert main(["--params", PPO, "--verify-resume", "2", "--device", "cpu", "--cpanel", small]) == 0

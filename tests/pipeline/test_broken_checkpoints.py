@@ -17,11 +17,12 @@ from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
 from digideep.utility.errors import CheckpointError, UnreadableError
-from tests.damage.harness import OTHER_USER, in_child, snapshot
+from tests.damage.harness import OTHER_USER, snapshot
 from tests.damage.mutations import sign
 from tests.pipeline.test_refusals import QUIET, refused, trained  # noqa: F401
 from tests.pipeline.test_replay_resume import WRAPPED, method
 from tests.pipeline.test_resume import train
+from tests.support.forked import in_child
 
 GO_ON = (*QUIET, "--log-level", "1", "--repeal", '{"/runner/max_iter": null}')
 

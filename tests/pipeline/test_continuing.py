@@ -184,7 +184,7 @@ def test_normalisers_and_the_entropy_coefficient_come_along(tmp_path):
     best = tmp_path / "ppo/checkpoints/best"
     assert tune(tmp_path, "ppo2", best, MUJOCO, tiny(**panel, lr=1e-5, env_kwargs={"g": 5.0})) == 0
     old, new = (read_checkpoint(path)[0] for path in (best, tmp_path / "ppo2/checkpoints/checkpoint-0"))
-    mean = [state["statistics"]["0"]["/agent"]["mean"] for state in (old, new)]
+    mean = [state["statistics"]["agent"]["0"]["/agent"]["mean"] for state in (old, new)]
     assert mean[0].any()
     np.testing.assert_array_equal(*mean)
     assert train(tmp_path, "sac", SAC, tiny(**REPLAY, number_epochs=1)) == 0

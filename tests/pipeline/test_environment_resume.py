@@ -28,6 +28,7 @@ def gen_params(cpanel):
 """
 
 
+@pytest.mark.usefixtures("forking_verify")
 @pytest.mark.parametrize(
     ("name", "innermost", "changes"),
     [

@@ -171,14 +171,14 @@ def test_saving_writes_what_is_new_whatever_the_memory_holds(tmp_path):
     store = SegmentStore(tmp_path / "memory")
     sizes = {}
     for held in (100, 1000, 4000, 6000):
-        while memory.n_chunks < held:
+        while memory.ring.n_chunks < held:
             memory.store(stream.chunk(4))
         store.append(memory)
         for _ in range(50):
             memory.store(stream.chunk(4))
         sizes[held] = store.append(memory)["newest"][2]
     assert max(sizes.values()) - min(sizes.values()) < 50
-    row = sum(array.nbytes for array in memory.buffer.values()) / memory.num_rows
+    row = sum(array.nbytes for array in memory.buffer.values()) / memory.ring.num_rows
     assert sizes[4000] < 1.1 * 200 * row + 600
 
 
@@ -189,7 +189,7 @@ def test_a_ring_is_restored_to_the_bit_from_any_series_of_segments(tmp_path, sav
     memory, stream = Memory(chunk_sample_len=4, buffer_chunk_len=3), Stream()
     store = SegmentStore(tmp_path / "memory")
     for save in saves:
-        while memory.n_chunks < save:
+        while memory.ring.n_chunks < save:
             memory.store(stream.chunk(4))
         need = need_of(json.loads(json.dumps({"memory": store.append(memory)})))
         segments = find_segments(tmp_path / "memory", need)
@@ -258,6 +258,7 @@ def test_a_memory_smaller_than_a_batch_is_refused(tmp_path, capsys):
     assert "memory_size_in_chunks must hold at least one batch (8 transitions), got 1." in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_proves_it_for_a_replay_method(capfd):
     params, panel = method("sac", epoch_size=30, **WRAPPED)
     assert main(["--params", params, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0

@@ -93,13 +93,14 @@ def test_a_difference_is_reported(tmp_path):
 
 def test_verify_resume_proves_it_on_the_users_own_parameters(capfd, tmp_path):
     argv = ["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu"]
-    assert main([*argv, "--cpanel", tiny(epoch_size=30, num_workers=3, num_processes=2)]) == 0
+    assert main([*argv, "--cpanel", tiny(epoch_size=30, n_update=2, num_workers=3, num_processes=2)]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_notices_an_environment_that_cannot_be_relived(capfd):
     argv = ["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu"]
-    panel = tiny(epoch_size=20, model_name="Forgetful-v0", from_module="tests.support.environments")
+    panel = tiny(epoch_size=20, n_update=1, model_name="Forgetful-v0", from_module="tests.support.environments")
     assert main([*argv, "--cpanel", panel]) == 1
     assert "resume is NOT exact" in capfd.readouterr().out
 

@@ -46,12 +46,14 @@ def test_a_resumed_run_of_several_agents_in_processes_is_bit_identical_from_ever
         assert total > 100
 
 
+@pytest.mark.usefixtures("forking_verify")
 def test_verify_resume_proves_it_for_several_agents(capfd):
     argv = ["--params", MIXED, "--verify-resume", "2", "--device", "cpu"]
     assert main([*argv, "--cpanel", tiny(**SMALL, epoch_size=10)]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
+@pytest.mark.usefixtures("forking_verify")
 @pytest.mark.parametrize("place", ["info", "observation"])
 def test_masked_players_learn_by_ppo_and_dqn_what_is_allowed_and_resume_exactly(capfd, place):
     # The game raises where an action is forbidden: an epsilon of 0.2 would find it out.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import AgentBase
+from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Chunk, Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.spaces import ActionScaler, observation_reader

@@ -1,0 +1,50 @@
+"""What an agent is given, and what its parts can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from digideep.telemetry.profiler import Profiler
+from digideep.utility.plan import Plan
+
+
+class Stateful(Protocol):
+    """What changes while training, and continues after a resume."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return all that `load_state_dict` needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Continue where `state_dict` left off."""
+
+
+@dataclass(frozen=True)
+class AgentContext:
+    """What an agent is given at run time.
+
+    Attributes:
+        name: the agent's, unique in the run.
+        memory: where the explorer's chunks are stored.
+        observation_spaces: by path.
+        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
+            `environment.spaces`).
+        device: where its tensors live.
+        seed: of the run.
+        profiler: times the phases of its update.
+        infos: zeros of each info that the environment's chunks hold, by path.
+        plan: of the whole run.
+    """
+
+    name: str
+    memory: Any
+    observation_spaces: dict[str, gym.Space]
+    action_space: gym.Space
+    device: torch.device
+    seed: int
+    profiler: Profiler
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)
