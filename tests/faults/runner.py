@@ -72,15 +72,8 @@ def put_in(fault: Fault, root: Path = ROOT) -> str:
 
 def import_libraries() -> None:
     """Import what most tests need, and nothing of the project: each fault's tests inherit it."""
-    for module in (
-        "numpy",
-        "torch.distributions",
-        "torch.fx",
-        "gymnasium.wrappers",
-        "pytest",
-        "safetensors.torch",
-        "rich.live",
-    ):
+    modules = "numpy torch.distributions torch._dynamo gymnasium.wrappers pytest safetensors.torch rich.live psutil"
+    for module in modules.split():
         importlib.import_module(module)
 
 
