@@ -22,6 +22,7 @@ from tests.support.forked import start_child
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
 _POLL_S = 0.05
+_SHARE = 20
 _COPIED = ("digideep", "params", "tests", "docs", "benchmarks", ".ci", "pyproject.toml", "main.py", "setup.py",
            "README.md", "CHANGELOG.md", "Makefile", "constraints.txt")  # fmt: skip
 
@@ -141,6 +142,13 @@ def _copy(directory: Path) -> Path:
         directory / "digideep", quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
     )
     return directory
+
+
+def without_faults(faults: Sequence[Fault]) -> list[Fault]:
+    """All tests of these faults, some at a time, each with a change that changes nothing."""
+    tests = sorted({test for fault in faults for test in fault.tests.split()})
+    shares = (tests[start : start + _SHARE] for start in range(0, len(tests), _SHARE))
+    return [faults[0]._replace(wrong=faults[0].right, tests=" ".join(share)) for share in shares]
 
 
 def try_all(faults: Sequence[Fault], jobs: int) -> Iterator[Verdict]:
