@@ -124,7 +124,7 @@ class EnvironmentInfo:
     render_modes: tuple[str, ...]
     infos: dict[str, np.ndarray] = field(default_factory=dict)
     players: tuple[str, ...] = ()
-    columns: slice = slice(None)
+    columns: slice = field(default_factory=lambda: slice(None))
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
