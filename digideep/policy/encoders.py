@@ -34,7 +34,7 @@ class Encoder(nn.Module, Component):
 
 
 class VectorEncoder(Encoder):
-    """A multilayer perceptron over a vector; the vector itself without layers.
+    """Encodes a vector by a multilayer perceptron; passes it as it is without layers.
 
     Args:
         observation_space: a one-dimensional Box.
@@ -120,7 +120,9 @@ class ImageEncoder(Encoder):
 
 
 class NatureCNN(ImageEncoder):
-    """Three convolutions and a linear layer. Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
+    """Encodes images by three convolutions and a linear layer.
+
+    Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
 
     Orthogonal weights of gain sqrt(2), after "The 37 implementation details of PPO", Atari detail 5.
 
@@ -162,7 +164,7 @@ class NatureCNN(ImageEncoder):
 
 
 class ImpalaResNet(ImageEncoder):
-    """The large network of IMPALA: 15 convolutions in three groups. Source: Espeholt et al. 2018, arXiv:1802.01561,
+    """Builds IMPALA's large network: 15 convolutions in three groups. Source: Espeholt et al. 2018, arXiv:1802.01561,
     Figure 3 right, without its LSTM.
 
     Differs from the paper: orthogonal weights, those at the end of a residual block scaled by the root of their number,

@@ -152,7 +152,7 @@ class EnsembleLinear(nn.Module):
             nn.init.uniform_(parameter, -limit, limit, generator=generator)
 
     def forward(self, x: Tensor, num: int | None = None) -> Tensor:
-        """Args: num: how many of the layers to compute; None for all."""
+        """Compute the first `num` of the layers; None for all."""
         weight, bias = self.weight[:num], self.bias[:num]
         # Not baddbmm, which copies the bias first: a compiler adds it together with the activation.
         y = torch.bmm(x.expand(len(weight), *x.shape[-2:]), weight)
@@ -195,7 +195,7 @@ class EnsemblePerceptron(nn.Sequential):
         self._dtype = torch.float32
 
     def forward(self, x: Tensor, num: int | None = None) -> Tensor:
-        """Args: num: how many of the perceptrons to compute; None for all."""
+        """Compute the first `num` of the perceptrons; None for all."""
         layers = list(self)
         if self._dtype != torch.float32:
             hidden = layers[: len(layers) - self._num_last]
@@ -212,7 +212,7 @@ def _through(layers: list[nn.Module], x: Tensor, num: int | None) -> Tensor:
 
 
 def dtype_of(precision: str) -> torch.dtype:
-    """What to compute in. Raises: UsageError: for another precision than fp32 or bf16."""
+    """Return the dtype to compute in. Raises: UsageError: for another precision than fp32 or bf16."""
     require(precision in ("fp32", "bf16"), "precision", precision, "fp32 or bf16")
     return torch.bfloat16 if precision == "bf16" else torch.float32
 

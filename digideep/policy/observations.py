@@ -17,7 +17,7 @@ _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB
 
 
 def gather(observations: Observations, rows: Tensor) -> Observations:
-    """Args: observations: (B, ...); rows: int64 (M,). Returns: those rows, (M, ...)."""
+    """Gather rows, (M, ...). Args: observations: (B, ...); rows: int64 (M,)."""
     if isinstance(observations, Tensor):
         return observations[rows]
     return {path: each[rows] for path, each in observations.items()}
