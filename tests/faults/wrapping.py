@@ -123,7 +123,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         _NORMALIZERS,
         "returns[buffers.ended] = 0",
-        'returns[getattr(rows, "terminations", rows.ended)] = 0',
+        "returns[buffers.terminations] = 0",
         "a return goes on after a time limit",
         f"{_NORMALIZERS_TESTS}::test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count",
     ),
