@@ -90,6 +90,20 @@ def test_an_update_does_what_is_due_after_each_of_its_steps_before_it_counts_it(
     assert noted == list(range(first, first + 8))
 
 
+def test_each_step_of_an_update_has_the_learning_rate_of_its_number():
+    line = {"start": 0.02, "duration": 100}
+    rates = {"lr_critic": describe(Linear, **line), "lr_actor": describe(Linear, **line, end=0.01)}
+    agent, explorer = practise(DDPG, "Bandit-v0", 9, **rates)
+    noted, step, first = [], agent._step, agent.n_updates
+    steps = agent.critic_step, agent.actor_step
+    agent._step = lambda *args: noted.append([each._lr.item() for each in steps]) or step(*args)
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    expected = [[0.02 - 0.0002 * number, 0.02 - 0.0001 * number] for number in range(first, first + 8)]
+    np.testing.assert_allclose(noted, expected, rtol=1e-5)
+    assert [metrics["lr_critic"], metrics["lr_actor"]] == pytest.approx(expected[0])
+
+
 def test_a_metric_that_not_every_step_reports_is_the_mean_of_those_that_do():
     agent, explorer = practise(TD3, "Bandit-v0", 9, policy_delay=3)
     taken, step = [], agent._step
@@ -199,6 +213,14 @@ def test_a_restored_agent_goes_on_exactly(cls):
     np.testing.assert_array_equal(*actions)
     for ours, theirs in zip(leaves(first.state_dict()), leaves(second.state_dict()), strict=True):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
+
+
+def test_a_restored_agent_owes_the_fraction_of_a_step_that_it_owed():
+    replay = {"gradient_steps_per_frame": 0.3}
+    agent, _ = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments", replay=replay)
+    fresh, other = (make_agent(DQN, gym.spaces.Box(-1, 1, (1,), np.float32), CHOICE, replay=replay) for _ in range(2))
+    other.load_state_dict(copy_of(agent.state_dict()))
+    assert other.sampler.state_dict() == agent.sampler.state_dict() != fresh.sampler.state_dict()
 
 
 def copy_of(value):

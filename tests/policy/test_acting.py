@@ -206,12 +206,16 @@ def with_a_hook(policy):
     policy.actor[0].register_forward_hook(lambda module, args, output: output + 1)
 
 
+def with_a_hook_before_a_layer(policy):
+    policy.actor[0].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+
+
 def with_a_weight_that_is_computed(policy):
     torch.nn.utils.parametrizations.weight_norm(policy.actor[2])
 
 
 @pytest.mark.parametrize("change", [with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
-                                    with_a_weight_that_is_computed])  # fmt: skip
+                                    with_a_hook_before_a_layer, with_a_weight_that_is_computed])  # fmt: skip
 def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
     class Changed(StochasticPolicy):
         def __init__(self, *args, **parameters):
@@ -219,6 +223,24 @@ def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
             change(self)
 
     assert fast_act_of(make(Changed, SPACES["number"])) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "space", "part", "method"),
+    [
+        (DeterministicPolicy, "vector", "actor", "forward"),
+        (DeterministicPolicy, "vector", "actor", "act"),
+        (SquashedGaussianPolicy, "vector", "actor", "_moments"),
+        (SquashedGaussianPolicy, "vector", "actor", "act"),
+        (ActionValues, "number", "", "forward"),
+    ],
+)
+def test_networks_that_compute_in_another_way_have_no_fast_one(kind, space, part, method):
+    policy = make(kind, SPACES[space])
+    network = policy.get_submodule(part)
+    honest = getattr(type(network), method)
+    network.__class__ = type("Own", (type(network),), {method: lambda *args, **options: honest(*args, **options)})
+    assert fast_act_of(policy) is None
 
 
 @pytest.mark.parametrize(("kind", "space"), KINDS[2:])
