@@ -29,7 +29,7 @@ P = TypeVar("P", bound="Stateful")
 ACTION_MASK = "/infos/action_mask"
 
 
-def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
+def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
     """The paths that are meant.
 
     Raises:
@@ -132,12 +132,9 @@ class AgentBase(Component):
     # ------------------------------------------------------------------ what the Runner calls
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """Choose an action for each worker.
 
         Args:
@@ -250,7 +247,7 @@ class AgentBase(Component):
     def join(self, tensors: dict[str, Tensor]) -> Observations:
         """As `observe`, for tensors of the agent's own observations by path."""
         if self.flatten is not None:
-            return self.flatten(tensors)
+            return self.flatten.forward(tensors)
         return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
 
     def sight(self) -> str:

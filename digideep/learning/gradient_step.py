@@ -65,7 +65,7 @@ def flatten_parameters(module: nn.Module) -> Tensor:
 def _split(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
     """Return views of a flat tensor, by parameter name."""
     parameters = dict(module.named_parameters())
-    parts = flat.split([parameter.numel() for parameter in parameters.values()])
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters.values()])
     return {name: part.view(p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
@@ -130,6 +130,7 @@ class GradientStep:
         self.learner = copy.deepcopy(module).requires_grad_(True).train()
         _lay(self.learner, self.flat)
         _share_buffers(module, self.learner)
+        self._buffers = kept_buffers(self.learner)
         self.frozen = FlatModule(module, self.flat)
         self._gradient = torch.zeros_like(self.flat)
         for each in (module, self.learner):
@@ -152,25 +153,33 @@ class GradientStep:
             The loss's by-products.
         """
         if torch.compiler.is_compiling():
-            gradient, (_, by_products) = torch.func.grad_and_value(self._loss_of, has_aux=True)(self.flat, args)
+            gradient, (_, aux) = torch.func.grad_and_value(self._loss_of, has_aux=True)(self.flat, args)
+            by_products, buffers = aux
+            for name, buffer in self._buffers.items():
+                buffer.copy_(buffers[name])
             self._gradient.copy_(gradient)  # the parameters' `grad`, which dashboards show
             self._apply(gradient)
             return by_products
         self._gradient.zero_()
         loss, by_products = self.loss(self.learner, *args)
-        loss.backward()  # adds to the parameters' gradients, which are views of the flat one
+        torch.autograd.backward(loss)  # adds to the parameters' gradients, which are views of the flat one
         with torch.no_grad():
             self._apply(self._gradient)
         return by_products
 
-    def _loss_of(self, flat: Tensor, args: Any) -> tuple[Tensor, Any]:
-        """Compute the loss as a function of the flat parameters, for the compiler."""
-        parameters = _split(self.learner, flat)
+    def _loss_of(self, flat: Tensor, args: Any) -> tuple[Tensor, tuple[Any, dict[str, Tensor]]]:
+        """Compute the loss as a function of the flat parameters, for the compiler. Returns: with the new buffers too.
+
+        A function whose gradient is taken may not change what it does not own, so that it is given copies of buffers.
+        """
+        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        tensors = {**_split(self.learner, flat), **buffers}
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return torch.func.functional_call(self.learner, parameters, args, kwargs)
+            return torch.func.functional_call(self.learner, tensors, args, kwargs)
 
-        return self.loss(call, *args)
+        loss, by_products = self.loss(call, *args)
+        return loss, (by_products, buffers)
 
     def _apply(self, gradient: Tensor) -> None:
         if self.max_grad_norm is not None:
@@ -192,3 +201,9 @@ def _share_buffers(module: nn.Module, twin: nn.Module) -> None:
     for own, other in zip(module.modules(), twin.modules(), strict=True):
         for name, buffer in own.named_buffers(recurse=False):
             other._buffers[name] = buffer
+
+
+def kept_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers of a module that its state holds, by name: those that change while it learns."""
+    kept = module.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in module.named_buffers() if name in kept}

@@ -3,9 +3,7 @@
 import copy
 from typing import Any
 
-from torch import Tensor, nn
-
-from digideep.learning.gradient_step import FlatModule, GradientStep
+from digideep.learning.gradient_step import FlatModule, GradientStep, kept_buffers
 from digideep.parameters.checks import require_between
 
 
@@ -53,9 +51,3 @@ class TargetNetwork:
         self.flat.copy_(state["flat"])
         for name, buffer in self._buffers.items():
             buffer.copy_(state["buffers"][name])
-
-
-def kept_buffers(module: nn.Module) -> dict[str, Tensor]:
-    """Return the buffers of a module that its state holds, by name: those that change while it learns."""
-    kept = module.state_dict(keep_vars=True)
-    return {name: buffer for name, buffer in module.named_buffers() if name in kept}

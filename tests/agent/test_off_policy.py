@@ -16,6 +16,7 @@ from digideep.learning import compiling
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.utility.errors import NonFiniteError, UsageError
@@ -78,6 +79,42 @@ def test_an_update_reports_the_means_of_its_steps_and_counts_them():
         assert metrics[name] == pytest.approx(np.mean(values))
     assert metrics["epsilon"] == 0.2
     assert metrics["lr"] == 3e-3
+
+
+def test_an_update_does_what_is_due_after_each_of_its_steps_before_it_counts_it():
+    agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments")
+    noted, agent.after_step = [], lambda: noted.append(agent.n_updates)
+    first = agent.n_updates
+    agent.memory.store(explorer.update())
+    agent.update()
+    assert noted == list(range(first, first + 8))
+
+
+def test_each_step_of_an_update_has_the_learning_rate_of_its_number():
+    line = {"start": 0.02, "duration": 100}
+    rates = {"lr_critic": describe(Linear, **line), "lr_actor": describe(Linear, **line, end=0.01)}
+    agent, explorer = practise(DDPG, "Bandit-v0", 9, **rates)
+    noted, step, first = [], agent._step, agent.n_updates
+    steps = agent.critic_step, agent.actor_step
+    agent._step = lambda *args: noted.append([each._lr.item() for each in steps]) or step(*args)
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    expected = [[0.02 - 0.0002 * number, 0.02 - 0.0001 * number] for number in range(first, first + 8)]
+    np.testing.assert_allclose(noted, expected, rtol=1e-5)
+    assert [metrics["lr_critic"], metrics["lr_actor"]] == pytest.approx(expected[0])
+
+
+def test_a_metric_that_not_every_step_reports_is_the_mean_of_those_that_do():
+    agent, explorer = practise(TD3, "Bandit-v0", 9, policy_delay=3)
+    taken, step = [], agent._step
+    agent._step = lambda *args: taken.append(step(*args)) or taken[-1]
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    reports = [dict(zip(each.names, each.values.tolist(), strict=True)) for each, _ in taken]
+    values = [report["actor_loss"] for report in reports if "actor_loss" in report]
+    assert 1 < len(values) < len(reports)
+    assert metrics["actor_loss"] == pytest.approx(np.mean(values))
+    assert metrics["critic_loss"] == pytest.approx(np.mean([report["critic_loss"] for report in reports]))
 
 
 def test_a_time_limit_does_not_end_the_value_of_a_chain():
@@ -178,6 +215,14 @@ def test_a_restored_agent_goes_on_exactly(cls):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
 
 
+def test_a_restored_agent_owes_the_fraction_of_a_step_that_it_owed():
+    replay = {"gradient_steps_per_frame": 0.3}
+    agent, _ = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments", replay=replay)
+    fresh, other = (make_agent(DQN, gym.spaces.Box(-1, 1, (1,), np.float32), CHOICE, replay=replay) for _ in range(2))
+    other.load_state_dict(copy_of(agent.state_dict()))
+    assert other.sampler.state_dict() == agent.sampler.state_dict() != fresh.sampler.state_dict()
+
+
 def copy_of(value):
     if isinstance(value, dict):
         return {key: copy_of(inner) for key, inner in value.items()}
@@ -204,6 +249,15 @@ def test_a_new_run_begins_with_the_networks_of_another_and_targets_like_them(cls
     assert not any(
         each["mean"].any() for each in agent.state_dict().values() if isinstance(each, dict) and "mean" in each
     )
+
+
+def test_an_entropy_coefficient_that_is_tuned_goes_on_from_another_run_and_its_optimizer_does_not():
+    other, agent = make_agent(SAC, alpha=0.5), make_agent(SAC, alpha=0.2)
+    take_step(other, make_batch(SAC))
+    agent.load_weights(copy_of(other.state_dict()))
+    learned = other.alpha_step.flat.exp().item()
+    assert learned != 0.5
+    assert take_step(agent, make_batch(SAC))[0]["alpha"].item() == learned
 
 
 def test_an_entropy_coefficient_that_is_fixed_is_not_taken_from_another_run():
@@ -233,6 +287,18 @@ def test_the_compiled_step_equals_the_eager_one(cls, device):
     eager, fast = learn_eager_and_compiled(cls, device, "fp32")
     torch.testing.assert_close(eager.last_metrics, fast.last_metrics, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(eager.critic_step.flat, fast.critic_step.flat, atol=1e-5, rtol=1e-4)
+
+
+def test_what_a_compiled_step_reads_of_the_agent_besides_tensors_is_frozen_at_the_first_call():
+    rate = describe(Linear, start=0.05, duration=4)  # goes into a tensor, and so into each step
+    fast, as_before, changed = (make_agent(DQN, lr=rate, compile=choice) for choice in ("on", "off", "off"))
+    for seed in range(3):
+        for agent in (fast, as_before, changed):
+            take_step(agent, make_batch(DQN, seed=seed))
+            agent.n_updates += 1
+        fast.is_double = changed.is_double = False
+    torch.testing.assert_close(fast.critic_step.flat, as_before.critic_step.flat, atol=1e-5, rtol=1e-4)
+    assert (changed.critic_step.flat - as_before.critic_step.flat).abs().max() > 1e-2
 
 
 @pytest.mark.learning

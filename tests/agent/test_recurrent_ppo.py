@@ -76,11 +76,13 @@ def test_rows_without_a_transition_count_in_no_part_of_the_loss():
         assert [float(output.grad[2]) for output in policy.outputs] == [0, 0, 0]
 
 
-def test_a_standard_deviation_over_some_rows_is_that_of_these_rows():
+def test_a_mean_and_a_standard_deviation_over_some_rows_are_those_of_these_rows():
     values, masks = torch.tensor([1.0, 7.0, 2.0, 4.0]), torch.tensor([True, False, True, True])
     batch = Trajectories(*[torch.zeros(4)] * 6, masks=masks)
     torch.testing.assert_close(batch.standard_deviation(values), values[masks].std())
     torch.testing.assert_close(batch.mean(values), values[masks].mean())
+    nothing = batch._replace(masks=torch.zeros(4, dtype=torch.bool))
+    assert (nothing.mean(values), nothing.standard_deviation(values)) == (0, 0)
 
 
 @pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.learning)])  # 15 s each

@@ -122,8 +122,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _NORMALIZERS,
-        "returns[rows.ended] = 0",
-        'returns[getattr(rows, "terminations", rows.ended)] = 0',
+        "returns[buffers.ended] = 0",
+        "returns[buffers.terminations] = 0",
         "a return goes on after a time limit",
         f"{_NORMALIZERS_TESTS}::test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count",
     ),

@@ -206,12 +206,16 @@ def with_a_hook(policy):
     policy.actor[0].register_forward_hook(lambda module, args, output: output + 1)
 
 
+def with_a_hook_before_a_layer(policy):
+    policy.actor[0].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+
+
 def with_a_weight_that_is_computed(policy):
     torch.nn.utils.parametrizations.weight_norm(policy.actor[2])
 
 
 @pytest.mark.parametrize("change", [with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
-                                    with_a_weight_that_is_computed])  # fmt: skip
+                                    with_a_hook_before_a_layer, with_a_weight_that_is_computed])  # fmt: skip
 def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
     class Changed(StochasticPolicy):
         def __init__(self, *args, **parameters):
@@ -219,6 +223,24 @@ def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
             change(self)
 
     assert fast_act_of(make(Changed, SPACES["number"])) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "space", "part", "method"),
+    [
+        (DeterministicPolicy, "vector", "actor", "forward"),
+        (DeterministicPolicy, "vector", "actor", "act"),
+        (SquashedGaussianPolicy, "vector", "actor", "_moments"),
+        (SquashedGaussianPolicy, "vector", "actor", "act"),
+        (ActionValues, "number", "", "forward"),
+    ],
+)
+def test_networks_that_compute_in_another_way_have_no_fast_one(kind, space, part, method):
+    policy = make(kind, SPACES[space])
+    network = policy.get_submodule(part)
+    honest = getattr(type(network), method)
+    network.__class__ = type("Own", (type(network),), {method: lambda *args, **options: honest(*args, **options)})
+    assert fast_act_of(policy) is None
 
 
 @pytest.mark.parametrize(("kind", "space"), KINDS[2:])
@@ -263,6 +285,50 @@ def test_the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of
     torch.testing.assert_close(choice.actions, expected)
     torch.testing.assert_close(choice.value, torch.minimum(*policy.critics(x, expected)))
     assert choice.state is None
+
+
+def test_of_critics_with_several_outputs_the_mode_takes_the_least_mean():
+    policy = make(DeterministicPolicy, SPACES["vector"], num_critics=3, critic_outputs=4)
+    actions = policy.mode(ROWS).actions
+    x = torch.cat([ROWS, actions], -1)
+    first, _, second, _, last = policy.critics.layers
+    by_hand = []
+    for index in range(3):
+        features = x
+        for layer in (first, second):
+            features = (features @ layer.weight[index] + layer.bias[index]).relu()
+        by_hand.append(features @ last.weight[index] + last.bias[index])
+    outputs = policy.critics(ROWS, actions)
+    torch.testing.assert_close(outputs, torch.stack(by_hand))
+    torch.testing.assert_close(policy.critics(ROWS, actions, 1), outputs[:1])
+    torch.testing.assert_close(policy.mode(ROWS).value, torch.stack(by_hand).mean(-1).min(0).values)
+
+
+@pytest.mark.parametrize("is_dueling", [False, True])
+@pytest.mark.parametrize(("num_critics", "num_outputs"), [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_action_values_of_several_critics_and_outputs_are_judged_by_their_mean(num_critics, num_outputs, is_dueling):
+    shape = {"num_critics": num_critics, "num_outputs": num_outputs, "is_dueling": is_dueling}
+    policy = make(ActionValues, SPACES["number"], **shape)
+    first, _, second, _ = policy.features
+    by_hand = torch.zeros(num_critics, 5, 5, num_outputs)  # critics, rows, actions, outputs
+    for index in range(num_critics):
+        features = ROWS
+        for layer in (first, second):
+            features = (features @ layer.weight[index] + layer.bias[index]).relu()
+        (last,) = policy.advantages
+        values = (features @ last.weight[index] + last.bias[index]).view(5, 5, num_outputs)
+        if is_dueling:
+            (last,) = policy.value
+            values = values - values.mean(1, keepdim=True) + (features @ last.weight[index] + last.bias[index])[:, None]
+        by_hand[index] = values
+    expected = by_hand[0] if num_critics == 1 else by_hand
+    torch.testing.assert_close(policy(ROWS), expected[..., 0] if num_outputs == 1 else expected)
+    means = by_hand.mean((0, -1))
+    allowed = torch.ones(5, 5, dtype=torch.bool).scatter_(1, means.argmax(1, keepdim=True), False)
+    for mask, judged in ((None, means), (allowed, means.masked_fill(~allowed, -torch.inf))):
+        choice = policy.act(ROWS, allowed=mask)
+        assert choice.actions.tolist() == judged.argmax(-1).tolist()
+        torch.testing.assert_close(choice.value, judged.amax(-1))
 
 
 def test_a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given():
