@@ -63,7 +63,8 @@ class AgentBase(Component):
         flatten: joins them to that one vector; None where there is nothing to join.
     """
 
-    is_off_policy = False
+    # Whether random actions at the start of a run may take the place of the agent's own.
+    takes_warm_start = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
     # Whether the values of its policy depend on the action mask, as the maximum over allowed actions does.
@@ -158,11 +159,6 @@ class AgentBase(Component):
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
         """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
         return None
-
-    @property
-    def takes_warm_start(self) -> bool:
-        """True if random actions at the start of a run may take the place of the agent's own."""
-        return self.is_off_policy
 
     def schedules(self) -> Schedules:
         """Return what changes along the plan: by name, its course, and what counts how far that is."""
