@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from digideep.memory.generic import Chunk, Memory
+from digideep.memory.generic import Memory
+from digideep.memory.ring import Chunk
 from digideep.pipeline.segments import SegmentStore
 
 STORED, NEW, LENGTH = (10_000, 100_000, 1_000_000), (100, 1_000, 10_000), 100
@@ -45,7 +46,7 @@ def main() -> None:
         directory = Path(base) / "memory"
         store = SegmentStore(directory)
         for stored in STORED:
-            while memory.n_chunks * LENGTH < stored:
+            while memory.ring.n_chunks * LENGTH < stored:
                 memory.store(make_chunk(generator))
             store.append(memory)
             for new in NEW:

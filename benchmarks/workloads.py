@@ -71,7 +71,7 @@ _PPO_HALF_CHEETAH = Workload(
     "params/ppo_mujoco.py",
     # What differs from stable-baselines3's way in our recipe: its value loss, advantages and spread instead.
     {
-        "tau": 0.95,
+        "gae_lambda": 0.95,
         "value_loss_coef": 0.5,
         "normalize_advantages": True,
         "recompute_advantages": False,
@@ -93,7 +93,7 @@ _PPO_HALF_CHEETAH = Workload(
 _PPO_CART_POLE = Workload(
     "PPO, CartPole-v1: 8 environments x 128 steps, 4 epochs, minibatches of 256, two 64-64 tanh networks",
     "params/ppo_classic.py",
-    {"recompute_advantages": False, "n_update": 4, "gamma": 0.99, "tau": 0.95, "entropy_coef": 0.01},
+    {"recompute_advantages": False, "n_update": 4, "gamma": 0.99, "gae_lambda": 0.95, "entropy_coef": 0.01},
     epoch_frames=40_960,
     cycle_frames=1_024,
     epochs=4,
@@ -152,8 +152,8 @@ _DQN_CART_POLE = Workload(
         "memory_size_in_chunks": 25_000,
         "gradient_steps_per_frame": 0.25,
         "target_update_interval": 125,
-        "use_double": False,
-        "hidden_size": 64,
+        "is_double": False,
+        "hidden_sizes": [64, 64],
     },
     epoch_frames=10_000,
     cycle_frames=4,

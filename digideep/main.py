@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from digideep.pipeline.ending import watch_the_end
 from digideep.pipeline.stop_signals import StopSignals
-from digideep.utility.errors import Interruption, UsageError, one_line
+from digideep.utility.errors import Interruption, UsageError
+from digideep.utility.text import one_line
 from digideep.utility.user_code import end_forked_child, in_words
 
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None, signals: StopSignals) -> int:
     from digideep.pipeline.arguments import parse_arguments
-    from digideep.utility.files import tolerate_encodings
+    from digideep.telemetry.output import tolerate_encodings
 
     tolerate_encodings()
     session: Any = None

@@ -3,7 +3,6 @@
 from digideep.agent.ddpg import DDPG
 from digideep.agent.noises import OrnsteinUhlenbeckNoise
 from digideep.parameters.component import describe
-from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
 from params import shared
 
@@ -26,34 +25,13 @@ cpanel = shared.replay_panel() | {
     "theta": 0.15,
     "lr_actor": 1e-3,
     "lr_critic": 1e-3,
-    "hidden_size": 256,
+    "hidden_sizes": [256, 256],
 }
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
-    agent = describe(
-        DDPG,
-        observation_path=cpanel["observation_path"],
-        policy=describe(
-            DeterministicPolicy,
-            hidden_sizes=[cpanel["hidden_size"]] * 2,
-            num_critics=1,
-            precision=cpanel["precision"],
-            **shared.encoder_parameters(cpanel),
-        ),
-        sampler=shared.replay_sampler(cpanel),
-        noise=describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"]),
-        gamma=cpanel["gamma"],
-        polyak_factor=cpanel["polyak_factor"],
-        lr_actor=cpanel["lr_actor"],
-        lr_critic=cpanel["lr_critic"],
-        compile=cpanel["compile"],
-    )
-    return {
-        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
-        "env": shared.environment_tree(cpanel, []),
-        "explorer": shared.explorer_tree(cpanel),
-        "memory": shared.memory_tree(cpanel),
-        "agents": {"agent": agent},
-    }
+    """Return the parameter tree of a run."""
+    policy = shared.describe_from(cpanel, DeterministicPolicy, num_critics=1, **shared.encoder_parameters(cpanel))
+    noise = describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"])
+    agent = shared.describe_from(cpanel, DDPG, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)
+    return shared.run_tree(cpanel, agent)

@@ -1,10 +1,8 @@
 """DQN on classic control: CartPole-v1 by default. `python main.py --params params/dqn_classic.py`"""
 
 from digideep.agent.dqn import DQN
-from digideep.memory.priorities import Priorities
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
-from digideep.pipeline.runner import Runner
 from digideep.policy.discrete import ActionValues
 from params import shared
 
@@ -27,52 +25,30 @@ cpanel = shared.replay_panel() | {
     "gamma": 0.99,
     "polyak_factor": 1.0,
     "target_update_interval": 250,
-    "use_double": True,  # van Hasselt et al. 2016
-    "use_dueling": False,
+    "is_double": True,  # van Hasselt et al. 2016
+    "is_dueling": False,
     "epsilon_start": 1.0,
     "epsilon_end": 0.04,
     "epsilon_frames": 8000,
-    "lr": 5e-4,  # falls to 0 over the run; CleanRL's is 2.5e-4, RL-Zoo's 2.3e-3 unlearns after 50,000 frames
+    "lr": 5e-4,  # CleanRL's is 2.5e-4, RL-Zoo's 2.3e-3 unlearns after 50,000 frames
+    "anneal_lr": True,  # to 0 over the run
     "max_grad_norm": 10.0,
-    "hidden_size": 256,
+    "hidden_sizes": [256, 256],
     "use_action_mask": False,  # choose only what info["action_mask"] allows
 }
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
+    """Return the parameter tree of a run."""
     epsilon = describe(
         Linear, start=cpanel["epsilon_start"], end=cpanel["epsilon_end"], duration=cpanel["epsilon_frames"]
     )
-    agent = describe(
+    agent = shared.describe_from(
+        cpanel,
         DQN,
-        observation_path=cpanel["observation_path"],
-        use_action_mask=cpanel["use_action_mask"],
-        policy=describe(
-            ActionValues,
-            hidden_sizes=[cpanel["hidden_size"]] * 2,
-            is_dueling=cpanel["use_dueling"],
-            precision=cpanel["precision"],
-            **shared.encoder_parameters(cpanel),
-        ),
-        sampler=shared.replay_sampler(cpanel)
-        | {
-            "n_step_return": cpanel["n_step_return"],
-            "priorities": describe(Priorities) if cpanel["prioritized"] else None,
-        },
+        policy=shared.describe_from(cpanel, ActionValues, **shared.encoder_parameters(cpanel)),
+        sampler=shared.replay_sampler(cpanel),
         epsilon=epsilon,
-        gamma=cpanel["gamma"],
-        polyak_factor=cpanel["polyak_factor"],
-        target_update_interval=cpanel["target_update_interval"],
-        is_double=cpanel["use_double"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0),
-        max_grad_norm=cpanel["max_grad_norm"],
-        compile=cpanel["compile"],
+        lr=shared.annealed(cpanel, "lr"),
     )
-    return {
-        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
-        "env": shared.environment_tree(cpanel, []),
-        "explorer": shared.explorer_tree(cpanel),
-        "memory": shared.memory_tree(cpanel),
-        "agents": {"agent": agent},
-    }
+    return shared.run_tree(cpanel, agent)

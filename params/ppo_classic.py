@@ -3,20 +3,9 @@
 from digideep.agent.ppo import PPO
 from digideep.learning.optimizers import Adam
 from digideep.parameters.component import describe
-from digideep.parameters.schedule import Linear
-from digideep.pipeline.runner import Runner
-from params.shared import (
-    environment_tree,
-    explorer_tree,
-    memory_tree,
-    newest_sampler,
-    recurrence_panel,
-    runner_parameters,
-    session_panel,
-    stochastic_policy,
-)  # fmt: skip
+from params import shared
 
-cpanel = session_panel() | {
+cpanel = shared.session_panel() | {
     "model_name": "CartPole-v1",
     # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
     "number_epochs": 24,
@@ -29,9 +18,11 @@ cpanel = session_panel() | {
     "n_update": 10,
     "num_mini_batches": 4,
     "gamma": 0.98,
-    "tau": 0.8,  # lambda of the advantage estimate
-    "clip_param": 0.2,  # falls to 0 over the run: the last updates then cannot unlearn
-    "lr": 5e-4,  # falls to 0 over the run
+    "gae_lambda": 0.8,
+    "clip_param": 0.2,
+    "anneal_clip_param": True,  # to 0 over the run: the last updates then cannot unlearn
+    "lr": 5e-4,
+    "anneal_lr": True,  # to 0 over the run
     "eps": 1e-5,  # of Adam
     "value_loss_coef": 0.5,
     "entropy_coef": 0.0,
@@ -39,39 +30,24 @@ cpanel = session_panel() | {
     "use_clipped_value_loss": False,
     "normalize_advantages": True,
     "recompute_advantages": True,
-    "actor_feature_size": 64,
+    "normalize_observations": False,  # by their running mean and spread
+    "normalize_rewards": False,  # by the running spread of returns
+    "log_std_init": 0.0,  # where actions are a Box
+    "hidden_sizes": [64, 64],
     "use_action_mask": False,  # choose only what info["action_mask"] allows
-    **recurrence_panel(),
+    **shared.recurrence_panel(),
 }
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
-    agent = describe(
+    """Return the parameter tree of a run."""
+    agent = shared.describe_from(
+        cpanel,
         PPO,
-        observation_path=cpanel["observation_path"],
-        use_action_mask=cpanel["use_action_mask"],
-        policy=stochastic_policy(cpanel, [cpanel["actor_feature_size"]] * 2),
-        sampler=newest_sampler(cpanel),
-        gamma=cpanel["gamma"],
-        gae_lambda=cpanel["tau"],
-        n_update=cpanel["n_update"],
-        num_mini_batches=cpanel["num_mini_batches"],
-        lr=describe(Linear, start=cpanel["lr"], end=0.0),
-        clip_param=describe(Linear, start=cpanel["clip_param"], end=0.0),
-        value_loss_coef=cpanel["value_loss_coef"],
-        entropy_coef=cpanel["entropy_coef"],
-        max_grad_norm=cpanel["max_grad_norm"],
-        use_clipped_value_loss=cpanel["use_clipped_value_loss"],
-        normalize_advantages=cpanel["normalize_advantages"],
-        recompute_advantages=cpanel["recompute_advantages"],
+        policy=shared.stochastic_policy(cpanel),
+        sampler=shared.newest_sampler(cpanel),
+        lr=shared.annealed(cpanel, "lr"),
+        clip_param=shared.annealed(cpanel, "clip_param"),
         optimizer=describe(Adam, eps=cpanel["eps"]),
-        compile=cpanel["compile"],
     )
-    return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
-        "env": environment_tree(cpanel, []),
-        "explorer": explorer_tree(cpanel),
-        "memory": memory_tree(cpanel),
-        "agents": {"agent": agent},
-    }
+    return shared.run_tree(cpanel, agent)

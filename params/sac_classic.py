@@ -1,8 +1,6 @@
 """SAC on classic control: Pendulum-v1 by default. `python main.py --params params/sac_classic.py`"""
 
 from digideep.agent.sac import SAC
-from digideep.parameters.component import describe
-from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import SquashedGaussianPolicy
 from params import shared
 
@@ -27,36 +25,12 @@ cpanel = shared.replay_panel() | {
     "lr_alpha": 1e-3,
     "alpha": 1.0,  # the start; stays if it is not tuned
     "automatic_entropy_tuning": True,
-    "hidden_size": 256,
+    "hidden_sizes": [256, 256],
 }
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
-    agent = describe(
-        SAC,
-        observation_path=cpanel["observation_path"],
-        policy=describe(
-            SquashedGaussianPolicy,
-            hidden_sizes=[cpanel["hidden_size"]] * 2,
-            precision=cpanel["precision"],
-            **shared.encoder_parameters(cpanel),
-        ),
-        sampler=shared.replay_sampler(cpanel),
-        gamma=cpanel["gamma"],
-        polyak_factor=cpanel["polyak_factor"],
-        target_update_interval=cpanel["target_update_interval"],
-        lr_actor=cpanel["lr_actor"],
-        lr_critic=cpanel["lr_critic"],
-        lr_alpha=cpanel["lr_alpha"],
-        alpha=cpanel["alpha"],
-        automatic_entropy_tuning=cpanel["automatic_entropy_tuning"],
-        compile=cpanel["compile"],
-    )
-    return {
-        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
-        "env": shared.environment_tree(cpanel, []),
-        "explorer": shared.explorer_tree(cpanel),
-        "memory": shared.memory_tree(cpanel),
-        "agents": {"agent": agent},
-    }
+    """Return the parameter tree of a run."""
+    policy = shared.describe_from(cpanel, SquashedGaussianPolicy, **shared.encoder_parameters(cpanel))
+    agent = shared.describe_from(cpanel, SAC, policy=policy, sampler=shared.replay_sampler(cpanel))
+    return shared.run_tree(cpanel, agent)

@@ -1,32 +1,66 @@
 """What parameter files share: the trees of environment, explorers, memory and runner, written once.
 
-Each function reads the values that it needs from the control panel, under digideep's own key names.
+Each function reads the values that it needs from the control panel. A key that has the name of a component's parameter
+is that parameter.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
+
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.atari import Atari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
-from digideep.environment.multi_agent_explorer import MultiAgentExplorer
-from digideep.environment.normalizers import VecSignReward
+from digideep.environment.making.wrappers import describe_wrapper
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
+from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
-from digideep.parameters.checks import require_int
-from digideep.parameters.component import Description, describe
-from digideep.policy.encoders import Fusion
+from digideep.parameters.checks import require, require_int
+from digideep.parameters.component import Component, Description, describe, parameters_of
+from digideep.parameters.schedule import Linear
+from digideep.pipeline.runner import Runner
+from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.recurrent import RecurrentPolicy
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
+Tree = dict[str, Any]
+_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
+
+
+def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Description:
+    """Describe a component by those of its parameters that the panel has keys for.
+
+    Args:
+        cpanel: the control panel.
+        cls: the component.
+        parameters: further ones, which also take the place of what the panel says.
+
+    Raises:
+        UsageError: see `describe`.
+    """
+    named = {name: cpanel[name] for name in parameters_of(cls) if name in cpanel}
+    return describe(cls, **named | parameters)
+
+
+def run_tree(cpanel: Panel, agent: Description) -> Tree:
+    """Return the parameter tree of a run. Args: agent: described; "players" of the panel has one for each name."""
+    return {
+        "runner": describe(Runner, **runner_parameters(cpanel)),
+        "env": environment_tree(cpanel),
+        "explorer": explorer_tree(cpanel),
+        "memory": memory_tree(cpanel),
+        "agents": dict.fromkeys(cpanel.get("players") or ["agent"], agent),
+    }
 
 
 def session_panel() -> Panel:
-    """Keys of every control panel that say how a run goes, not what it learns."""
+    """Return the keys of every control panel that say how a run goes, not what it learns."""
     return {
         "seed": 0,
         "cuda_deterministic": False,  # slower, but runs on CUDA repeat themselves
@@ -55,7 +89,7 @@ def session_panel() -> Panel:
 
 
 def runner_parameters(cpanel: Panel) -> dict[str, Any]:
-    """Parameters of a Runner."""
+    """Return the parameters of a Runner."""
     return {
         "n_epochs": cpanel["number_epochs"],
         "n_cycles": cpanel["epoch_size"],
@@ -74,13 +108,14 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
 
 
 def environment_tree(
-    cpanel: Panel, vect_wrappers: Sequence[Description] = (), norm_wrappers: Sequence[Description] = ()
+    cpanel: Panel, vect_wrappers: Sequence[Description] | None = None, norm_wrappers: Sequence[Description] = ()
 ) -> Description:
-    """The environment that all explorers run; a panel with "players" says which agent plays which of them.
+    """Describe the environment that all explorers run; a panel with "players" says which agent plays which of them.
 
     Args:
         cpanel: the control panel.
-        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first.
+        vect_wrappers: around the workers of an explorer: subclasses of `VectorWrapper`, innermost first; None for
+            those that the panel asks for.
         norm_wrappers: around each environment, from `describe_wrapper`, innermost first.
     """
     players = {"players": cpanel["players"]} if cpanel.get("players") else {}
@@ -92,43 +127,48 @@ def environment_tree(
         from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
         norm_wrappers=list(norm_wrappers),
-        vect_wrappers=list(vect_wrappers),
+        vect_wrappers=_vect_wrappers(cpanel) if vect_wrappers is None else list(vect_wrappers),
         **players,
     )
 
 
+def _vect_wrappers(cpanel: Panel) -> list[Description]:
+    """Describe those that the panel asks for; not every panel has the keys."""
+    wrappers = [describe(VecSignReward)] if cpanel.get("reward_clipping", False) else []
+    if cpanel.get("normalize_observations", False):
+        wrappers.append(describe(VecNormalizeObs, clip=10.0))
+    if cpanel.get("normalize_rewards", False):
+        wrappers.append(describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0))
+    return wrappers
+
+
 def _info_keys(cpanel: Panel) -> list[str]:
-    """The panel's, and the action mask if the agent uses one."""
+    """Return the panel's keys, and the action mask if the agent uses one."""
     keys = list(cpanel["info_keys"])
     is_missing = cpanel.get("use_action_mask", False) and "action_mask" not in keys
     return [*keys, "action_mask"] if is_missing else keys
 
 
 def explorer_tree(cpanel: Panel) -> dict[str, Description]:
-    """The explorers: "train" with the panel's steps, "test" and "eval" with whole episodes and without exploration."""
+    """Describe the explorers: "train" steps as the panel says, "test" and "eval" run episodes without exploration."""
     for key in ("num_workers", "test_win_size"):
         require_int(key, cpanel[key], 1)
     workers, episodes = cpanel["num_workers"], cpanel["test_win_size"]
     processes, patience = cpanel["num_processes"], cpanel["worker_timeout_s"]
-    explorer = MultiAgentExplorer if cpanel.get("players") else Explorer
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
-        "train": describe(
-            explorer, num_workers=workers, num_processes=processes, n_steps=cpanel["n_steps"],
-            warm_start=cpanel.get("warm_start", 0), backend=cpanel["backend"], overlap=cpanel.get("overlap", False),
-            worker_timeout_s=patience,
-        ),
+        "train": describe_from(cpanel, Explorer),
         "test": describe(
-            explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
+            Explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,
         ),
-        "eval": describe(explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
+        "eval": describe(Explorer, num_workers=1, n_episodes=1, worker_timeout_s=patience, **whole),
     }  # fmt: skip
 
 
 def memory_tree(cpanel: Panel) -> Description:
-    """The memory, which takes the train explorer's chunks."""
+    """Describe the memory, which takes the train explorer's chunks."""
     return describe(
         Memory,
         chunk_sample_len=cpanel["n_steps"],
@@ -137,8 +177,13 @@ def memory_tree(cpanel: Panel) -> Description:
     )
 
 
+def annealed(cpanel: Panel, key: str) -> float | Description:
+    """Return a number of the panel, or a line from it to 0 over the run where "anneal_<key>" says so."""
+    return describe(Linear, start=cpanel[key], end=0.0) if cpanel[f"anneal_{key}"] else cpanel[key]
+
+
 def recurrence_panel() -> Panel:
-    """Keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
+    """Return the keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
         "recurrent": False,
         "cell": "gru",  # or lstm
@@ -149,24 +194,28 @@ def recurrence_panel() -> Panel:
 
 
 def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
-    """The parameter `encoder` of a policy, where the panel says something of images; nothing otherwise."""
-    axis = cpanel["channel_axis"]
-    return {} if axis is None else {"encoder": describe(Fusion, channel_axis=axis)}
+    """Return the parameter `encoder` of a policy, where the panel says something of images; nothing otherwise.
+
+    Raises:
+        UsageError: if there is no such encoder.
+    """
+    if "encoder" in cpanel:
+        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature or impala")
+        return {"encoder": describe_from(cpanel, _ENCODERS[cpanel["encoder"]])}
+    return {} if cpanel["channel_axis"] is None else {"encoder": describe_from(cpanel, Fusion)}
 
 
-def stochastic_policy(cpanel: Panel, hidden_sizes: list[int], **parameters: Any) -> Description:
-    """The policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
-    parameters = encoder_parameters(cpanel) | parameters
+def stochastic_policy(cpanel: Panel) -> Description:
+    """Describe the policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
+    encoder = encoder_parameters(cpanel)
     if not cpanel["recurrent"]:
-        return describe(StochasticPolicy, hidden_sizes=hidden_sizes, **parameters)
-    return describe(
-        RecurrentPolicy, cell=cpanel["cell"], core_size=cpanel["core_size"], hidden_sizes=hidden_sizes[:-1],
-        is_shared=cpanel["share_core"], **parameters,
-    )  # fmt: skip
+        return describe_from(cpanel, StochasticPolicy, **encoder)
+    layers = cpanel["hidden_sizes"][:-1]
+    return describe_from(cpanel, RecurrentPolicy, hidden_sizes=layers, is_shared=cpanel["share_core"], **encoder)
 
 
 def newest_sampler(cpanel: Panel) -> Description:
-    """What an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
+    """Describe what an on-policy method learns from: the newest chunk; for a recurrent policy in sequences.
 
     Raises:
         UsageError: if there are fewer sequences than minibatches.
@@ -187,7 +236,7 @@ def newest_sampler(cpanel: Panel) -> Description:
 
 
 def replay_panel() -> Panel:
-    """Keys of the control panels of replay methods that say how they go, not what they learn."""
+    """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
         "recurrent": False,  # only PPO can be
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
@@ -197,7 +246,7 @@ def replay_panel() -> Panel:
 
 
 def replay_sampler(cpanel: Panel) -> Description:
-    """What a replay method draws, and how often. The first gradient step follows the random warm start.
+    """Describe what a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:
         UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
@@ -210,18 +259,16 @@ def replay_sampler(cpanel: Panel) -> Description:
             f"memory_size_in_chunks must hold at least one batch ({cpanel['batch_size']} transitions), "
             f"got {cpanel['memory_size_in_chunks']}. Raise it or lower batch_size."
         )
-    return describe(
-        Replay,
-        batch_size=cpanel["batch_size"],
-        learning_starts=max(cpanel["warm_start"], cpanel["batch_size"]),
-        gradient_steps_per_frame=cpanel["gradient_steps_per_frame"],
-    )
+    priorities = describe(Priorities) if cpanel.get("prioritized", False) else None
+    starts = max(cpanel["warm_start"], cpanel["batch_size"])
+    return describe_from(cpanel, Replay, learning_starts=starts, priorities=priorities)
 
 
 def atari_panel() -> Panel:
-    """Keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
+    """Return the keys of the control panels of Atari games that say what is seen and played; see `Atari`."""
     return {
         "model_name": "ALE/Pong-v5",
+        "observation_path": "/agent",  # the frames
         "backend": "ale",  # gymnasium resumes exactly, at three quarters of the speed
         # Mnih et al. 2015. Machado et al. 2018 recommend sticky actions (0.25), no end at a lost life, all 18 actions
         "repeat_action_probability": 0.0,
@@ -234,16 +281,31 @@ def atari_panel() -> Panel:
         "grayscale": True,
         "frame_stack": 4,
         "reward_clipping": True,  # the learner sees the sign only; what is logged is raw
+        "encoder": "nature",  # or impala, better and slower
+        "precision": "fp32",  # of the encoder; bf16 is up to twice as fast where the processor has it
+        "hidden_sizes": [],  # layers behind the encoder
         "num_threads": 2,  # convolutions gain from each core
         "save_interval": 10,
     }
 
 
 def atari_tree(cpanel: Panel) -> Description:
-    """The environment of an Atari game."""
-    keys = ("repeat_action_probability", "terminal_on_life_loss", "full_action_space", "frame_skip", "noop_max",
-            "fire_on_reset", "screen_size", "grayscale", "frame_stack")  # fmt: skip
-    return environment_tree(cpanel, [describe(VecSignReward)] if cpanel["reward_clipping"] else []) | {
-        "atari": describe(Atari, **{key: cpanel[key] for key in keys}),
-        "steps_per_seed": 5_000,  # a seed costs about as much as 100 steps
+    """Describe the environment of an Atari game."""
+    # A seed costs about as much as 100 steps.
+    return environment_tree(cpanel) | {"atari": describe_from(cpanel, Atari), "steps_per_seed": 5_000}
+
+
+def control_suite_panel() -> Panel:
+    """Return the keys of the control panels of dm_control's tasks that say what is seen and played."""
+    return {
+        "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
+        "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
+        "frame_skip": 1,  # control steps for each action
     }
+
+
+def control_suite_tree(cpanel: Panel) -> Description:
+    """Describe the environment of a task of dm_control."""
+    skip = cpanel["frame_skip"]
+    repeat = [describe_wrapper(gym.wrappers.RepeatAction, num_repeats=skip)] if skip > 1 else []
+    return environment_tree(cpanel, norm_wrappers=repeat)

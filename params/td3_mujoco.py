@@ -3,7 +3,6 @@
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.td3 import TD3
 from digideep.parameters.component import describe
-from digideep.pipeline.runner import Runner
 from digideep.policy.continuous import DeterministicPolicy
 from params import shared
 
@@ -29,36 +28,13 @@ cpanel = shared.replay_panel() | {
     "target_noise_clip": 0.5,
     "lr_actor": 1e-3,
     "lr_critic": 1e-3,
-    "hidden_size": 256,
+    "hidden_sizes": [256, 256],
 }
 
 
 def gen_params(cpanel):
-    """The parameter tree of a run."""
-    agent = describe(
-        TD3,
-        observation_path=cpanel["observation_path"],
-        policy=describe(
-            DeterministicPolicy,
-            hidden_sizes=[cpanel["hidden_size"]] * 2,
-            precision=cpanel["precision"],
-            **shared.encoder_parameters(cpanel),
-        ),
-        sampler=shared.replay_sampler(cpanel),
-        noise=describe(GaussianNoise, std=cpanel["noise_std"]),
-        gamma=cpanel["gamma"],
-        polyak_factor=cpanel["polyak_factor"],
-        policy_delay=cpanel["policy_delay"],
-        target_noise_std=cpanel["target_noise_std"],
-        target_noise_clip=cpanel["target_noise_clip"],
-        lr_actor=cpanel["lr_actor"],
-        lr_critic=cpanel["lr_critic"],
-        compile=cpanel["compile"],
-    )
-    return {
-        "runner": describe(Runner, **shared.runner_parameters(cpanel)),
-        "env": shared.environment_tree(cpanel, []),
-        "explorer": shared.explorer_tree(cpanel),
-        "memory": shared.memory_tree(cpanel),
-        "agents": {"agent": agent},
-    }
+    """Return the parameter tree of a run."""
+    policy = shared.describe_from(cpanel, DeterministicPolicy, **shared.encoder_parameters(cpanel))
+    noise = describe(GaussianNoise, std=cpanel["noise_std"])
+    agent = shared.describe_from(cpanel, TD3, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)
+    return shared.run_tree(cpanel, agent)

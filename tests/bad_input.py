@@ -99,7 +99,7 @@ def dumps(value: Any) -> str:
 
 def recipes() -> list[str]:
     """The names of all parameter files."""
-    return sorted(path.stem for path in (ROOT / "params").glob("*.py") if path.stem != "shared")
+    return sorted(path.stem for path in (ROOT / "params").glob("*_*.py"))
 
 
 def _create(recipe: str, *arguments: str) -> list[str]:

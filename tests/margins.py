@@ -35,7 +35,7 @@ TREADMILL = {
     "number_epochs": 1,
 }
 ON_POLICY = {**TREADMILL, "epoch_size": 20, "n_steps": 32, "lr": 0.01}
-OFF_POLICY = {**TREADMILL, "warm_start": 200, "hidden_size": 32, "memory_size_in_chunks": 1000}
+OFF_POLICY = {**TREADMILL, "warm_start": 200, "hidden_sizes": [32, 32], "memory_size_in_chunks": 1000}
 VALUES = {**OFF_POLICY, "epoch_size": 60, "batch_size": 32, "epsilon_frames": 3000, "target_update_interval": 20,
           "lr": 5e-3}  # fmt: skip
 CONTINUOUS = {**OFF_POLICY, "env_kwargs": {"is_continuous": True}, "epoch_size": 1000, "batch_size": 64,
@@ -53,7 +53,7 @@ class Training(NamedTuple):
 
 TRAININGS = {
     "ppo-cartpole": Training("ppo_classic", CARTPOLE, least=250),
-    "dqn-cartpole": Training("dqn_classic", {"number_epochs": 3, "hidden_size": 64}, least=100),
+    "dqn-cartpole": Training("dqn_classic", {"number_epochs": 3, "hidden_sizes": [64, 64]}, least=100),
     # At random 3.75; 5 where they agree on the wrong place; 10 at best.
     "ppo-two-players": Training("ppo_mpe", MEETING | APART, least=9),
     "ppo-shared-players": Training("ppo_mpe", MEETING | SHARED, least=9),

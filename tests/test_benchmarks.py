@@ -43,7 +43,7 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
     assert cpanel["gamma"] == theirs["gamma"]
     if peer.policy == "MlpPolicy":
         assert cpanel["model_name"] == peer.environment
-        assert peer.net_arch == (cpanel.get("hidden_size", cpanel.get("actor_feature_size")),) * 2
+        assert peer.net_arch == tuple(cpanel["hidden_sizes"])
     if peer.algorithm == "PPO":
         assert cpanel["n_steps"] == theirs["n_steps"]
         assert cpanel["n_update"] == theirs["n_epochs"]
@@ -55,7 +55,7 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
         assert cpanel["recompute_advantages"] is False
         assert cpanel["normalize_advantages"] is True
         assert cpanel["clip_param"] == theirs.get("clip_range", 0.2)
-        assert (cpanel["tau"], cpanel["max_grad_norm"]) == (0.95, 0.5)  # defaults of theirs
+        assert (cpanel["gae_lambda"], cpanel["max_grad_norm"]) == (0.95, 0.5)  # defaults of theirs
     else:
         due = Fraction(theirs["gradient_steps"], theirs["train_freq"] * peer.num_envs)
         assert Fraction(cpanel["gradient_steps_per_frame"]) == due

@@ -8,11 +8,11 @@ from digideep.main import main
 from digideep.parameters.control_panel import load_params
 from tests.support.helpers import ROOT
 
-FILES = sorted(path.name for path in (ROOT / "params").glob("*.py") if path.name != "shared.py")
+FILES = sorted(path.name for path in (ROOT / "params").glob("*_*.py"))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_parameter_file_runs(name, capsys):
+def run(name, **changes):
+    """Two cycles of a parameter file."""
     cpanel = load_params(f"params.{name[:-3]}").cpanel
     small = {
         "number_epochs": 1,
@@ -26,5 +26,16 @@ def test_every_parameter_file_runs(name, capsys):
     small |= {"n_steps": 8} if cpanel["n_steps"] > 8 else {}
     small |= {"num_mini_batches": 2} if "num_mini_batches" in cpanel else {}
     small |= {"warm_start": 2, "batch_size": 2} if "batch_size" in cpanel else {}  # else nothing would be learned
-    assert main(["--params", str(ROOT / "params" / name), "--cpanel", json.dumps(small), "--dry-run"]) == 0
+    return main(["--params", str(ROOT / "params" / name), "--cpanel", json.dumps(small | changes), "--dry-run"])
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_parameter_file_runs(name, capsys):
+    assert run(name) == 0
+    assert "Finished after" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("ppo")])
+def test_every_parameter_file_of_ppo_runs_with_a_policy_that_remembers(name, capsys):
+    assert run(name, recurrent=True, cell="lstm", core_size=8, sequence_length=4) == 0
     assert "Finished after" in capsys.readouterr().out

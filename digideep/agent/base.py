@@ -2,58 +2,34 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
 
+from digideep.agent.context import AgentContext, Stateful
+from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.component import Component, Description, build
-from digideep.parameters.schedule import Schedules
+from digideep.parameters.schedule import Course, Schedules
 from digideep.parameters.suggest import did_you_mean
+from digideep.policy.acting import fast_act_of
+from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
 from digideep.policy.encoders import Fusion
 from digideep.policy.observations import Flatten, Observations, ObservationSpace
-from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
-from digideep.utility.plan import Plan
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
 
-
-@dataclass(frozen=True)
-class AgentContext:
-    """What an agent is given at run time.
-
-    Attributes:
-        name: the agent's, unique in the run.
-        memory: where the explorer's chunks are stored.
-        observation_spaces: by path.
-        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
-            `environment.spaces`).
-        device: where its tensors live.
-        seed: of the run.
-        profiler: times the phases of its update.
-        infos: zeros of each info that the environment's chunks hold, by path.
-        plan: of the whole run.
-    """
-
-    name: str
-    memory: Any
-    observation_spaces: dict[str, gym.Space]
-    action_space: gym.Space
-    device: torch.device
-    seed: int
-    profiler: Profiler
-    infos: dict[str, np.ndarray] = field(default_factory=dict)
-    plan: Plan = field(default_factory=Plan)
+P = TypeVar("P", bound="Stateful")
 
 
 ACTION_MASK = "/infos/action_mask"
 
 
-def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
+def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
     """The paths that are meant.
 
     Raises:
@@ -72,8 +48,9 @@ def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, 
 class AgentBase(Component):
     """Owns policy, optimizer and sampler; chooses actions and learns. Writes no logs: `update` returns its metrics.
 
-    A subclass sets `self.policy`, implements `action_generator` and `update`, and extends `state_dict` and
-    `load_state_dict` by whatever it adds. docs/extending.md shows one from start to end.
+    A subclass sets `self.policy`, implements `action_generator` and `update`, and registers every part that has state
+    and every schedule once: what is saved, restored and reported follows from that. docs/extending.md shows one from
+    start to end. `OnPolicyAgent` and `OffPolicyAgent` leave less to do.
 
     Args:
         context: what exists at run time.
@@ -92,7 +69,13 @@ class AgentBase(Component):
     # Whether the values of its policy depend on the action mask, as the maximum over allowed actions does.
     value_needs_mask = True
 
-    def __init__(self, context: AgentContext, observation_path: str | list[str] | None, use_action_mask: bool = False):
+    def __init__(
+        self,
+        context: AgentContext,
+        *,
+        observation_path: str | list[str] | None = "/agent",
+        use_action_mask: bool = False,
+    ):
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
@@ -105,19 +88,53 @@ class AgentBase(Component):
         self.use_action_mask = use_action_mask
         self._check_action_mask(context.infos)
         self.policy: Any  # a PolicyBase; which methods it needs beyond that is the agent's contract
-        self.n_updates = 0
+        self._parts: dict[str, Stateful] = {}
+        self._schedules: Schedules = {}
+        self.n_updates, self.seed = 0, context.seed
         # The weights are drawn on the CPU, so that they are the same on every device.
         self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
         self.generator = torch.Generator(self.device).manual_seed(derive_seed(context.seed, "agent", self.name, "act"))
         self.numpy_generator = make_generator(context.seed, "agent", self.name, "sample")
 
+    # ------------------------------------------------------------------ building
+
+    def register(self, name: str, part: P) -> P:
+        """Save and restore a part with the agent, under this name. Returns: the part."""
+        self._parts[name] = part
+        return part
+
+    def schedule(self, name: str, value: float | Description, planned: int = 0) -> Course:
+        """Let a parameter follow the plan: it is saved, restored and reported with the metrics.
+
+        Args:
+            name: of the parameter.
+            value: a number, or the description of a schedule over updates.
+            planned: updates of the whole plan.
+        """
+        return self.follow(name, Course(value, planned), lambda: self.n_updates)
+
+    def follow(self, name: str, course: Course, clock: Callable[[], int]) -> Course:
+        """As `schedule`, for a course that something else owns, or that another clock counts."""
+        self._schedules[name] = (course, clock)
+        return course
+
+    def make_policy(self, description: Description) -> Any:
+        """Build the policy that the parameter tree gives, on the agent's device; it is registered."""
+        policy = build(
+            description,
+            PolicyBase,
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            generator=self.init_generator,
+        )
+        return self.register("policy", policy.to(self.device))
+
+    # ------------------------------------------------------------------ what the Runner calls
+
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """Choose an action for each worker.
 
         Args:
@@ -148,8 +165,8 @@ class AgentBase(Component):
         return self.is_off_policy
 
     def schedules(self) -> Schedules:
-        """What changes along the plan: by name, its course, and what counts how far that is."""
-        return {}
+        """Return what changes along the plan: by name, its course, and what counts how far that is."""
+        return self._schedules
 
     @property
     def needed_keys(self) -> list[str]:
@@ -162,17 +179,48 @@ class AgentBase(Component):
         Raises:
             UsageError: naming the parameter.
         """
+        for name, (course, clock) in self.schedules().items():
+            if name.startswith("lr"):
+                course.require_positive(name, clock())
 
     def doubt(self) -> str | None:
         """Why the agent learns nothing in this plan, with the parameter's name; None if it does."""
         return None
 
-    def make_sampler(self, description: Description) -> Callable[[Any, dict[str, Any]], Any]:
+    def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
         sampler = build(description, Component, planned_frames=self.plan.frames)
         if not callable(sampler):
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
+
+    # ------------------------------------------------------------------ acting
+
+    @cached_property
+    def fast_act(self) -> FastAct | None:
+        """The policy's fast way to act, if it has one and sees one array of the environment's as it is."""
+        is_plain = self.flatten is None and not self.use_action_mask
+        return fast_act_of(self.policy) if is_plain else None
+
+    def choose(
+        self, observations: Mapping[str, np.ndarray], hidden_state: np.ndarray | None, deterministic: bool
+    ) -> ArrayChoice:
+        """Let the policy choose. Arguments as in `action_generator`."""
+        if self.fast_act is not None:
+            return self.fast_act(observations[self.observation_paths[0]], self.generator, deterministic)
+        allowed = self.allowed(observations)
+        with torch.inference_mode():
+            choice = self.policy.act(
+                self.observe(observations),
+                state=None if hidden_state is None else self.to_tensor(hidden_state),
+                allowed=None if allowed is None else self.to_tensor(allowed),
+                generator=self.generator,
+                deterministic=deterministic,
+            )
+        actions, *others = choice
+        return ArrayChoice(
+            actions.numpy(force=True), *(None if each is None else each.numpy(force=True) for each in others)
+        )
 
     def _set_observation_space(self) -> None:
         """Decide between a vector as it is, several joined to one, and observations by path."""
@@ -199,7 +247,7 @@ class AgentBase(Component):
     def join(self, tensors: dict[str, Tensor]) -> Observations:
         """As `observe`, for tensors of the agent's own observations by path."""
         if self.flatten is not None:
-            return self.flatten(tensors)
+            return self.flatten.forward(tensors)
         return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
 
     def sight(self) -> str:
@@ -221,11 +269,6 @@ class AgentBase(Component):
                 f"use_action_mask of agent '{self.name}' needs info['action_mask'] of the environment, which it does "
                 "not give, or which its info_keys lack."
             )
-
-    @property
-    def sees_plainly(self) -> bool:
-        """Whether the policy acts on one array of the environment's as it is, all actions being allowed."""
-        return self.flatten is None and not self.use_action_mask
 
     def allowed(self, observations: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """The action mask, if it is in use. Args: observations: of `action_generator`. Returns: bool (N, choices)."""
@@ -264,9 +307,9 @@ class AgentBase(Component):
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Policy, generators and counters."""
+        """Return the state of what is registered, generators and counters."""
         return {
-            "policy": dict(self.policy.state_dict()),
+            **{name: dict(part.state_dict()) for name, part in self._parts.items()},
             "generator": self.generator.get_state(),
             "numpy_generator": generator_state(self.numpy_generator),
             "n_updates": self.n_updates,
@@ -275,18 +318,22 @@ class AgentBase(Component):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
-        self.policy.load_state_dict(state["policy"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         self.generator.set_state(state["generator"])
         set_generator_state(self.numpy_generator, state["numpy_generator"])
         self.n_updates = state["n_updates"]
         for name, (course, _) in self.schedules().items():
-            if name in state.get("schedules", {}):
+            if name in state["schedules"]:
                 course.load_state_dict(state["schedules"][name])
 
     def load_weights(self, state: dict[str, Any]) -> None:
-        """Begin a new run with what another one has learned: its networks, and nothing else of its state.
+        """Begin a new run with what another one has learned: its networks, targets like them, and nothing else.
 
         Args:
             state: of an agent with the same networks, from `state_dict`.
         """
         self.policy.load_state_dict(state["policy"])
+        for part in self._parts.values():
+            if isinstance(part, TargetNetwork):
+                part.renew()

@@ -1,33 +1,25 @@
 """Deep Q-learning, with double, dueling and n-step variants. Source: Mnih et al. 2015, Nature 518, Algorithm 1.
 
-Top to bottom: the loss of the action values, the agent: acting, the step. The dueling network is the policy's, the
-n-step return the replay's.
+Top to bottom: the loss of the action values, the agent, its step. The dueling network is the policy's, the n-step
+return the replay's.
 """
 
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from digideep.agent.base import AgentContext
+from digideep.agent.context import AgentContext
 from digideep.agent.noises import EpsilonGreedy
-from digideep.agent.off_policy import OffPolicyAgent, Transitions
-from digideep.learning.compiling import compiled, pays_to_compile
-from digideep.learning.gradient_step import GradientStep
-from digideep.learning.optimizers import Adam, Optimizer
-from digideep.learning.target_network import TargetNetwork
+from digideep.agent.off_policy import CriticLoss, Network, OffPolicyAgent, Rate, Transitions
+from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_int
-from digideep.parameters.component import Description, build, describe
-from digideep.parameters.schedule import Course, Schedules
-from digideep.policy.acting import values_act
-from digideep.policy.base import PolicyBase
-from digideep.utility.seeding import make_generator
+from digideep.parameters.component import Description
 
 
-def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_double: bool) -> Tensor:
+def critic_targets(batch: Transitions, critic: Network, target_critic: Network, is_double: bool) -> Tensor:
     """What the critic should say: reward, and the discounted value of the next observation.
 
     Args:
@@ -50,136 +42,63 @@ def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_doubl
     return batch.rewards + batch.discounts * values
 
 
-def critic_loss(critic: Any, batch: Transitions, targets: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Huber's loss of the actions that were taken. Returns: the loss; metrics (2,) and absolute errors (B,)."""
+def critic_loss(critic: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
+    """Huber's loss of the actions that were taken."""
     values = critic(batch.observations).gather(-1, batch.actions[:, None]).squeeze(-1)  # (B,)
     loss = (batch.weights * huber_loss(values, targets, reduction="none")).mean()
-    return loss, (torch.stack([loss, values.mean()]).detach(), (values - targets).abs().detach())
+    return loss, ({"critic_loss": loss, "q_value": values.mean()}, (values - targets).abs().detach())
 
 
 class DQN(OffPolicyAgent):
     """Learns the values of numbered actions; explores by random ones.
 
+    Further parameters are those of `OffPolicyAgent` and `AgentBase`.
+
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees, or several; see `AgentBase`.
-        use_action_mask: see `AgentBase`; the maximum of the targets is over allowed actions too.
         policy: description of a policy such as `ActionValues`.
-        sampler: description of a sampler of replayed transitions, such as `Replay`.
         epsilon: chance of a random action, a number or a schedule over frames.
-        gamma: discount per step, in [0, 1].
         polyak_factor: share of the network in its target's update; 1 copies it.
         target_update_interval: gradient steps from one update of the target to the next.
-        is_double: see `critic_targets`.
+        is_double: see `critic_targets`. With an action mask, the maximum is over allowed actions too.
         lr: learning rate, a number or a schedule over gradient steps. Usual: 1e-4 to 2e-3.
         max_grad_norm: limit of the gradient's norm; None for no limit.
-        optimizer: description of an optimizer.
-        compile: "auto", "on" or "off", see `GradientStep`.
     """
-
-    metrics = ("critic_loss", "q_value")
 
     def __init__(
         self,
         context: AgentContext,
         *,
-        observation_path: str | list[str] | None = "/agent",
-        use_action_mask: bool = False,
-        policy: Description,
-        sampler: Description,
         epsilon: float | Description,
-        gamma: float,
         polyak_factor: float = 1.0,
         target_update_interval: int,
         is_double: bool = True,
-        lr: float | Description,
+        lr: Rate,
         max_grad_norm: float | None = 10.0,
-        optimizer: Description | None = None,
-        compile: str = "auto",
+        **parameters: Any,
     ):
-        super().__init__(context, observation_path, sampler, gamma, use_action_mask)
+        super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval, self.is_double = target_update_interval, is_double
-        self.policy = build(
-            policy,
-            PolicyBase,
-            observation_space=self.observation_space,
-            action_space=self.action_space,
-            generator=self.init_generator,
-        ).to(self.device)
-        self.noise = EpsilonGreedy(
-            make_generator(context.seed, "agent", self.name, "noise"),
-            int(self.action_space.n),  # type: ignore[attr-defined]  # the policy has refused other spaces
-            epsilon=epsilon,
-            planned_frames=self.plan.frames,
+        num_actions = int(self.action_space.n)  # type: ignore[attr-defined]  # the policy has refused other spaces
+        noise = EpsilonGreedy(self.noise_generator, num_actions, epsilon=epsilon, planned_frames=self.plan.frames)
+        self.explore_by(noise)
+        self.critic_step = self.make_step(
+            "critic", self.policy, self.critic_loss, lr, rate="lr", max_grad_norm=max_grad_norm
         )
+        self.follow("epsilon", noise.epsilon, lambda: self.memory.n_frames)
+        self.target_critic = self.make_target("target_critic", self.critic_step, polyak_factor)
 
-        rule = build(optimizer or describe(Adam), Optimizer)
-        self.critic_step = GradientStep(self.policy, critic_loss, rule, max_grad_norm=max_grad_norm)
-        self.target_critic = TargetNetwork(self.critic_step, polyak_factor)
-        self.numpy_act = values_act(self.policy) if self.sees_plainly else None
-        self.lr = Course(lr, self.planned_steps)
-        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
-        self._learn = compiled(self.learn_once, self.device) if is_compiled else self.learn_once
+    critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
 
-    def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
-        deterministic: bool,
-    ) -> dict[str, Any]:
-        """See `AgentBase`. Random actions are the exploration."""
-        allowed = self.allowed(observations)
-        if self.numpy_act is not None:
-            actions = self.numpy_act(observations[self.observation_paths[0]])
-        else:
-            mask = () if allowed is None else (self.to_tensor(allowed),)
-            with torch.inference_mode():
-                actions = self.policy.act(self.observe(observations), *mask).numpy(force=True)
-        if deterministic:
-            return {"actions": actions}
-        return {"actions": self.noise(actions, masks, self.memory.n_frames, allowed)}
-
-    def schedules(self) -> Schedules:
-        """See `AgentBase`."""
-        own: Schedules = {
-            "lr": (self.lr, lambda: self.n_updates),
-            "epsilon": (self.noise.epsilon, lambda: self.memory.n_frames),
-        }
-        return own | super().schedules()
-
-    def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
-        """See `OffPolicyAgent`."""
-        self.critic_step.set_lr(self.lr(self.n_updates))
-        metrics, errors = self._learn(batch)
-        if (self.n_updates + 1) % self.target_update_interval == 0:
-            self.target_critic.update()
-        return metrics, errors
-
-    def learn_once(self, batch: Transitions) -> tuple[Tensor, Tensor]:
-        """The step; compiled as one function."""
+    def gradient_step(self, batch: Transitions) -> tuple[Metrics, Tensor]:
+        """The network's step; see `OffPolicyAgent`."""
         with torch.no_grad():
-            targets = critic_targets(batch, self.critic_step.frozen, self.target_critic.network, self.is_double)
-        return self.critic_step.take(batch, targets)
+            targets = self.critic_targets(batch, self.critic_step.frozen, self.target_critic.network, self.is_double)
+        metrics, errors = self.critic_step(batch, targets)
+        return pack(metrics), errors
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything of `OffPolicyAgent`, the noise, the optimizer and the target."""
-        return {
-            **super().state_dict(),
-            "noise": self.noise.state_dict(),
-            "critic_optimizer": self.critic_step.state_dict(),
-            "target_critic": self.target_critic.flat,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-        super().load_state_dict(state)
-        self.noise.load_state_dict(state["noise"])
-        self.critic_step.load_state_dict(state["critic_optimizer"])
-        self.target_critic.flat.copy_(state["target_critic"])
-
-    def load_weights(self, state: dict[str, Any]) -> None:
-        """See `AgentBase`. The target begins as a copy."""
-        super().load_weights(state)
-        self.target_critic.renew()
+    def after_step(self) -> None:
+        """Move the target where it is due."""
+        if self.is_due(self.target_update_interval):
+            self.target_critic.update()

@@ -25,13 +25,16 @@ class Noise(Component):
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
-    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+    def __call__(
+        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
         """Explore.
 
         Args:
             actions: float32 (N, A) in [-1, 1], or int64 (N,).
             masks: bool (N,), False where the episode is over and the action will be ignored.
             frames: collected so far.
+            allowed: bool (N, choices), the action mask; None allows everything.
 
         Returns:
             New actions, within the range.
@@ -59,9 +62,12 @@ class GaussianNoise(Noise):
         require_between("std", std)
         self.std = std
 
-    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+    def __call__(
+        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
         noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
-        return (actions + noise).clip(-1, 1)
+        changed: np.ndarray = np.clip(actions + noise, -1, 1)
+        return changed
 
 
 class OrnsteinUhlenbeckNoise(Noise):
@@ -81,7 +87,9 @@ class OrnsteinUhlenbeckNoise(Noise):
         self.std, self.theta = std, theta
         self._level = np.zeros((0, 0), np.float32)
 
-    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int) -> np.ndarray:
+    def __call__(
+        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
+    ) -> np.ndarray:
         if self._level.shape != actions.shape:
             self._level = np.zeros(actions.shape, np.float32)
         noise = self.generator.standard_normal(actions.shape, np.float32)
@@ -119,7 +127,7 @@ class EpsilonGreedy(Noise):
     def __call__(
         self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
     ) -> np.ndarray:
-        """See `Noise`. Args: allowed: bool (N, A), the action mask; None allows everything."""
+        """See `Noise`."""
         is_random = self.generator.random(len(actions)) < self.epsilon(frames)
         if allowed is None:
             return np.where(is_random, self.generator.integers(self.num_actions, size=len(actions)), actions)

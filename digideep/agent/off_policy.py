@@ -1,18 +1,28 @@
-"""What replay methods share: one turn of drawing and learning, as often as the sampler says.
+"""What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says.
 
-The mathematics of a method stands in its own file; here is none.
+The mathematics of a method stands in its own file: its losses, its step.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor, nn
 
-from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
+from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.context import AgentContext
+from digideep.agent.noises import Noise
+from digideep.learning.compiling import compiled, pays_to_compile
+from digideep.learning.gradient_step import GradientStep, Loss, Means, Metrics
+from digideep.learning.optimizers import Adam, Optimizer
+from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require_between
-from digideep.parameters.component import Description
-from digideep.parameters.schedule import Schedules
+from digideep.parameters.component import Description, build, describe
+from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.observations import Observations
 from digideep.utility.errors import UsageError
+from digideep.utility.seeding import make_generator
 
 
 class Transitions(NamedTuple):
@@ -27,29 +37,43 @@ class Transitions(NamedTuple):
     next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
 
 
+Network = Callable[..., Tensor]
+Actor = Callable[..., tuple[Tensor, Tensor]]  # observations and noise (B, A) to actions and log-probabilities
+Rate = float | Description  # a number, or a schedule over gradient steps
+# What losses return: the loss and metrics by name, 0-dimensional; of critics absolute errors (B,) too, for priorities.
+ActorLoss = tuple[Tensor, dict[str, Tensor]]
+CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
+
+
 class OffPolicyAgent(AgentBase):
-    """Learns from replayed transitions. A subclass implements `action_generator` and `learn`, and names `metrics`.
+    """Learns from replayed transitions. A subclass makes its steps and targets, and says its `gradient_step`.
 
     Args:
         context: what exists at run time.
-        observation_path: which observation the policy sees, or several; see `AgentBase`.
+        policy: description of a policy; what it must have is the subclass's contract.
         sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
         gamma: discount per step, in [0, 1].
-        use_action_mask: see `AgentBase`.
+        optimizer: description of an optimizer; each network has one of its own.
+        compile: "auto", "on" or "off": compile the gradient step; "auto" where the plan repays it.
+
+    Attributes:
+        noise: how actions are changed to explore; None leaves them as the policy draws them.
     """
 
     is_off_policy = True
-    metrics: tuple[str, ...]
 
     def __init__(
         self,
         context: AgentContext,
-        observation_path: str | list[str] | None,
+        *,
+        policy: Description,
         sampler: Description,
         gamma: float,
-        use_action_mask: bool = False,
+        optimizer: Description | None = None,
+        compile: str = "auto",
+        **parameters: Any,
     ):
-        super().__init__(context, observation_path, use_action_mask)
+        super().__init__(context, **parameters)
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)
         if not hasattr(self.sampler, "steps_due"):
@@ -57,13 +81,77 @@ class OffPolicyAgent(AgentBase):
             raise UsageError(
                 f"{name} cannot say how often to draw. Expected one such as digideep.memory.replay.Replay."
             )
+        self.register("sampler", self.sampler)
         self.keys = {path: f"/observations{path}" for path in self.observation_paths}
         self.actions_key = f"/agents/{self.name}/actions"
-        mask = [ACTION_MASK] if use_action_mask else []
+        mask = [ACTION_MASK] if self.use_action_mask else []
         self.sampler_info: dict[str, Any] = {
             "observations": [*self.keys.values(), *mask], "actions": self.actions_key, "gamma": gamma,
             "generator": self.numpy_generator,
         }  # fmt: skip
+        self.policy = self.make_policy(policy)
+        self.noise: Noise | None = None
+        self._rule = build(optimizer or describe(Adam), Optimizer)
+        self._rates: list[tuple[GradientStep, Course]] = []
+        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
+        self._step = compiled(self.gradient_step, self.device) if is_compiled else self.gradient_step
+
+    # ------------------------------------------------------------------ building
+
+    def make_step(
+        self,
+        name: str,
+        module: nn.Module,
+        loss: Loss,
+        lr: Rate,
+        *,
+        rate: str | None = None,
+        max_grad_norm: float | None = None,
+    ) -> GradientStep:
+        """Make the gradient step of a network; its optimizer and its learning rate are registered.
+
+        Args:
+            name: of the network, under which the optimizer's state is saved.
+            module: the network.
+            loss: see `GradientStep`.
+            lr: learning rate, a number or a schedule over gradient steps.
+            rate: name of the learning rate; `lr_<name>` by default.
+            max_grad_norm: see `GradientStep`.
+        """
+        rate = rate or f"lr_{name}"
+        if not isinstance(lr, dict):
+            require_between(rate, lr)
+        course = self.schedule(rate, lr, self.planned_steps)
+        step = GradientStep(module, loss, self._rule, max_grad_norm=max_grad_norm)
+        self._rates.append((step, course))
+        return self.register(f"{name}_optimizer", step)
+
+    def make_target(self, name: str, step: GradientStep, polyak_factor: float) -> TargetNetwork:
+        """Make a network that follows a step's, registered under its name."""
+        return self.register(name, TargetNetwork(step, polyak_factor))
+
+    def explore_by(self, noise: Noise) -> None:
+        """Let a noise change the actions while training; it is registered."""
+        self.noise, self.acts_in_parts = self.register("noise", noise), noise.acts_in_parts
+
+    @property
+    def noise_generator(self) -> np.random.Generator:
+        """A new generator for a noise."""
+        return make_generator(self.seed, "agent", self.name, "noise")
+
+    # ------------------------------------------------------------------ acting
+
+    def action_generator(
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
+        deterministic: bool,
+    ) -> dict[str, Any]:  # fmt: skip
+        """See `AgentBase`."""
+        actions = self.choose(observations, hidden_state, deterministic).actions
+        if self.noise is not None and not deterministic:
+            actions = self.noise(actions, masks, self.memory.n_frames, self.allowed(observations))
+        return {"actions": actions}
+
+    # ------------------------------------------------------------------ learning
 
     def draw(self) -> Transitions:
         """A batch from the memory, in memory that torch allocated."""
@@ -78,33 +166,59 @@ class OffPolicyAgent(AgentBase):
             to_tensor(chunk[ACTION_MASK + "_2"] != 0) if self.use_action_mask else None,
         )
 
-    def learn(self, batch: Transitions) -> tuple[Tensor, Tensor]:
-        """One gradient step. Returns: what `metrics` names, (K,), and absolute errors of the action values, (B,)."""
+    def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
+        """Take a step of each network that is due, and move the targets; compiled as one function.
+
+        What it reads of the agent, besides tensors, must stay as it is at the first call.
+
+        Args:
+            batch: transitions.
+            args: of `step_arguments`.
+
+        Returns:
+            Metrics, and absolute errors of the action values, (B,).
+        """
         raise NotImplementedError
+
+    def step_arguments(self, batch: Transitions) -> tuple[Any, ...]:
+        """Return what a step needs besides the batch: noise that is drawn, flags of what is due."""
+        return ()
+
+    def after_step(self) -> None:
+        """Do what is due after a step, outside of what is compiled."""
+
+    def is_due(self, interval: int) -> bool:
+        """True if the step to come is one of those that come every `interval` steps."""
+        return (self.n_updates + 1) % interval == 0
+
+    def draw_noise(self, shape: Any) -> Tensor:
+        """Returns: float32 of this shape, standard normal."""
+        return torch.randn(shape, generator=self.generator, device=self.device)
 
     def update(self) -> dict[str, float]:
         """Take the gradient steps that are due.
 
         Returns:
-            The means of `metrics` over them, and what is scheduled, such as the learning rate; nothing if none was due.
+            The means of the metrics over them, and what is scheduled, such as learning rates; nothing if none was due.
         """
         with self.profiler(f"update/{self.name}"):
             steps = self.sampler.steps_due(self.memory)
             if not steps:
                 return {}
-            rates = {name: course(clock()) for name, (course, clock) in self.schedules().items()}
-            totals: Tensor | None = None
+            values = {name: course(clock()) for name, (course, clock) in self.schedules().items()}
+            means = Means()
             for _ in range(steps):
                 with self.profiler("sample"):
                     batch = self.draw()
                 with self.profiler("step"):
-                    values, errors = self.learn(batch)
-                    totals = values if totals is None else totals + values
+                    for step, course in self._rates:
+                        step.set_lr(course(self.n_updates))
+                    metrics, errors = self._step(batch, *self.step_arguments(batch))
+                    self.after_step()
+                    means.add(metrics)
                     self.sampler.note_errors(errors)
                 self.n_updates += 1
-            assert totals is not None
-            means = [total / steps for total in totals.tolist()]
-            return self.check_finite({**dict(zip(self.metrics, means, strict=True)), **rates})
+            return self.check_finite({**means.take(), **values})
 
     @property
     def planned_steps(self) -> int:
@@ -112,8 +226,8 @@ class OffPolicyAgent(AgentBase):
         return int(self.plan.frames * self.sampler.ratio)
 
     def schedules(self) -> Schedules:
-        """See `AgentBase`: those of the sampler."""
-        return getattr(self.sampler, "schedules", dict)()
+        """See `AgentBase`; with those of the sampler."""
+        return self._schedules | getattr(self.sampler, "schedules", dict)()
 
     @property
     def needed_keys(self) -> list[str]:
@@ -124,19 +238,8 @@ class OffPolicyAgent(AgentBase):
         """See `AgentBase`: what the sampler says, and the learning rates."""
         if hasattr(self.sampler, "check_plan"):
             self.sampler.check_plan(self.memory, self.plan)
-        rates = {name: each for name, each in self.schedules().items() if name.startswith("lr")}
-        for name, (course, clock) in rates.items():
-            course.require_positive(name, clock())
+        super().check_plan()
 
     def doubt(self) -> str | None:
         """See `AgentBase`: what the sampler says."""
         return self.sampler.doubt(self.plan) if hasattr(self.sampler, "doubt") else None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything of `AgentBase`, and the sampler's counters."""
-        return {**super().state_dict(), "sampler": self.sampler.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-        super().load_state_dict(state)
-        self.sampler.load_state_dict(state["sampler"])

@@ -1,4 +1,4 @@
-"""What an Explorer needs of an agent."""
+"""The protocol of agents, as an Explorer sees them."""
 
 from typing import Any, Protocol
 
@@ -8,8 +8,11 @@ import numpy as np
 class Actor(Protocol):
     """What an Explorer needs of an agent."""
 
-    is_off_policy: bool
     acts_in_parts: bool
+
+    @property
+    def takes_warm_start(self) -> bool:
+        """True if random actions at the start of a run may take the place of the agent's own."""
 
     def action_generator(
         self,
@@ -21,4 +24,4 @@ class Actor(Protocol):
         """Choose an action for each worker; see `AgentBase.action_generator`."""
 
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
-        """The state before a first observation; see `AgentBase.reset_hidden_state`."""
+        """Return the state before a first observation; see `AgentBase.reset_hidden_state`."""

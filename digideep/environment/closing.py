@@ -22,7 +22,7 @@ class _TooLongError(BaseException):
 
 @contextmanager
 def _time_limit(limit_s: float) -> Iterator[None]:
-    """End what takes longer. It works in the main thread, where the system has timers, and for Python code."""
+    """End what takes longer. That works for Python code in the main thread, where the system has timers."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

@@ -1,4 +1,4 @@
-"""What an environment gives, held against what its spaces say: one judge for training, tests, play and `play --check`.
+"""Checks of what an environment returns against its spaces, the same in training, tests, play and `play --check`.
 
 Nothing is broadcast, and no number changes on its way, but that floats are narrowed to float32. Floats slightly outside
 of their bounds are common and do no harm; whole numbers have no such excuse.
@@ -17,7 +17,7 @@ _ARRAYS = (np.ndarray, np.generic)
 
 
 class NotAsDeclared(ValueError):
-    """An environment gave what it does not declare. The message says what was expected and what came."""
+    """An environment returned what it does not declare. The message states what was expected, and what was returned."""
 
 
 class _Leaf(NamedTuple):
@@ -25,7 +25,7 @@ class _Leaf(NamedTuple):
 
     Attributes:
         read: takes it out of an observation; None where it is the observation itself.
-        choices: numbers that are right, where it is a single number.
+        choices: the numbers that are allowed, where it is a single number.
     """
 
     path: str
@@ -60,7 +60,7 @@ class ObservationJudge:
         """Write an observation into a row of arrays.
 
         Args:
-            observation: one, as the environment gave it.
+            observation: as the environment returned it.
             arrays: path -> (N, ...). Arrays that are no part of the space are left alone.
             index: of the row.
 
@@ -94,7 +94,7 @@ class ObservationJudge:
         for path, found in self._ranges:
             row = found.first_outside(arrays[path])
             if row is not None:
-                return row, NotAsDeclared(f"{_WRONG}: {path}: expected {found}, got {told(arrays[path][row])}")
+                return row, NotAsDeclared(f"{_WRONG}: {path}: expected {found}, got {summary(arrays[path][row])}")
         return None
 
 
@@ -105,7 +105,7 @@ def _fit_leaf(value: Any, path: str, shape: tuple[int, ...], dtype: np.dtype, ch
     array = fit(value, shape, dtype, f"{_WRONG}: {path}")
     if choices and array.item() not in choices:
         raise NotAsDeclared(
-            f"{_WRONG}: {path}: expected a number from {choices[0]} to {choices[-1]}, got {told(value)}"
+            f"{_WRONG}: {path}: expected a number from {choices[0]} to {choices[-1]}, got {summary(value)}"
         )
     return array
 
@@ -129,7 +129,7 @@ class WholeRange:
 
     @classmethod
     def of(cls, space: gym.Space) -> "WholeRange | None":
-        """The range of a space of whole numbers; None if it is all that the dtype holds."""
+        """Return the range of a space of whole numbers; None if it is all that the dtype holds."""
         dtype = np.dtype(space.dtype)
         if isinstance(space, gym.spaces.Box):
             low, high = space.low, space.high
@@ -144,7 +144,7 @@ class WholeRange:
         return None if is_whole else cls(low, high, dtype)
 
     def first_outside(self, array: np.ndarray) -> int | None:
-        """Args: array: (N, ...). Returns: the first row that holds a number outside of the range; None if none does."""
+        """Return the first row of an array (N, ...) that holds a number outside of the range; None if none does."""
         distances = array.view(self._dtype)
         if self._limit is not None and (not array.size or np.maximum.reduce(distances, axis=None) <= self._limit):
             return None
@@ -162,9 +162,9 @@ def _check_container(value: Any, path: str, names: Iterable[Any] | int) -> None:
     if isinstance(names, int):
         is_sequence = isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
         if not is_sequence or len(value) != names:
-            raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a tuple of {names}, got {told(value)}")
+            raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a tuple of {names}, got {summary(value)}")
     elif not isinstance(value, Mapping):
-        raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a dictionary with {_list(names)}, got {told(value)}")
+        raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a dictionary with {_list(names)}, got {summary(value)}")
     elif value.keys() != names:
         raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected the keys {_list(names)}, got {_list(value)}")
 
@@ -190,57 +190,57 @@ def fit(value: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.nd
         array = np.asarray(value)
     except Exception as err:  # ragged lists; tensors that are elsewhere; objects of any kind
         reason = " ".join(text_of(err).split())
-        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {told(value)}: {reason}") from err
+        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {summary(value)}: {reason}") from err
     if np.ma.is_masked(value):
-        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got an array with masked values: {told(value)}")
+        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got an array with masked values: {summary(value)}")
     is_kind = array.dtype.kind in ("biuf" if dtype.kind == "f" else "biu")
     if array.shape != shape or not is_kind:
-        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {told(value)}")
+        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {summary(value)}")
     if dtype.kind != "f" and array.size and not np.can_cast(array.dtype, dtype):
         limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
         if int(array.min()) < limits[0] or int(array.max()) > limits[1]:
-            raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {told(value)}")
+            raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {summary(value)}")
     return array
 
 
 def read_number(value: Any, what: str) -> float:
-    """A single number, such as a reward. Raises: NotAsDeclared: if it is none, or an array of them."""
+    """Return a single number, such as a reward. Raises: NotAsDeclared: if it is none, or an array of them."""
     if isinstance(value, (float, int, np.floating, np.integer)):
         try:
             return float(value)
         except OverflowError as err:
-            raise NotAsDeclared(f"{what} beyond all floats: {told(value)}") from err
+            raise NotAsDeclared(f"{what} beyond all floats: {summary(value)}") from err
     return float(fit(value, (), np.dtype(np.float64), f"{what} that is no number"))
 
 
 def read_truth(value: Any, what: str) -> bool:
-    """Whether an episode has ended. Raises: NotAsDeclared: if it is neither a boolean nor 0 or 1."""
+    """Return a boolean, such as a termination. Raises: NotAsDeclared: if it is neither that nor 0 or 1."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     return bool(fit(value, (), np.dtype(np.bool_), f"{what} that is neither true nor false"))
 
 
 def read_outcome(reward: Any, terminated: Any, truncated: Any) -> tuple[float, bool, bool]:
-    """What a step gave beside the observation. Raises: NotAsDeclared: if it is no number, or no booleans."""
+    """Return reward and ends of a step. Raises: NotAsDeclared: if they are no number and no booleans."""
     return read_number(reward, "a reward"), read_truth(terminated, "terminated"), read_truth(truncated, "truncated")
 
 
 def check_info(info: Any) -> None:
-    """Raises: NotAsDeclared: if an info is no dictionary."""
+    """Refuse an info that is no dictionary. Raises: NotAsDeclared: if it is none."""
     if type(info) is not dict and not isinstance(info, Mapping):
-        raise NotAsDeclared(f"an info that is no dictionary: {told(info)}")
+        raise NotAsDeclared(f"an info that is no dictionary: {summary(info)}")
 
 
-def check_reset(came: Any) -> tuple[Any, dict[str, Any]]:
-    """What a reset gave. Raises: NotAsDeclared: if it is no observation and info."""
-    if not isinstance(came, (tuple, list)) or len(came) != 2:
-        raise NotAsDeclared(f"no pair of observation and info at its reset: {told(came)}")
-    check_info(came[1])
-    return came[0], came[1]
+def check_reset(outcome: Any) -> tuple[Any, dict[str, Any]]:
+    """Return observation and info of a reset. Raises: NotAsDeclared: if `outcome` is not that."""
+    if not isinstance(outcome, (tuple, list)) or len(outcome) != 2:
+        raise NotAsDeclared(f"no pair of observation and info at its reset: {summary(outcome)}")
+    check_info(outcome[1])
+    return outcome[0], outcome[1]
 
 
-def told(value: Any) -> str:
-    """A value in few words: dtype and shape of an array, and its values or their range."""
+def summary(value: Any) -> str:
+    """Describe a value in few words: dtype and shape of an array, and its values or their range."""
     if isinstance(value, Mapping):
         return f"a dictionary with {_list(value)}"
     if not isinstance(value, _ARRAYS):

@@ -1,4 +1,4 @@
-"""What the parameters of an Explorer may be, by themselves: to be checked also for one that is built later."""
+"""Limits of an Explorer's parameters, to be checked also for one that is built later."""
 
 from typing import Any
 

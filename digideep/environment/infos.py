@@ -1,4 +1,4 @@
-"""What is taken from the info of an environment: the keys that are asked for, as arrays of one shape and dtype each.
+"""Infos: the keys that are asked for, as arrays of one shape and dtype each.
 
 An action mask may also stand in the observation, a Dict, as in PettingZoo's games; if it is asked for, it is moved.
 """
@@ -9,21 +9,21 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.contract import NotAsDeclared, fit, told
+from digideep.environment.contract import NotAsDeclared, fit, summary
+from digideep.environment.spaces import ACTION_MASK
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
 Templates = dict[str, np.ndarray]
-ACTION_MASK = "action_mask"
 
 
 def sees_action_mask(space: gym.Space) -> bool:
-    """Whether observations hold an action mask beside what there is to see."""
+    """True if observations hold an action mask beside what there is to see."""
     return isinstance(space, gym.spaces.Dict) and ACTION_MASK in space.spaces
 
 
 def without_action_mask(space: gym.Space) -> gym.Space:
-    """A space of observations without their action mask, if they hold one."""
+    """Return a space of observations without their action mask, if they hold one."""
     if not isinstance(space, gym.spaces.Dict):
         return space
     return gym.spaces.Dict({key: part for key, part in space.spaces.items() if key != ACTION_MASK})
@@ -59,12 +59,12 @@ def take_action_mask(observation: Any) -> tuple[dict[str, Any], Any]:
         NotAsDeclared: if there is none.
     """
     if not isinstance(observation, Mapping) or ACTION_MASK not in observation:
-        raise NotAsDeclared(f"an observation without '{ACTION_MASK}', which its space has: {told(observation)}")
+        raise NotAsDeclared(f"an observation without '{ACTION_MASK}', which its space has: {summary(observation)}")
     return {key: part for key, part in observation.items() if key != ACTION_MASK}, observation[ACTION_MASK]
 
 
 def find_info(info: Mapping[str, Any], key: str) -> Any:
-    """The value under a key, or under a path into nested dictionaries. Returns: None if it is not there."""
+    """Return the value under a key, or under a path into nested dictionaries; None if there is none."""
     if key in info:
         return info[key]
     first, _, rest = key.partition("/")
@@ -90,7 +90,7 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
     _, info = environment.reset(seed=0)
     if any(find_info(info, key) is None for key in keys):
         environment.action_space.seed(0)
-        mask = info.get("action_mask")
+        mask = info.get(ACTION_MASK)
         is_masked = mask is not None and isinstance(environment.action_space, gym.spaces.Discrete)
         action = environment.action_space.sample(np.asarray(mask, np.int8)) if is_masked else None
         info = {**environment.step(environment.action_space.sample() if action is None else action)[4], **info}
@@ -101,19 +101,19 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
 
 
 def missing_info(whose: str, key: str, known: Collection[str]) -> str:
-    """What to say where an info does not have a key. Args: known: keys that it has."""
+    """Return the message for an info without a key. Args: known: keys that it has."""
     why = ", which use_action_mask needs" if key == ACTION_MASK else ""
     return f"info_keys: {whose} info has no '{key}'{why}. {did_you_mean(key, known) if known else 'It is empty.'}"
 
 
 def check_info_keys(keys: Any) -> None:
-    """Raises: UsageError: if they are no list of names."""
+    """Refuse keys that are no list of names. Raises: UsageError: if they are none."""
     if not isinstance(keys, (list, tuple)) or not all(isinstance(key, str) and key.strip("/") for key in keys):
         raise UsageError(f"info_keys must be a list of names, got {keys!r}.")
 
 
 def info_template(key: str, value: Any) -> np.ndarray:
-    """Zeros in the shape and dtype of an info, in native byte order. Floats wider than float32 are narrowed to it.
+    """Return zeros in the shape and dtype of an info, in native byte order. Wider floats are narrowed to float32.
 
     Raises:
         UsageError: if it is no number, boolean or array of them.

@@ -1,4 +1,4 @@
-"""Running normalisation of observations and rewards: wrappers around what a vector of workers returns.
+"""Running normalisation of observations and rewards: wrappers around the workers of an Explorer.
 
 Statistics learn in mode "train" only; other modes use what was synchronised from there.
 """
@@ -41,7 +41,7 @@ class RunningMeanStd:
         self.count = total
 
     def state_dict(self) -> dict[str, Any]:
-        """Mean, variance and count: without the count, a restored normaliser would forget at once."""
+        """Return mean, variance and count: without the count, a restored normaliser would forget at once."""
         return {"mean": self.mean, "var": self.var, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -58,17 +58,17 @@ class VectorWrapper(Component):
 
     changes_observations = True
 
-    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
-        """Observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
+    def reset(self, buffers: StepBuffers, observations: Arrays) -> Arrays:
+        """Change observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
         return self.observe(observations)
 
     def step(
-        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
-        """What a step brought.
+        """Change the outcome of a step.
 
         Args:
-            rows: the workers' own arrays; `rows.workers` says which workers they are of: all, or a part of them.
+            buffers: the workers' own arrays; `buffers.workers` are the rows they belong to: all, or a part of them.
             observations: path -> (N, ...), to be changed in copies only.
             rewards: float32 (N,).
             moved: bool (N,), False where the worker began an episode instead of taking a step.
@@ -83,14 +83,14 @@ class VectorWrapper(Component):
         return observations
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs."""
+        """Return all that `load_state_dict` needs."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
 
     def statistics(self) -> dict[str, Any]:
-        """The part of the state that other explorers synchronise with."""
+        """Return the part of the state that other explorers synchronise with."""
         return {}
 
     def load_statistics(self, statistics: dict[str, Any]) -> None:
@@ -131,11 +131,11 @@ class VecNormalizeObs(VectorWrapper):
 
     @property
     def paths(self) -> list[str]:
-        """Which observations are normalised."""
+        """The observations that are normalised."""
         return list(self._running)
 
     def observe(self, observations: Arrays, counted: np.ndarray | None = None) -> Arrays:
-        """Standardise, having learned from the rows first: each observation counts once, an episode's last too.
+        """Learn from the rows, then standardise: each observation counts once, an episode's last too.
 
         Args:
             observations: path -> (N, ...).
@@ -151,18 +151,18 @@ class VecNormalizeObs(VectorWrapper):
             changed[path] = np.minimum(np.maximum(scaled, -self.clip), self.clip).astype(np.float32)
         return changed
 
-    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
+    def reset(self, buffers: StepBuffers, observations: Arrays) -> Arrays:
         """Standardise; players that have not come yet do not count."""
-        return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale)
+        return self.observe(observations, None if buffers.is_stale is None else ~buffers.is_stale)
 
     def step(
-        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Standardise; players that left before this step do not count."""
-        return self.observe(observations, None if rows.is_stale is None else ~rows.is_stale), rewards
+        return self.observe(observations, None if buffers.is_stale is None else ~buffers.is_stale), rewards
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics by path."""
+        """Return the statistics by path."""
         return {path: running.state_dict() for path, running in self._running.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ class VecNormalizeObs(VectorWrapper):
             running.load_state_dict(state[path])
 
     def statistics(self) -> dict[str, Any]:
-        """All of its state is statistics."""
+        """Return the whole state: all of it is statistics."""
         return self.state_dict()
 
     def load_statistics(self, statistics: dict[str, Any]) -> None:
@@ -216,18 +216,18 @@ class VecNormalizeReward(VectorWrapper):
         self._running = RunningMeanStd(())
         self._returns = np.zeros(num_workers)
 
-    def reset(self, rows: StepBuffers, observations: Arrays) -> Arrays:
+    def reset(self, buffers: StepBuffers, observations: Arrays) -> Arrays:
         """Forget the returns of the episodes that were cut off."""
         self._returns[:] = 0
         return observations
 
     def step(
-        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
         if not self._is_learning:
             return observations, rewards
-        returns = self._returns[rows.workers]
+        returns = self._returns[buffers.workers]
         if not moved.all():
             returns[~moved] = 0  # ended without a step: by a resume that cannot re-live episodes
         returns *= self._gamma
@@ -235,12 +235,12 @@ class VecNormalizeReward(VectorWrapper):
         learned = returns if moved.all() else returns[moved]
         if learned.size:
             self._running.update(learned)
-        returns[rows.ended] = 0
+        returns[buffers.ended] = 0
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
         return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
 
     def state_dict(self) -> dict[str, Any]:
-        """The statistics and each worker's return so far."""
+        """Return the statistics and each worker's return so far."""
         return {"running": self._running.state_dict(), "returns": self._returns.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -258,7 +258,7 @@ class VecSignReward(VectorWrapper):
     changes_observations = False
 
     def step(
-        self, rows: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+        self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Clip the rewards."""
         return observations, np.sign(rewards)

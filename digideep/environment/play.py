@@ -14,18 +14,18 @@ from types import FrameType
 import gymnasium as gym
 
 from digideep.environment.closing import close_environment
+from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.families import provide_all
 from digideep.environment.making.graphics import has_display, require_display
 from digideep.environment.making.make_environment import (
     EnvironmentSpec,
     inspect_environment,
     make_environment,
-    why_no_video,
 )
 from digideep.environment.making.parallel_games import is_parallel, make_parallel, parallel_names
 from digideep.environment.making.registration import module_name, register_user_environments
-from digideep.environment.random_actions import random_chooser
 from digideep.environment.tools.check import check_environment, why_no_exact_resume
+from digideep.environment.tools.random_actions import random_chooser
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator
@@ -74,7 +74,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns: the exit code."""
+    """Run the command. Returns: the exit code."""
     args = _parse(argv)
     try:
         if args.glfw:
@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _spec(name: str, kwargs: dict, module: str | None) -> EnvironmentSpec:
-    """The environment; of several players, each is on its own."""
+    """Describe the environment; of several players, each is on its own."""
     players = None
     if is_parallel(name):
         game = make_parallel(name, kwargs, None)
@@ -167,12 +167,12 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
     choose = random_chooser(environment, info, make_generator(args.seed, "play"))
     try:
         for run in range(args.runs):
-            observation, given = environment.reset(seed=args.seed + run)
+            observation, newest_info = environment.reset(seed=args.seed + run)
             total, steps, end = 0.0, 0, "no step was taken"
             if mode is not None:
                 environment.render()
             while not args.no_action and steps < args.n_step:
-                observation, reward, terminated, truncated, given = environment.step(choose(given))
+                observation, reward, terminated, truncated, newest_info = environment.step(choose(newest_info))
                 total, steps, end = total + float(reward), steps + 1, f"stopped at --n-step {args.n_step}"
                 if terminated or truncated:
                     end = "terminated" if terminated else "truncated"
@@ -189,7 +189,7 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
 
 
 def _new_directory(base: Path, name: str) -> Path:
-    """One that is not there yet: what was filmed before stays."""
+    """Return one that is not there yet: what was filmed before stays."""
     stem = re.sub(r"\W+", "-", name)
     return next(path for number in range(10**6) if not (path := base / f"{stem}-{number}").exists())
 

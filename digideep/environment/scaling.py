@@ -19,7 +19,7 @@ class BoxScaler:
 
     Args:
         space: of the environment.
-        xp: the library of the arrays that come and go: numpy, or torch, which exports this very code.
+        xp: the library of the arrays: numpy, or torch, which exports this very code.
     """
 
     def __init__(self, space: gym.spaces.Box, xp: Any = np):
@@ -52,7 +52,7 @@ class BoxScaler:
         self._first, self._last = map(xp.asarray, (space.low, space.high))
 
     def __call__(self, actions: Any) -> Any:
-        """Args: actions: (N, *shape). Returns: the same in the Box and its dtype; in float32 for float16."""
+        """Scale actions (N, *shape) into the Box. Returns: a new array in its dtype; in float32 for float16."""
         xp = self._xp
         unit = xp.minimum(xp.maximum(self._cast(actions, self._dtype), self._lowest), self._highest)
         if self._is_identity:
@@ -77,7 +77,7 @@ class BoxScaler:
 
 
 def _within(limit: np.ndarray, bound: np.ndarray, towards: float) -> np.ndarray:
-    """The float64 nearest to an integer bound that lies within it. Args: limit: the bound as float64, rounded."""
+    """Return the float64 nearest to an integer bound, within it. Args: limit: the bound as float64, rounded."""
     inside = [
         value
         if (int(value) >= int(exact)) == (towards > 0) or int(value) == int(exact)

@@ -1,7 +1,7 @@
-"""Spaces: observations as flat paths, and the edge where a policy's action becomes the environment's.
+"""Spaces: observations as flat paths, and the scaling of a policy's actions to the environment's.
 
-Continuous actions have one unit everywhere in digideep: [-1, 1] spans the range that the environment declares. What a
-policy chose is stored as it is; only at this edge it is clipped and scaled.
+Continuous actions have one unit everywhere in digideep: [-1, 1] spans the range that the environment declares. A
+policy's action is stored as it was chosen; it is clipped and scaled only on its way to the environment.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.images import is_image
 
 ObservationSpaces = dict[str, gym.Space]
-
+ACTION_MASK = "action_mask"  # key of an info, or of a part of an observation
 
 _LEAVES = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 
 def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
-    """The arrays that an observation consists of, by path.
+    """Return the space of each array that an observation consists of, by path.
 
     A Dict gives a path per entry, a Tuple one per position (`/0`, `/1`); nested ones `/outer/inner`. Any other space
     stands under `key`. float64 is narrowed to float32, the other dtypes stay.
@@ -48,7 +48,7 @@ def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
 
 
 def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
-    """For each array of a space: its path, the keys that lead to it, and its own space, as it is declared.
+    """Yield, for each array of a space, its path, the keys that lead to it, and its own space as it is declared.
 
     Arrays that hold no number are left out: there is nothing to see in them.
 
@@ -72,7 +72,7 @@ def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[
 
 
 def _check_dtype(what: str, space: gym.Space) -> None:
-    """Raises: UsageError: for arrays that neither torch nor a checkpoint takes."""
+    """Refuse arrays that neither torch nor a checkpoint takes. Raises: UsageError: if these are such."""
     dtype = np.dtype(space.dtype)
     if not dtype.isnative or dtype.itemsize > 8:
         raise UsageError(f"{what} {space} have the dtype {dtype.str}. Expected 64 bits at most, in native byte order.")
@@ -81,7 +81,7 @@ def _check_dtype(what: str, space: gym.Space) -> None:
 def containers(
     space: gym.Space, path: str = "", keys: tuple[Any, ...] = ()
 ) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
-    """For each Dict and Tuple within a space, outer ones first: its path, the keys that lead to it, its names.
+    """Yield, for each Dict and Tuple within a space, its path, the keys that lead to it, its names; outer ones first.
 
     The names are the keys of a Dict, or the number of parts of a Tuple.
     """
@@ -93,7 +93,7 @@ def containers(
 
 
 def declared_range(space: gym.Space) -> str | None:
-    """From where to where the numbers of an observation go, where a policy may read them by that.
+    """Return the range of an observation's numbers in words, where a policy may scale them by it.
 
     Args:
         space: of one array, from `observation_spaces`.
@@ -118,12 +118,12 @@ def declared_range(space: gym.Space) -> str | None:
 
 
 def observation_reader(space: gym.Space, path: str) -> Callable[[Any], Any]:
-    """A function that takes the array under `path` out of an observation."""
+    """Return a function that takes the array under `path` out of an observation."""
     return follow(next(keys for found, keys, _ in leaves(space, path) if found == path))
 
 
 def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
-    """A function that follows keys into an observation."""
+    """Return a function that follows keys into an observation."""
     if not keys:
         return lambda observation: observation
 
@@ -136,7 +136,7 @@ def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
 
 
 def read_observation(observation: Any, path: str) -> Any:
-    """The array under `path` in an observation whose space is not at hand: slower than `observation_reader`.
+    """Return the array under `path` in an observation of an unknown space; slower than `observation_reader`.
 
     Raises:
         KeyError: if there is none.
@@ -149,7 +149,7 @@ def read_observation(observation: Any, path: str) -> Any:
 
 
 def _arrays_at(value: Any, path: str) -> Iterator[Any]:
-    """What a path leads to. Names may hold slashes, so that another name's beginning is no proof of the way."""
+    """Yield what a path leads to. Names may hold slashes, so several ways into the observation are tried."""
     if not isinstance(value, (Mapping, tuple)):
         if not path:
             yield value
@@ -160,7 +160,7 @@ def _arrays_at(value: Any, path: str) -> Iterator[Any]:
 
 
 def agent_action_space(space: gym.Space) -> gym.Space:
-    """The space that agents choose from.
+    """Return the space that agents choose from.
 
     Discrete and MultiDiscrete counted from 0, MultiBinary as it is, Box as [-1, 1] in every bounded dimension; each
     with one dimension at most, whatever the shape of the environment's.
@@ -187,14 +187,14 @@ def agent_action_space(space: gym.Space) -> gym.Space:
 
 
 class ActionScaler:
-    """Turns a batch of agent actions into environment actions, in the shape of the environment's.
+    """Scales agent actions to environment actions, in the shape of the environment's.
 
     Box: clipped to [-1, 1], then scaled to [low, high], see `BoxScaler`. Discrete and MultiDiscrete: shifted by the
     space's start.
 
     Args:
         space: of the environment.
-        xp: the library of the arrays that come and go: numpy, or torch, which exports this very code.
+        xp: the library of the arrays: numpy, or torch, which exports this very code.
     """
 
     def __init__(self, space: gym.Space, xp: Any = np):
@@ -203,7 +203,7 @@ class ActionScaler:
         self._scale = BoxScaler(space, xp) if isinstance(space, gym.spaces.Box) else None
 
     def __call__(self, actions: Any) -> Any:
-        """Args: actions: (N, ...) as an agent chose them. Returns: a new array (N, ...) for the environments."""
+        """Scale actions (N, ...) as an agent chose them. Returns: a new array (N, ...) for the environments."""
         if actions.ndim != 1 + len(self._shape):
             actions = actions.reshape(-1, *self._shape)
         return actions + self._start if self._scale is None else self._scale(actions)
@@ -212,7 +212,7 @@ class ActionScaler:
 def sample_actions(
     space: gym.Space, generator: np.random.Generator, num_workers: int, allowed: np.ndarray | None = None
 ) -> np.ndarray:
-    """Random actions over the whole range: uniform where it is bounded, standard normal where it is not.
+    """Draw actions from the whole range: uniformly where it is bounded, else from a standard normal.
 
     Args:
         space: from `agent_action_space`.
@@ -241,7 +241,7 @@ def sample_actions(
 
 
 def mask_bounds(space: gym.Space) -> np.ndarray:
-    """Where the choices of each component begin in an action mask.
+    """Return where the choices of each component begin in an action mask.
 
     Args:
         space: Discrete, whose mask is (n,); or MultiDiscrete, whose mask joins those of its components, (sum of nvec,).
@@ -257,14 +257,14 @@ def mask_bounds(space: gym.Space) -> np.ndarray:
 
 
 def mask_size(space: gym.Space) -> int | None:
-    """How many entries an action mask has; None for actions that have none. Args: space: from `agent_action_space`."""
+    """Return the number of entries of an action mask; None for actions that have none. Args: space: of the agent."""
     if isinstance(space, gym.spaces.Discrete):
         return int(space.n)
     return int(space.nvec.sum()) if isinstance(space, gym.spaces.MultiDiscrete) else None
 
 
 def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
-    """Whether the infos hold a mask of the actions that are allowed.
+    """True if the infos hold a mask of the actions that are allowed.
 
     Args:
         space: from `agent_action_space`.
@@ -274,9 +274,9 @@ def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
         UsageError: if the mask has not one entry for each choice.
     """
     size = mask_size(space)
-    if "/action_mask" not in infos or size is None:
+    if f"/{ACTION_MASK}" not in infos or size is None:
         return False
-    shape = infos["/action_mask"].shape
+    shape = infos[f"/{ACTION_MASK}"].shape
     if shape != (size,):
         raise UsageError(f"info['action_mask'] has the shape {shape}, expected {(size,)}: one entry for each choice.")
     return True
@@ -285,7 +285,7 @@ def has_action_mask(space: gym.Space, infos: Mapping[str, np.ndarray]) -> bool:
 def check_action_mask(
     space: gym.Space, mask: np.ndarray, acting: np.ndarray, first_worker: int = 0, players: Sequence[str] = ("",)
 ) -> np.ndarray:
-    """Make a mask of allowed actions boolean, and see that there is one for everybody who has to act.
+    """Return a mask of allowed actions as booleans; refuse one that leaves nothing to a row that has to act.
 
     Args:
         space: from `agent_action_space`.

@@ -1,23 +1,54 @@
 """One step of gradient descent on flat parameters: loss, gradient, clipping and optimizer as one function.
 
 All parameters of a module are views of one flat tensor. So clipping and the optimizer act on one tensor instead of
-dozens, a target network follows by one operation, and where it pays the whole step is compiled into one call. An
-agent's file stays its mathematics: it hands over a loss as a pure function. Methods that take several steps at once
-write them as one function of `GradientStep.take`, `GradientStep.frozen` and `TargetNetwork`, and compile that.
+dozens, a target network follows by one operation, and where it pays a method's whole step is compiled into one call.
 """
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from digideep.learning.compiling import compiled, pays_to_compile
 from digideep.learning.optimizers import Optimizer
 from digideep.parameters.checks import require_between
 
 Loss = Callable[..., tuple[Tensor, Any]]
+
+
+class Metrics(NamedTuple):
+    """What a step reports of itself, detached, in one tensor: adding it up over steps is one operation."""
+
+    names: tuple[str, ...]
+    values: Tensor  # float32 (K,)
+
+
+def pack(metrics: dict[str, Tensor]) -> Metrics:
+    """Join named metrics. Args: metrics: by name, 0-dimensional."""
+    return Metrics(tuple(metrics), torch.stack(list(metrics.values())).detach())
+
+
+class Means:
+    """Means of metrics over steps, added up on the device that computes them. A step need not report all of them."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, ...], tuple[Tensor, int]] = {}
+
+    def add(self, metrics: Metrics) -> None:
+        """Take in what one step reports."""
+        total, count = self._sums.get(metrics.names, (None, 0))
+        self._sums[metrics.names] = (metrics.values if total is None else total + metrics.values, count + 1)
+
+    def take(self) -> dict[str, float]:
+        """Return the mean of each metric over the steps that reported it, by name; waits for the device."""
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
+        for names, (values, count) in self._sums.items():
+            for name, value in zip(names, values.tolist(), strict=True):
+                totals[name] = totals.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + count
+        return {name: total / counts[name] for name, total in totals.items()}
 
 
 def flatten_parameters(module: nn.Module) -> Tensor:
@@ -27,20 +58,25 @@ def flatten_parameters(module: nn.Module) -> Tensor:
         float32 (P,), in the order of `module.parameters()`; changing it changes the module.
     """
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
-    for parameter, view in zip(module.parameters(), _split(module, flat).values(), strict=True):
-        parameter.data = view
+    _lay(module, flat)
     return flat
 
 
 def _split(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
-    """Views of a flat tensor, by parameter name."""
+    """Return views of a flat tensor, by parameter name."""
     parameters = dict(module.named_parameters())
-    parts = flat.split([parameter.numel() for parameter in parameters.values()])
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters.values()])
     return {name: part.view(p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
+def _lay(module: nn.Module, flat: Tensor) -> None:
+    """Let a module's parameters be views of a flat tensor."""
+    for parameter, view in zip(module.parameters(), _split(module, flat).values(), strict=True):
+        parameter.data = view
+
+
 class FlatModule:
-    """A module whose parameters are views of a flat tensor; callable, within compiled functions too.
+    """A module in evaluation mode whose parameters are views of a flat tensor; callable, within compiled code too.
 
     Args:
         module: its parameters become views, and take no gradient.
@@ -48,29 +84,34 @@ class FlatModule:
     """
 
     def __init__(self, module: nn.Module, flat: Tensor):
-        self.module, self.flat = module.requires_grad_(False), flat
-        for parameter, view in zip(module.parameters(), _split(module, flat).values(), strict=True):
-            parameter.data = view
+        self.module, self.flat = module.requires_grad_(False).eval(), flat
+        _lay(module, flat)
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # A compiler must see the one tensor that changes, not its many views.
         if torch.compiler.is_compiling():
-            return torch.func.functional_call(self.module, _split(self.module, self.flat), args)
-        return self.module(*args)
+            return torch.func.functional_call(self.module, _split(self.module, self.flat), args, kwargs)
+        return self.module(*args, **kwargs)
 
 
 class GradientStep:
     """Minimises a loss of a module by one step per call.
 
+    The module itself acts: it is in evaluation mode, and its parameters take no gradient. A twin learns: it shares
+    parameters and buffers (such as running statistics) with the module, and is in training mode.
+
     Args:
         module: whose parameters change; they become views of `self.flat`.
-        loss: `loss(call, *tensors) -> (scalar, metrics)`, pure; `call` stands for the module. metrics: a detached
-            tensor or several, of whatever is worth knowing.
+        loss: `loss(call, *args) -> (scalar, by-products)`, pure; `call` stands for the module. By-products are
+            tensors, in dictionaries and tuples: metrics by name, errors of the transitions. The step returns them.
         optimizer: applied to the flat parameters.
         max_grad_norm: the gradient's norm is clipped to this, at least 1e-6; None for no clipping.
-        compile: "on", "off", or "auto" for on if a compiler is there and `planned_steps` repay it. The choice depends
-            on the plan of the whole run, so that a resumed run makes it again.
-        planned_steps: gradient steps of the whole run.
+        lr: learning rate of the first steps; `set_lr` changes it.
+
+    Attributes:
+        flat: float32 (P,), the parameters.
+        learner: the twin.
+        frozen: the module as a constant: gradients pass through it to its arguments, none is kept for its parameters.
     """
 
     def __init__(
@@ -80,64 +121,65 @@ class GradientStep:
         optimizer: Optimizer,
         *,
         max_grad_norm: float | None = None,
-        compile: str = "off",
-        planned_steps: int = 0,
+        lr: float = 0.0,
     ):
         if max_grad_norm is not None:
             require_between("max_grad_norm (null for no limit)", max_grad_norm, 1e-6)
         self.module, self.loss, self.optimizer, self.max_grad_norm = module, loss, optimizer, max_grad_norm
         self.flat = flatten_parameters(module)
-        # The same network as a constant: gradients pass through it to its arguments, none is kept for its parameters.
-        self.frozen = FlatModule(copy.deepcopy(module), self.flat)
-        self.state = optimizer.init(self.flat)
-        self._lr = self.flat.new_zeros(())
+        self.learner = copy.deepcopy(module).requires_grad_(True).train()
+        _lay(self.learner, self.flat)
+        _share_buffers(module, self.learner)
+        self._buffers = kept_buffers(self.learner)
+        self.frozen = FlatModule(module, self.flat)
         self._gradient = torch.zeros_like(self.flat)
-        for parameter, view in zip(module.parameters(), _split(module, self._gradient).values(), strict=True):
-            parameter.grad = view
-        self.is_compiled = pays_to_compile(compile, planned_steps, self.flat.device, len(self.flat))
-        self._step = compiled(self._functional, self.flat.device) if self.is_compiled else self._eager
-
-    def __call__(self, lr: float, *tensors: Any) -> Any:
-        """Take one step.
-
-        Args:
-            lr: learning rate.
-            tensors: what the loss takes; shapes must not change from call to call if compiled.
-
-        Returns:
-            The loss's metrics.
-        """
-        self.set_lr(lr)
-        return self._step(*tensors)
+        for each in (module, self.learner):
+            for parameter, view in zip(each.parameters(), _split(each, self._gradient).values(), strict=True):
+                parameter.grad = view
+        self.state = optimizer.init(self.flat)
+        self._lr = self.flat.new_full((), lr)
 
     def set_lr(self, lr: float) -> None:
-        """The learning rate of the steps to come."""
+        """Set the learning rate of the steps to come."""
         self._lr.fill_(lr)
 
-    def take(self, *tensors: Any) -> Any:
-        """Take one step as a part of a larger function, which may be compiled as a whole. Returns: the metrics."""
-        return self._functional(*tensors) if torch.compiler.is_compiling() else self._eager(*tensors)
+    def __call__(self, *args: Any) -> Any:
+        """Take one step, eagerly or as a part of a larger function that is being compiled.
 
-    def _functional(self, *tensors: Any) -> Any:
-        """The step as a function of the flat parameters, for the compiler."""
+        Args:
+            args: what the loss takes; shapes must not change from call to call if compiled.
 
-        def loss_of(flat: Tensor) -> tuple[Tensor, Any]:
-            parameters = _split(self.module, flat)
-            return self.loss(lambda *args: torch.func.functional_call(self.module, parameters, args), *tensors)
-
-        gradient, (_, metrics) = torch.func.grad_and_value(loss_of, has_aux=True)(self.flat)
-        self._gradient.copy_(gradient)  # the parameters' `grad`, which dashboards show
-        self._apply(gradient)
-        return metrics
-
-    def _eager(self, *tensors: Any) -> Any:
-        """The same step through the module itself, which costs less than a functional call when nothing is compiled."""
+        Returns:
+            The loss's by-products.
+        """
+        if torch.compiler.is_compiling():
+            gradient, (_, aux) = torch.func.grad_and_value(self._loss_of, has_aux=True)(self.flat, args)
+            by_products, buffers = aux
+            for name, buffer in self._buffers.items():
+                buffer.copy_(buffers[name])
+            self._gradient.copy_(gradient)  # the parameters' `grad`, which dashboards show
+            self._apply(gradient)
+            return by_products
         self._gradient.zero_()
-        loss, metrics = self.loss(self.module, *tensors)
-        loss.backward()  # adds to the parameters' gradients, which are views of the flat one
+        loss, by_products = self.loss(self.learner, *args)
+        torch.autograd.backward(loss)  # adds to the parameters' gradients, which are views of the flat one
         with torch.no_grad():
             self._apply(self._gradient)
-        return metrics
+        return by_products
+
+    def _loss_of(self, flat: Tensor, args: Any) -> tuple[Tensor, tuple[Any, dict[str, Tensor]]]:
+        """Compute the loss as a function of the flat parameters, for the compiler. Returns: with the new buffers too.
+
+        A function whose gradient is taken may not change what it does not own, so that it is given copies of buffers.
+        """
+        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        tensors = {**_split(self.learner, flat), **buffers}
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return torch.func.functional_call(self.learner, tensors, args, kwargs)
+
+        loss, by_products = self.loss(call, *args)
+        return loss, (by_products, buffers)
 
     def _apply(self, gradient: Tensor) -> None:
         if self.max_grad_norm is not None:
@@ -145,10 +187,23 @@ class GradientStep:
         self.optimizer.step(self.flat, gradient, self.state, self._lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state; the parameters belong to the module."""
+        """Return the optimizer's state; the parameters belong to the module."""
         return dict(self.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
+
+
+def _share_buffers(module: nn.Module, twin: nn.Module) -> None:
+    """Let both have the same buffers: what one learns of its data, the other knows."""
+    for own, other in zip(module.modules(), twin.modules(), strict=True):
+        for name, buffer in own.named_buffers(recurse=False):
+            other._buffers[name] = buffer
+
+
+def kept_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers of a module that its state holds, by name: those that change while it learns."""
+    kept = module.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in module.named_buffers() if name in kept}

@@ -1,10 +1,11 @@
 """Prioritised replay: surprising transitions are drawn more often, at O(log n) a draw."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from digideep.memory.generic import Memory
+from digideep.memory.ring import SampledMemory
 from digideep.memory.transitions import TransitionIndices, nothing_to_draw
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Component, Description
@@ -12,7 +13,7 @@ from digideep.parameters.schedule import Course, Schedules
 
 
 class SumTree:
-    """Sums over a row of numbers, as a binary tree in one array: changing one and finding a share cost O(log n).
+    """Sums a row of numbers by a binary tree in one array: changing one and finding a share cost O(log n).
 
     A parent is always the sum of its two children, never changed by a difference: so a tree depends on its leaves
     alone, and one that is built anew has the same bits.
@@ -41,16 +42,28 @@ class SumTree:
             self.nodes[level // 2 : level] = children[::2] + children[1::2]
             level //= 2
 
-    def set(self, indices: np.ndarray, values: np.ndarray) -> None:
-        """Change some numbers; of several values for one index, the last counts."""
+    def set(self, indices: np.ndarray, values: np.ndarray | float) -> None:
+        """Change some numbers; of several values for one index, the last counts.
+
+        Args:
+            indices: int64, of any shape.
+            values: float64, of the same shape; or one for all.
+        """
         nodes = indices + self.num_leaves
         self.nodes[nodes] = values
-        while nodes[0] > 1:
+        while nodes.item(0) > 1:
             nodes = np.unique(nodes // 2)
             self.nodes[nodes] = self.nodes[2 * nodes] + self.nodes[2 * nodes + 1]
 
     def find(self, shares: np.ndarray) -> np.ndarray:
-        """Where the running sum of the numbers passes each share, in [0, total). Returns: int64, indices."""
+        """Find where the running sum of the numbers passes each share.
+
+        Args:
+            shares: float64 (B,), in [0, total).
+
+        Returns:
+            int64 (B,), indices of numbers.
+        """
         nodes = np.ones(len(shares), np.int64)
         rest = shares.copy()
         while nodes[0] < self.num_leaves:
@@ -87,55 +100,53 @@ class Priorities(Component):
         self._largest = 1.0
         self._n_chunks = self._n_draws = 0
 
-    def _follow(self, memory: Memory) -> None:
+    def _follow(self, memory: SampledMemory) -> None:
         """Take in what was stored since the last call."""
-        if self._tree.size != memory.num_workers * memory.num_steps:
-            self._tree = SumTree(memory.num_workers * memory.num_steps)
-        new = min(memory.n_chunks - self._n_chunks, len(memory)) * memory.chunk_sample_len
-        self._n_chunks = memory.n_chunks
+        ring, num_workers = memory.ring, memory.num_workers
+        if self._tree.size != num_workers * ring.num_steps:
+            self._tree = SumTree(num_workers * ring.num_steps)
+        new = min(ring.n_chunks - self._n_chunks, len(ring)) * ring.chunk_sample_len
+        self._n_chunks = ring.n_chunks
         if not new:
             return
-        rows = (memory.head - 1 - np.arange(new)) % memory.num_steps
-        values = memory.buffer["/masks"][:, rows, 0] * self._largest
-        indices = np.arange(memory.num_workers)[:, None] * memory.num_steps + rows
-        self._tree.set(indices.ravel(), values.ravel())
-        if memory.head < memory.num_steps:
-            self._tree.set(np.arange(memory.num_workers) * memory.num_steps + memory.head, np.zeros(memory.num_workers))
-        if memory.num_incomplete:
-            rows = (memory.oldest + np.arange(memory.num_incomplete)) % memory.num_steps
-            indices = (np.arange(memory.num_workers)[:, None] * memory.num_steps + rows).ravel()
-            self._tree.set(indices, np.zeros(len(indices)))
+        firsts = np.arange(num_workers)[:, None] * ring.num_steps  # of each worker's leaves
+        rows = (ring.head - 1 - np.arange(new)) % ring.num_steps
+        self._tree.set(firsts + rows, memory.buffer["/masks"][:, rows, 0] * self._largest)
+        if ring.head < ring.num_steps:
+            self._tree.set(firsts + ring.head, 0.0)
+        if ring.num_incomplete:
+            self._tree.set(firsts + (ring.oldest + np.arange(ring.num_incomplete)) % ring.num_steps, 0.0)
 
     def schedules(self) -> Schedules:
-        """What changes along the plan: its course, and what counts how far that is."""
+        """Return what changes along the plan: its course, and what counts how far that is."""
         return {"beta": (self.beta, lambda: self._n_draws)}
 
-    def draw(self, memory: Memory, info: dict[str, Any]) -> TransitionIndices:
-        """A sampler unit like `draw_uniform`; `info["batch_size"]` strata of equal priority, one draw from each.
+    def draw(self, memory: SampledMemory, info: Mapping[str, Any]) -> TransitionIndices:
+        """Draw a transition from each of `info["batch_size"]` strata of equal priority: a unit like `draw_uniform`.
 
         Raises:
             RuntimeError: if no transition can be found.
         """
         self._follow(memory)
-        size, tree = info["batch_size"], self._tree
+        size, tree, ring = info["batch_size"], self._tree, memory.ring
         if not tree.total:
-            raise nothing_to_draw(memory)
+            raise nothing_to_draw(ring)
         shares = (np.arange(size) + info["generator"].random(size)) * (tree.total / size)
-        indices = tree.find(shares)
-        chances = tree.leaves[indices] / tree.total * memory.num_workers * memory.num_starts
+        leaves = tree.find(shares)
+        chances = tree.leaves[leaves] / tree.total * memory.num_workers * ring.num_starts
         weights = chances ** -self.beta(self._n_draws)
         self._n_draws += 1
-        workers, rows = np.divmod(indices, memory.num_steps)
+        workers, rows = np.divmod(leaves, ring.num_steps)
         return TransitionIndices(memory, workers, rows, (weights / weights.max()).astype(np.float32))
 
-    def update(self, draw: TransitionIndices, errors: np.ndarray) -> None:
-        """Learn the errors of a draw. Args: errors: float32 (B,), absolute."""
+    def update(self, indices: TransitionIndices, errors: np.ndarray) -> None:
+        """Learn the errors of transitions that were drawn. Args: errors: float32 (B,), absolute."""
         priorities = (errors.astype(np.float64) + self.eps) ** self.alpha
         self._largest = max(self._largest, float(priorities.max()))
-        self._tree.set(draw.workers * draw.memory.num_steps + draw.rows, priorities)
+        self._tree.set(indices.workers * indices.memory.ring.num_steps + indices.rows, priorities)
 
     def state_dict(self) -> dict[str, Any]:
-        """All priorities: 8 bytes for each step that the memory can hold, in every checkpoint."""
+        """Return all priorities: 8 bytes for each step that the memory can hold, in every checkpoint."""
         return {
             "leaves": self._tree.leaves, "size": self._tree.size, "largest": self._largest,
             "n_chunks": self._n_chunks, "n_draws": self._n_draws,

@@ -1,10 +1,13 @@
 """The sampler of replay methods: how often to learn, and from what."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from digideep.memory.generic import Memory
+from torch import Tensor
+
 from digideep.memory.priorities import Priorities
+from digideep.memory.ring import SampledMemory
 from digideep.memory.sampler import Sampler
 from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
 from digideep.parameters.checks import require, require_between, require_int
@@ -52,8 +55,8 @@ class Replay(Sampler):
         self.batch_size, self.info = batch_size, {"batch_size": batch_size, "n_step_return": n_step_return}
         self._frames_seen, self._carried = 0, 0
 
-    def steps_due(self, memory: Memory) -> int:
-        """Gradient steps for the frames that have come since the last call."""
+    def steps_due(self, memory: SampledMemory) -> int:
+        """Return the gradient steps for the frames that have come since the last call."""
         before, self._frames_seen = self._frames_seen, memory.n_frames
         if self._frames_seen < self.learning_starts:
             return 0
@@ -62,11 +65,11 @@ class Replay(Sampler):
         return steps
 
     def total_steps(self, plan: Plan) -> int:
-        """Gradient steps of a whole run."""
+        """Return the gradient steps of a whole run."""
         waiting = max(-(-self.learning_starts // plan.cycle_frames) - 1, 0)  # cycles
         return int(max(plan.n_cycles - waiting, 0) * plan.cycle_frames * self.ratio)
 
-    def check_plan(self, memory: Memory, plan: Plan) -> None:
+    def check_plan(self, memory: SampledMemory, plan: Plan) -> None:
         """Refuse a memory that forgets what it has not shown, and a ratio of no steps.
 
         Args:
@@ -76,7 +79,8 @@ class Replay(Sampler):
         Raises:
             UsageError: naming the parameter.
         """
-        room, starts = memory.num_steps * plan.num_workers, self.learning_starts
+        ring, starts = memory.ring, self.learning_starts
+        room = ring.num_steps * plan.num_workers
         require(self.ratio > 0, "gradient_steps_per_frame", float(self.ratio), "above 0, or nothing is learned")
         if self.batch_size > room * plan.num_players:
             raise UsageError(
@@ -89,20 +93,20 @@ class Replay(Sampler):
                 f"{starts:,} frames, of which the memory holds {room:,}. Lower it, or raise memory_size_in_chunks."
             )
         # Of two rows in turn, one may be the end of an episode, where no transition starts.
-        needed = memory.num_steps - memory.num_certain + max(2, self.info["n_step_return"])
-        if memory.num_steps < needed:
+        needed = ring.num_steps - ring.num_certain + max(2, self.info["n_step_return"])
+        if ring.num_steps < needed:
             why = "one that can be drawn at every moment"
             if memory.stacks:
-                why += f", in a stack of {max(memory.stacks.values())} frames"
+                why += f", in a stack of {ring.stack} frames"
             if self.info["n_step_return"] > 2:
                 why += f", with a return of n_step_return={self.info['n_step_return']} steps"
             raise UsageError(
-                f"The memory holds {memory.num_steps} steps of each worker, and must hold at least {needed}: {why}. "
+                f"The memory holds {ring.num_steps} steps of each worker, and must hold at least {needed}: {why}. "
                 "Raise memory_size_in_chunks or n_steps."
             )
 
     def doubt(self, plan: Plan) -> str | None:
-        """Why nothing is drawn in a whole run; None if something is."""
+        """Say why nothing is drawn in a whole run; None if something is."""
         if not plan.frames or self.total_steps(plan):
             return None
         return (
@@ -111,20 +115,20 @@ class Replay(Sampler):
         )
 
     def schedules(self) -> Schedules:
-        """What changes along the plan: by name, its course, and what counts how far that is."""
+        """Return what changes along the plan: by name, its course, and what counts how far that is."""
         return {} if self.priorities is None else self.priorities.schedules()
 
-    def _remember(self, draw: TransitionIndices, info: dict[str, Any]) -> TransitionIndices:
-        self._last = draw
-        return draw
+    def _remember(self, indices: TransitionIndices, info: Mapping[str, Any]) -> TransitionIndices:
+        self._last = indices
+        return indices
 
-    def note_errors(self, errors: Any) -> None:
-        """Learn how surprising the last batch was. Args: errors: a float32 tensor (B,), absolute."""
+    def note_errors(self, errors: Tensor) -> None:
+        """Learn how surprising the last batch was. Args: errors: float32 (B,), absolute."""
         if self.priorities is not None:
             self.priorities.update(self._last, errors.numpy(force=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters and priorities."""
+        """Return counters and priorities."""
         state = {"frames_seen": self._frames_seen, "carried": self._carried}
         return state if self.priorities is None else {**state, "priorities": self.priorities.state_dict()}
 

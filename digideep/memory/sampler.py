@@ -1,7 +1,7 @@
 """Samplers: small functions `f(data, info) -> data`, composed.
 
-The first unit takes the Memory, each next one what the one before returned. `info` is a dictionary; units read what
-they need from it.
+The first unit takes the memory, each next one what the one before returned, the last one returns a chunk or a batch:
+arrays by path. `info` is a dictionary; units read what they need from it.
 """
 
 import logging
@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from digideep.memory.generic import Chunk, Memory
+from digideep.memory.ring import Chunk, SampledMemory
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component
 from digideep.utility.errors import NonFiniteError
 
-Unit = Callable[[Any, dict[str, Any]], Any]
+Unit = Callable[[Any, Mapping[str, Any]], Any]  # Any: what a unit takes is what the one before it returns
 
 
 class Sampler(Component):
-    """Units applied one after the other, from the memory to what an agent learns from.
+    """Applies units one after the other, from the memory to what an agent learns from.
 
     An agent is given one by the parameter tree and calls it with the memory and its `info`. A subclass lists units;
     their parameters, if they come from the parameter file, are those of its constructor, and join `info`.
@@ -29,33 +29,39 @@ class Sampler(Component):
     units: tuple[Unit, ...] = ()
     info: Mapping[str, Any] = MappingProxyType({})
 
-    def __call__(self, memory: Memory, info: dict[str, Any]) -> Any:
-        """Args: memory: of the run. info: what the agent says of its needs, such as "keys"."""
+    def __call__(self, memory: SampledMemory, info: Mapping[str, Any]) -> Chunk:
+        """Return what the agent learns from: path -> arrays.
+
+        Args:
+            memory: of the run.
+            info: what the agent says of its needs, such as "keys". It has the last word over the sampler's own.
+        """
         data: Any = memory
         info = {**self.info, **info}
         for unit in self.units:
             data = unit(data, info)
-        return data
+        chunk: Chunk = data
+        return chunk
 
 
-def get_last_chunk(memory: Memory, info: dict[str, Any]) -> Chunk:
-    """The newest chunk: path -> views (N, T + 1, ...)."""
+def get_last_chunk(memory: SampledMemory, info: Mapping[str, Any]) -> Chunk:
+    """Return the newest chunk: path -> views (N, T + 1, ...)."""
     return memory.last_chunk()
 
 
-def select_keys(chunk: Chunk, info: dict[str, Any]) -> Chunk:
-    """Only the keys in `info["keys"]`."""
+def select_keys(chunk: Chunk, info: Mapping[str, Any]) -> Chunk:
+    """Keep only the keys in `info["keys"]`."""
     return {key: chunk[key] for key in info["keys"]}
 
 
-def add_transition_rows(chunk: Chunk, info: dict[str, Any]) -> Chunk:
+def add_transition_rows(chunk: Chunk, info: Mapping[str, Any]) -> Chunk:
     """Add `/rows`: int64 (M,), where transitions start, as indices into N * (T + 1); the last row starts none."""
     starts = chunk["/masks"][..., 0].copy()
     starts[:, -1] = False
     return chunk | {"/rows": np.flatnonzero(starts)}
 
 
-def add_sequence_rows(chunk: Chunk, info: dict[str, Any]) -> Chunk:
+def add_sequence_rows(chunk: Chunk, info: Mapping[str, Any]) -> Chunk:
     """Add `/sequences`: int64 (S, L), the chunk cut into sequences of consecutive rows, as indices into N * (T + 1).
 
     L is `info["sequence_length"]`, at most T; None makes each worker's steps one sequence. A last piece that is shorter
@@ -69,8 +75,8 @@ def add_sequence_rows(chunk: Chunk, info: dict[str, Any]) -> Chunk:
     return chunk | {"/sequences": rows.reshape(-1, size)}
 
 
-def check_finite(chunk: Chunk, info: dict[str, Any]) -> Chunk:
-    """Debug unit: stop at the first array with a NaN or an infinity.
+def check_finite(chunk: Chunk, info: Mapping[str, Any]) -> Chunk:
+    """Stop at the first array with a NaN or an infinity: a unit for debugging.
 
     Raises:
         NonFiniteError: naming the key.
@@ -81,21 +87,21 @@ def check_finite(chunk: Chunk, info: dict[str, Any]) -> Chunk:
     return chunk
 
 
-def check_shape(chunk: Chunk, info: dict[str, Any]) -> Chunk:
-    """Debug unit: log the shape and dtype of every array."""
+def check_shape(chunk: Chunk, info: Mapping[str, Any]) -> Chunk:
+    """Log the shape and dtype of every array: a unit for debugging."""
     for key, array in chunk.items():
         logging.getLogger("digideep").info("%s: %s %s", key, array.shape, array.dtype)
     return chunk
 
 
 class NewestChunk(Sampler):
-    """What on-policy methods learn from: the newest chunk, whole, and the rows of it that start a transition."""
+    """Takes what on-policy methods learn from: the newest chunk, whole, and the rows of it that start a transition."""
 
     units = (get_last_chunk, select_keys, add_transition_rows)
 
 
 class NewestSequences(Sampler):
-    """What recurrent on-policy methods learn from: as `NewestChunk`, and the chunk cut into sequences.
+    """Takes what recurrent on-policy methods learn from: as `NewestChunk`, and the chunk cut into sequences.
 
     Args:
         sequence_length: rows of a sequence, which is how far gradients reach back; None for all of the chunk's.

@@ -33,7 +33,7 @@ def require_between(name: str, value: Any, low: float = 0.0, high: float = math.
 
 
 def shown(value: Any) -> str:
-    """A value as a part of a message: on one line, and not too long."""
+    """Return a value as it stands in a message: on one line, and not too long."""
     try:
         text = "null" if value is None else " ".join(repr(value).split())
     except ValueError:  # Python refuses to write integers of more than 4,300 digits

@@ -5,6 +5,9 @@ itself; on disk it is its dotted name. Constructors follow one rule: arguments b
 (spaces, device, generators) and are injected by name; keyword-only arguments are parameters and come from the
 description. So a description can be checked against the signature the moment it is written: names, and values against
 the annotations. A parameter may be null where its annotation says `| None`, or its default is None.
+
+A constructor that ends in `**parameters` hands them to the next one in the method resolution order, so its own
+arguments are followed by those of that one, and so on. What a subclass names itself hides what its parents name.
 """
 
 import inspect
@@ -44,14 +47,14 @@ class Parameter(NamedTuple):
     is_required: bool
 
     def fit(self, name: str, value: Any) -> Any:
-        """See `fit_value`."""
+        """Check a value by the annotation, see `fit_value`."""
         if value is None and (self.default is None and not self.is_required):
             return None
         return fit_value(name, value, self.annotation)
 
 
 def parameters_of(cls: type[Component]) -> dict[str, Parameter]:
-    """The parameters of a component, by name.
+    """Return the parameters of a component by name: its own, then those of its parents.
 
     Raises:
         UsageError: if `cls` is no component.
@@ -62,11 +65,7 @@ def parameters_of(cls: type[Component]) -> dict[str, Parameter]:
 
 
 @cache
-def _signature(cls: type[Component]) -> dict[str, Parameter]:
-    try:
-        arguments = inspect.signature(cls, eval_str=True).parameters
-    except NameError:  # an annotation of names that only a type checker sees
-        arguments = inspect.signature(cls).parameters
+def _signature(cls: type) -> dict[str, Parameter]:
     return {
         name: Parameter(
             Any if argument.annotation is argument.empty or isinstance(argument.annotation, str)
@@ -74,13 +73,30 @@ def _signature(cls: type[Component]) -> dict[str, Parameter]:
             argument.default,
             argument.default is argument.empty,
         )
-        for name, argument in arguments.items()
+        for name, argument in _arguments(cls).items()
         if argument.kind is inspect.Parameter.KEYWORD_ONLY
     }  # fmt: skip
 
 
+@cache
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+    """Return a constructor's arguments by name: its own, then the next one's if it ends in `**parameters`."""
+    found: dict[str, inspect.Parameter] = {}
+    for constructor in (vars(each)["__init__"] for each in cls.__mro__[:-1] if "__init__" in vars(each)):
+        try:
+            _, *arguments = inspect.signature(constructor, eval_str=True).parameters.values()
+        except NameError:  # an annotation of names that only a type checker sees
+            _, *arguments = inspect.signature(constructor).parameters.values()
+        for argument in arguments:
+            if argument.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+                found.setdefault(argument.name, argument)
+        if all(argument.kind is not inspect.Parameter.VAR_KEYWORD for argument in arguments):
+            break
+    return found
+
+
 def check_parameters(cls: type[Component], parameters: dict[str, Any]) -> None:
-    """Compare parameters with the keyword-only arguments of a class.
+    """Compare parameters with those of a class, see `parameters_of`.
 
     Raises:
         UsageError: if `cls` is no component, a parameter is unknown or of the wrong type, or a required one is missing.
@@ -112,16 +128,13 @@ def build(description: Description, base: type[T], **runtime: Any) -> T:
     check_parameters(cls, parameters)
     if not issubclass(cls, base):
         raise UsageError(f"{dotted_name(cls)} cannot stand here: a {base.__name__} is expected.")
-    wanted = [
-        name
-        for name, argument in inspect.signature(cls).parameters.items()
-        if argument.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    ]
-    return cls(**{name: runtime[name] for name in wanted if name in runtime}, **parameters)
+    wanted = [name for name in _arguments(cls) if name in runtime and name not in parameters_of(cls)]
+    component: T = cls(**{name: runtime[name] for name in wanted}, **parameters)
+    return component
 
 
 def dotted_name(cls: type) -> str:
-    """The importable name of a class."""
+    """Return the importable name of a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 

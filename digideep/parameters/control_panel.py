@@ -11,12 +11,54 @@ from typing import Any
 
 import numpy as np
 
-from digideep.parameters.component import Description
 from digideep.parameters.suggest import did_you_mean
-from digideep.parameters.tree import like, to_plain
+from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
+
+# What the keys of 2019's digideep, and those that have been renamed since, are called today: the first name that a
+# panel has, and what else there is to say of its value.
+_TODAY: dict[str, dict[str, str]] = {
+    "tau": {"gae_lambda": "", "polyak_factor": ""},
+    "use_gae": {"gae_lambda": ", where 1.0 takes plain returns"},
+    "actor_feature_size": {"hidden_sizes": ", a list such as [64, 64]"},
+    "hidden_size": {"hidden_sizes": ", a list such as [256, 256]"},
+    "use_double": {"is_double": ""},
+    "use_dueling": {"is_dueling": ""},
+    "lr": {"lr_actor": " and 'lr_critic'"},
+    "lr_actor": {"lr": ""},
+    "lr_critic": {"lr": ""},
+    "lr_value": {"lr_critic": ""},
+    "lr_softq": {"lr_critic": ""},
+    "n_update": {"gradient_steps_per_frame": ""},
+    "batch_size": {"num_mini_batches": ", the number of parts that a chunk is cut into"},
+    "num_mini_batches": {"batch_size": ", the number of transitions in a gradient step"},
+    "keep_old_checkpoints": {"keep_checkpoints": ", the number of checkpoints to keep, or null for all"},
+    "observation_key": {"observation_path": ""},
+    "nstack": {"frame_stack": ""},
+    "add_frame_stack_axis": {"frame_stack": ", the number of frames"},
+    "add_image_transpose": {"channel_axis": ", first or last"},
+    "add_vec_normalize": {"normalize_observations": " and 'normalize_rewards'"},
+}
+# What to do instead where a panel has no such name.
+_GONE = {
+    "agent_type": "The parameter file names the agent's class: take another file.",
+    "runner_name": "The parameter file names the Runner's class, under 'runner' in its tree.",
+    "eps": "It is the optimizer's parameter: override /agents/agent/optimizer by --repeal.",
+    "warm_start": "Override /explorer/train/warm_start by --repeal.",
+    "total_frames": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
+    "total_timesteps": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
+    "mean_lambda": "No loss has such a term today.",
+    "std_lambda": "No loss has such a term today.",
+    "z_lambda": "No loss has such a term today.",
+    "add_monitor": "Leave it out: episodes are always logged.",
+    "add_time_step": "Wrap environments into gymnasium's TimeAwareObservation, by norm_wrappers.",
+    "add_frame_stack_axis": "Wrap environments into gymnasium's FrameStackObservation, by norm_wrappers.",
+    "nstack": "Wrap environments into gymnasium's FrameStackObservation, by norm_wrappers.",
+    "add_vec_normalize": "Put VecNormalizeObs under vect_wrappers in the parameter file.",
+    "add_dummy_multi_agent": "Leave it out: nothing takes its place.",
+}
 
 
 def load_params(name: str) -> ModuleType:
@@ -78,7 +120,7 @@ def _import_module(name: str, given: str) -> ModuleType:
 
 
 def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
-    """A copy of a control panel with some values replaced.
+    """Return a copy of a control panel with some values replaced.
 
     Args:
         cpanel: the parameter file's.
@@ -94,20 +136,29 @@ def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
     }
     for key, value in overrides.items():
         if key not in cpanel:
-            raise UsageError(f"--cpanel has the unknown key '{key}'. {did_you_mean(key, cpanel)}")
+            raise UsageError(f"--cpanel has the unknown key '{key}'. {_advice(key, cpanel)}")
         to_plain({key: value}, "--cpanel")
         changed[key] = like(f"--cpanel '{key}'", value, changed[key])
     return changed
 
 
-def generate(module: ModuleType, cpanel: Panel) -> Description:
-    """Call `gen_params`.
+def _advice(key: str, cpanel: Panel) -> str:
+    """Say what to give instead of a key that is not in the panel."""
+    for name, remark in _TODAY.get(key, {}).items():
+        if name in cpanel:
+            return f"Today it is '{name}'{remark}."
+    return _GONE.get(key) or did_you_mean(key, cpanel)
+
+
+def generate(module: ModuleType, cpanel: Panel) -> Tree:
+    """Call `gen_params` and return its parameter tree.
 
     Raises:
         UsageError: if it fails; its own UsageErrors pass.
     """
     try:
-        return module.gen_params(cpanel)
+        tree: Tree = module.gen_params(cpanel)
+        return tree
     except UsageError:
         raise
     except Exception as err:

@@ -21,7 +21,7 @@ class Schedule(Component):
     planned = 0
 
     def __call__(self, n_updates: int) -> float:
-        """The value after `n_updates` updates."""
+        """Return the value after `n_updates` updates."""
         raise NotImplementedError
 
 
@@ -58,7 +58,7 @@ class Constant(Schedule):
 
 
 def as_schedule(value: float | Description) -> Schedule:
-    """A schedule from a parameter that is either a number or the description of a schedule."""
+    """Return the schedule of a parameter that is a number or the description of a schedule."""
     return build(value, Schedule) if isinstance(value, dict) else Constant(value=value)
 
 
@@ -79,7 +79,7 @@ class Course:
         self.schedule.planned = self.planned - begun_at
 
     def __call__(self, n_updates: int) -> float:
-        """The value after `n_updates` updates of the run."""
+        """Return the value after `n_updates` updates of the run."""
         return self.schedule(n_updates - self.begun_at) if self.kept is None else self.kept
 
     @property
@@ -103,7 +103,7 @@ class Course:
             self._place(n_updates if how == "anew" else 0, None)
 
     def describe(self, n_updates: int) -> str:
-        """Its value now, and at the end of the plan, in words."""
+        """Say in words what the value is now, and at the end of the plan."""
         now, last = self(n_updates), self(max(self.planned, n_updates))
         return f"{now:.3g}" if now == last else f"{now:.3g} to {last:.3g}"
 
@@ -124,7 +124,7 @@ class Course:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it began, and what it is kept at."""
+        """Return where it began, and what it is kept at."""
         return {"begun_at": self.begun_at, "kept": [] if self.kept is None else [self.kept]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

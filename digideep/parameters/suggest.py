@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question with the nearest known word, or the list of the known ones, as the end of an error message."""
+    """Return the end of an error message: a question with the nearest known word, or the list of all known ones."""
     words = sorted(known)
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
     if near:

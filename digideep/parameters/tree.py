@@ -22,7 +22,7 @@ Tree = dict[str, Any]
 
 
 def to_plain(tree: Any, path: str = "", depth: int = 0) -> Any:
-    """A copy with classes as dotted names, tuples as lists, numpy's numbers as Python's.
+    """Return a copy with classes as dotted names, tuples as lists, numpy's numbers as Python's.
 
     Raises:
         UsageError: for a value that has no place in a file, naming its path.
@@ -53,7 +53,7 @@ def _plain_key(key: Any, path: str) -> str:
 
 
 def _plain_string(text: str, path: str) -> str:
-    """A string that can be written to a file, which half of a pair of surrogates cannot."""
+    """Return a string if it can be written to a file, which half of a pair of surrogates cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -62,7 +62,7 @@ def _plain_string(text: str, path: str) -> str:
 
 
 def from_plain(plain: Any) -> Any:
-    """The tree with the classes that are named under "class" keys, each checked against its parameters.
+    """Return the tree with the classes that its "class" keys name, each checked against its parameters.
 
     Raises:
         UsageError: if a name is no component, or the parameters do not fit it.
@@ -80,7 +80,7 @@ def from_plain(plain: Any) -> Any:
 
 
 def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
-    """A copy of a plain tree with the values at some paths replaced.
+    """Return a copy of a plain tree with the values at some paths replaced.
 
     A path leads to any parameter of a described component, also to one that the tree leaves at its default.
 
@@ -91,7 +91,7 @@ def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
     Raises:
         UsageError: for a path that is not there, or a value of another type.
     """
-    changed = to_plain(plain)
+    changed: Tree = to_plain(plain)
     for path, value in overrides.items():
         if not path.startswith("/") or not path.strip("/"):
             raise UsageError(f"--repeal '{path}' is no path. Expected one such as /runner/save_int.")
@@ -106,7 +106,7 @@ def override_tree(plain: Tree, overrides: dict[str, Any]) -> Tree:
 
 
 def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False) -> Any:
-    """The key or index of a part of a node. Args: here: the node's path. must_exist: a default does not do."""
+    """Return the key or index of a part of a node. Args: here: the node's path. must_exist: it stands in the tree."""
     known: dict[str, Any]
     if isinstance(node, list):
         known = {str(index): index for index in range(len(node))}
@@ -124,14 +124,14 @@ def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False
 
 
 def _checked(name: str, node: Any, slot: Any, value: Any) -> Any:
-    """A value for a part of a node: as the constructor of a component says, or else like the value that is there."""
+    """Check a value for a part of a node: by the component's constructor, or else by the value that is there."""
     if is_described(node) and slot != "class":
         return parameters_of(resolve(node["class"]))[slot].fit(name, value)
     return like(name, value, node[slot])
 
 
 def like(name: str, value: Any, current: Any) -> Any:
-    """A value that takes the place of another one of the same type.
+    """Check a value that takes the place of another one of the same type, and return it.
 
     An integer may stand for a float, anything for None, None for a number: the component that gets it decides.
 

@@ -27,7 +27,7 @@ _NAMES: dict[Any, tuple[str, str]] = {  # one, several
 
 
 def kind_name(kind: type) -> str:
-    """What a person calls a type of values, with its article."""
+    """Return what a person calls a type of values, with its article."""
     return _NAMES[kind][0] if kind in _NAMES else f"of type {kind.__name__}"
 
 
@@ -63,7 +63,7 @@ def fit_value(name: str, value: Any, annotation: Any) -> Any:
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The types that a value may have: those of a union, integers before numbers, null last."""
+    """Return the types that a value may have: those of a union, integers before numbers, null last."""
     is_union = get_origin(annotation) in (Union, types.UnionType)
     return sorted(
         get_args(annotation) if is_union else [annotation], key=lambda each: (each is type(None), each is float)
@@ -71,7 +71,7 @@ def _options(annotation: Any) -> list[Any]:
 
 
 def _kind(option: Any) -> Any:
-    """The key of `_NAMES` that an annotation stands for; None if there is none."""
+    """Return the key of `_NAMES` that an annotation stands for; None if there is none."""
     origin = get_origin(option) or option
     if origin is Annotated:
         return _DESCRIBED if _DESCRIBED in get_args(option) else _kind(get_args(option)[0])
@@ -119,7 +119,7 @@ def _fit_parts(name: str, value: Any, option: Any, options: list[Any]) -> Any:
 
 
 def _name(option: Any, number: int = 0) -> str:
-    """What a person calls a type. Args: number: 0 for one such value, 1 for several."""
+    """Return what a person calls a type. Args: number: 0 for one such value, 1 for several."""
     kind, parts = _kind(option), get_args(option)
     if kind is Literal:
         return f"one of {', '.join(map(str, parts))}"

@@ -1,18 +1,14 @@
-"""The command line."""
+"""Read the command line."""
 
 import argparse
-import ipaddress
-import json
-import math
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from digideep.parameters.checks import shown
 from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
+from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
+from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
-
-LOCALHOST = "127.0.0.1"
-_MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095
 
 _EXAMPLES = """examples:
   train          python main.py --params params/ppo_mujoco.py
@@ -29,6 +25,49 @@ checkpoint written: run again with --resume.
 """
 
 
+@dataclass(frozen=True)
+class Arguments(WatchOptions):
+    """The command line, checked. What was not given has the default that stands here.
+
+    Attributes:
+        load_checkpoint: a checkpoint, or a session; with `resume`, the session to go on with.
+        save_modules: packages to copy into `modules/` besides those that run.
+        profiler_level: blocks within blocks that are timed; -1 for all.
+
+    `--help` explains the others.
+    """
+
+    params: str | None = None
+    cpanel: dict[str, Any] = field(default_factory=dict)
+    repeal: dict[str, Any] = field(default_factory=dict)
+    load_checkpoint: str | None = None
+    resume: bool = False
+    schedules: str | None = None
+    play: bool = False
+    custom: bool = False
+    create_session_only: bool = False
+    verify_resume: int | None = None
+    episodes: int | None = None
+    render: str | None = None
+    seed: int | None = None
+    json: bool = False
+    frozen: bool = False
+    session_path: str | None = None
+    session_name: str | None = None
+    save_modules: list[str] = field(default_factory=list)
+    msg: str = ""
+    dry_run: bool = False
+    log_level: int = 1
+    quiet: bool = False
+    profiler_level: int = -1
+    device: str = "auto"
+
+    @property
+    def mode(self) -> str:
+        """What to do: "train", "play", "custom" or "create"."""
+        return "play" if self.play else "custom" if self.custom else "create" if self.create_session_only else "train"
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -37,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} See --help." if not message.endswith(".") else message)
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_arguments(argv: list[str] | None = None) -> Arguments:
     """Read and check the command line.
 
     Args:
@@ -46,11 +85,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     Raises:
         UsageError: for unknown or malformed arguments, and for flags that do not go together.
     """
-    args = _make_parser().parse_args(argv)
-    if isinstance(args.resume, str):
-        if args.load_checkpoint is not None:
+    values = vars(_make_parser().parse_args(argv))
+    if isinstance(values.get("resume"), str):
+        if "load_checkpoint" in values:
             raise UsageError("--resume DIR and --load-checkpoint DIR name two directories: give one of them.")
-        args.resume, args.load_checkpoint = True, args.resume
+        values |= {"resume": True, "load_checkpoint": values["resume"]}
+    args = Arguments(**values)
     _check_combination(args)
     return args
 
@@ -62,33 +102,26 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EXAMPLES,
         allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,  # the defaults are those of Arguments
     )
     what = parser.add_argument_group("what to run")
     what.add_argument(
-        "--params", metavar="FILE", type=_path, help="parameter file: a path ending in .py, or a dotted module"
+        "--params", metavar="FILE", type=path_name, help="parameter file: a path ending in .py, or a dotted module"
     )
+    what.add_argument("--cpanel", metavar="JSON", type=json_object, help="override values of its control panel")
     what.add_argument(
-        "--cpanel", metavar="JSON", type=_json_object, default={}, help="override values of its control panel"
-    )
-    what.add_argument(
-        "--repeal", metavar="JSON", type=_json_object, default={},
+        "--repeal", metavar="JSON", type=json_object,
         help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
     )  # fmt: skip
     what.add_argument(
-        "--load-checkpoint", metavar="DIR", type=_path,
+        "--load-checkpoint", metavar="DIR", type=path_name,
         help="a checkpoint, or a session (its newest valid checkpoint); with --params a new session begins "
         "with its weights",
     )  # fmt: skip
 
     how = parser.add_argument_group("instead of training anew")
     how.add_argument(
-        "--resume",
-        metavar="DIR",
-        type=_path,
-        nargs="?",
-        const=True,
-        default=False,
-        help="go on with a session in place",
+        "--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place"
     )
     how.add_argument(
         "--schedules", choices=CONTINUATIONS,
@@ -103,18 +136,18 @@ def _make_parser() -> argparse.ArgumentParser:
         "--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop"
     )
     how.add_argument(
-        "--verify-resume", metavar="EPOCHS", type=_positive, nargs="?", const=4,
+        "--verify-resume", metavar="EPOCHS", type=positive, nargs="?", const=4,
         help="prove exact resume on these parameters: train EPOCHS (4) straight, and again stopped, killed and resumed",
     )  # fmt: skip
 
     play = parser.add_argument_group("with --play")
-    play.add_argument("--episodes", metavar="N", type=_positive, help="episodes to play (10)")
+    play.add_argument("--episodes", metavar="N", type=positive, help="episodes to play (10)")
     play.add_argument(
         "--render",
         choices=("video", "human", "none"),
         help="videos (default; with --json nothing), a window, or nothing",
     )
-    play.add_argument("--seed", metavar="N", type=_natural, help="of the episodes (the run's own)")
+    play.add_argument("--seed", metavar="N", type=natural, help="of the episodes (the run's own)")
     play.add_argument("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
     play.add_argument(
         "--frozen",
@@ -124,22 +157,18 @@ def _make_parser() -> argparse.ArgumentParser:
 
     session = parser.add_argument_group("the session")
     session.add_argument(
-        "--session-path", metavar="DIR", type=_path, help="where sessions are made (./digideep_sessions)"
+        "--session-path", metavar="DIR", type=path_name, help="where sessions are made (./digideep_sessions)"
     )
-    session.add_argument("--session-name", metavar="NAME", type=_name, help="name of the new session's directory")
+    session.add_argument("--session-name", metavar="NAME", type=plain_name, help="name of the new session's directory")
     session.add_argument(
-        "--save-modules",
-        metavar="MODULE",
-        nargs="+",
-        default=[],
-        help="packages to copy into modules/ whole, with their data",
+        "--save-modules", metavar="MODULE", nargs="+", help="packages to copy into modules/ whole, with their data"
     )
-    session.add_argument("--msg", metavar="TEXT", default="", help="a note to keep with the session")
+    session.add_argument("--msg", metavar="TEXT", help="a note to keep with the session")
     session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
 
     watch = parser.add_argument_group("watching")
     watch.add_argument(
-        "--log-level", metavar="0-4", type=int, choices=range(5), default=1, help="least level shown: 0 debug, 1 info, "
+        "--log-level", metavar="0-4", type=int, choices=range(5), help="least level shown: 0 debug, 1 info, "
         "2 warn, 3 error, 4 fatal",
     )  # fmt: skip
     watch.add_argument("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
@@ -147,7 +176,6 @@ def _make_parser() -> argparse.ArgumentParser:
         "--profiler-level",
         metavar="N",
         type=int,
-        default=-1,
         help="blocks within blocks that are timed: 1 for the outer ones, 0 none, -1 all",
     )
     watch.add_argument(
@@ -156,96 +184,16 @@ def _make_parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
     )
-    watch.add_argument("--visdom-port", metavar="PORT", type=_port, default=8097, help="its port (8097)")
+    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
     watch.add_argument(
-        "--bind", metavar="ADDRESS", type=_address, default=LOCALHOST,
+        "--bind", metavar="ADDRESS", type=address,
         help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
     )  # fmt: skip
     watch.add_argument("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
     watch.add_argument("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
 
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where agents compute (auto)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where agents compute (auto)")
     return parser
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_finite, parse_float=_finite)
-    except (ValueError, RecursionError) as err:
-        reason = "it is nested too deeply" if isinstance(err, RecursionError) else err
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is no JSON ({reason}). Expected an object such as '{{\"seed\": 1}}'; "
-            "JSON writes true, false and null"
-        ) from err
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
-    return value
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys are all different."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return value
-
-
-def _finite(text: str) -> float:
-    """A number of JSON; Python's reader would take NaN and Infinity too."""
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number of JSON")
-    return value
-
-
-def _path(text: str) -> str:
-    """The name of a file or directory that a person can see, and a file system can hold."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty. Give a path")
-    if not text.isprintable():
-        raise argparse.ArgumentTypeError(f"{shown(text)} holds characters that cannot be printed")
-    if len(text.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in text.split("/")):
-        raise argparse.ArgumentTypeError(
-            f"{shown(text)} is too long: a name has at most {_MAX_NAME} bytes, a path {_MAX_PATH}"
-        )
-    return text
-
-
-def _name(text: str) -> str:
-    """The name of a new directory."""
-    if "/" in _path(text) or text in (".", "..") or text != text.strip():
-        raise argparse.ArgumentTypeError(f"{shown(text)} must be a plain directory name")
-    return text
-
-
-def _is_natural(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 18
-
-
-def _positive(text: str) -> int:
-    if not _is_natural(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no positive integer")
-    return int(text)
-
-
-def _natural(text: str) -> int:
-    if not _is_natural(text):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no seed. Expected an integer from 0 to 10**18 - 1")
-    return int(text)
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no IP address. Expected one such as 0.0.0.0") from err
-
-
-def _port(text: str) -> int:
-    if not _is_natural(text) or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no port. Expected an integer from 1 to 65535")
-    return int(text)
 
 
 # Flags that do not go together, as pairs: (flag, the flags it excludes).
@@ -263,38 +211,38 @@ _EXCLUSIONS = {
 }  # fmt: skip
 
 
-def _check_combination(args: argparse.Namespace) -> None:
-    given = {
+def _check_combination(args: Arguments) -> None:
+    flags = {
         name
         for name, value in vars(args).items()
         if not (value is None or value is False or value in ({}, [], ""))  # 0 is a seed
     }
     for name, others in _EXCLUSIONS.items():
         for other in others:
-            if name in given and other in given:
+            if name in flags and other in flags:
                 raise UsageError(f"{_flag(name)} and {_flag(other)} do not go together: leave one of them out.")
-    if "resume" in given and "load_checkpoint" not in given:
+    if "resume" in flags and "load_checkpoint" not in flags:
         raise UsageError("--resume needs a session: give --resume DIR.")
-    if "load_checkpoint" in given and not given & {"resume", "play", "custom", "params"}:
+    if "load_checkpoint" in flags and not flags & {"resume", "play", "custom", "params"}:
         raise UsageError(
             "--load-checkpoint alone does nothing: add --resume, --play or --custom, or --params FILE to begin a new "
             "session with its weights."
         )
-    if "load_checkpoint" in given:
+    if "load_checkpoint" in flags:
         for name in ("params", "cpanel"):
             for other in ("play", "custom"):
-                if name in given and other in given:
+                if name in flags and other in flags:
                     raise UsageError(
                         f"--load-checkpoint and {_flag(name)} do not go together with {_flag(other)}: leave one out."
                     )
-    if "schedules" in given and "resume" not in given:
+    if "schedules" in flags and "resume" not in flags:
         raise UsageError("--schedules goes with --resume only: add --resume DIR or leave it out.")
-    if not given & {"params", "load_checkpoint"}:
+    if not flags & {"params", "load_checkpoint"}:
         raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
     for name in ("episodes", "render", "seed", "json", "frozen"):
-        if name in given and "play" not in given:
+        if name in flags and "play" not in flags:
             raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
-    if given >= {"load_checkpoint", "session_path"} and not given & {"params"}:
+    if flags >= {"load_checkpoint", "session_path"} and not flags & {"params"}:
         raise UsageError(
             "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out."
         )

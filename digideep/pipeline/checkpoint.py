@@ -45,18 +45,18 @@ _ARRAY, _TENSOR = "$array", "$tensor"
 
 
 def checkpoint_name(epoch: int, cycle: int = 0) -> str:
-    """The directory's name. Args: epoch: finished epochs; cycle: finished cycles of the next one."""
+    """Return a checkpoint's name. Args: epoch: finished epochs; cycle: finished cycles of the next one."""
     return f"checkpoint-{epoch}" + (f"+{cycle}" if cycle else "")
 
 
 def checkpoint_order(path: Path) -> tuple[int, int] | None:
-    """(epoch, cycle) of a checkpoint's name; None if it is not one."""
+    """Return the (epoch, cycle) that a checkpoint's name says; None if it is no such name."""
     match = _NAME.fullmatch(path.name)
     return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, oldest first, valid or not. Links are none.
+    """Return the checkpoints in a directory, oldest first, valid or not. A link is not one.
 
     Raises:
         UnreadableError: if the system does not let us look.
@@ -102,7 +102,7 @@ def split_arrays(state: Any, arrays: dict[str, torch.Tensor], path: str = "") ->
 
 
 def join_arrays(rest: Any, arrays: dict[str, torch.Tensor]) -> Any:
-    """The nested state that `split_arrays` took apart.
+    """Return the nested state that `split_arrays` took apart.
 
     Raises:
         KeyError: if an array is missing.
@@ -130,11 +130,7 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     """
     arrays: dict[str, torch.Tensor] = {}
     rest = split_arrays(state, arrays)
-    files = {
-        STATES: save_arrays(arrays),
-        RUNNER: json.dumps(rest).encode(),
-        SESSION: json.dumps(session).encode(),
-    }
+    files = {STATES: save_arrays(arrays), RUNNER: json.dumps(rest).encode(), SESSION: json.dumps(session).encode()}
     manifest = {
         "format": FORMAT,
         "files": {
@@ -175,7 +171,7 @@ def set_aside(path: Path) -> Path:
 
 
 def list_aside(directory: Path) -> list[Path]:
-    """The checkpoints in a directory that were set aside."""
+    """Return the checkpoints in a directory that were set aside."""
     found = (path for path in directory.iterdir() if _ASIDE.fullmatch(path.name))
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
@@ -214,7 +210,7 @@ def sweep_checkpoints(directory: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The software that decides whether numbers repeat."""
+    """Return the versions of the software that decides whether numbers repeat."""
     return {
         "digideep": digideep.__version__,
         "python": platform.python_version(),
@@ -265,7 +261,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _read_signed(path: Path, manifest: dict[str, Any]) -> bytes:
-    """A file's content, if it is what the manifest says."""
+    """Return a file's content, if it is what the manifest says."""
     expected = manifest["files"][path.name]
     data = read_file(path, expected["size"])
     if hashlib.sha256(data).hexdigest() != expected["sha256"]:
@@ -307,7 +303,7 @@ def load_checkpoint(path: Path, needs_memory: bool) -> Loaded:
 
 
 def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = None) -> Loaded:
-    """`load_checkpoint` of the newest one of a session that is as it was written.
+    """Load the newest checkpoint of a session that is as it was written, see `load_checkpoint`.
 
     Args:
         session: its directory.
@@ -332,7 +328,7 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
 
 
 def read_need(path: Path) -> Need | None:
-    """What a checkpoint needs of the memory; None if that cannot be read. The rest of it is not looked at."""
+    """Return what a checkpoint needs of the memory; None if that cannot be read. Nothing else of it is read."""
     try:
         return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

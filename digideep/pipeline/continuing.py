@@ -1,18 +1,14 @@
 """What may differ between a checkpoint and the run that goes on with it, in place or in a new session."""
 
-import logging
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from digideep.agent.base import AgentBase
+from digideep.environment.explorer import Explorer
 from digideep.utility.errors import UsageError
+from digideep.utility.nested import leaves
 from digideep.utility.plan import Plan
-
-if TYPE_CHECKING:
-    from digideep.agent.base import AgentBase
-    from digideep.pipeline.runner import Runner
-
-_log = logging.getLogger("digideep")
 
 # Paths of a parameter tree on which the content of a checkpoint depends.
 _FIXED = re.compile(
@@ -32,22 +28,15 @@ _ABSENT = "nothing"
 
 
 def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
-    """What a parameter tree plans. Args: num_players: of the agent in each environment."""
+    """Return the plan of a parameter tree. Args: num_players: of the agent in each environment."""
     runner, train = tree["runner"], tree["explorer"]["train"]
     cycles = runner["n_epochs"] * runner["n_cycles"]
     return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
 
 
-def leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    """The values of nested dictionaries and lists by path."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    inner = {p: leaf for key, value in items for p, leaf in leaves(value, f"{path}/{key}").items()}
-    return inner or {path: tree}
-
-
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
-    """Paths of values that differ between two trees, and both values."""
-    ours, theirs = leaves(old), leaves(new)
+    """Return the values that differ between two trees: path -> both values."""
+    ours, theirs = (leaves(tree, opens=lambda node: True) for tree in (old, new))
     both = {path: (ours.get(path, _ABSENT), theirs.get(path, _ABSENT)) for path in [*ours, *theirs]}
     return {path: (first, second) for path, (first, second) in both.items() if first != second}
 
@@ -66,7 +55,7 @@ def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str)
 
 
 def space_difference(old: Mapping[str, Any], new: Mapping[str, Any], agent: str = "") -> str | None:
-    """The first difference between the spaces of a checkpoint ("there") and of an environment ("here"), in words.
+    """Describe the first difference between the spaces of a checkpoint ("there") and an environment ("here").
 
     Args:
         old, new: from `EnvironmentInfo.to_plain`.
@@ -120,56 +109,36 @@ def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None
             )
 
 
-def begin(runner: "Runner") -> None:
-    """Give a new run the weights that its session says, and refuse a plan in which nothing is learned.
+def check_plans(agents: Mapping[str, AgentBase]) -> None:
+    """Refuse a plan in which an agent learns nothing, or a memory without what it learns from.
 
     Raises:
         UsageError: naming what does not fit.
     """
-    session = runner.session
-    try:
-        if session.weights is not None:
-            load_weights(runner, session.weights, session.loaded_from)
-        if session.mode in ("train", "create"):
-            for name, agent in runner.agents.items():
-                _check_keys(name, agent)
-                agent.check_plan()
-    except BaseException:
-        runner.close()
-        raise
+    for name, agent in agents.items():
+        kept = agent.memory.keys
+        missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
+        if missing:
+            raise UsageError(
+                f"/memory/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add it, "
+                "or give null, which keeps everything."
+            )
+        agent.check_plan()
 
 
-def _check_keys(name: str, agent: "AgentBase") -> None:
-    kept = agent.memory.keys
-    missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
-    if missing:
-        raise UsageError(
-            f"/memory/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add it, or "
-            "give null, which keeps everything."
-        )
-
-
-def doubts(runner: "Runner") -> list[str]:
-    """A line for each agent that learns nothing in the plan."""
-    found = {name: agent.doubt() for name, agent in runner.agents.items()}
-    return [f"Agent '{name}' learns NOTHING: {doubt}." for name, doubt in found.items() if doubt is not None]
-
-
-def announce(runner: "Runner", note: str | None) -> None:
-    """Log what became of the plan, and what will not be learned in it. Args: note: from `go_on`."""
-    if note is not None:
-        _log.info("%s", note)
-    for doubt in doubts(runner):
-        _log.warning("%s", doubt)
-
-
-def load_weights(runner: "Runner", state: Mapping[str, Any], source: Any) -> None:
+def load_weights(
+    state: Mapping[str, Any], source: Any, tree: Mapping[str, Any], agents: Mapping[str, AgentBase], explorer: Explorer,
+    spaces: Mapping[str, Any],
+) -> None:  # fmt: skip
     """Let a new run begin with the networks of another one, and with what its normalisers have learned.
 
     Args:
-        runner: of the new run, built.
         state: of the other run's checkpoint.
         source: where it was found, for messages.
+        tree: the plain parameter tree of the new run.
+        agents: of the new run, by name.
+        explorer: of its training.
+        spaces: of its environment, from `EnvironmentInfo.to_plain`.
 
     Raises:
         UsageError: naming the first difference, if the spaces, the networks or the normalisers are others.
@@ -183,19 +152,25 @@ def load_weights(runner: "Runner", state: Mapping[str, Any], source: Any) -> Non
             )
 
     try:
-        if (difference := space_difference(state["spaces"], runner.info.to_plain())) is not None:
+        if (difference := space_difference(state["spaces"], spaces)) is not None:
             raise UsageError(f"{source} does not fit: {difference}; fine-tuning needs the same spaces.")
-        _take_over(runner, state, require_same)
+        _check_same_networks(state, tree, agents, explorer, spaces, require_same)
+        for name, agent in agents.items():
+            agent.load_weights(state["agents"][name])
+        explorer.load_statistics(state["statistics"])
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as err:
         if isinstance(err, UsageError):
             raise
         raise UsageError(f"{source} does not fit: {type(err).__name__}: {' '.join(str(err).split())}") from err
 
 
-def _take_over(runner: "Runner", state: Mapping[str, Any], require_same: Callable[[str, Any, Any], None]) -> None:
-    old, new, spaces = state["params"], runner.session.tree, runner.info.to_plain()
+def _check_same_networks(
+    state: Mapping[str, Any], new: Mapping[str, Any], agents: Mapping[str, AgentBase], explorer: Explorer,
+    spaces: Mapping[str, Any], require_same: Callable[[str, Any, Any], None],
+) -> None:  # fmt: skip
+    old = state["params"]
     require_same("agents", sorted(old["agents"]), sorted(new["agents"]))
-    for name, agent in runner.agents.items():
+    for name, agent in agents.items():
         before, after = old["agents"][name], new["agents"][name]
         seen = spaces.get("agents", {}).get(name, spaces)["observations"]
         require_same(f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths)
@@ -205,53 +180,43 @@ def _take_over(runner: "Runner", state: Mapping[str, Any], require_same: Callabl
         require_same(f"weights of agent {name}", *weights)
     wrappers = ([wrapper["class"] for wrapper in tree["env"].get("vect_wrappers", [])] for tree in (old, new))
     require_same("/env/vect_wrappers", *wrappers)
-    explorer = runner.explorer["train"]
     statistics = (_shapes(each) for each in (state["statistics"], explorer.statistics()))
     require_same("statistics", *statistics)
-    for name, agent in runner.agents.items():
-        agent.load_weights(state["agents"][name])
-    explorer.load_statistics(state["statistics"])
 
 
 def _paths(agent: Mapping[str, Any], spaces: Mapping[str, Any]) -> list[str]:
-    """The observations that an agent of a plain tree sees."""
+    """Return the paths of the observations that an agent of a plain tree sees."""
     paths = agent.get("observation_path", "/agent")
     return list(spaces) if paths is None else [paths] if isinstance(paths, str) else list(paths)
 
 
-def _shapes(state: Any, path: str = "") -> dict[str, Any]:
-    """Shapes of the arrays of a nested state, by path."""
-    if isinstance(state, Mapping):
-        return {p: shape for key, value in state.items() for p, shape in _shapes(value, f"{path}/{key}").items()}
-    return {path: list(getattr(state, "shape", ()))}
+def _shapes(state: Any) -> dict[str, Any]:
+    """Return the shapes of the arrays of a nested state, by path."""
+    return {path: list(getattr(leaf, "shape", ())) for path, leaf in leaves(state).items()}
 
 
-def go_on(runner: "Runner", how: str | None) -> str | None:
+def go_on(agents: Mapping[str, AgentBase], how: str | None, done: int, before: int, now: int) -> str | None:
     """Let schedules follow a plan that has changed since the checkpoint.
 
     Args:
-        runner: restored, its agents knowing the new plan.
+        agents: restored, by name; they know the new plan.
         how: what --schedules says; None where it says nothing.
+        done: epochs so far.
+        before: epochs that the checkpoint's plan has.
+        now: epochs that the new plan has.
 
     Returns:
-        What was done, in a line; None if the plan is the same and nobody asked, or is over.
+        What was done, in a line; None if the plan is the same and nobody asked.
     """
-    assert runner.session.state is not None
-    if runner.i_epoch >= runner.n_epochs:
-        return None
-    before = runner.session.state["params"]["runner"]["n_epochs"]
-    if how is None and before == runner.n_epochs:
+    if how is None and before == now:
         return None
     words = []
-    for agent_name, agent in runner.agents.items():
-        prefix = f"{agent_name} " if len(runner.agents) > 1 else ""
+    for agent_name, agent in agents.items():
+        prefix = f"{agent_name} " if len(agents) > 1 else ""
         for name, (course, clock) in agent.schedules().items():
             if not course.is_constant:
-                course.go_on(how or "stretch", clock(), course.planned * before // runner.n_epochs)
+                course.go_on(how or "stretch", clock(), course.planned * before // now)
                 words.append(f"{prefix}{name} {course.describe(clock())}")
-        if runner.session.mode == "train":
-            agent.check_plan()
     what = {"stretch": "stretched over the whole new plan", "keep": "kept as they are", "anew": "begun anew"}
-    done = f"{runner.i_epoch} done, {before} planned before"
     schedules = f"schedules {what[how or 'stretch']} (--schedules): {', '.join(words)}" if words else "no schedules"
-    return f"Plan of {runner.n_epochs} epochs ({done}); {schedules}."
+    return f"Plan of {now} epochs ({done} done, {before} planned before); {schedules}."

@@ -1,93 +1,85 @@
 """Whole episodes without exploration: `--play`, and the ones that are recorded while a run trains."""
 
-import argparse
+import contextlib
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from digideep.environment.explorer import Episode, Explorer
+from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.graphics import require_display
-from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, why_no_video
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.pipeline.arguments import Arguments
+from digideep.pipeline.session import Session
+from digideep.pipeline.session_directory import remove_evaluation
 from digideep.utility.errors import CheckpointError, StoppedError, UsageError
-
-if TYPE_CHECKING:
-    from digideep.pipeline.runner import Runner
 
 _log = logging.getLogger("digideep")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-def choose_render_mode(args: argparse.Namespace, environment: EnvironmentSpec, info: EnvironmentInfo) -> str | None:
-    """What --render asks for, in gymnasium's words; video is the default where it can be had, nothing with --json.
+def choose_render_mode(args: Arguments, environment: EnvironmentSpec, info: EnvironmentInfo) -> str | None:
+    """Return the render mode that --render asks for; by default video where that is possible, none with --json.
 
     Raises:
         UsageError: if the environment cannot render what is asked for.
     """
     asked, offered = args.render, info.render_modes
-    wanted = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
-    reason = f"it offers {', '.join(offered) or 'nothing'}" if wanted not in (None, *offered) else None
-    if reason is None and wanted == "human":
+    mode = {"video": "rgb_array", "human": "human", "none": None}[asked or ("none" if args.json else "video")]
+    reason = f"it offers {', '.join(offered) or 'nothing'}" if mode not in (None, *offered) else None
+    if reason is None and mode == "human":
         require_display(environment.name)
-    if reason is None and wanted == "rgb_array":
+    if reason is None and mode == "rgb_array":
         reason = why_no_video(environment)
     if reason is None:
-        return wanted
+        return mode
     if asked is not None:
-        raise UsageError(f"{environment.name} cannot render '{wanted}': {reason}. Use --render none.")
+        raise UsageError(f"{environment.name} cannot render '{mode}': {reason}. Use --render none.")
     _log.warning("No video is recorded, %s cannot render images: %s", environment.name, reason)
     return None
 
 
-def play(runner: "Runner", render_mode: str | None) -> bool:
+def play(
+    session: Session, make_explorer: Callable[..., Explorer], environment: EnvironmentSpec, render_mode: str | None
+) -> bool:
     """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
 
     Args:
-        runner: with its agents restored.
+        session: of the evaluation.
+        make_explorer: `Runner.make_explorer`.
+        environment: what is played.
         render_mode: from `choose_render_mode`.
 
     Returns:
         True if all episodes were played; False if a stop was asked for before.
     """
-    session, args = runner.session, runner.session.args
+    args = session.args
     videos = session.path / "videos" if session.path is not None and render_mode == "rgb_array" else None
     try:
-        explorer = runner.explorer["eval"] = runner.make_explorer(
-            "eval", seed=args.seed, n_episodes=1, render_mode=render_mode, video_dir=videos
-        )
+        explorer = make_explorer("eval", seed=args.seed, n_episodes=1, render_mode=render_mode, video_dir=videos)
         if session.state is not None:
             _load_statistics(explorer, session.state["statistics"])
     except UsageError:
-        session.take_back()
+        if session.path is not None:
+            remove_evaluation(session.path)
         raise
     session.watch_signals()
-    episodes: list[Episode] = []
-    wanted = args.episodes or 10
-    say = partial(print, file=session.output, flush=True)
-    try:
-        with session.signals.cutting():
-            explorer.reset()
-            while len(episodes) < wanted and session.stop_reason is None:
-                explorer.update()
-                ended = explorer.take_episodes()
-                session.write_episodes("eval", ended)
-                episodes += ended
-                if not args.json and not args.quiet:
-                    say(f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps")
-    except StoppedError:
-        _log.warning("Episode %d was cut off.", len(episodes) + 1)
-    explorer.close()  # ends the films, which may have something to say
-    is_whole = len(episodes) >= wanted
+    num_episodes = args.episodes or 10
+    with contextlib.closing(explorer):  # ends the films, which may have something to say
+        episodes = _play_episodes(session, explorer, num_episodes)
+    is_whole = len(episodes) >= num_episodes
     if not episodes:
         _log.warning("No episode was played to its end: there are no returns.")
         return is_whole
     figures = {
-        "environment": runner.environment.name,
+        "environment": environment.name,
         "checkpoint": session.loaded_from.name if session.loaded_from is not None else None,
         "seed": explorer.seed,
         **summarize(episodes),
@@ -96,15 +88,42 @@ def play(runner: "Runner", render_mode: str | None) -> bool:
         (session.path / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if session.json_output is not None:
         session.json_output.write(json.dumps(figures))
-        return is_whole
-    number = "1 episode" if len(episodes) == 1 else f"{len(episodes)} episodes"
+    else:
+        _print_summary(session, figures, videos)
+    return is_whole
+
+
+def _play_episodes(session: Session, explorer: Explorer, num_episodes: int) -> list[Episode]:
+    """Play episodes, printing a line for each, until there are enough or the run is to stop."""
+    episodes: list[Episode] = []
+    is_silent = session.args.json or session.args.quiet
+    try:
+        with session.signals.cutting():
+            explorer.reset()
+            while len(episodes) < num_episodes and session.signals.reason is None:
+                explorer.update()
+                ended = explorer.take_episodes()
+                session.write_episodes("eval", ended)
+                episodes += ended
+                if not is_silent:
+                    line = (
+                        f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps"
+                    )
+                    print(line, file=session.output, flush=True)
+    except StoppedError:
+        _log.warning("Episode %d was cut off.", len(episodes) + 1)
+    return episodes
+
+
+def _print_summary(session: Session, figures: dict[str, Any], videos: Path | None) -> None:
+    say = partial(print, file=session.output, flush=True)
+    number = "1 episode" if figures["episodes"] == 1 else f"{figures['episodes']} episodes"
     say(f"return over {number}: mean {figures['mean']:,.3f}, std {figures['std']:,.3f}, "
         f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
     for player, mean in figures.get("players", {}).items():
         say(f"  {player}: mean {mean:,.3f}")
     if videos is not None and videos.exists():
         say(f"videos: {videos}")
-    return is_whole
 
 
 def _load_statistics(explorer: Explorer, statistics: dict[str, Any]) -> None:
@@ -115,7 +134,7 @@ def _load_statistics(explorer: Explorer, statistics: dict[str, Any]) -> None:
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:
-    """Returns and lengths of episodes with their statistics, as JSON values; quantiles are those of the returns."""
+    """Return the returns and lengths of episodes, and statistics of the returns, as JSON values."""
     returns = [episode.episode_return for episode in episodes]
     quantiles = np.quantile(returns, _QUANTILES).tolist()
     return {
@@ -132,7 +151,7 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
 
 
 def _players(episodes: list[Episode]) -> dict[str, Any]:
-    """The mean return of each player, where there are several."""
+    """Return the mean return of each player, if there are several."""
     names = episodes[0].player_returns or {}
     means = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
     return {"players": means} if means else {}
@@ -144,46 +163,52 @@ class EpisodeRecorder:
     It is an episode of the eval explorer: deterministic, under a seed of its epoch, normalised as the training is by
     then.
 
+    Args:
+        session: whose `videos/` they go to.
+        environment: what is recorded.
+        make_explorer: `Runner.make_explorer`.
+
     Raises:
         UsageError: if the environment cannot render images.
     """
 
-    def __init__(self, runner: "Runner"):
-        reason = why_no_video(runner.environment)
+    def __init__(self, session: Session, environment: EnvironmentSpec, make_explorer: Callable[..., Explorer]):
+        reason = why_no_video(environment)
         if reason is not None:
-            raise UsageError(
-                f"{runner.environment.name} cannot render images ({reason}). Set video_interval to null, got "
-                f"{runner.video_int}."
-            )
-        self._runner, self._has_failed = runner, False
+            raise UsageError(f"{environment.name} cannot render images ({reason}). Set video_interval to null.")
+        self._session, self._make_explorer, self._has_failed = session, make_explorer, False
 
-    def record(self) -> None:
-        """Record one episode to `videos/`; rendering that fails costs one warning, and no more is tried."""
-        runner = self._runner
-        path = runner.session.path
+    def record(self, epoch: int, frames: int, statistics: dict[str, Any]) -> None:
+        """Record one episode to `videos/`; rendering that fails costs one warning, and no more is tried.
+
+        Args:
+            epoch: decides the seed and the file's name.
+            frames: of the training so far.
+            statistics: of the normalisers of the training.
+        """
+        path = self._session.path
         if path is None or self._has_failed:
             return
-        target = path / "videos" / f"epoch-{runner.i_epoch:06}.mp4"
+        target = path / "videos" / f"epoch-{epoch:06}.mp4"
         try:
-            self._record_to(target)
+            self._record_to(target, epoch, statistics)
         except StoppedError:
-            _log.info("The video of epoch %d was cut off and is left out.", runner.i_epoch)
+            _log.info("The video of epoch %d was cut off and is left out.", epoch)
             shutil.rmtree(target.with_suffix(""), ignore_errors=True)
             return
         except Exception as err:  # drivers and codecs fail in many ways: none of them ends a training
             self._has_failed = True
             _log.warning("No episode can be recorded (%s): the training goes on without videos.", err)
             return
-        runner.session.logbook.show_video(target, runner.frames)
+        self._session.logbook.show_video(target, frames)
 
-    def _record_to(self, target: Path) -> None:
-        runner = self._runner
+    def _record_to(self, target: Path, epoch: int, statistics: dict[str, Any]) -> None:
         aside = target.with_suffix("")
-        explorer = runner.make_explorer("eval", n_episodes=1, render_mode="rgb_array", video_dir=aside)
+        explorer = self._make_explorer("eval", n_episodes=1, render_mode="rgb_array", video_dir=aside)
         try:
-            explorer.load_statistics(runner.explorer["train"].statistics())
-            with runner.session.signals.cutting():
-                explorer.reseed(runner.i_epoch)
+            explorer.load_statistics(statistics)
+            with self._session.signals.cutting():
+                explorer.reseed(epoch)
                 explorer.update()
         finally:
             explorer.close()  # closes the file

@@ -1,11 +1,11 @@
 """Playing a session with the sources that it keeps: `--play --frozen`, after the project has moved on."""
 
-import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.stop_signals import end_child
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import session_of
@@ -19,7 +19,7 @@ sys.exit(main())
 """
 
 
-def play_frozen(args: argparse.Namespace, argv: list[str]) -> int:
+def play_frozen(args: Arguments, argv: list[str]) -> int:
     """Run the same command in a process that finds `modules/` of the session before everything else.
 
     The session's own code is executed: only this flag ever does that, and it says so.
@@ -34,6 +34,7 @@ def play_frozen(args: argparse.Namespace, argv: list[str]) -> int:
     Raises:
         UsageError: if the session keeps no sources.
     """
+    assert args.load_checkpoint is not None
     path = Path(args.load_checkpoint).resolve()
     modules = next((place / "modules" for place in (path, *path.parents[:2]) if (place / "modules").is_dir()), None)
     if modules is None or not (modules / "digideep").is_dir():

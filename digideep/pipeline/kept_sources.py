@@ -46,8 +46,8 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
     Raises:
         UsageError: if one of `packages` is not there.
     """
-    wanted = {"digideep": Path(digideep.__file__).parent} | {name: find_package(name) for name in packages}
-    for name, source in wanted.items():
+    sources = {"digideep": Path(digideep.__file__).parent} | {name: find_package(name) for name in packages}
+    for name, source in sources.items():
         target = modules.joinpath(*name.split("."))
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -96,7 +96,7 @@ def find_package(name: str) -> Path:
 
 
 def _own_sources(params: ModuleType) -> dict[Path, Path]:
-    """The user's files by their place in `modules/`: first what was imported, then the rest of its packages."""
+    """Return the user's files by their place in `modules/`: first what was imported, then the rest of its packages."""
     imported: dict[Path, Path] = {}
     packages: dict[Path, Path] = {}
     for name, module in sorted(sys.modules.items()):
@@ -142,7 +142,7 @@ def _is_installed(file: Path) -> bool:
 
 
 def _python_files(package: Path) -> Iterator[Path]:
-    """The sources of a package, without sessions and environments that lie in it."""
+    """Yield the sources of a package, without sessions and environments that lie in it."""
     for directory, names, files in os.walk(package):
         place = Path(directory)
         hidden = (name for name in names if name.startswith(".") or name == "__pycache__")
@@ -152,12 +152,12 @@ def _python_files(package: Path) -> Iterator[Path]:
 
 
 def _ignored(directory: str, names: list[str]) -> list[str]:
-    """For `copytree`: what is never kept of a package."""
+    """Return the names that are never kept of a package, for `copytree`."""
     return [n for n in names if n == "__pycache__" or n.endswith(".pyc") or is_session(Path(directory, n))]
 
 
 def _about(params: ModuleType) -> list[str]:
-    """Comments: the version of Python, and the commit that the parameter file's repository is at, if it has one."""
+    """Return comments: the version of Python, and the commit of the parameter file's repository, if it is in one."""
     lines = [f"# What was installed when the session was made, for Python {platform.python_version()}."]
     command = ["git", "-C", str(Path(params.__file__ or "").parent), "rev-parse", "HEAD"]
     try:
@@ -171,6 +171,6 @@ def _about(params: ModuleType) -> list[str]:
 
 @cache
 def _installed() -> list[str]:
-    """The installed distributions with their versions, as `pip` takes them."""
+    """Return the installed distributions with their versions, as `pip` takes them."""
     found = {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
     return sorted(found, key=str.lower)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from digideep.utility.errors import SessionError
-from digideep.utility.files import is_finite, printable, read_json
+from digideep.utility.files import is_finite, read_json
 from digideep.utility.own_files import remove
+from digideep.utility.text import printable
 
 NAME = "repeal.json"
 
 
 def read_repeals(session: Path) -> list[dict[str, Any]]:
-    """The changes in force: {"epoch": finished epochs by then, "repeal": {path: value}}, oldest first.
+    """Return the changes in force: {"epoch": finished epochs by then, "repeal": {path: value}}, oldest first.
 
     What was taken back since, by resuming a checkpoint before it, is left out.
 

@@ -1,10 +1,12 @@
-"""From a session to its Runner: built, and restored from the newest checkpoint that fits."""
+"""Build the Runner of a session, and restore it from the newest checkpoint that fits."""
 
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
+from digideep.environment.stepping.processes import available_cores, choose_num_processes
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.branches import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
-from digideep.pipeline.continuing import begin, check_same_structure
+from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.utility.errors import CheckpointError, FinishedError, TooLargeError, UsageError, WorkerError
@@ -40,8 +42,9 @@ def _make_runner(session: Session) -> Runner:
     if session.state is not None and session.mode != "play":
         check_same_structure(session.state["params"], session.tree)
     try:
+        check_tree(from_plain(session.tree), Runner)
+        _settle_processes(session)
         tree = from_plain(session.tree)
-        check_tree(tree, Runner)
         runner = build(tree["runner"], Runner, session=session, tree=tree)
     except _CONTENT_ERRORS as err:
         if session.state is None or session.args.repeal:
@@ -50,7 +53,11 @@ def _make_runner(session: Session) -> Runner:
             raise
         raise _misfit(session, "what digideep can build", err) from err
     if session.state is None:
-        begin(runner)
+        try:
+            _begin(runner)
+        except BaseException:
+            runner.close()
+            raise
         return runner
     try:
         if session.mode == "play":
@@ -58,6 +65,11 @@ def _make_runner(session: Session) -> Runner:
         else:
             check_kinds(session.state, runner.state_dict())
         runner.load_state_dict(session.state)
+        if session.mode != "play" and runner.i_epoch < runner.n_epochs:
+            before = session.state["params"]["runner"]["n_epochs"]
+            runner.plan_note = go_on(runner.agents, session.args.schedules, runner.i_epoch, before, runner.n_epochs)
+            if runner.plan_note is not None and session.mode == "train":
+                check_plans(runner.agents)
         # Without --repeal it was killed after its last checkpoint, and comes to its end now.
         if session.mode == "train" and session.args.repeal and runner.i_epoch >= runner.n_epochs:
             raise FinishedError(
@@ -72,6 +84,33 @@ def _make_runner(session: Session) -> Runner:
             raise _misfit(session, "the parameters", err) from err
         raise
     return runner
+
+
+def _settle_processes(session: Session) -> None:
+    """Choose the numbers of processes that the tree leaves open.
+
+    They are written down, since results depend on them: a resumed run takes the same.
+    """
+    tree = from_plain(session.tree)
+    open_explorers = {
+        name: explorer for name, explorer in tree["explorer"].items() if explorer.get("num_processes", 0) is None
+    }
+    if open_explorers:
+        environment = build(tree["env"], EnvironmentSpec)
+        info, cores = inspect_environment(environment), available_cores()
+        for name, explorer in open_explorers.items():
+            number = choose_num_processes(environment, info, explorer["num_workers"], cores)
+            session.settle(f"/explorer/{name}/num_processes", number)
+
+
+def _begin(runner: Runner) -> None:
+    """Give a new run the weights that its session names, and refuse a plan in which nothing is learned."""
+    session = runner.session
+    if session.weights is not None:
+        train, spaces = runner.explorer["train"], runner.info.to_plain()
+        load_weights(session.weights, session.loaded_from, session.tree, runner.agents, train, spaces)
+    if session.mode in ("train", "create"):
+        check_plans(runner.agents)
 
 
 def _misfit(session: Session, what: str, error: Exception) -> CheckpointError:

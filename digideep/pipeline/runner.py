@@ -1,37 +1,31 @@
-"""The Runner: builds explorer, memory and agents, and turns the loop."""
+"""The Runner: build explorers, memory and agents, and turn the loop."""
 
 import logging
-import math
-from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from digideep.agent.base import AgentBase, AgentContext
-from digideep.environment.explorer import Episode, Explorer
+from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.stepping.processes import available_cores, choose_num_processes
 from digideep.environment.tools.check import report_abilities
 from digideep.memory.generic import Memory
-from digideep.memory.view import AgentMemoryView
 from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
-from digideep.pipeline import continuing
+from digideep.pipeline.announcements import announce_plan, doubts, farewell, log_sight
+from digideep.pipeline.building import build_agents
 from digideep.pipeline.checkpoint import checkpoint_name
-from digideep.pipeline.display import Display, farewell, log_sight
+from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
+from digideep.pipeline.progress import Progress
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.errors import StoppedError, UsageError
-from digideep.utility.files import is_finite
-from digideep.utility.process_state import configure_torch, globals_state, set_globals_state
+from digideep.utility.process_state import configure_torch, globals_state, left_as_it_was, set_globals_state
 from digideep.utility.seeding import seed_globals
 from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
-
-_RECENT_EPISODES = 100
 _MAX_THREADS = 1_024
 
 
@@ -79,43 +73,37 @@ class Runner(Component):
         video_int: int | None = None,
         cuda_deterministic: bool = False,
     ):
-        for name, value in (("n_epochs", n_epochs), ("n_cycles", n_cycles), ("test_int", test_int),
-                            ("save_int", save_int)):  # fmt: skip
-            require_int(name, value, 1)
+        counts = {"n_epochs": n_epochs, "n_cycles": n_cycles, "test_int": test_int, "save_int": save_int}
+        limits = {"keep_checkpoints": keep_checkpoints, "max_iter": max_iter, "histogram_int": histogram_int}
+        for name, value in {**counts, **limits, "video_int": video_int}.items():
+            if name in counts or value is not None:
+                require_int(name, value, 1)
         require_int("num_threads", num_threads, 1, _MAX_THREADS)
         require_int("seed", seed, 0)
-        for name, limit in (("keep_checkpoints", keep_checkpoints), ("max_iter", max_iter),
-                            ("histogram_int", histogram_int), ("video_int", video_int)):  # fmt: skip
-            if limit is not None:
-                require_int(name, limit, 1)
         if max_time is not None:
             require_between("max_time", max_time)
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int = test_act, test_int, save_int
         self.keep_checkpoints, self.max_time, self.max_iter = keep_checkpoints, max_time, max_iter
-        self.histogram_int, self.video_int = histogram_int, video_int
+        self.video_int = video_int
         self.i_epoch, self.i_cycle = 0, 0
-        self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
-        self.test_return: float | None = None  # of the last test
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
-        self._is_tested = False  # since the last line of figures
         session.monitor.moment = self.moment
         self.recorder: EpisodeRecorder | None = None
-        self.best_return: float | None = None
         self._saved: tuple[Any, ...] | None = None
-        self._plan_note: str | None = None
-        self.display = Display(session.console, is_quiet=session.args.quiet)
-        seed_globals(seed)
-        configure_torch(num_threads, is_deterministic=session.device.type == "cpu" or cuda_deterministic)
+        self.plan_note: str | None = None  # what became of the plan when the run was resumed
+        self.progress = Progress(session, histogram_int)
+        self._process = ExitStack()  # what the run changes in its process, until `close`
         try:
+            self._process.enter_context(left_as_it_was())
+            seed_globals(seed)
+            configure_torch(num_threads, is_deterministic=session.device.type == "cpu" or cuda_deterministic)
             self.instantiate()
         except BaseException:
             self.close()
             raise
-
-    # ------------------------------------------------------------------ building
 
     def instantiate(self) -> None:
         """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
@@ -123,16 +111,7 @@ class Runner(Component):
         self.info = inspect_environment(self.environment)
         ring = self.session.path / "memory" / "ring" if self.session.path is not None else None
         self.memory = build(self.tree["memory"], Memory, directory=ring)
-        self.agents: dict[str, AgentBase] = {}
-        for name, description in self.tree["agents"].items():
-            info = self.info.of_agent(name)
-            memory = AgentMemoryView(self.memory, name, len(info.players)) if info.players else self.memory
-            plan = continuing.plan_of(self.tree, max(len(info.players), 1))
-            context = AgentContext(
-                name, memory, info.observation_spaces, info.agent_action_space,
-                self.session.device, self.seed, self.profiler, info.infos, plan,
-            )  # fmt: skip
-            self.agents[name] = build(description, AgentBase, context=context)
+        self.agents = build_agents(self.session, self.tree, self.info, self.memory, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
@@ -143,8 +122,8 @@ class Runner(Component):
             for name in ("train", "test"):
                 self.explorer[name] = self.make_explorer(name)
             if self.video_int is not None:
-                self.recorder = EpisodeRecorder(self)
-            length, expected = self.explorer["train"].n_steps, self.memory.chunk_sample_len
+                self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
+            length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
             if length != expected:
                 raise UsageError(
                     f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
@@ -165,13 +144,8 @@ class Runner(Component):
             video_dir: where to record every episode.
             changes: parameters that differ from the tree's.
         """
-        parameters = self.tree["explorer"][mode]
-        if parameters.get("num_processes", 0) is None:
-            # Written down, since results depend on it: a resumed run takes the same number.
-            number = choose_num_processes(self.environment, self.info, parameters["num_workers"], available_cores())
-            parameters["num_processes"] = self.session.tree["explorer"][mode]["num_processes"] = number
         return build(
-            {**parameters, **changes},
+            {**self.tree["explorer"][mode], **changes},
             Explorer,
             mode=mode,
             agents=self.agents,
@@ -185,17 +159,15 @@ class Runner(Component):
         )
 
     def override(self) -> None:
-        """A hook for subclasses: called once everything is built and before a checkpoint is restored."""
-
-    # ------------------------------------------------------------------ the loop
+        """Do nothing: a hook for subclasses, called when everything is built and before a checkpoint is restored."""
 
     @property
     def frames(self) -> int:
-        """Frames of the train explorer so far."""
+        """Frames that the train explorer has collected so far."""
         return self.explorer["train"].frames
 
     def moment(self) -> dict[str, int]:
-        """Where the run is: the epoch that goes on (1 is the first), frames and episodes so far."""
+        """Return where the run is: the current epoch (1 is the first), frames and episodes so far."""
         train = self.explorer.get("train")
         frames, episodes = (train.frames, train.n_episode) if train is not None else (0, 0)
         return {"epoch": self.i_epoch + (0 if self._is_ending else 1), "frame": frames, "episode": episodes}
@@ -208,15 +180,15 @@ class Runner(Component):
             if self.session.mode == "custom":
                 return self.custom()
             if self.session.mode == "create":
-                text = f"Created {self.session.path}. Train it with: python main.py --resume {self.session.path}"
-                print(text, file=self.session.output)
+                path = self.session.path
+                print(f"Created {path}. Train it with: python main.py --resume {path}", file=self.session.output)
                 return FINISHED
             return self.train()
         finally:
             self.close()
 
     def train_cycle(self) -> None:
-        """One turn of the loop: explore, store, learn."""
+        """Turn the loop once: explore, store, learn."""
         chunk = self.explorer["train"].update()
         self.memory.store(chunk)
         for agent_name in self.agents:
@@ -228,29 +200,22 @@ class Runner(Component):
         Returns:
             `FINISHED`, or `STOPPED` with a checkpoint written.
         """
-        self.session.mark_undone()
+        self.session.mark(is_done=False)
         self.session.watch_signals(self.max_time)
-        continuing.announce(self, self._plan_note)
-        total = continuing.plan_of(self.tree).frames
-        path = self.session.path
-        self.display.start(f"{self.environment.name}   {path.name if path else 'dry run'}", total, self.frames)
-        first_epoch = self.i_epoch
+        announce_plan(self.agents, self.plan_note)
+        self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
+        first_epoch, reason = self.i_epoch, None
         try:
-            while self.i_epoch < self.n_epochs:
-                if self._must_stop(first_epoch):
-                    return self._stop()
+            while self.i_epoch < self.n_epochs and (reason := self._why_stop(first_epoch)) is None:
                 if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
                     self.train_cycle()
                     self.note_episodes()
                     self.i_cycle += 1
                 if self.i_cycle >= self.n_cycles:
                     self.end_epoch()
+            return self._end(reason)
         finally:
-            self.display.stop()
-        self.session.mark_done()
-        self.session.signals.settle(FINISHED)
-        self._say_farewell(f"Finished after {self.frames:,} frames.", is_finished=True)
-        return FINISHED
+            self.progress.stop()
 
     def end_epoch(self) -> None:
         """Count the epoch; test, film, log and save as the plan says.
@@ -270,47 +235,37 @@ class Runner(Component):
             self.save(before)
             return
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
-            self.recorder.record()
+            self.recorder.record(self.i_epoch, self.frames, self.explorer["train"].statistics())
         self.log()
         if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
             self.save()
         self._is_ending = False
 
-    def _must_stop(self, first_epoch: int) -> bool:
-        if self.max_time is not None and self.session.process_s >= self.max_time * 3600:
-            self.session.stop_reason = f"max_exec_time of {self.max_time:g} h is over"
+    def _why_stop(self, first_epoch: int) -> str | None:
+        """Return why the run should stop before its end; None if it should not."""
         if self.max_iter is not None and self.i_epoch - first_epoch >= self.max_iter:
-            self.session.stop_reason = f"max_exec_iter of {self.max_iter} epochs is over"
-        return self.session.stop_reason is not None
+            return f"max_exec_iter of {self.max_iter} epochs is over"
+        if self.max_time is not None and self.session.process_s >= self.max_time * 3600:
+            return f"max_exec_time of {self.max_time:g} h is over"
+        return self.session.signals.reason
 
-    def _stop(self) -> int:
-        self.save()
-        self.session.signals.settle(STOPPED)
-        self._say_farewell(f"Stopped at {self.frames:,} frames ({self.session.stop_reason}).", is_finished=False)
-        return STOPPED
-
-    def _say_farewell(self, headline: str, *, is_finished: bool) -> None:
-        self.display.stop()
-        headline = "\n".join([headline, *continuing.doubts(self)])
-        _log.info("%s", farewell(headline, self.session.path, is_finished=is_finished))
+    def _end(self, reason: str | None) -> int:
+        """Mark a finished run, or save one that stops. Args: reason: why it stops; None: it has finished."""
+        if reason is None:
+            self.session.mark(is_done=True)
+            code, headline = FINISHED, f"Finished after {self.frames:,} frames."
+        else:
+            self.save()
+            code, headline = STOPPED, f"Stopped at {self.frames:,} frames ({reason})."
+        self.session.signals.settle(code)
+        self.progress.stop()
+        headline = "\n".join([headline, *doubts(self.agents)])
+        _log.info("%s", farewell(headline, self.session.path, is_finished=reason is None))
+        return code
 
     def note_episodes(self) -> None:
         """Take the episodes that ended in this cycle into the statistics."""
-        episodes = self.explorer["train"].take_episodes()
-        self.recent_returns.extend(episode.episode_return for episode in episodes)
-        self._monitor_episodes("train", episodes)
-        self.display.cycle(
-            f"{self.i_epoch + 1}/{self.n_epochs}", self.frames, self.explorer["train"].n_episode,
-            list(self.recent_returns), self.session.logbook.machine,
-        )  # fmt: skip
-
-    def _monitor_episodes(self, mode: str, episodes: list[Episode]) -> None:
-        for episode in episodes:
-            self.monitor(f"/return/{mode}", episode.episode_return)
-            self.monitor(f"/length/{mode}", episode.length)
-            for player, player_return in (episode.player_returns or {}).items():
-                self.monitor(f"/return/{mode}/{player}", player_return)
-        self.session.write_episodes(mode, episodes)
+        self.progress.cycle(self.explorer["train"], f"{self.i_epoch + 1}/{self.n_epochs}")
 
     def test(self) -> None:
         """Run whole episodes without exploration, under seeds of this epoch, with what the normalisers learned."""
@@ -318,70 +273,46 @@ class Runner(Component):
         explorer.load_statistics(self.explorer["train"].statistics())
         explorer.reseed(self.i_epoch)
         explorer.update()
-        episodes = explorer.take_episodes()
-        self._monitor_episodes("test", episodes)
-        self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
-        if self.best_return is None or self.test_return > self.best_return:
-            self.best_return = self.test_return
+        if self.progress.test(explorer):
             state = self.state_dict()
             self.session.save_best({key: state[key] for key in ("runner", "spaces", "agents", "statistics")})
 
     def log(self) -> None:
         """Show and write the figures of the epoch."""
-        episodes, logbook = self.explorer["train"].n_episode, self.session.logbook
-        self.monitor("/speed/frames_per_s", self.display.measure(self.frames))
-        for recent_return in self.recent_returns:
-            self.monitor("/return/recent", recent_return)
-        self.display.details(logbook.log_epoch())
-        recent = fmean(self.recent_returns) if self.recent_returns else None
-        returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
-        self._is_tested = False
-        self.display.epoch(self.moment()["epoch"], self.frames, episodes, returns)
-        if self.histogram_int is not None and self.i_epoch % self.histogram_int == 0 and logbook.has_dashboards:
-            for agent in self.agents.values():
-                logbook.show_histograms(agent.histograms(), self.frames)
+        self.progress.epoch(self.moment(), self.agents)
 
     def save(self, state: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint of this moment, unless it is there. Args: state: of it; None asks for it now."""
+        """Write a checkpoint of this moment, unless there is one. Args: state: of it; None asks for it now."""
         identity = self._identity()
         if identity != self._saved:
             self.session.save(identity[0], state or self.state_dict(), self.memory, self.keep_checkpoints)
             self._saved = identity
 
     def _identity(self) -> tuple[Any, ...]:
-        """The name of this moment's checkpoint, and what tells it from another one of that name."""
+        """Return the name of this moment's checkpoint, and what tells it from another one of that name."""
         updates = [agent.n_updates for agent in self.agents.values()]
         return checkpoint_name(self.i_epoch, self.i_cycle), self.frames, *updates
 
-    # ------------------------------------------------------------------ other jobs
-
     def enjoy(self) -> int:
         """Play whole episodes without exploration; print returns, record videos. Returns: the exit code."""
-        return FINISHED if play(self, self.render_mode) else STOPPED
+        return FINISHED if play(self.session, self.make_explorer, self.environment, self.render_mode) else STOPPED
 
     def custom(self) -> int:
-        """A job of a subclass's own, started with --custom. Returns: the exit code."""
+        """Do a job of a subclass's own, started with --custom. Returns: the exit code."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close all environments, and the memory."""
-        for explorer in self.explorer.values():
-            explorer.close()
-        if hasattr(self, "memory"):  # it was built
-            self.memory.close()
-
-    # ------------------------------------------------------------------ state
+        """Close all environments and the memory, and leave the process as it was before. Safe to call again."""
+        with self._process:
+            for explorer in self.explorer.values():
+                explorer.close()
+            if hasattr(self, "memory"):  # it was built
+                self.memory.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that an exact continuation needs."""
+        """Return everything that an exact continuation needs."""
         return {
-            "runner": {
-                "i_epoch": self.i_epoch,
-                "i_cycle": self.i_cycle,
-                "recent_returns": list(self.recent_returns),
-                "test_return": self.test_return,
-                "best_return": self.best_return,
-            },
+            "runner": {"i_epoch": self.i_epoch, "i_cycle": self.i_cycle, **self.progress.state_dict()},
             "spaces": self.info.to_plain(),
             "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
             "explorer": {"train": self.explorer["train"].state_dict()},
@@ -398,27 +329,22 @@ class Runner(Component):
             UsageError: if the environment's spaces are not those of the checkpoint.
             CheckpointError: if the checkpoint is broken.
         """
-        continuing.check_same_spaces(state["spaces"], self.info.to_plain(), self.environment.name)
+        check_same_spaces(state["spaces"], self.info.to_plain(), self.environment.name)
         for name, agent in self.agents.items():
             agent.load_state_dict(state["agents"][name])
         if self.session.mode == "play":
             return
-        figures = state["runner"]
-        self.i_epoch, self.i_cycle, self.test_return = figures["i_epoch"], figures["i_cycle"], figures["test_return"]
-        # Nothing is ever better than infinity or NaN, and neither has a mean.
-        self.best_return = figures["best_return"] if is_finite(figures["best_return"]) else None
-        self.recent_returns.extend(filter(math.isfinite, figures["recent_returns"]))
+        self.i_epoch, self.i_cycle = state["runner"]["i_epoch"], state["runner"]["i_cycle"]
+        self.progress.load_state_dict(state["runner"])
         self.session.restore_memory(self.memory, state["memory"]["n_chunks"])
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])
-        strayed = self.explorer["train"].load_state_dict(state["explorer"]["train"])
-        if strayed:
+        if diverged := self.explorer["train"].load_state_dict(state["explorer"]["train"]):
             _log.warning(
                 "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
-                self.environment.name, strayed,
+                self.environment.name, diverged,
             )  # fmt: skip
         if self.session.is_resuming:
             self._saved = self._identity()
-        self._plan_note = continuing.go_on(self, self.session.args.schedules)
         if "globals" in state:  # last of all: what was built and re-lived before may have drawn from them
             set_globals_state(state["globals"])

@@ -41,7 +41,7 @@ class Segment(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the file."""
+        """Name of the file."""
         return f"segment-{self.first}-{self.end}-{self.sha256[:12]}.safetensors"
 
 
@@ -80,7 +80,7 @@ def _is_count(value: Any) -> bool:
 def find_segments(
     directory: Path, need: Need, *, is_checked: bool = True, covered: dict[str, int] | None = None
 ) -> list[Segment]:
-    """The segments that a checkpoint needs, oldest first: each names the one before it.
+    """Return the segments that a checkpoint needs, oldest first: each names the one before it.
 
     Args:
         directory: the session's `memory/`.
@@ -118,7 +118,7 @@ def _read_segment(path: Path, segment: Segment) -> bytes:
 
 
 def _read_before(path: Path) -> Segment | None:
-    """The segment before the one in this file."""
+    """Return the segment before the one in this file."""
     length = int.from_bytes(read_file(path, count=8), "little")
     header = read_file(path, count=8 + min(length, _LONGEST_HEADER))[8:]
     try:
@@ -148,15 +148,16 @@ class SegmentStore:
         Returns:
             What a checkpoint says about the memory's content, as JSON values.
         """
-        oldest = memory.n_chunks - len(memory)
+        ring = memory.ring
+        oldest = ring.n_chunks - len(ring)
         first = max(oldest, self._newest.end if self._newest is not None else 0)
-        if first < memory.n_chunks:
+        if first < ring.n_chunks:
             self.directory.mkdir(exist_ok=True)
-            chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // memory.buffer_chunk_len
+            chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // ring.buffer_chunk_len
             step = max(_LARGEST_BYTES // max(chunk_bytes, 1), 1)
-            while first < memory.n_chunks:
-                round_end = (first // memory.buffer_chunk_len + 1) * memory.buffer_chunk_len
-                end = min(first + step, round_end, memory.n_chunks)
+            while first < ring.n_chunks:
+                round_end = (first // ring.buffer_chunk_len + 1) * ring.buffer_chunk_len
+                end = min(first + step, round_end, ring.n_chunks)
                 self._write(memory, first, end)
                 first = end
             sync_directory(self.directory)
@@ -196,7 +197,7 @@ class SegmentStore:
     # ------------------------------------------------------------------ deleting
 
     def sweep(self, kept: dict[str, Need | None], aside: Iterable[Need | None]) -> dict[str, int]:
-        """Once per process: delete what no checkpoint needs, such as what a killed process left behind.
+        """Delete, once per process, what no checkpoint needs, such as what a killed process left behind.
 
         While it is not known what one of them needs, nothing is deleted but unfinished files.
 
@@ -225,7 +226,7 @@ class SegmentStore:
         return oldest
 
     def _find(self, need: Need | None, covered: dict[str, int]) -> list[Segment] | None:
-        """`find_segments` without a look at their content; None if that cannot be told."""
+        """Find the segments that a checkpoint needs, without reading them; None if that is not possible."""
         try:
             return None if need is None else find_segments(self.directory, need, is_checked=False, covered=covered)
         except (CheckpointError, UnreadableError):

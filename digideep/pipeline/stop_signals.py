@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
+from digideep.telemetry.output import let_go_of_terminal
 from digideep.utility.errors import Interruption
-from digideep.utility.output import let_go_of_terminal
 
 FINISHED, STOPPED = 0, 75  # exit codes
 _CHILD_S = 15.0
@@ -70,7 +70,7 @@ class StopSignals:
                 signal.signal(number, signal.SIG_IGN)
 
     def release(self) -> None:
-        """From here on a signal ends the program at once.
+        """Let a signal end the program at once, from here on.
 
         Raises:
             Interruption: if there was one.
@@ -80,7 +80,7 @@ class StopSignals:
             self.interrupt()
 
     def hold(self) -> None:
-        """From here on a signal is a request that waits until somebody looks at `reason`.
+        """Let a signal be a request, from here on, that waits until somebody looks at `reason`.
 
         Raises:
             Interruption: if there was one that could not end the program.
@@ -95,7 +95,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def cutting(self) -> Iterator[None]:
-        """Within it `must_cut` may be true: what goes on has no end of its own, and can be cut off anywhere."""
+        """Allow `must_cut` to be true within the context: what runs there can be cut off anywhere."""
         self._may_cut = True
         try:
             yield

@@ -1,6 +1,5 @@
-"""The proof of exact resume, on the user's own parameters: `--verify-resume`."""
+"""Prove exact resume on the user's own parameters: `--verify-resume`."""
 
-import argparse
 import json
 import random
 import signal
@@ -20,16 +19,18 @@ import torch
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
+from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
-from digideep.utility.output import OutputStream
+from digideep.utility.nested import leaves
 
 _POLL_S = 0.01
 
 
-def verify_resume(args: argparse.Namespace) -> int:
+def verify_resume(args: Arguments) -> int:
     """Train once straight; train again, stopped with SIGTERM and killed with SIGKILL, and resumed; compare.
 
     Args:
@@ -41,11 +42,13 @@ def verify_resume(args: argparse.Namespace) -> int:
     Raises:
         UsageError: if the run does not start.
     """
-    epochs = args.verify_resume
+    epochs, params = args.verify_resume, args.params
+    assert epochs is not None
+    assert params is not None
     if epochs < 2:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
     repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
-    fresh = ["--params", args.params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
+    fresh = ["--params", params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
     say = partial(print, file=OutputStream(sys.stdout), flush=True)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
         base = Path(directory)
@@ -126,24 +129,18 @@ def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
     Returns:
         The paths of what differs or is in one only, and the number of values and arrays looked at.
     """
-    ours, theirs = (_leaves(_whole_state(path)) for path in (first, second))
-    paths = sorted(ours.keys() | theirs.keys())
+    ours, theirs = (leaves(_whole_state(path)) for path in (first, second))
+    paths = [path for path in sorted(ours.keys() | theirs.keys()) if not path.endswith("/clock")]
     return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)
 
 
 def _whole_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, with the content of its memory: how that is cut into segments makes no difference."""
+    """Return what a checkpoint holds, with the content of its memory, however that is cut into segments."""
     state, figures, _ = read_checkpoint(path)
     memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
     directory = path.parents[1] / "memory"
     SegmentStore(directory, find_segments(directory, need_of(figures))).restore(memory, state["memory"]["n_chunks"])
     return {**state, "memory": {**state["memory"], "buffer": memory.buffer}}
-
-
-def _leaves(state: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(state, dict) and state:
-        return {p: leaf for key, value in state.items() for p, leaf in _leaves(value, f"{path}/{key}").items()}
-    return {} if path.endswith("/clock") else {path: state}
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -5,43 +5,62 @@ noise comes from the same torch generator. What has no counterpart here acts by 
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from digideep.policy.continuous import LOG_STD_RANGE, ContinuousPolicy, DeterministicPolicy, SquashedGaussianPolicy
-from digideep.policy.discrete import ActionValues
+from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
 from digideep.policy.distributions import CategoricalHead, GaussianHead
-from digideep.policy.networks import EnsembleLinear
-from digideep.policy.stochastic import StochasticPolicy
+from digideep.policy.networks import EnsembleLinear, EnsemblePerceptron, Tanh
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 # Torch is as fast on wider layers; and their products would wake numpy's threads, beside torch's.
 _LARGEST_WEIGHT = 256 * 256
 
 
+def fast_act_of(policy: PolicyBase) -> FastAct | None:
+    """Return a policy's fast way to act; None if a subclass has another `act` than the one that it stands for."""
+    classes = type(policy).__mro__
+    place = {name: next(i for i, cls in enumerate(classes) if name in vars(cls)) for name in ("act", "fast_act")}
+    return policy.fast_act() if place["fast_act"] <= place["act"] else None
+
+
+def does_as(module: nn.Module, cls: type, *methods: str) -> bool:
+    """True if a module is of a class and computes what that class does: no method of these is overridden or hooked."""
+    return (
+        isinstance(module, cls)
+        and all(getattr(type(module), name) is getattr(cls, name) for name in methods)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+    )
+
+
+def is_on_cpu(module: nn.Module) -> bool:
+    """True if numpy can read all parameters of a module."""
+    return all(parameter.device.type == "cpu" for parameter in module.parameters())
+
+
 class Perceptron:
     """A multilayer perceptron on the memory of torch layers, which must stay where it is.
 
     Args:
-        layers: linear ones and their activations, on the CPU.
+        networks: linear layers and their activations, or sequences of them, on the CPU.
 
     Raises:
         LookupError: for a layer that has no counterpart here.
     """
 
-    def __init__(self, *layers: nn.Module):
+    def __init__(self, *networks: nn.Module):
         self._steps: list[tuple[np.ndarray, np.ndarray] | str] = []
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                self._steps.append((_array(layer.weight).T, _array(layer.bias)))
-            elif isinstance(layer, EnsembleLinear) and len(layer.weight) == 1:
-                self._steps.append((_array(layer.weight)[0], _array(layer.bias)[0]))
-            elif isinstance(layer, (nn.Tanh, nn.ReLU)):
-                self._steps.append(type(layer).__name__)
+        for layer in _layers_of(networks):
+            if does_as(layer, nn.Linear, "forward") and layer.bias is not None:
+                self._steps.append((_array(layer, "weight").T, _array(layer, "bias")))
+            elif does_as(layer, EnsembleLinear, "forward") and len(layer.weight) == 1:  # type: ignore[arg-type]
+                self._steps.append((_array(layer, "weight")[0], _array(layer, "bias")[0]))
+            elif does_as(layer, Tanh, "forward") or does_as(layer, nn.Tanh, "forward"):
+                self._steps.append("Tanh")
+            elif does_as(layer, nn.ReLU, "forward"):
+                self._steps.append("ReLU")
             else:
                 raise LookupError(type(layer).__name__)
         if any(step[0].size > _LARGEST_WEIGHT for step in self._steps if not isinstance(step, str)):
@@ -68,26 +87,39 @@ class Perceptron:
         return h
 
 
-def _array(parameter: torch.Tensor) -> np.ndarray:
+def _layers_of(networks: tuple[nn.Module, ...]) -> list[nn.Module]:
+    """Return the layers of networks that do nothing but pass on what comes from one layer to the next."""
+    layers: list[nn.Module] = []
+    for network in networks:
+        is_sequence = does_as(network, EnsemblePerceptron, "forward") or does_as(network, nn.Sequential, "forward")
+        layers += list(network) if is_sequence else [network]  # type: ignore[call-overload]
+    return layers
+
+
+def _array(module: nn.Module, name: str) -> np.ndarray:
+    """Return the memory of a parameter. Raises: LookupError: if something else computes it at each call."""
+    parameter = module._parameters.get(name)
+    if parameter is None:
+        raise LookupError(f"{name} is computed")
     return parameter.detach().numpy()
 
 
-Act = Callable[..., Any]
-
-
-def stochastic_act(policy: Any) -> Act | None:
-    """`StochasticPolicy.act` in arrays: (observations, generator, deterministic) -> actions, log-probabilities."""
-    if type(policy) is not StochasticPolicy or not _is_plain(policy):
-        return None
-    head = policy.head
-    if type(head) not in (CategoricalHead, GaussianHead):
-        return None
+def stochastic_act(network: nn.Module, head: nn.Module) -> FastAct | None:
+    """Sample from a head after a network in arrays; None if one of them has no counterpart here."""
     try:
-        network = Perceptron(*policy.actor, head.linear)
+        if does_as(head, CategoricalHead, "forward"):
+            return _numbered_act(Perceptron(network, head.linear))  # type: ignore[arg-type]
+        if does_as(head, GaussianHead, "forward"):
+            return _gaussian_act(Perceptron(network, head.linear), _array(head, "log_std"))  # type: ignore[arg-type]
     except LookupError:
-        return None
+        pass
+    return None
 
-    def choose_number(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
+
+def _numbered_act(network: Perceptron) -> FastAct:
+    """See `distributions.Categorical`."""
+
+    def act(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> ArrayChoice:
         logits = network(x)
         log_probs = logits - logits.max(-1, keepdims=True)
         log_probs -= np.log(np.exp(log_probs).sum(-1, keepdims=True))
@@ -96,53 +128,29 @@ def stochastic_act(policy: Any) -> Act | None:
         else:
             noise = torch.empty(logits.shape).exponential_(generator=generator).numpy()
             actions = (log_probs - np.log(noise)).argmax(-1)
-        return actions, log_probs[np.arange(len(actions)), actions]
+        return ArrayChoice(actions, log_probs[np.arange(len(actions)), actions])
 
-    def choose_vector(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
+    return act
+
+
+def _gaussian_act(network: Perceptron, log_std: np.ndarray) -> FastAct:
+    """See `distributions.DiagonalGaussian`."""
+
+    def act(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> ArrayChoice:
         mean = network(x)
         if deterministic:
             actions = mean.copy()
         else:
             actions = mean + torch.randn(mean.shape, generator=generator).numpy() * np.exp(log_std)
         z = (actions - mean) * np.exp(-log_std)
-        return actions, (np.float32(-0.5) * z * z - log_std - np.float32(_HALF_LOG_TWO_PI)).sum(-1)
+        return ArrayChoice(actions, (np.float32(-0.5) * z * z - log_std - np.float32(_HALF_LOG_TWO_PI)).sum(-1))
 
-    if type(head) is CategoricalHead:
-        return choose_number
-    log_std = _array(head.log_std)  # type: ignore[arg-type]  # of a GaussianHead
-    return choose_vector
+    return act
 
 
-def values_act(policy: Any) -> Act | None:
-    """`ActionValues.act` in arrays: observations (B, D) -> actions."""
-    if type(policy) is not ActionValues or not _is_plain(policy) or policy.value is not None:
-        return None
+def perceptron_of(*networks: nn.Module) -> Perceptron | None:
+    """Return networks, one after the other, in arrays; None if a layer has no counterpart here."""
     try:
-        network = Perceptron(*policy.features, *policy.advantages)
+        return Perceptron(*networks)
     except LookupError:
         return None
-    return lambda x: network(x).argmax(-1)
-
-
-def continuous_act(policy: Any) -> Act | None:
-    """`act` of a deterministic or a squashed Gaussian policy in arrays: (observations[, noise]) -> actions."""
-    if type(policy) not in (DeterministicPolicy, SquashedGaussianPolicy) or not _is_plain(policy):
-        return None
-    try:
-        network = Perceptron(*policy.actor.layers)
-    except LookupError:
-        return None
-
-    def sample(x: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        moments = network(x)
-        size = moments.shape[1] // 2
-        mean, log_std = moments[:, :size], moments[:, size:]
-        return np.tanh(mean if noise is None else mean + noise * np.exp(log_std.clip(*LOG_STD_RANGE)))
-
-    return sample if type(policy) is SquashedGaussianPolicy else lambda x: np.tanh(network(x))
-
-
-def _is_plain(policy: Any) -> bool:
-    """Whether it sees one vector, on the CPU."""
-    encoder = policy.actor.encoder if isinstance(policy, ContinuousPolicy) else policy.encoder
-    return encoder is None and all(parameter.device.type == "cpu" for parameter in policy.parameters())

@@ -1,7 +1,10 @@
 """The contract of policies."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from digideep.parameters.component import Component
@@ -10,42 +13,87 @@ from digideep.utility.errors import UsageError
 
 
 class Choice(NamedTuple):
-    """What a policy chooses for B observations."""
+    """What a policy chooses for B observations; None for what it does not say."""
 
     actions: Tensor  # int64 (B,) or (B, A), or float32 (B, A)
+    log_p: Tensor | None = None  # float32 (B,), of these actions
     value: Tensor | None = None  # float32 (B,), what it expects from there on
     state: Tensor | None = None  # float32 (B, state_size), what it remembers afterwards
+
+
+class ArrayChoice(NamedTuple):
+    """A `Choice` in arrays."""
+
+    actions: np.ndarray
+    log_p: np.ndarray | None = None
+    value: np.ndarray | None = None
+    state: np.ndarray | None = None
+
+
+class Evaluation(NamedTuple):
+    """What a loss needs to know of B actions that were taken."""
+
+    log_p: Tensor  # float32 (B,), of the actions
+    entropy: Tensor  # float32 (B,), of the distributions over actions, in nats
+    value: Tensor  # float32 (B,), of the observations
+
+
+# (observations (B, D), generator of the noise, deterministic) -> what `act` would choose
+FastAct = Callable[[np.ndarray, torch.Generator, bool], ArrayChoice]
 
 
 class PolicyBase(nn.Module, Component):
     """Maps observations to actions. Owns networks; knows nothing of losses, optimizers or memories.
 
-    Policies take their run-time arguments by these names: `observation_space` (a one-dimensional Box; spaces by path
-    where there are images), `action_space` (of the agent, see `environment.spaces.agent_action_space`) and `generator`
-    (a torch generator on the CPU that draws the weights).
+    A subclass implements `act`; what else it needs (`forward` and `value`, an `actor`, `critics`) is said by the agent
+    that learns it. Policies take their run-time arguments by these names: `observation_space` (a one-dimensional Box;
+    spaces by path where there are images), `action_space` (of the agent, see `environment.spaces.agent_action_space`)
+    and `generator` (a torch generator on the CPU that draws the weights).
 
     Attributes:
         state_size: numbers that the policy remembers of one worker from row to row; 0 if it is not recurrent.
+        gives_value: True if `act` gives the observation's value too, since it costs next to nothing.
     """
 
     state_size = 0
+    gives_value = False
 
-    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
-        """Choose the actions that the policy prefers, without exploration. Exported files do what this does.
+    def act(
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
+        """Choose actions.
 
         Args:
             observations: float32 (B, D), or path -> (B, ...).
             state: float32 (B, state_size), before these observations; None if the policy is not recurrent.
             allowed: bool (B, choices), the action mask; None allows everything.
+            generator: draws the sample, if there is one; untouched if deterministic.
+            deterministic: take the actions that the policy prefers, without exploration.
 
         Raises:
-            UsageError: if a policy does not say it.
+            UsageError: if a policy does not say how.
         """
         raise UsageError(
-            f"{type(self).__name__} has no method 'mode', which says what it does without exploration. Give it "
-            "one, see digideep.policy.base.PolicyBase."
+            f"{type(self).__name__} has no method 'act', which chooses its actions. Give it one, see "
+            "digideep.policy.base.PolicyBase."
         )
 
+    def fast_act(self) -> FastAct | None:
+        """Return another way to do what `act` does, in numpy on a few rows; None if there is none.
+
+        It is asked for once the parameters have their place in memory. A subclass that overrides `act` has none, unless
+        it overrides this as well: see `acting.fast_act_of`.
+        """
+        return None
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """Choose as `act` does without exploration, and give the value if there is one. Exported files do this.
+
+        Arguments as in `act`.
+        """
+        return self.act(observations, state=state, allowed=allowed, deterministic=True)
+
     def count_parameters(self) -> int:
-        """How many numbers are learned."""
+        """Return how many numbers are learned."""
         return sum(parameter.numel() for parameter in self.parameters())

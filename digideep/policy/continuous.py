@@ -11,7 +11,8 @@ from torch.nn.functional import softplus
 
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description
-from digideep.policy.base import Choice, PolicyBase
+from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
+from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
 from digideep.policy.observations import Observations, ObservationSpace
@@ -21,23 +22,35 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
 
 
-class Actor(nn.Module):
-    """What actors share: a perceptron, behind an encoder if there is one."""
+class Perceptrons(nn.Module):
+    """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
+
+    def __init__(
+        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None,
+        precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
+    ):  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.layers = network(num, sizes, activation, generator, precision=precision)
+
+
+class Actor(Perceptrons):
+    """Chooses actions. Args: sizes: as in `EnsemblePerceptron`, the last for one output an action; others likewise."""
 
     outputs_per_action = 1
 
-    def __init__(
-        self,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-    ):
-        super().__init__()
-        self.encoder = encoder
-        sizes = [*sizes[:-1], self.outputs_per_action * sizes[-1]]
-        self.layers = EnsemblePerceptron(1, sizes, activation, generator, precision=precision)
+    def __init__(self, sizes: list[int], *others: Any):
+        super().__init__(1, [*sizes[:-1], self.outputs_per_action * sizes[-1]], *others)
+
+    def act(
+        self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
+    ) -> Tensor:
+        """Choose actions. Args: as in `PolicyBase`. Returns: float32 (B, A), in (-1, 1)."""
+        raise NotImplementedError
+
+    def fast_act(self) -> FastAct | None:
+        """See `PolicyBase`."""
+        return None
 
 
 class DeterministicActor(Actor):
@@ -46,7 +59,17 @@ class DeterministicActor(Actor):
     def forward(self, observations: Observations) -> Tensor:
         return torch.tanh(self.layers(encode(self.encoder, observations))[0])
 
-    mode = forward
+    def act(
+        self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
+    ) -> Tensor:
+        """See `Actor`: the same with and without exploration."""
+        return self.forward(observations)
+
+    def fast_act(self) -> FastAct | None:
+        """Return `act` in arrays; None if it has no counterpart there."""
+        if not does_as(self, DeterministicActor, "forward", "act") or (network := perceptron_of(self.layers)) is None:
+            return None
+        return lambda x, generator, deterministic: ArrayChoice(np.tanh(network(x)))
 
 
 class SquashedGaussianActor(Actor):
@@ -61,14 +84,33 @@ class SquashedGaussianActor(Actor):
         mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
         return mean, log_std
 
-    def mode(self, observations: Observations) -> Tensor:
-        """Args: observations: (B, ...). Returns: (B, A), the squashed mean."""
-        return torch.tanh(self._moments(observations)[0])
-
-    def sample(self, observations: Observations, noise: Tensor) -> Tensor:
-        """As `forward`, without the log-probabilities: what acting needs."""
+    def act(
+        self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
+    ) -> Tensor:
+        """See `Actor`: as `forward` with noise from the generator, without log-probabilities; or the squashed mean."""
         mean, log_std = self._moments(observations)
+        if deterministic:
+            return torch.tanh(mean)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return torch.tanh(mean + noise * log_std.clamp(*LOG_STD_RANGE).exp())
+
+    def fast_act(self) -> FastAct | None:
+        """Return `act` in arrays; None if it has no counterpart there."""
+        if not does_as(self, SquashedGaussianActor, "act", "_moments"):
+            return None
+        if (network := perceptron_of(self.layers)) is None:
+            return None
+
+        def act(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> ArrayChoice:
+            moments = network(x)
+            size = moments.shape[1] // 2
+            mean, log_std = moments[:, :size], moments[:, size:]
+            if deterministic:
+                return ArrayChoice(np.tanh(mean))
+            noise = torch.randn(mean.shape, generator=generator).numpy()
+            return ArrayChoice(np.tanh(mean + noise * np.exp(log_std.clip(*LOG_STD_RANGE))))
+
+        return act
 
     def forward(self, observations: Observations, noise: Tensor) -> tuple[Tensor, Tensor]:
         """A sample, differentiable in the parameters.
@@ -89,30 +131,29 @@ class SquashedGaussianActor(Actor):
         return torch.tanh(raw), log_p.sum(-1)
 
 
-class Critics(nn.Module):
-    """Action values by `num` networks of their own, behind one encoder if there is one."""
-
-    def __init__(
-        self,
-        num: int,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-    ):
-        super().__init__()
-        self.encoder = encoder
-        self.layers = EnsemblePerceptron(num, [*sizes, 1], activation, generator, precision=precision)
+class Critics(Perceptrons):
+    """Action values by `num` networks of their own."""
 
     def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
-        """Args: observations: (B, ...); actions: (B, A); num: critics to ask, None for all. Returns: (num, B)."""
+        """Judge actions.
+
+        Args:
+            observations: (B, ...).
+            actions: (B, A).
+            num: critics to ask, None for all.
+
+        Returns:
+            (num, B); of critics with several outputs, (num, B, K).
+        """
         x = torch.cat([encode(self.encoder, observations), actions], -1)
-        return self.layers(x, num).squeeze(-1)
+        values: Tensor = self.layers(x, num)
+        return values.squeeze(-1) if values.shape[-1] == 1 else values
 
 
 class ContinuousPolicy(PolicyBase):
     """An actor and critics without shared layers; subclasses say which actor.
+
+    A subclass may set other classes: `actor_class`, `critics_class`, and `network_class` for the layers of both.
 
     With images, the actor has an encoder of its own and the critics another one.
 
@@ -122,24 +163,27 @@ class ContinuousPolicy(PolicyBase):
         generator: draws the weights.
         hidden_sizes: of all networks.
         activation: after each hidden layer.
-        num_critics: 1, or 2 for the smaller of two estimates.
+        num_critics: 1, or 2 for the smaller of two estimates, or more.
+        critic_outputs: numbers that a critic says of an action; more than 1 for quantiles, for example.
         encoder: description of what comes before the networks, see `make_encoder`; None decides by the spaces.
         precision: fp32, or bf16 to learn in bfloat16, see `EnsemblePerceptron`; an encoder has its own. Acting by numpy
             stays in float32: replayed actions are those of older policies anyway.
     """
 
-    actor: Any
     actor_class: type[Actor]
+    critics_class: type[Critics] = Critics
+    network_class: type[EnsemblePerceptron] = EnsemblePerceptron
 
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
         activation: str = "relu",
         num_critics: int = 2,
+        critic_outputs: int = 1,
         encoder: Description | None = None,
         precision: str = "fp32",
     ):
@@ -150,18 +194,31 @@ class ContinuousPolicy(PolicyBase):
             raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For these take {others}.")
         check_layers(hidden_sizes, activation)
         require_int("num_critics", num_critics, 1)
+        require_int("critic_outputs", critic_outputs, 1)
         num_actions = action_space.shape[0]
         trunk, size = make_trunk(observation_space, generator, encoder)
-        self.actor = self.actor_class([size, *hidden_sizes, num_actions], activation, generator, trunk, precision)
+        sizes, rest = [size, *hidden_sizes, num_actions], (precision, self.network_class)
+        self.actor = self.actor_class(sizes, activation, generator, trunk, *rest)
         trunk, size = make_trunk(observation_space, generator, encoder)
-        self.critics = Critics(
-            num_critics, [size + num_actions, *hidden_sizes], activation, generator, trunk, precision
-        )
+        sizes = [size + num_actions, *hidden_sizes, critic_outputs]
+        self.critics = self.critics_class(num_critics, sizes, activation, generator, trunk, *rest)
+
+    def act(
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
+        """See `PolicyBase`. Actions are float32 (B, A), in (-1, 1)."""
+        return Choice(self.actor.act(observations, generator, deterministic))
+
+    def fast_act(self) -> FastAct | None:
+        """See `PolicyBase`: the actor's, if it sees one vector, on the CPU."""
+        return self.actor.fast_act() if self.actor.encoder is None and is_on_cpu(self) else None
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
-        """See `PolicyBase`. The value is the least that a critic says of these actions."""
-        actions = self.actor.mode(observations)
-        return Choice(actions, self.critics(observations, actions).amin(0))
+        """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs."""
+        actions = self.actor.act(observations, deterministic=True)
+        values = self.critics(observations, actions)
+        return Choice(actions, value=(values.mean(-1) if values.dim() == 3 else values).amin(0))
 
 
 class DeterministicPolicy(ContinuousPolicy):
@@ -169,16 +226,8 @@ class DeterministicPolicy(ContinuousPolicy):
 
     actor_class = DeterministicActor
 
-    def act(self, observations: Observations) -> Tensor:
-        """Args: observations: float32 (B, D), or path -> (B, ...). Returns: (B, A), in (-1, 1)."""
-        return self.actor(observations)
-
 
 class SquashedGaussianPolicy(ContinuousPolicy):
     """For SAC. Arguments as in `ContinuousPolicy`."""
 
     actor_class = SquashedGaussianActor
-
-    def act(self, observations: Observations, noise: Tensor | None) -> Tensor:
-        """Args: observations: (B, D), or path -> (B, ...); noise: (B, A), None for the mode. Returns: (B, A)."""
-        return self.actor.mode(observations) if noise is None else self.actor.sample(observations, noise)

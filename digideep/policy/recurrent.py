@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Description
-from digideep.policy.base import Choice, PolicyBase
+from digideep.policy.base import Choice, Evaluation, PolicyBase
 from digideep.policy.cells import make_core
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
@@ -41,7 +41,7 @@ class RecurrentPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         cell: str = "gru",
@@ -86,58 +86,42 @@ class RecurrentPolicy(PolicyBase):
         return self.head(outputs[0], allowed), self.value_head(outputs[-1]).squeeze(-1), state
 
     def act(
-        self,
-        observations: Observations,
-        state: Tensor,
-        generator: torch.Generator,
-        deterministic: bool,
-        allowed: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Choose actions.
-
-        Args:
-            observations: float32 (B, D), or path -> (B, ...).
-            state: float32 (B, state_size), before these observations.
-            generator: draws the sample; untouched if deterministic.
-            deterministic: take the mode of the distribution.
-            allowed: bool (B, choices), the action mask; None allows everything.
-
-        Returns:
-            Actions, int64 (B,) or (B, A) or float32 (B, A), their log-probabilities, float32 (B,), and the
-            state after them.
-        """
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
+        """See `PolicyBase`."""
+        assert state is not None
         masks = torch.ones(len(state), 1, dtype=torch.bool, device=state.device)
         distribution, _, state = self.walk(observations, state, masks, allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
-        return actions, distribution.log_prob(actions), state
+        return Choice(actions, distribution.log_prob(actions), state=state)
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`."""
         assert state is not None
         encoded = encode(self.encoder, observations)
         outputs, state = self.core.step(torch.stack([layers(encoded) for layers in self.layers]), state)
-        return Choice(self.head(outputs[0], allowed).mode(), self.value_head(outputs[-1]).squeeze(-1), state)
+        return Choice(
+            self.head(outputs[0], allowed).mode(), value=self.value_head(outputs[-1]).squeeze(-1), state=state
+        )
 
-    def value(self, observations: Observations, state: Tensor, masks: Tensor) -> Tensor:
+    def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Arguments as in `walk`. Returns: float32 (S * T,)."""
+        assert state is not None
+        assert masks is not None
         return self.walk(observations, state, masks)[1]
 
     def forward(
-        self,
-        observations: Observations,
-        actions: Tensor,
-        state: Tensor,
-        masks: Tensor,
-        allowed: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What a loss needs.
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
+        """Evaluate actions that were taken. What is said of half-steps means nothing.
 
         Args:
             observations, state, masks, allowed: as in `walk`.
             actions: int64 (S * T,) or (S * T, A), or float32 (S * T, A).
-
-        Returns:
-            Log-probabilities, entropies and values, each float32 (S * T,). Those of half-steps mean nothing.
         """
+        assert state is not None
+        assert masks is not None
         distribution, values, _ = self.walk(observations, state, masks, allowed)
-        return distribution.log_prob(actions), distribution.entropy(), values
+        return Evaluation(distribution.log_prob(actions), distribution.entropy(), values)

@@ -1,12 +1,15 @@
 """Policies that sample their actions, with a value function beside them."""
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from torch import Tensor
 
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Description
-from digideep.policy.base import Choice, PolicyBase
+from digideep.policy.acting import is_on_cpu, stochastic_act
+from digideep.policy.base import Choice, Evaluation, FastAct, PolicyBase
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
@@ -32,7 +35,7 @@ class StochasticPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
@@ -43,6 +46,7 @@ class StochasticPolicy(PolicyBase):
         super().__init__()
         require_between("log_std_init", log_std_init, -20, 2)
         self.encoder, size = make_trunk(observation_space, generator, encoder)
+        self.gives_value = self.encoder is not None
         may_be_empty = self.encoder is not None
         self.actor = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
         last = [size, *hidden_sizes][-1]
@@ -51,66 +55,41 @@ class StochasticPolicy(PolicyBase):
         self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
     def act(
-        self,
-        observations: Observations,
-        generator: torch.Generator,
-        deterministic: bool,
-        allowed: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Choose actions.
-
-        Args:
-            observations: float32 (B, D), or path -> (B, ...).
-            generator: draws the sample; untouched if deterministic.
-            deterministic: take the mode of the distribution.
-            allowed: bool (B, choices), the action mask; None allows everything.
-
-        Returns:
-            Actions, int64 (B,) or (B, A) or float32 (B, A), and their log-probabilities, float32 (B,).
-        """
-        return self._choose(encode(self.encoder, observations), generator, deterministic, allowed)
-
-    def act_and_value(
-        self,
-        observations: Observations,
-        generator: torch.Generator,
-        deterministic: bool,
-        allowed: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `act`, and what `value` says, float32 (B,): almost for nothing where both share an encoder."""
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
+        """See `PolicyBase`. The value is there where it shares the encoder with the actions."""
         features = encode(self.encoder, observations)
-        chosen = self._choose(features, generator, deterministic, allowed)
-        return *chosen, self.critic(features).squeeze(-1)
-
-    def _choose(
-        self, features: Tensor, generator: torch.Generator, deterministic: bool, allowed: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
         distribution = self.head(self.actor(features), allowed)
         actions = distribution.mode() if deterministic else distribution.sample(generator)
-        return actions, distribution.log_prob(actions)
+        value = self.critic(features).squeeze(-1) if self.gives_value else None
+        return Choice(actions, distribution.log_prob(actions), value)
+
+    def fast_act(self) -> FastAct | None:
+        """See `PolicyBase`."""
+        return stochastic_act(self.actor, self.head) if self.encoder is None and is_on_cpu(self) else None
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`."""
-        features = encode(self.encoder, observations)
-        return Choice(self.head(self.actor(features), allowed).mode(), self.critic(features).squeeze(-1))
+        return self.act(observations, allowed=allowed, deterministic=True)._replace(value=self.value(observations))
 
-    def value(self, observations: Observations) -> Tensor:
+    def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
-        return self.critic(encode(self.encoder, observations)).squeeze(-1)
+        value: Tensor = self.critic(encode(self.encoder, observations)).squeeze(-1)
+        return value
 
     def forward(
-        self, observations: Observations, actions: Tensor, allowed: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What a loss needs.
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
+        """Evaluate actions that were taken.
 
         Args:
             observations: float32 (B, D), or path -> (B, ...).
             actions: int64 (B,) or (B, A), or float32 (B, A).
+            state: of recurrent policies. masks: likewise.
             allowed: bool (B, choices), the action mask under which they were chosen; None allows everything.
-
-        Returns:
-            Log-probabilities, entropies and values, each float32 (B,).
         """
         features = encode(self.encoder, observations)
         distribution = self.head(self.actor(features), allowed)
-        return distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1)
+        return Evaluation(distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1))

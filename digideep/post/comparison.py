@@ -12,10 +12,10 @@ import numpy as np
 
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
+from digideep.utility.nested import leaves
 
 _REPETITIONS = 2000  # of the bootstrap
 _LAST = 0.1  # of the frames: what the score of a run without tests is the mean of
-
 
 # What changes no number of a training: how often it is saved or filmed, and when its process stops.
 _NO_NUMBERS = {
@@ -51,13 +51,14 @@ class Score(NamedTuple):
 
 
 def parameters_of(loader: Loader) -> dict[str, Any]:
-    """All leaves by path of the parameter tree in force, without what names the session."""
+    """Return the parameters in force by path, without those that name the session."""
     own = ("session_name", "session_msg", "session_cmd", "versions")
-    return _leaves({key: value for key, value in loader.params.items() if key not in own})
+    tree = {key: value for key, value in loader.params.items() if key not in own}
+    return leaves(tree, opens=lambda node: isinstance(node, dict) or any(isinstance(each, dict) for each in node))
 
 
 def changes_of(loader: Loader) -> dict[str, Any]:
-    """What `--repeal` changed while the run went on: "PATH from epoch N" -> the value; without the first start's."""
+    """Return what `--repeal` changed after the first start: "PATH from epoch N" -> the value."""
     return {
         f"{path} from epoch {note['epoch'] + 1}": value
         for note in loader.repeals
@@ -67,17 +68,9 @@ def changes_of(loader: Loader) -> dict[str, Any]:
 
 
 def _identity(loader: Loader) -> dict[str, Any]:
-    """All that decides a run's numbers besides its seed: its parameters, and when they were changed."""
+    """Return all that decides a run's numbers besides its seed: parameters, and when they were changed."""
     found = {**parameters_of(loader), **changes_of(loader)}
     return {path: value for path, value in found.items() if path.partition(" ")[0] not in {*_NO_NUMBERS, _SEED}}
-
-
-def _leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict) and tree:
-        return {p: leaf for key, value in tree.items() for p, leaf in _leaves(value, f"{path}/{key}").items()}
-    if isinstance(tree, list) and any(isinstance(value, dict) for value in tree):
-        return {p: leaf for i, value in enumerate(tree) for p, leaf in _leaves(value, f"{path}/{i}").items()}
-    return {path: tree}
 
 
 def make_groups(loaders: list[Loader]) -> list[Group]:
@@ -102,21 +95,15 @@ def make_groups(loaders: list[Loader]) -> list[Group]:
 
 
 def differences(groups: list[Group]) -> dict[str, list[Any]]:
-    """Parameters that are not the same in all groups: path -> the value in each; None where it is absent."""
+    """Return parameters that are not the same in all groups: path -> the value in each; None where it is absent."""
     trees = [{**parameters_of(group.loaders[0]), **changes_of(group.loaders[0])} for group in groups]
     paths = dict.fromkeys(path for tree in trees for path in tree)
     found = {path: [tree.get(path) for tree in trees] for path in paths if path != _SEED}
     return {path: values for path, values in found.items() if any(value != values[0] for value in values)}
 
 
-def final_return(loader: Loader) -> float | None:
-    """A run's score, see `measured_return`; None where there is none."""
-    found = measured_return(loader)
-    return None if found is None else found[0]
-
-
 def measured_return(loader: Loader, measure: str | None = None) -> tuple[float, int] | None:
-    """A run's score, and the frame at which it was measured.
+    """Return a run's score, and the frame at which it was measured.
 
     Args:
         loader: of the session.
@@ -140,18 +127,18 @@ def measured_return(loader: Loader, measure: str | None = None) -> tuple[float, 
 
 
 def measure_of(loader: Loader) -> str:
-    """What a run is judged by: "test" where it was tested, "train" elsewhere."""
+    """Return what a run is judged by: "test" if it was tested, otherwise "train"."""
     return "test" if "/return/test" in loader.varlog else "train"
 
 
 def _with_frames(entry: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The lines of a log that know their frame."""
+    """Return the lines of a log that have a frame."""
     known = np.isfinite(entry.get("frame", np.full(len(entry["num"]), np.nan)))
     return {"frame": np.zeros(0), **{field: column[known] for field, column in entry.items()}}
 
 
 def score(group: Group) -> Score | None:
-    """Interquartile mean, mean and median of a group's final returns: all of tests, or all of training episodes.
+    """Return statistics of a group's final returns: all of tests, or all of training episodes.
 
     Source: Agarwal et al. 2021, arXiv:2108.13264, Section 4; by the authors' own package, but for the median.
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable
 from digideep.utility.own_files import require_own_output
+from digideep.utility.text import printable
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
+WINDOW = 5  # points of the moving average, but for what is measured without exploration
 _MAX_POINTS = 1000
 _MAX_LABEL = 120  # letters
 _LARGEST = 1e100  # matplotlib computes with squares and products of what it draws
@@ -31,7 +32,7 @@ class Curve(NamedTuple):
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Moving average over the last `window` points; at the start over those that there are.
+    """Return the moving average over the last `window` points, or at the start over fewer.
 
     Args:
         values: (P,).
@@ -46,7 +47,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def join(series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1) -> Curve:
-    """Several runs as one curve: the mean, and the least and greatest of them.
+    """Join several runs into one curve: the mean, and the least and greatest of them.
 
     Each run is smoothed, then read at common places on the x-axis, over the range that all of them cover: points that
     two runs logged at different frames are never taken for each other.
@@ -67,7 +68,7 @@ def join(series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1) -> Cu
 
 
 def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of a key in a session's log.
+    """Return x and y of a key in a session's log.
 
     Args:
         loader: of the session.
@@ -108,7 +109,7 @@ def quietly() -> Iterator[None]:
 
 
 def import_pyplot() -> ModuleType:
-    """matplotlib without a screen.
+    """Import matplotlib's pyplot, for a machine without a screen.
 
     Raises:
         UsageError: if it is not installed.
@@ -124,7 +125,7 @@ def import_pyplot() -> ModuleType:
 
 
 def label(text: Any) -> str:
-    """Text as matplotlib shows it, on one line.
+    """Return text that matplotlib shows as it is, on one line.
 
     A dollar sign would begin a formula, an underscore in front hides a line from the legend, a long text squeezes the
     picture.
@@ -135,13 +136,13 @@ def label(text: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A number as an axis shows it: 2,500,000 is 2.5 M."""
+    """Return a number as an axis shows it: 2,500,000 is 2.5 M."""
     size = abs(value)
     return f"{value / 1e6:g} M" if size >= 1e6 else f"{value:,.0f}" if size >= 1e4 else f"{value:,.4g}"
 
 
 def as_svg(figure: Any) -> str:
-    """A figure as an <svg> element, its text as text; the figure is closed."""
+    """Return a figure as an <svg> element, its text as text; the figure is closed."""
     plt = import_pyplot()
     buffer = io.StringIO()
     with plt.rc_context({"svg.fonttype": "none"}):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import torch
 
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.parameters.suggest import did_you_mean
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
@@ -46,28 +46,28 @@ class Exported(NamedTuple):
 # ------------------------------------------------------------------ formats
 
 
-def _save_torchscript(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
+def _save_torchscript(module: ExportedPolicy, examples: Any, path: Path, description: dict[str, str]) -> None:
     with torch.inference_mode():
         traced = torch.jit.freeze(torch.jit.trace(module, examples, check_trace=False), optimize_numerics=False)
-    torch.jit.save(traced, str(path), _extra_files={DESCRIPTION: json.dumps(said)})
+    torch.jit.save(traced, str(path), _extra_files={DESCRIPTION: json.dumps(description)})
 
 
-def _save_torch_export(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
+def _save_torch_export(module: ExportedPolicy, examples: Any, path: Path, description: dict[str, str]) -> None:
     program = torch.export.export(module, examples, dynamic_shapes=_any_batch(examples), strict=False)
-    torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(said)})
+    torch.export.save(program, path, extra_files={DESCRIPTION: json.dumps(description)})
 
 
-def _save_onnx(module: ExportedPolicy, examples: Any, path: Path, said: dict[str, str]) -> None:
+def _save_onnx(module: ExportedPolicy, examples: Any, path: Path, description: dict[str, str]) -> None:
     program: Any = torch.onnx.export(
         module, examples, dynamo=True, dynamic_shapes=_any_batch(examples), verbose=False,
         input_names=[port.name for port in module.inputs], output_names=[port.name for port in module.outputs],
     )  # fmt: skip
-    program.model.metadata_props.update(said)
+    program.model.metadata_props.update(description)
     program.save(str(path), external_data=False)
 
 
 def _any_batch(examples: Any) -> Any:
-    """The first dimension of each example may be any."""
+    """Return dynamic shapes: the first dimension of each example may be any."""
     return (tuple({0: torch.export.Dim("batch")} for _ in examples),)
 
 
@@ -102,7 +102,7 @@ _LOAD = {"torchscript": _load_torchscript, "onnx": _load_onnx, "torch.export": _
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters print progress and announce their own future."""
+    """Silence exporters, which print progress and announce their own future."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(None):
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -173,7 +173,7 @@ def _export_one(
     policy = policies[name]
     space = environment.observation_space
     if isinstance(environment, ParallelAdapter):
-        space = environment.seats[name].observation_space
+        space = environment.groups[name].observation_space
     played, mask = play(policies, environment, name, _NUM_OBSERVATIONS)
     module = ExportedPolicy(policy, space, mask).eval().requires_grad_(False)
     samples = [
@@ -209,7 +209,7 @@ def _move(file: Path, target: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns: the exit code."""
+    """Run the command. Returns: the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.export",
         description="Write a session's policy as one file: raw observations in, environment actions out. Several "

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import mask_bounds, sample_actions
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
@@ -50,11 +50,11 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
     while total < 2 * count:
         actions = {}
         for agent, policy in policies.items():
-            seen, said, present = _of_agent(environment, agent, observation, info)
+            seen, own_info, present = _of_agent(environment, agent, observation, info)
             before = policy.hidden_state
-            actions[agent] = policy(seen, said)
+            actions[agent] = policy(seen, own_info)
             if agent == name:
-                mask = np.asarray(said["action_mask"]) if policy.agent.use_action_mask else None
+                mask = np.asarray(own_info["action_mask"]) if policy.agent.use_action_mask else None
                 rows = np.flatnonzero(present)
                 noted.append(_note(policy, seen, mask, before, actions[agent], rows))
                 total += len(rows)
@@ -70,21 +70,22 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
 
 
 def _of_agent(environment: gym.Env, name: str, observation: Any, info: dict) -> tuple[Any, dict, np.ndarray]:
-    """What an agent sees and is told, a row for each of its players, and which of them are there."""
+    """Return observations and infos of an agent, a row for each of its players, and which players are present."""
     if not isinstance(environment, ParallelAdapter):
         return observation, info, np.ones(1, np.bool_)
-    said = {key.removeprefix(f"{name}/"): value for key, value in info.items() if key.startswith(f"{name}/")}
+    own_info = {key.removeprefix(f"{name}/"): value for key, value in info.items() if key.startswith(f"{name}/")}
     present = observation[name]["masks"].copy()
-    if "action_mask" in said:  # who is not there may do nothing, and is asked all the same
-        said["action_mask"] = np.where(present[:, None], said["action_mask"], 1).astype(said["action_mask"].dtype)
-    return observation[name]["observations"], said, present
+    if "action_mask" in own_info:  # who is not there may do nothing, and is asked all the same
+        mask = own_info["action_mask"]
+        own_info["action_mask"] = np.where(present[:, None], mask, 1).astype(mask.dtype)
+    return observation[name]["observations"], own_info, present
 
 
 def _joined(environment: gym.Env, actions: dict[str, Any]) -> Any:
-    """The environment's action from those of all agents."""
+    """Return the environment's action, made of those of all agents."""
     if not isinstance(environment, ParallelAdapter):
         return next(iter(actions.values()))
-    return np.concatenate([np.asarray(actions[name], np.float64).reshape(-1) for name in environment.seats])
+    return np.concatenate([np.asarray(actions[name], np.float64).reshape(-1) for name in environment.groups])
 
 
 def _note(
@@ -118,26 +119,26 @@ def scatter(policy: Policy, seen: Samples, count: int) -> Samples:
         observations[path] = _anywhere(space, known, count, generator)
     inputs = [observations[path] for path in policy.agent.observation_paths]
     policy.reset()
-    said = {path[1:]: np.zeros((count, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
+    step_info = {path[1:]: np.zeros((count, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
     if policy.agent.use_action_mask:
         space, like = info.agent_action_space, rest.pop(0)
         mask = generator.random((count, like.shape[1])) < 0.5
         possible = sample_actions(space, generator, count).reshape(count, -1)
         np.put_along_axis(mask, possible + mask_bounds(space), True, 1)
-        said["action_mask"] = mask.astype(like.dtype)
-        inputs.append(said["action_mask"])
+        step_info["action_mask"] = mask.astype(like.dtype)
+        inputs.append(step_info["action_mask"])
     if rest:
         policy.hidden_state = generator.uniform(-1, 1, (count, rest[0].shape[1])).astype(np.float32)
         inputs.append(policy.hidden_state)
     by_name = {path[1:]: array for path, array in observations.items()}  # which are read as nested ones are
-    outputs = [np.asarray(policy(by_name, said))]
+    outputs = [np.asarray(policy(by_name, step_info))]
     if policy.hidden_state is not None:
         outputs.append(policy.hidden_state)
     return Samples(inputs, outputs, 1e-4)  # large numbers round more coarsely
 
 
 def _anywhere(space: gym.Space, seen: np.ndarray | None, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Observations (count, ...): one half drawn evenly, the other of corners."""
+    """Draw observations (count, ...): one half evenly, the other from corners."""
     if not isinstance(space, gym.spaces.Box) or seen is None:
         space.seed(0)
         return np.stack([space.sample() for _ in range(count)])
@@ -152,7 +153,7 @@ def _anywhere(space: gym.Space, seen: np.ndarray | None, count: int, generator: 
 
 
 def difference(expected: np.ndarray, found: np.ndarray, space: gym.Space | None) -> float:
-    """How far actions are from each other, not a number if one of them is none.
+    """Return how far actions are from each other; NaN if one of them is not a number.
 
     Args:
         expected: (B, ...). found: likewise.

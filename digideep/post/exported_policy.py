@@ -98,11 +98,11 @@ class ExportedPolicy(nn.Module):
             for module in self.policy.modules():
                 if isinstance(module, EnsemblePerceptron):
                     module.act_in_float32()
-        self._join, self._edge = agent.join, ActionScaler(actions, torch)
+        self._join, self._scale_actions = agent.join, ActionScaler(actions, torch)
         self._action_dtype = torch_dtype(actions.dtype)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Returns: the actions; with a hidden state, both."""
+        """Choose actions. Returns: the actions; of a recurrent policy, with its next hidden state."""
         seen = {
             path: stage(tensor.to(dtype))
             for path, stage, tensor, dtype in zip(self.paths, self.before, inputs, self._dtypes, strict=False)
@@ -110,18 +110,18 @@ class ExportedPolicy(nn.Module):
         rest = list(inputs[len(self.paths) :])
         allowed = rest.pop(0) != 0 if self._is_masked else None
         choice = self.policy.mode(self._join(seen), state=rest.pop(0) if self._is_recurrent else None, allowed=allowed)
-        actions: Any = self._edge(choice.actions)
+        actions: Any = self._scale_actions(choice.actions)
         actions = actions.to(self._action_dtype)
         return (actions, choice.state) if self._is_recurrent else actions
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
-    """The dtype of tensors that hold what arrays of a dtype hold."""
+    """Return the dtype of tensors that hold what arrays of a dtype hold."""
     return torch.from_numpy(np.zeros(1, dtype)).dtype
 
 
 def describe_export(module: ExportedPolicy, policy: Policy, epoch: int) -> dict[str, str]:
-    """What a file says of itself: strings by key; those that are no names are JSON."""
+    """Return what a file says of itself: strings by key, in JSON unless they are names."""
     return {
         "digideep_version": digideep.__version__,
         "environment": policy.spec.name,
@@ -138,15 +138,15 @@ def describe_export(module: ExportedPolicy, policy: Policy, epoch: int) -> dict[
 
 
 def describe_space(space: gym.Space) -> dict[str, Any]:
-    """A space of actions as JSON values; bounds that are no numbers are null."""
-    said = {"type": type(space).__name__, "dtype": str(space.dtype), "shape": list(space.shape or ())}
+    """Describe a space of actions in JSON values; bounds that are no numbers are null."""
+    described = {"type": type(space).__name__, "dtype": str(space.dtype), "shape": list(space.shape or ())}
     if isinstance(space, gym.spaces.Box):
         for name in ("low", "high"):
             flat = [
                 float(bound) if math.isfinite(bound) else None for bound in getattr(space, name).reshape(-1).tolist()
             ]
-            said[name] = flat
+            described[name] = flat
     for name in ("n", "nvec", "start"):
         if hasattr(space, name):
-            said[name] = np.asarray(getattr(space, name)).tolist()
-    return said
+            described[name] = np.asarray(getattr(space, name)).tolist()
+    return described

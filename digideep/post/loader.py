@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from digideep.pipeline.repeals import read_repeals, replace_value
 from digideep.post.log import Log
 from digideep.utility.errors import CheckpointError, SessionError, UsageError
-from digideep.utility.files import is_finite, printable, read_json, read_yaml
+from digideep.utility.files import is_finite, read_json, read_yaml
+from digideep.utility.text import printable
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -118,7 +119,7 @@ class Loader:
         return read_json(file, dict) if os.path.lexists(file) else {}
 
     def _log(self, name: str, *needed: str) -> Log:
-        """A log, read anew if its file has changed."""
+        """Read a log anew if its file has changed."""
         file = self.path / name
         try:
             status = file.stat()
@@ -157,7 +158,7 @@ class Loader:
         return [_read_evaluation(file) for file in sorted(self.path.glob("evaluations/*/evaluation.json"))]
 
     def state(self, checkpoint: str | int | None = None) -> dict[str, Any]:
-        """The content of a checkpoint: nested dictionaries with arrays, tensors and JSON values.
+        """Return the content of a checkpoint: nested dictionaries with arrays, tensors and JSON values.
 
         Args:
             checkpoint: its name or its epoch; None takes the newest valid one.
@@ -176,7 +177,7 @@ class Loader:
         return load_checkpoint(self.path / "checkpoints" / name, needs_memory=False).state
 
     def policy(self, checkpoint: str | int | None = None, device: str = "cpu", *, agent: str | None = None) -> "Policy":
-        """What `--play` does: a callable from raw observations of the environment to its actions, one or a batch.
+        """Return the policy that `--play` plays: from raw observations to the environment's actions, one or a batch.
 
         Normalisation and the scaling of actions are part of it. Call its `reset()` where an episode begins.
 
@@ -205,13 +206,13 @@ class Loader:
         Raises:
             UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
         """
-        from digideep.environment.making.parallel_games import ParallelAdapter
+        from digideep.environment.making.parallel_adapter import ParallelAdapter
 
         made = self.training_environment(render_mode)
         return made.environment if isinstance(made, ParallelAdapter) else made
 
     def training_environment(self, render_mode: str | None = None) -> "gym.Env":
-        """As `environment`, but a game has one observation and one action for all of its players, as in training."""
+        """Make the environment as the training has it: a game has one observation and one action for all players."""
         from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
         from digideep.parameters.component import build
         from digideep.parameters.tree import from_plain

@@ -8,7 +8,8 @@ import numpy as np
 
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import SessionError
-from digideep.utility.files import is_finite, is_number, printable, read_json_lines
+from digideep.utility.files import is_finite, is_number, read_json_lines
+from digideep.utility.text import printable
 
 _LONGEST = 1e12  # seconds, or times that a block was entered
 
@@ -47,7 +48,7 @@ class Log(Mapping[str, dict[str, np.ndarray]]):
                 self._rows.setdefault(key, []).append({**meta, **data})
 
     def __iter__(self) -> Iterator[str]:
-        """What was logged, in the order of its first line."""
+        """Iterate over the keys, in the order of their first lines."""
         return iter(self._rows)
 
     def __len__(self) -> int:
@@ -57,7 +58,7 @@ class Log(Mapping[str, dict[str, np.ndarray]]):
         return key in self._rows
 
     def __getitem__(self, key: str) -> dict[str, np.ndarray]:
-        """The fields of a key as arrays.
+        """Return the fields of a key as arrays.
 
         Raises:
             KeyError: if nothing was logged under that name.
@@ -69,18 +70,18 @@ class Log(Mapping[str, dict[str, np.ndarray]]):
         return {field: _column([row.get(field) for row in rows]) for field in fields}
 
     def mean(self, key: str) -> np.ndarray:
-        """The mean of each line: `sum / num`."""
+        """Return the mean of each line: `sum / num`."""
         entry = self[key]
         return entry["sum"] / entry["num"]
 
     def last(self, field: str) -> int:
-        """The greatest value of a whole-numbered field of "meta" in all lines; 0 where none has it."""
+        """Return the greatest value of an integer field of "meta" in all lines; 0 if none has it."""
         found = (row[field] for rows in self._rows.values() for row in rows if field in row)
         return int(max(found, default=0))
 
 
 def _column(values: list[Any]) -> np.ndarray:
-    """Whole numbers as int64, any others as float64; NaN for what is missing."""
+    """Return whole numbers as int64, any others as float64; NaN for what is missing."""
     if all(isinstance(value, int) for value in values):
         return np.array(values, np.int64)
     return np.array([np.nan if value is None else value for value in values], np.float64)

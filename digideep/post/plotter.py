@@ -17,10 +17,24 @@ from typing import Any
 import numpy as np
 
 from digideep.parameters.suggest import did_you_mean
-from digideep.post.drawing import COLOURS, draw_line, import_pyplot, join, label, number, quietly, save, series_of
+from digideep.pipeline.argument_types import json_object
+from digideep.post.drawing import (
+    COLOURS,
+    WINDOW,
+    draw_line,
+    import_pyplot,
+    join,
+    label,
+    number,
+    quietly,
+    save,
+    series_of,
+)
 from digideep.post.loader import Loader, leave_out, read_sessions
+from digideep.telemetry.output import tolerate_encodings
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable, tolerate_encodings
+from digideep.utility.importing import SESSIONS
+from digideep.utility.text import printable
 
 Groups = list[list[Loader]]
 
@@ -38,12 +52,11 @@ _PIE: dict[str, Any] = {
 }  # fmt: skip
 _OPTIONS = {"variable": {**_COMMON, **_CURVES}, "monitor": {**_COMMON, **_CURVES}, "profiler": {**_COMMON, **_PIE}}
 _KEYS = {"variable": ("frame", "/return/train"), "monitor": ("clock", "/cpu/all/total"), "profiler": ("", "/")}
-_WINDOW = 5  # points of the moving average, but for what is measured without exploration
 _X_LABELS = {"frame": "frames", "epoch": "epochs", "episode": "episodes", "clock": "minutes"}
 
 
 def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
-    """The options of a plot, defaults filled in.
+    """Return the options of a plot, defaults filled in.
 
     Raises:
         UsageError: for an unknown one.
@@ -59,7 +72,7 @@ def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_groups(root: Path, patterns: list[list[str]], *parts: str) -> Groups:
-    """The sessions that each group of patterns names; damaged ones are left out, see `read_sessions`.
+    """Return the sessions that each group of patterns names; damaged ones are left out, see `read_sessions`.
 
     Args:
         root: below which they are.
@@ -84,7 +97,7 @@ def find_groups(root: Path, patterns: list[list[str]], *parts: str) -> Groups:
 
 
 def _find(root: Path, pattern: str) -> list[Path]:
-    """Sessions of a name, or of a pattern; a name may hold brackets."""
+    """Return the sessions of a name or a pattern; a name may hold brackets."""
     pattern = pattern.strip("/")
     try:
         named = root / pattern
@@ -95,11 +108,11 @@ def _find(root: Path, pattern: str) -> list[Path]:
 
 
 def draw_curves(groups: Groups, log: str, keyx: str, keyy: str, options: dict[str, Any]) -> Any:
-    """One curve per group. Returns: the figure."""
+    """Draw one curve per group. Returns: the figure."""
     plt = import_pyplot()
     window = options["window_size"]
     if window is None:
-        window = 1 if "test" in keyy.split("/") else _WINDOW
+        window = 1 if "test" in keyy.split("/") else WINDOW
     windows = _per_group("window_size", window, len(groups))
     legends = _per_group("legends", options["legends"] or [_name(group) for group in groups], len(groups))
     drawn = [_series(group, log, keyx, keyy) for group in groups]
@@ -126,7 +139,7 @@ def draw_curves(groups: Groups, log: str, keyx: str, keyy: str, options: dict[st
 
 
 def _series(group: list[Loader], log: str, keyx: str, keyy: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The runs of a group; one that has nothing to draw is left out, with a line on stderr."""
+    """Return the runs of a group; one that has nothing to draw is left out, with a line on stderr."""
     found, complaints = [], []
     for loader in group:
         try:
@@ -144,7 +157,7 @@ def _smoothing(window: int) -> str:
 
 
 def _y_label(keyy: str, windows: list[int], drawn: list[list[tuple[np.ndarray, np.ndarray]]]) -> str:
-    """What is drawn: the key, how it is smoothed, and what the bands are."""
+    """Say what is drawn: the key, how it is smoothed, and what the bands are."""
     words = [_smoothing(windows[0])] if len(set(windows)) == 1 and windows[0] > 1 else []
     words += ["mean of the runs, band from the least to the greatest"] if max(map(len, drawn)) > 1 else []
     return "\n".join([label(keyy), *words])
@@ -162,7 +175,7 @@ def _per_group(name: str, value: Any, count: int) -> list[Any]:
 
 
 def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
-    """Nested rings: where the time went below a block of the profiler. Returns: the figure."""
+    """Draw nested rings: where the time went below a block of the profiler. Returns: the figure."""
     log = loader.prolog
     seconds = {key: float(np.sum(log[key]["totals"])) for key in log}
     root = root.rstrip("/")
@@ -201,13 +214,13 @@ def _duration(seconds: float) -> str:
 
 
 def _short(key: str, seconds: dict[str, float]) -> str:
-    """A block's name within the block around it."""
+    """Return a block's name within the block around it."""
     parent = next((parent for parent, children in _children(seconds).items() if key in children), "")
     return key[len(parent) :].lstrip("/")
 
 
 def _children(seconds: dict[str, float]) -> dict[str, list[str]]:
-    """Blocks by the block around them. A name may hold a slash: the longest timed prefix is the parent."""
+    """Return blocks by the block around them. A name may hold a slash: the longest timed prefix is the parent."""
     tree: dict[str, list[str]] = {}
     for key in seconds:
         parent = key.rpartition("/")[0]
@@ -221,7 +234,7 @@ def _split(
     key: str | None, size: float, tree: dict[str, list[str]], seconds: dict[str, float], total: float,
     options: dict[str, Any],
 ) -> list[tuple[str | None, float]]:  # fmt: skip
-    """A block's children and what is left of it; those below the threshold are left with the rest."""
+    """Return a block's children and the rest of it, which children below the threshold are part of."""
     if key is None:
         return [(None, size)]
     least = options["collapse_threshold"] * total if options["collapse"] else 0.0
@@ -263,18 +276,8 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
         return save(figure, output / stem, extensions, options["dpi"], root)
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as err:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({err})") from err
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
-    return value
-
-
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns: the exit code."""
+    """Run the command. Returns: the exit code."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.plotter",
@@ -282,7 +285,7 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"options and their defaults:\n{known}",
     )
-    parser.add_argument("-r", "--root-dir", type=Path, default=Path("digideep_sessions"), help="(./digideep_sessions)")
+    parser.add_argument("-r", "--root-dir", type=Path, default=Path(SESSIONS), help=f"(./{SESSIONS})")
     parser.add_argument(
         "-i", "--session-names", nargs="+", action="append", required=True, metavar="NAME", help="a group of sessions"
     )
@@ -290,7 +293,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--type", choices=tuple(_OPTIONS), default="variable")
     parser.add_argument("--keyx", default="", help="field of the x-axis: frame, epoch, episode or clock")
     parser.add_argument("--keyy", default="", help="what to draw, such as /return/train")
-    parser.add_argument("--opts", type=_json_object, default={}, metavar="JSON")
+    parser.add_argument("--opts", type=json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
     args = parser.parse_args(argv)
     tolerate_encodings()

@@ -9,8 +9,9 @@ import gymnasium as gym
 import numpy as np
 import torch
 
-from digideep.agent.base import ACTION_MASK, AgentBase, AgentContext
-from digideep.environment.contract import NotAsDeclared, WholeRange, fit, told
+from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.context import AgentContext
+from digideep.environment.contract import NotAsDeclared, ObservationJudge, summary
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
@@ -26,8 +27,8 @@ from digideep.utility.errors import CheckpointError, UsageError
 class Policy:
     """The policy of one agent of a checkpoint, for one environment or for a batch of them.
 
-    It takes the way of an Explorer in mode "eval": the same wrappers, the same agent, the same edge. So its actions are
-    those of `--play`, bit by bit where the batches are as large.
+    It does what an Explorer does in mode "eval", with the same wrappers, agent and action scaler. So its actions are
+    those of `--play`, bit by bit if the batches are as large.
 
     Args:
         state: of a checkpoint.
@@ -50,24 +51,24 @@ class Policy:
         self.name = _choose_agent(list(tree["agents"]), agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
-        self._ranges = {path: WholeRange.of(space) for path, space in spaces if np.dtype(space.dtype).kind in "iu"}
+        self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
         memory = SimpleNamespace(n_frames=_frames(state, tree))
         context = AgentContext(
             self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
-            torch.device(device), tree["runner"]["seed"], Profiler(0), self.info.infos,
+            torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
         )  # fmt: skip
         self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
             self.agent.load_state_dict(state["agents"][self.name])
-            self._statistics = state["statistics"][self.name] if self.info.players else state["statistics"]
+            self._statistics = state["statistics"][self.name]
             self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(
                 f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
                 f"{' '.join(str(err).split())}). Play it with --play --frozen."
             ) from err
-        self._edge = ActionScaler(self.info.action_space)
+        self._scale_actions = ActionScaler(self.info.action_space)
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ class Policy:
             self.hidden_state = np.where(self._is_first[:, None], np.float32(0), self.hidden_state)
 
     def raw(self, observation: Any) -> dict[str, np.ndarray]:
-        """Observations as the environment gives them, by path: (B, ...), a single one as a batch of one.
+        """Return raw observations by path: (B, ...), a single one as a batch of one.
 
         Raises:
             UsageError: if they are not what the environment's spaces say.
@@ -109,30 +110,29 @@ class Policy:
         return self._read(observation)[0]
 
     def _read(self, observation: Any) -> tuple[dict[str, np.ndarray], bool]:
-        """See `raw`. Returns: the arrays, and whether they are a batch."""
+        """See `raw`. Returns: the arrays, and True if they are a batch."""
         arrays: dict[str, np.ndarray] = {}
         is_batch: bool | None = None
         for path, space in self.info.observation_spaces.items():
             try:
-                given = read_observation(observation, path)
+                value = read_observation(observation, path)
             except (KeyError, IndexError) as err:
                 raise UsageError(f"The observation has no array {path}. Expected {space}.") from err
-            shape, dtype = tuple(space.shape or ()), np.dtype(space.dtype)
+            shape, judge = tuple(space.shape or ()), self._judges[path]
             try:
-                found = np.shape(given)
-                is_many = found != shape and found[1:] == shape
+                is_many = np.shape(value) != shape and np.shape(value)[1:] == shape
+                rows = value if is_many else [value]
+                array = arrays[path] = np.empty((len(rows), *shape), space.dtype)
                 with np.errstate(over="ignore"):
-                    array = fit(given, found if is_many else shape, dtype, path).astype(dtype)
-                arrays[path] = array if is_many else array[None]
-                limits = self._ranges.get(path)
-                is_outside = limits is not None and limits.first_outside(arrays[path]) is not None
-                if dtype.kind == "f" and path in self.agent.observation_paths:
-                    is_outside = not np.isfinite(array).all()
-                if is_outside or is_batch not in (None, is_many):
+                    for index, row in enumerate(rows):
+                        judge.read(row, arrays, index)
+                is_seen = array.dtype.kind == "f" and path in self.agent.observation_paths
+                is_wrong = judge.check(arrays) is not None or (is_seen and not np.isfinite(array).all())
+                if is_wrong or is_batch not in (None, is_many):
                     raise NotAsDeclared(path)
             except ValueError as err:
                 raise UsageError(
-                    f"The observation {path} is {told(given)}. Expected {space}, or a batch of them, as all others."
+                    f"The observation {path} is {summary(value)}. Expected {space}, or a batch of them, as all others."
                 ) from err
             is_batch = is_many
         if len({len(array) for array in arrays.values()}) != 1:
@@ -140,7 +140,7 @@ class Policy:
         return arrays, bool(is_batch)
 
     def _see(self, observation: Any, info: Mapping[str, Any] | None, *, is_step: bool) -> tuple[Arrays, bool]:
-        """What the agent sees, after all wrappers, with infos under `/infos`; and whether it is a batch.
+        """Return what the agent sees, after all wrappers, with infos under `/infos`; and True if it is a batch.
 
         Args:
             is_step: the episodes move on; False only looks.
@@ -193,7 +193,7 @@ class Policy:
 
         Args:
             observation: as the environment gives it: an array, or a dictionary or tuple of them; or arrays (B, ...).
-            info: that came with it; needed where the agent uses an action mask. Of a batch, arrays (B, ...).
+            info: of the same step; needed where the agent uses an action mask. Of a batch, arrays (B, ...).
             deterministic: take the policy's mode. False explores as in training: by a sample, by noise, or by epsilon
                 as it was by then; it draws from the generators of the checkpoint.
 
@@ -211,13 +211,13 @@ class Policy:
         self.hidden_state = choice.get("hidden_state", self.hidden_state)
         self._is_first[:] = False
         actions = self._rows.actions
-        actions[...] = self._edge(choice["actions"])
+        actions[...] = self._scale_actions(choice["actions"])
         if is_batch:
             return actions.copy()
         return actions[0].item() if isinstance(self.info.action_space, gym.spaces.Discrete) else np.array(actions[0])
 
     def value(self, observation: Any, info: Mapping[str, Any] | None = None) -> np.ndarray | float:
-        """What the policy expects of an observation, in the unit in which it learned: discounted, of wrapped rewards.
+        """Return the value of an observation, in the unit in which the policy learned: discounted, of wrapped rewards.
 
         Nothing moves on by it: `hidden_state` stays.
 
@@ -249,7 +249,7 @@ class Policy:
 
 
 def _choose_agent(names: list[str], name: str | None) -> str:
-    """The agent that is meant. Raises: UsageError: if that is none, or not clear."""
+    """Return the name of the agent that is meant. Raises: UsageError: if that is none, or not clear."""
     if name is None and len(names) > 1:
         raise UsageError(f"There are the agents {', '.join(names)}. Name one of them, such as agent='{names[0]}'.")
     if name is not None and name not in names:
@@ -258,6 +258,6 @@ def _choose_agent(names: list[str], name: str | None) -> str:
 
 
 def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
-    """Frames that had been collected by the checkpoint."""
+    """Return the number of frames that had been collected by the checkpoint."""
     progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
     return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps

@@ -12,15 +12,18 @@ import filelock
 import numpy as np
 
 from digideep.post.loader import Loader, read_sessions
+from digideep.telemetry.output import tolerate_encodings
 from digideep.utility.errors import UsageError
-from digideep.utility.files import is_directory, printable, tolerate_encodings
+from digideep.utility.files import is_directory
+from digideep.utility.importing import SESSIONS
+from digideep.utility.text import printable
 
 # What a run is judged by in the list, best first: keys of varlog.json below /return/.
 _RETURNS = ("test", "recent", "train")
 
 
 def find_sessions(path: Path) -> list[Path]:
-    """Directories that hold a session, below a path or the path itself; evaluations within them do not count."""
+    """Return the directories that hold a session, below a path or the path itself, without evaluations in them."""
     found, seen, waiting = [], set(), [path]
     while waiting:
         directory = waiting.pop()
@@ -41,14 +44,14 @@ def find_sessions(path: Path) -> list[Path]:
 
 
 def state_of(path: Path) -> str:
-    """ "running", "done" or "stopped"."""
+    """Return the state of a session: "running", "done" or "stopped"."""
     if _is_locked(path / "running.lock"):
         return "running"
     return "done" if (path / "done.lock").exists() else "stopped"
 
 
 def _is_locked(file: Path) -> bool:
-    """Whether a process holds the lock; it is let go at once if not."""
+    """True if a process holds the lock; otherwise it is free again at once."""
     if not file.exists():
         return False
     lock = filelock.FileLock(file)
@@ -63,7 +66,7 @@ def _is_locked(file: Path) -> bool:
 
 
 def describe(loader: Loader, now: float) -> dict[str, Any]:
-    """What the list shows of a session.
+    """Return what the list shows of a session.
 
     Its frames are those of the last line of its log, its best return the greatest `/return/test` of its log, or the
     greatest `/return/recent` where it was never tested; its age is that of its last sign of life.
@@ -120,9 +123,9 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns: the exit code."""
+    """Run the command. Returns: the exit code."""
     parser = argparse.ArgumentParser(prog="python -m digideep.post.sessions", description="List sessions.")
-    parser.add_argument("path", nargs="?", default="digideep_sessions", help="where to look (./digideep_sessions)")
+    parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     args = parser.parse_args(argv)
     tolerate_encodings()

@@ -1,4 +1,4 @@
-"""Load of the machine while a run goes on: `monlog.json`, written by a thread that sleeps nearly all the time."""
+"""Log the load of the machine to `monlog.json`, by a thread that sleeps nearly all the time."""
 
 import json
 import logging
@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 
 _MEGABYTE = 2**20
+_INTERVAL_S = 2.0  # from measurement to measurement
 
 
 class StatLogger:
-    """Writes CPU (psutil) and NVIDIA GPU (nvidia-ml-py, if installed) figures every `interval_s` seconds.
+    """Writes CPU (psutil) and NVIDIA GPU (nvidia-ml-py, if installed) figures every two seconds.
 
     The thread is a daemon: it never keeps a finished run alive. What goes wrong in it costs one warning.
 
@@ -20,10 +21,8 @@ class StatLogger:
         latest: the newest figures: loads in percent (100 is one busy core for `/cpu/process`), memory in MiB.
     """
 
-    def __init__(
-        self, path: Path | None, *, monitor_cpu: bool = True, monitor_gpu: bool = True, interval_s: float = 2.0
-    ):
-        self.path, self.interval_s = path, interval_s
+    def __init__(self, path: Path | None, *, monitor_cpu: bool, monitor_gpu: bool):
+        self.path = path
         self.latest: dict[str, float] = {}
         self._process = psutil.Process() if monitor_cpu else None
         self._children: dict[int, psutil.Process] = {}
@@ -34,7 +33,7 @@ class StatLogger:
             self._thread.start()
 
     def sample(self) -> dict[str, float]:
-        """One measurement; loads are those since the last one."""
+        """Measure once; loads are those since the measurement before."""
         figures: dict[str, float] = {}
         if self._process:
             memory = psutil.virtual_memory()
@@ -52,7 +51,7 @@ class StatLogger:
         return figures
 
     def _family(self) -> tuple[float, float]:
-        """Load and memory of this process and its children: the workers are theirs."""
+        """Return load and memory of this process and its children, which include the workers."""
         assert self._process is not None
         children = {child.pid: child for child in self._process.children(recursive=True)}
         self._children = {pid: self._children.get(pid, child) for pid, child in children.items()}
@@ -68,7 +67,7 @@ class StatLogger:
     def _run(self) -> None:
         try:
             self.sample()  # loads count from here
-            while not self._stop.wait(self.interval_s):
+            while not self._stop.wait(_INTERVAL_S):
                 self.latest = self.sample()
                 self._write(self.latest)
         except Exception as err:  # a measurement never ends a training
@@ -89,7 +88,7 @@ class StatLogger:
 
 
 def _find_gpus() -> list:
-    """(module, handle) of each NVIDIA GPU; none if there is no driver or no nvidia-ml-py."""
+    """Return (module, handle) of each NVIDIA GPU; none if there is no driver or no nvidia-ml-py."""
     try:
         import pynvml
     except ImportError:

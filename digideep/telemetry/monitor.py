@@ -27,12 +27,12 @@ class Statistic:
         self.min, self.max = min(self.min, value), max(self.max, value)
 
     def summary(self) -> dict[str, float]:
-        """The figures of a `varlog.json` entry; `std` is the sample's, 0 for a single value."""
+        """Return the figures of a `varlog.json` entry; `std` is the sample's, 0 for a single value."""
         std = math.sqrt(self.m2 / (self.num - 1)) if self.num > 1 else 0.0
         return {"std": std, "num": self.num, "min": self.min, "max": self.max, "sum": self.sum}
 
     def state_dict(self) -> dict[str, float]:
-        """All that `load_state_dict` needs."""
+        """Return all that `load_state_dict` needs."""
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, float]) -> None:
@@ -100,7 +100,7 @@ class Monitor:
         return packs
 
     def state_dict(self) -> dict[str, Any]:
-        """What is collected and not yet written."""
+        """Return what is collected and not yet written."""
         return {
             "open": {key: statistic.state_dict() for key, statistic in self._open.items()},
             "windows": dict(self._windows),

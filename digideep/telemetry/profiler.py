@@ -36,7 +36,7 @@ class Profiler:
         self.root = self.current = Node(self, None, "")
 
     def __call__(self, name: str) -> AbstractContextManager[Any]:
-        """The block of that name below the block that is being timed."""
+        """Return the block of that name below the block that is being timed."""
         node = self.current.children.get(name)
         if node is None:
             if self.level is not None and self.current.depth >= self.level:
@@ -45,7 +45,7 @@ class Profiler:
         return node
 
     def figures(self) -> dict[str, dict[str, float | None]]:
-        """`{path: {"starts": None, "occurs": count, "totals": seconds}}`, parents before children."""
+        """Return `{path: {"starts": None, "occurs": count, "totals": seconds}}`, parents before children."""
         found, stack = {}, [self.root]
         while stack:
             node = stack.pop()

@@ -75,7 +75,7 @@ class ServerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """True while the process runs."""
         return self.process.poll() is None
 
     def close(self) -> None:

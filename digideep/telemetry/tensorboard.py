@@ -93,7 +93,7 @@ class TensorBoardWriter:
 
 
 def _as_gif(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """A small GIF of an mp4 file, and its height and width."""
+    """Return a small GIF of an mp4 file, and its height and width."""
     import imageio.v3 as iio
 
     video = iio.imread(path)  # uint8 (frames, height, width, 3)

@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from digideep.telemetry.server_process import ServerProcess
+from digideep.telemetry.watch_options import LOCALHOST
 from digideep.telemetry.writers import EpochFigures, shares
 from digideep.utility.errors import UsageError
 
@@ -129,7 +130,7 @@ class VisdomWriter:
 
 
 def _windows(log: Path) -> set[str]:
-    """Names of the windows that a log draws."""
+    """Return the names of the windows that a log draws."""
     return {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
 
 
@@ -227,12 +228,12 @@ class _Sender:
 
 
 def reachable(bind: str) -> str:
-    """Where this machine reaches a server that listens on an address."""
-    return "127.0.0.1" if bind in ("0.0.0.0", "::", "localhost") else bind
+    """Return the address where this machine reaches a server that listens on one."""
+    return LOCALHOST if bind in ("0.0.0.0", "::", "localhost") else bind
 
 
 def is_answering(port: int, bind: str) -> bool:
-    """Whether a visdom server listens on a port of this machine.
+    """True if a visdom server listens on a port of this machine.
 
     Raises:
         UsageError: if something else does, for some seconds: the server of a run that was killed needs a moment to end.
@@ -246,7 +247,7 @@ def is_answering(port: int, bind: str) -> bool:
 
 
 def _ask(port: int, bind: str) -> bytes:
-    """What a visdom server would answer with true or false; nothing where nobody listens."""
+    """Return the answer to a question of yes or no for a visdom server; nothing if nobody listens."""
     connection = http.client.HTTPConnection(reachable(bind), port, timeout=_TIMEOUT_S)
     with contextlib.closing(connection):
         try:

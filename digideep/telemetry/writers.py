@@ -40,7 +40,7 @@ class Writer(Protocol):
 
 
 def shares(seconds: dict[str, float]) -> dict[str, float]:
-    """Percent of the time per phase, each without the phases within it, largest first.
+    """Return percent of the time per phase, each without the phases within it, largest first.
 
     Args:
         seconds: by path of the profiler's blocks.

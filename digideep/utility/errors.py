@@ -1,7 +1,5 @@
 """The errors that a person sees. `digideep.main` turns each into one line and an exit code."""
 
-_LONGEST = 2_000  # characters of a message
-
 
 class UsageError(ValueError):
     """A user's mistake, found before the first step: one line that says what is wrong and what to do (exit code 2)."""
@@ -54,12 +52,3 @@ class Interruption(BaseException):
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def one_line(text: str) -> str:
-    """A message on one line, without characters that would steer a terminal; of a very long one, head and tail."""
-    text = "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in " ".join(text.split())
-    )
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 500]} [...] {text[-500:]}"

@@ -5,18 +5,17 @@ in files, whatever the locale is.
 """
 
 import contextlib
-import json
 import math
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
-from digideep.utility.errors import SessionError
+from digideep.utility.errors import SessionError, UsageError
+from digideep.utility.text import parse_json, printable
 
 _LARGEST_BYTES = 2**26  # of a JSON document, and of a line of a log
 _LARGEST_YAML_BYTES = 2**20  # digideep writes some kilobytes; the parser takes seconds for a megabyte
@@ -24,32 +23,44 @@ _LARGEST_INT = 2**63
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[IO[bytes]]:
-    """Open a regular file to read its bytes. A FIFO would hang, a device never end.
+def open_regular(
+    path: Path, *, follows_links: bool = True, errors: tuple[type[UsageError], type[UsageError]] = (SessionError,) * 2
+) -> Iterator[IO[bytes]]:
+    """Open a regular file to read its bytes. Nothing else is opened: a FIFO would hang, a device never end.
 
-    Raises:
-        SessionError: if it is missing, unreadable or something else.
+    Args:
+        path: of the file.
+        follows_links: False refuses a link, wherever it leads.
+        errors: to raise for what is missing or no regular file, and for what the system does not let us read.
     """
+    name, (broken, unreadable) = printable(str(path)), errors
+    extra = ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY", *(() if follows_links else ("O_NOFOLLOW",)))
+    flags = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in extra)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    except FileNotFoundError as err:
-        raise SessionError(f"{printable(str(path))} is missing.") from err
+        mode = (os.stat if follows_links else os.lstat)(path).st_mode
+        descriptor = os.open(path, flags) if stat.S_ISREG(mode) else None
+    except (FileNotFoundError, NotADirectoryError) as err:
+        raise broken(f"{name} is missing.") from err
     except (OSError, ValueError) as err:
-        raise SessionError(f"{printable(str(path))} cannot be read: {_reason(err)}.") from err
+        raise unreadable(f"{name} cannot be read: {_reason(err)}.") from err
+    if descriptor is None:
+        raise broken(f"{name} is {kind_of(mode)}, expected a file.")
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SessionError(f"{printable(str(path))} is no regular file.")
-        with open(descriptor, "rb", closefd=False) as file:
-            try:
-                yield file
-            except OSError as err:
-                raise SessionError(f"{printable(str(path))} cannot be read: {_reason(err)}.") from err
-    finally:
-        os.close(descriptor)
+        with open(descriptor, "rb") as file:
+            yield file
+    except OSError as err:
+        raise unreadable(f"{name} cannot be read: {_reason(err)}.") from err
+
+
+def kind_of(mode: int) -> str:
+    """Return what a file's mode says that it is, in words."""
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a pipe",
+             stat.S_IFSOCK: "a socket"}  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """The value in a JSON file. Args: kind: dict or list, what it must be.
+    """Return the value in a JSON file. Args: kind: dict or list, what it must be.
 
     Raises:
         SessionError: if it cannot be read, or holds something else.
@@ -62,7 +73,7 @@ def read_json(path: Path, kind: type) -> Any:
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """Each line of a JSON-lines file, as where it stands and its value; nothing for a file that is not there.
+    """Yield each line of a JSON-lines file: where it stands, and its value; nothing for a file that is not there.
 
     A last line without its end is left out if it is no JSON: a running session is writing it.
 
@@ -89,9 +100,7 @@ def _parse(data: bytes, where: str) -> Any:
     if len(data) > _LARGEST_BYTES:
         raise SessionError(f"{where} is larger than {_LARGEST_BYTES:,} bytes, which digideep never writes.")
     try:
-        return json.loads(data.decode())
-    except RecursionError as err:
-        raise SessionError(f"{where} is nested too deeply.") from err
+        return parse_json(data.decode())
     except ValueError as err:
         raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
 
@@ -113,7 +122,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of plain values.
+    """Return the mapping in a YAML file of plain values.
 
     Raises:
         SessionError: if it cannot be read, or holds anything else.
@@ -149,7 +158,7 @@ def _require_plain(value: Any) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """True if a value is a number that numpy holds: no boolean, and a whole one in 64 bits. NaN and infinity are."""
+    """True if numpy holds a value as a number: no boolean; whole numbers have 64 bits; NaN and infinity count."""
     if isinstance(value, bool):
         return False
     return isinstance(value, float) or (isinstance(value, int) and -_LARGEST_INT <= value < _LARGEST_INT)
@@ -161,25 +170,11 @@ def is_finite(value: Any) -> bool:
 
 
 def is_directory(path: Path) -> bool:
-    """True if there is a directory; a name that no file system takes is none."""
+    """True if a directory exists there. No directory has a name that file systems refuse."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
         return False
-
-
-def printable(text: str) -> str:
-    """Text for a terminal, on one line: what moves its cursor or cannot be shown stands as an escape sequence."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
-    )
-
-
-def tolerate_encodings() -> None:
-    """Let what the locale's encoding lacks be printed as escape sequences, instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _reason(err: Exception) -> str:

@@ -1,6 +1,6 @@
 """What a Box of pixels is: where its channels are, and by what its pixels are divided."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from digideep.utility.errors import UsageError
 _LARGEST_PIXEL = 65535  # of 16 bits; a larger bound is one by name only
 
 
-def is_image(space: gym.Space) -> bool:
+def is_image(space: gym.Space[Any]) -> bool:
     """True if a space holds images: a Box of bytes with two to four dimensions, or of other numbers with three.
 
     (H, W), (C, H, W) or (H, W, C); with four dimensions, a stack of the latter two. Everything else is a vector,
@@ -23,7 +23,7 @@ def is_image(space: gym.Space) -> bool:
 
 
 def divisors(space: gym.spaces.Box) -> np.ndarray:
-    """What numbers are divided by so that they lie in [-1, 1]: the larger bound of each, 1 where it is not known.
+    """Return what numbers are divided by to lie in [-1, 1]: the larger bound of each, 1 where it is not known.
 
     Returns:
         float64, of the space's shape.
@@ -33,7 +33,7 @@ def divisors(space: gym.spaces.Box) -> np.ndarray:
 
 
 def pixel_divisor(space: gym.spaces.Box) -> float:
-    """What all pixels of an image are divided by: 255 for bytes from 0 to 255, 1 for floats from 0 to 1."""
+    """Return what all pixels of an image are divided by: 255 for bytes from 0 to 255, 1 for floats from 0 to 1."""
     return float(divisors(space).max())
 
 
@@ -56,7 +56,7 @@ class ImageLayout(NamedTuple):
 
     @classmethod
     def of(cls, space: gym.spaces.Box, channel_axis: str | None = None) -> "ImageLayout":
-        """The layout of an image.
+        """Return the layout of an image.
 
         Args:
             space: for which `is_image` is true.
@@ -78,7 +78,7 @@ class ImageLayout(NamedTuple):
 
 
 def divided_by(divisor: np.ndarray | float) -> str:
-    """How numbers are scaled, in words."""
+    """Say how numbers are scaled."""
     values = np.unique(divisor)
     if len(values) > 1:
         return f"divided by {values[0]:g} to {values[-1]:g}"

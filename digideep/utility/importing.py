@@ -53,14 +53,14 @@ def session_of(path: str | Path) -> Path | None:
 
 @cache
 def installed_roots() -> tuple[Path, ...]:
-    """The directories in which this interpreter has its standard library and what was installed for it."""
+    """Return the directories of this interpreter's standard library and of what was installed for it."""
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     return tuple(Path(os.path.realpath(path)) for path in [*paths, *site.getsitepackages(), site.getusersitepackages()])
 
 
 @cache
 def _trusted_roots() -> tuple[Path, ...]:
-    """What is never taken for a part of a session: what is installed, and the program that runs.
+    """Return what is never taken for a part of a session: what is installed, and the program that runs.
 
     With `--frozen` the program is the session's own copy, and what the session keeps beside it belongs to it.
     """
@@ -143,7 +143,7 @@ def find_in_working_directory() -> None:
 
 
 def _places(name: str) -> Iterator[str]:
-    """The files and directories of a module that is imported already, or that an import would find."""
+    """Yield the files and directories of a module, imported already or found by an import."""
     module = sys.modules.get(name)
     parent = name.rpartition(".")[0]
     if module is None and parent and not hasattr(sys.modules[parent], "__path__"):

@@ -17,6 +17,6 @@ _SURNAMES = (
 
 
 def session_name(now: datetime) -> str:
-    """`session_YYYYMMDDHHMMSS_<adjective>_<surname>`; drawn from the system's entropy, never from a run's seed."""
+    """Return `session_YYYYMMDDHHMMSS_<adjective>_<surname>`, drawn from the system's entropy, not from a seed."""
     draw = random.SystemRandom()
     return f"session_{now:%Y%m%d%H%M%S}_{draw.choice(_ADJECTIVES.split())}_{draw.choice(_SURNAMES.split())}"

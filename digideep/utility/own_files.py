@@ -1,4 +1,4 @@
-"""Files of a session that somebody else may have made: never waited for, and never left by a link."""
+"""Files of a session that somebody else may have made: no link leads out of it, and nothing waits for a pipe."""
 
 import os
 import shutil
@@ -6,11 +6,12 @@ import stat
 from pathlib import Path
 
 from digideep.utility.errors import CheckpointError, UnreadableError, UsageError
-from digideep.utility.files import printable
+from digideep.utility.files import kind_of, open_regular
+from digideep.utility.text import printable
 
 
 def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
-    """Read a regular file; what is none (a link, a pipe, a device) is not even opened.
+    """Read a regular file; anything else (a link, a pipe, a device) is not even opened.
 
     Args:
         path: of the file.
@@ -21,22 +22,14 @@ def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
         CheckpointError: if the file is missing, no regular file, or of another size: its content is at fault.
         UnreadableError: if the system does not let us read it, whatever it holds.
     """
-    try:
-        mode = os.lstat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(f"{path} is {_kind(mode)}, expected a file.")
-        flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
-            found = os.fstat(file.fileno()).st_size
-            if size is not None and found != size:
-                raise CheckpointError(f"{path} is not what was written: it has {found} bytes, expected {size}.")
+    with open_regular(path, follows_links=False, errors=(CheckpointError, UnreadableError)) as file:
+        found = os.fstat(file.fileno()).st_size
+        if size is not None and found != size:
+            raise CheckpointError(f"{path} is not what was written: it has {found} bytes, expected {size}.")
+        try:
             return file.read(count)
-    except (FileNotFoundError, NotADirectoryError) as err:
-        raise CheckpointError(f"{path} is missing.") from err
-    except MemoryError as err:
-        raise UnreadableError(f"{path} does not fit into memory.") from err
-    except OSError as err:
-        raise UnreadableError(f"{path} cannot be read: {err.strerror}.") from err
+        except MemoryError as err:
+            raise UnreadableError(f"{path} does not fit into memory.") from err
 
 
 def require_own(
@@ -55,7 +48,7 @@ def require_own(
         return
     if not (stat.S_ISDIR if is_directory else stat.S_ISREG)(mode):
         expected = "directory" if is_directory else "file"
-        what = f"{printable(str(path))} is {_kind(mode)}, expected a {expected} of the session's own"
+        what = f"{printable(str(path))} is {kind_of(mode)}, expected a {expected} of the session's own"
         raise UsageError(f"{what}. {advice}")
     if is_written and not os.access(path, os.W_OK):
         raise UsageError(f"{path} cannot be written. Resume needs write permission there.")
@@ -93,9 +86,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _kind(mode: int) -> str:
-    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a directory", stat.S_IFREG: "a file", stat.S_IFIFO: "a pipe",
-             stat.S_IFSOCK: "a socket"}  # fmt: skip
-    return kinds.get(stat.S_IFMT(mode), "a device")

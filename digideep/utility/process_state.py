@@ -1,4 +1,4 @@
-"""What a whole process shares: the global random generators, and the settings of torch that a run changes."""
+"""The state that a whole process shares: global random generators, and the settings of torch that a run changes."""
 
 import os
 import random
@@ -9,8 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from digideep.utility.errors import UsageError
+
 # Environment variables that a run sets where they are not: they are read by libraries when they start.
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC", "MUJOCO_GL", "SDL_VIDEODRIVER")
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device to compute on. Args: name: "cpu", "cuda", or "auto" for CUDA where there is some.
+
+    Raises:
+        UsageError: if it is not here.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:
@@ -31,7 +44,7 @@ def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:
 
 
 def globals_state() -> dict[str, Any]:
-    """Where the global generators are."""
+    """Return the state of the global generators."""
     version, words, gauss = random.getstate()
     numpy = np.random.get_state(legacy=False)
     state = {
@@ -45,7 +58,7 @@ def globals_state() -> dict[str, Any]:
 
 
 def set_globals_state(state: dict[str, Any]) -> None:
-    """Put the global generators back to where `globals_state` saw them."""
+    """Restore the global generators to a state from `globals_state`."""
     python = state["python"]
     random.setstate((python["version"], tuple(python["words"].tolist()), *(python["gauss"] or [None])))
     np.random.set_state(state["numpy"])
@@ -57,7 +70,7 @@ def set_globals_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def left_as_it_was() -> Iterator[None]:
-    """Put back at the end what a run changes in its process: whoever calls it from Python has other plans."""
+    """Restore at the end what a run changes in its process, for a caller who goes on with other work."""
     generators, variables = globals_state(), {name: os.environ.get(name) for name in _VARIABLES}
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     deterministic: Any = torch.utils.deterministic

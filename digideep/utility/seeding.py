@@ -9,12 +9,12 @@ import numpy as np
 
 
 def make_generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A generator of its own for each purpose, such as `("explorer", "train", 3)`: no two overlap."""
+    """Return a generator of its own for each purpose, such as `("explorer", "train", 3)`: no two overlap."""
     return np.random.Generator(np.random.PCG64(_sequence(seed, purpose)))
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
-    """An integer seed in [0, 2**63) for a library that wants one, such as a torch generator."""
+    """Return an integer seed in [0, 2**63) for a library that wants one, such as a torch generator."""
     return int(_sequence(seed, purpose).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -36,7 +36,7 @@ def _sequence(seed: int, purpose: tuple[str | int, ...]) -> np.random.SeedSequen
 
 
 def generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The state of a generator as JSON values (its integers have 128 bits)."""
+    """Return the state of a generator as JSON values (its integers have 128 bits)."""
     return dict(generator.bit_generator.state)
 
 

@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within it torch uses one thread. Its others would look out for work on cores that somebody else needs."""
+    """Let torch use one thread within the context. Idle threads would spin on cores that other processes need."""
     number = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -24,7 +24,7 @@ from tests.support.replay import CHOICE, LINE, make_agent
 
 def first_draws(name: str, seed: int) -> list[float]:
     """What the generators of an agent draw first: for weights, for actions, for samples."""
-    agent = AgentBase(replace(make_context(LINE, CHOICE, seed=seed), name=name), None)
+    agent = AgentBase(replace(make_context(LINE, CHOICE, seed=seed), name=name), observation_path=None)
     torch_draws = [torch.rand(1, generator=each).item() for each in (agent.init_generator, agent.generator)]
     return [*torch_draws, agent.numpy_generator.random()]
 
@@ -38,11 +38,16 @@ def test_every_agent_of_every_seed_draws_numbers_of_its_own():
 def test_a_restored_agent_knows_where_its_schedules_are():
     schedule = describe(Linear, start=0.1, duration=10)
     agent, other = (make_agent(DQN, lr=schedule, epsilon=schedule) for _ in range(2))
-    agent.lr.go_on("keep", 4, 10)
+    rates(agent)["lr"].go_on("keep", 4, 10)
     agent.noise.epsilon.go_on("anew", 5, 10)
     other.load_state_dict(agent.state_dict())
-    assert other.lr(9) == pytest.approx(0.06)
+    assert rates(other)["lr"](9) == pytest.approx(0.06)
     assert other.noise.epsilon(7) == pytest.approx(0.08)
+
+
+def rates(agent):
+    """An agent's schedules by name."""
+    return {name: course for name, (course, _) in agent.schedules().items()}
 
 
 def test_schedules_last_as_long_as_the_plan_each_in_its_own_unit():
@@ -52,13 +57,13 @@ def test_schedules_last_as_long_as_the_plan_each_in_its_own_unit():
     sampler = describe(Replay, batch_size=1, gradient_steps_per_frame=0.5)
     dqn = DQN(context, policy=describe(ActionValues, hidden_sizes=[4]), sampler=sampler, gamma=0.9, lr=line,
               epsilon=line, target_update_interval=1)  # fmt: skip
-    assert (dqn.lr(15), dqn.noise.epsilon(30)) == (0.2, 0.2), "30 gradient steps, 60 frames"
+    assert (rates(dqn)["lr"](15), rates(dqn)["epsilon"](30)) == (0.2, 0.2), "30 gradient steps, 60 frames"
     memory.store({"/masks": np.ones((2, 4, 1), bool)})
     dqn.n_updates = 4
     assert {name: clock() for name, (_, clock) in dqn.schedules().items()} == {"lr": 4, "epsilon": 6}
     ppo = PPO(context, policy=describe(StochasticPolicy, hidden_sizes=[4]), sampler=describe(NewestChunk), gamma=0.9,
               gae_lambda=0.9, n_update=2, num_mini_batches=2, lr=line, clip_param=line)  # fmt: skip
-    assert (ppo.lr(5), ppo.clip_param(5)) == (0.2, 0.2), "10 updates"
+    assert (rates(ppo)["lr"](5), rates(ppo)["clip_param"](5)) == (0.2, 0.2), "10 updates"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])

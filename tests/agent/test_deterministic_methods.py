@@ -8,7 +8,7 @@ from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.td3 import TD3
 from digideep.policy.discrete import ActionValues
-from tests.support.replay import CHOICE, LINE, make_agent, make_batch
+from tests.support.replay import CHOICE, LINE, make_agent, make_batch, take_step
 
 
 def test_td3_smooths_the_target_action_within_the_range():
@@ -30,7 +30,7 @@ def test_td3_clips_the_noise_before_it_is_added():
     other = make_agent(TD3, target_noise_std=0.25, target_noise_clip=0.25)
     noise = torch.full((32, 2), 1.0)
     for each in (agent, other):
-        each.learn_once(make_batch(TD3), noise, False)
+        each.gradient_step(make_batch(TD3), noise, False)
     assert torch.equal(agent.critic_step.flat, other.critic_step.flat)
 
 
@@ -40,7 +40,7 @@ def test_td3_moves_actor_and_targets_with_every_second_step_only():
     moved = []
     for seed in range(4):
         before = [getattr(agent, name).flat.clone() for name in names]
-        agent.learn(make_batch(TD3, seed=seed))
+        take_step(agent, make_batch(TD3, seed=seed))
         agent.n_updates += 1
         moved.append([not torch.equal(getattr(agent, n).flat, b) for n, b in zip(names, before, strict=True)])
     assert moved == [[True, False, False, False], [True] * 4] * 2
@@ -49,7 +49,7 @@ def test_td3_moves_actor_and_targets_with_every_second_step_only():
 def test_td3s_actor_listens_to_the_first_critic():
     agent = make_agent(TD3)
     observations = make_batch(TD3).observations
-    loss, _ = td3.actor_loss(agent.policy.actor, observations, agent.policy.critics)
+    loss, _ = ddpg.actor_loss(agent.policy.actor, observations, agent.policy.critics)
     expected = -agent.policy.critics(observations, agent.policy.actor(observations))[0].mean()
     torch.testing.assert_close(loss, expected)
 
@@ -58,8 +58,9 @@ def test_ddpgs_actor_gradient_does_not_grow_with_the_batch():
     agent, observations = make_agent(DDPG), make_batch(DDPG).observations
     gradients = []
     for batch in (observations, observations.repeat(4, 1)):
-        loss, _ = ddpg.actor_loss(agent.policy.actor, batch, agent.policy.critics)
-        gradients.append(torch.autograd.grad(loss, agent.policy.actor.layers[0].weight)[0])
+        actor = agent.actor_step.learner
+        loss, _ = ddpg.actor_loss(actor, batch, agent.policy.critics)
+        gradients.append(torch.autograd.grad(loss, actor.layers[0].weight)[0])
     torch.testing.assert_close(*gradients)
 
 
@@ -75,7 +76,7 @@ def test_dqn_copies_its_target_at_its_interval_and_never_between():
     agent = make_agent(DQN, target_update_interval=3)
     before = agent.target_critic.flat.clone()
     for number in range(1, 7):
-        agent.learn(make_batch(DQN, seed=number))
+        take_step(agent, make_batch(DQN, seed=number))
         agent.n_updates += 1
         if number % 3 == 0:
             before = agent.critic_step.flat.clone()
@@ -90,4 +91,4 @@ def test_a_dueling_network_adds_the_value_to_advantages_of_mean_zero():
     values = policy(observations)
     torch.testing.assert_close(values, value + advantages - advantages.mean(1, keepdim=True))
     torch.testing.assert_close(values.mean(1), value[:, 0])
-    assert policy.act(observations).tolist() == values.argmax(1).tolist()
+    assert policy.act(observations).actions.tolist() == values.argmax(1).tolist()

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from digideep.agent import ddpg, dqn, sac, td3
 from digideep.agent.ddpg import DDPG
@@ -15,13 +16,14 @@ from digideep.learning import compiling
 from digideep.memory.generic import Memory
 from digideep.memory.priorities import Priorities
 from digideep.parameters.component import describe
+from digideep.parameters.schedule import Linear
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.utility.errors import NonFiniteError, UsageError
 from tests.agent.test_steps_by_hand import steps_of
 from tests.memory.test_replay import Stream
 from tests.support.helpers import DEVICES, NeverWaiting
-from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise
+from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise, take_step
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
 
@@ -67,15 +69,52 @@ def test_a_batch_holds_what_the_memory_holds_of_its_transitions():
 
 def test_an_update_reports_the_means_of_its_steps_and_counts_them():
     agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments")
-    taken, learn, before = [], agent.learn, agent.n_updates
-    agent.learn = lambda batch: taken.append(learn(batch)) or taken[-1]
+    taken, step, before = [], agent._step, agent.n_updates
+    agent._step = lambda batch: taken.append(step(batch)) or taken[-1]
     agent.memory.store(explorer.update())
     metrics = agent.update()
     assert agent.n_updates == before + len(taken) == before + 8
-    for index, name in enumerate(DQN.metrics):
-        assert metrics[name] == pytest.approx(np.mean([float(values[index]) for values, _ in taken]))
+    for name in ("critic_loss", "q_value"):
+        values = [dict(zip(each.names, each.values.tolist(), strict=True))[name] for each, _ in taken]
+        assert metrics[name] == pytest.approx(np.mean(values))
     assert metrics["epsilon"] == 0.2
     assert metrics["lr"] == 3e-3
+
+
+def test_an_update_does_what_is_due_after_each_of_its_steps_before_it_counts_it():
+    agent, explorer = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments")
+    noted, agent.after_step = [], lambda: noted.append(agent.n_updates)
+    first = agent.n_updates
+    agent.memory.store(explorer.update())
+    agent.update()
+    assert noted == list(range(first, first + 8))
+
+
+def test_each_step_of_an_update_has_the_learning_rate_of_its_number():
+    line = {"start": 0.02, "duration": 100}
+    rates = {"lr_critic": describe(Linear, **line), "lr_actor": describe(Linear, **line, end=0.01)}
+    agent, explorer = practise(DDPG, "Bandit-v0", 9, **rates)
+    noted, step, first = [], agent._step, agent.n_updates
+    steps = agent.critic_step, agent.actor_step
+    agent._step = lambda *args: noted.append([each._lr.item() for each in steps]) or step(*args)
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    expected = [[0.02 - 0.0002 * number, 0.02 - 0.0001 * number] for number in range(first, first + 8)]
+    np.testing.assert_allclose(noted, expected, rtol=1e-5)
+    assert [metrics["lr_critic"], metrics["lr_actor"]] == pytest.approx(expected[0])
+
+
+def test_a_metric_that_not_every_step_reports_is_the_mean_of_those_that_do():
+    agent, explorer = practise(TD3, "Bandit-v0", 9, policy_delay=3)
+    taken, step = [], agent._step
+    agent._step = lambda *args: taken.append(step(*args)) or taken[-1]
+    agent.memory.store(explorer.update())
+    metrics = agent.update()
+    reports = [dict(zip(each.names, each.values.tolist(), strict=True)) for each, _ in taken]
+    values = [report["actor_loss"] for report in reports if "actor_loss" in report]
+    assert 1 < len(values) < len(reports)
+    assert metrics["actor_loss"] == pytest.approx(np.mean(values))
+    assert metrics["critic_loss"] == pytest.approx(np.mean([report["critic_loss"] for report in reports]))
 
 
 def test_a_time_limit_does_not_end_the_value_of_a_chain():
@@ -117,7 +156,7 @@ def test_gradient_steps_follow_the_frames_however_many_workers_collect_them(work
 
 @pytest.mark.parametrize("cls", ALL)
 def test_targets_and_predictions_have_the_same_shape(cls):
-    module = {DDPG: ddpg, TD3: td3, SAC: sac, DQN: dqn}[cls]
+    module, losses = {DDPG: (ddpg, ddpg), TD3: (td3, ddpg), SAC: (sac, sac), DQN: (dqn, dqn)}[cls]
     agent, batch = make_agent(cls), make_batch(cls, size=7)
     noise = torch.zeros(7, 2)
     if cls is DQN:
@@ -132,10 +171,11 @@ def test_targets_and_predictions_have_the_same_shape(cls):
     assert targets.shape == (7,)
     assert values.shape == ({SAC: 2, TD3: 2}.get(cls, 1), 7)
     by_hand = sum(size(values[c, b] - targets[b]) for c in range(len(values)) for b in range(7)) / 7
-    loss, (metrics, errors) = module.critic_loss(critics, batch, targets)
+    loss, (metrics, errors) = losses.critic_loss(critics, batch, targets)
     torch.testing.assert_close(loss, by_hand)
     torch.testing.assert_close(errors, (values - targets).abs().mean(0))
-    assert metrics.shape == (2,)
+    assert metrics["critic_loss"] is loss
+    torch.testing.assert_close(metrics["q_value"], values.mean())
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -146,8 +186,8 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
     weights[5] = 0
     other = batch.rewards.clone()
     other[5] = 1e3
-    agents[0].learn(batch._replace(weights=weights))
-    agents[1].learn(batch._replace(weights=weights, rewards=other))
+    take_step(agents[0], batch._replace(weights=weights))
+    take_step(agents[1], batch._replace(weights=weights, rewards=other))
     assert torch.equal(agents[0].critic_step.flat, agents[1].critic_step.flat)
 
 
@@ -155,17 +195,17 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
 def test_a_restored_agent_goes_on_exactly(cls):
     first, second = make_agent(cls, seed=1), make_agent(cls, seed=2)
     for seed in range(2):  # TD3's actor has moved, and will not with the next step
-        first.learn(make_batch(cls, seed=seed))
+        take_step(first, make_batch(cls, seed=seed))
         first.n_updates += 1
     state = first.state_dict()
     second.load_state_dict({key: copy_of(value) for key, value in state.items()})
     metrics = []
     for seed in range(2, 6):
         for agent in (first, second):
-            metrics.append(agent.learn(make_batch(cls, seed=seed))[0])
+            metrics.append(take_step(agent, make_batch(cls, seed=seed))[0])
             agent.n_updates += 1
-    assert all(each.all() for each in metrics)
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(metrics[::2], metrics[1::2], strict=True))
+    assert all(all(each.values()) for each in metrics)
+    assert metrics[::2] == metrics[1::2]
     observation = {"/agent": np.ones((4, 3), np.float32)}
     actions = [
         agent.action_generator(observation, None, np.ones(4, bool), False)["actions"] for agent in (first, second)
@@ -173,6 +213,14 @@ def test_a_restored_agent_goes_on_exactly(cls):
     np.testing.assert_array_equal(*actions)
     for ours, theirs in zip(leaves(first.state_dict()), leaves(second.state_dict()), strict=True):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
+
+
+def test_a_restored_agent_owes_the_fraction_of_a_step_that_it_owed():
+    replay = {"gradient_steps_per_frame": 0.3}
+    agent, _ = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments", replay=replay)
+    fresh, other = (make_agent(DQN, gym.spaces.Box(-1, 1, (1,), np.float32), CHOICE, replay=replay) for _ in range(2))
+    other.load_state_dict(copy_of(agent.state_dict()))
+    assert other.sampler.state_dict() == agent.sampler.state_dict() != fresh.sampler.state_dict()
 
 
 def copy_of(value):
@@ -189,7 +237,7 @@ def leaves(state):
 def test_a_new_run_begins_with_the_networks_of_another_and_targets_like_them(cls):
     other, agent = make_agent(cls, seed=1), make_agent(cls, seed=2)
     for seed in range(3):
-        other.learn(make_batch(cls, seed=seed))
+        take_step(other, make_batch(cls, seed=seed))
         other.n_updates += 1
     agent.load_weights(copy_of(other.state_dict()))
     for name, (step, target) in steps_of(agent).items():
@@ -201,6 +249,15 @@ def test_a_new_run_begins_with_the_networks_of_another_and_targets_like_them(cls
     assert not any(
         each["mean"].any() for each in agent.state_dict().values() if isinstance(each, dict) and "mean" in each
     )
+
+
+def test_an_entropy_coefficient_that_is_tuned_goes_on_from_another_run_and_its_optimizer_does_not():
+    other, agent = make_agent(SAC, alpha=0.5), make_agent(SAC, alpha=0.2)
+    take_step(other, make_batch(SAC))
+    agent.load_weights(copy_of(other.state_dict()))
+    learned = other.alpha_step.flat.exp().item()
+    assert learned != 0.5
+    assert take_step(agent, make_batch(SAC))[0]["alpha"].item() == learned
 
 
 def test_an_entropy_coefficient_that_is_fixed_is_not_taken_from_another_run():
@@ -232,6 +289,18 @@ def test_the_compiled_step_equals_the_eager_one(cls, device):
     torch.testing.assert_close(eager.critic_step.flat, fast.critic_step.flat, atol=1e-5, rtol=1e-4)
 
 
+def test_what_a_compiled_step_reads_of_the_agent_besides_tensors_is_frozen_at_the_first_call():
+    rate = describe(Linear, start=0.05, duration=4)  # goes into a tensor, and so into each step
+    fast, as_before, changed = (make_agent(DQN, lr=rate, compile=choice) for choice in ("on", "off", "off"))
+    for seed in range(3):
+        for agent in (fast, as_before, changed):
+            take_step(agent, make_batch(DQN, seed=seed))
+            agent.n_updates += 1
+        fast.is_double = changed.is_double = False
+    torch.testing.assert_close(fast.critic_step.flat, as_before.critic_step.flat, atol=1e-5, rtol=1e-4)
+    assert (changed.critic_step.flat - as_before.critic_step.flat).abs().max() > 1e-2
+
+
 @pytest.mark.learning
 @pytest.mark.parametrize("cls", ALL)
 @pytest.mark.parametrize("device", DEVICES)
@@ -246,7 +315,7 @@ def learn_eager_and_compiled(cls, device, precision):
     agents = [make_agent(cls, device=device, precision=precision, compile=choice) for choice in ("off", "on")]
     for agent in agents:
         for seed in range(4):
-            agent.last_metrics, _ = agent.learn(make_batch(cls, seed=seed, device=device))
+            agent.last_metrics, _ = take_step(agent, make_batch(cls, seed=seed, device=device))
             agent.n_updates += 1
     return agents
 
@@ -254,8 +323,8 @@ def learn_eager_and_compiled(cls, device, precision):
 @pytest.mark.parametrize("cls", ALL)
 def test_a_step_in_bfloat16_is_nearly_the_one_in_single_precision(cls):
     exact, rough = (make_agent(cls, precision=precision) for precision in ("fp32", "bf16"))
-    (metrics, errors), (rough_metrics, rough_errors) = (agent.learn(make_batch(cls)) for agent in (exact, rough))
-    assert not torch.equal(metrics, rough_metrics)
+    (metrics, errors), (rough_metrics, rough_errors) = (take_step(agent, make_batch(cls)) for agent in (exact, rough))
+    assert metrics != rough_metrics
     torch.testing.assert_close(rough_metrics, metrics, atol=0.01, rtol=0.01)
     torch.testing.assert_close(rough_errors, errors, atol=0.02, rtol=0.02)
     assert rough.critic_step.flat.dtype == torch.float32
@@ -267,7 +336,7 @@ def test_no_gradient_step_waits_for_the_device(cls):
     before = agent.critic_step.flat.clone()
     with NeverWaiting():
         for _ in range(2):
-            agent.learn(batch)
+            take_step(agent, batch)
             agent.n_updates += 1
         with pytest.raises(AssertionError, match="waits for the device"):
             batch.rewards.sum().item()
@@ -280,14 +349,15 @@ def test_a_recorded_step_is_the_step_itself(cls, monkeypatch):
     monkeypatch.setattr(compiling, "_compile", lambda function, *_: function)
     monkeypatch.setattr(compiling, "_record", into_one_place)
     plain, recorded = make_agent(cls), make_agent(cls)
-    recorded._learn = compiling.compiled(recorded.learn_once, torch.device("cuda"))
+    recorded._step = compiling.compiled(recorded.gradient_step, torch.device("cuda"))
     came = []
     for seed in range(6):
         for agent in (plain, recorded):
-            came.append(agent.learn(make_batch(cls, seed=seed)))
+            came.append(take_step(agent, make_batch(cls, seed=seed)))
             agent.n_updates += 1
     for ours, theirs in zip(came[::2], came[1::2], strict=True):
-        assert all(torch.equal(*pair) for pair in zip(ours, theirs, strict=True))
+        assert ours[0] == theirs[0]
+        assert torch.equal(ours[1], theirs[1])
     assert torch.equal(plain.critic_step.flat, recorded.critic_step.flat)
 
 
@@ -297,10 +367,14 @@ def into_one_place(function):
 
     def run():
         results = function()
-        place.extend(torch.empty_like(each) for each in results[len(place) :])
-        for own, each in zip(place, results, strict=True):
-            own.copy_(each)
-        return place
+        leaves, structure = tree_flatten(results)
+        place.extend(
+            torch.empty_like(each) if isinstance(each, torch.Tensor) else each for each in leaves[len(place) :]
+        )
+        for own, each in zip(place, leaves, strict=True):
+            if isinstance(own, torch.Tensor):
+                own.copy_(each)
+        return tree_unflatten(place, structure)
 
     return run
 

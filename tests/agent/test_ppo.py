@@ -5,19 +5,19 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.ppo import PPO, Trajectories, ppo_loss, shuffled_minibatches
+from digideep.agent.ppo import PPO, ppo_loss
+from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
+from digideep.policy.base import Evaluation
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import NonFiniteError, UsageError
 from tests.support.helpers import NeverWaiting, make_context, make_explorer
 
-COEFFICIENTS = {
-    "value_loss_coef": 0.5, "entropy_coef": 0.1, "use_clipped_value_loss": False, "normalize_advantages": False,
-}  # fmt: skip
+COEFFICIENTS = {"value_loss_coef": 0.5, "entropy_coef": 0.1, "use_clipped_value_loss": False}
 
 
 def make_ppo(observations, actions, memory, **parameters):
@@ -41,7 +41,7 @@ def trained_on(name, *, n_steps, memory=None, wrappers=(), num_workers=2, env_kw
     agents = {}
 
     class Late:  # the explorer is built before the agent knows its spaces
-        is_off_policy, acts_in_parts = False, True
+        takes_warm_start, acts_in_parts = False, True
 
         def __getattr__(self, attribute):
             return getattr(agents["agent"], attribute)
@@ -74,8 +74,15 @@ class Fixed:
     def __init__(self, log_p, entropy, values):
         self.outputs = tuple(torch.tensor(x, requires_grad=True) for x in (log_p, entropy, values))
 
-    def __call__(self, observations, actions):
-        return self.outputs
+    def __call__(self, observations, actions, **others):
+        return Evaluation(*self.outputs)
+
+
+def judge(policy, data, rows, **parameters):
+    """The loss of an agent with these parameters, and its metrics by name."""
+    agent = make_ppo(gym.spaces.Box(-1, 1, (1,)), gym.spaces.Discrete(2), None, **parameters)
+    loss, (metrics, divergence) = agent._minibatch_loss(policy, data, rows, {"clip_param": torch.tensor(0.2)})
+    return loss, {name: value.item() for name, value in metrics.items()} | {"approx_kl": float(divergence)}
 
 
 def make_batch(log_p, advantages, returns, values):
@@ -88,27 +95,26 @@ def test_the_loss_is_the_one_worked_out_by_hand():
     # Ratios 2 and 0.5, clipped to 1.2 and 0.8; advantages 1 and -1: min(2, 1.2) = 1.2 and min(-0.5, -0.8) = -0.8.
     policy = Fixed([np.log(2.0), np.log(0.5)], [1.0, 3.0], [1.0, 5.0])
     batch = make_batch([0.0, 0.0], [1.0, -1.0], [2.0, 2.0], [0.0, 0.0])
-    loss, metrics = ppo_loss(policy, batch, torch.arange(2), torch.tensor(0.2), **COEFFICIENTS)
+    loss, metrics = judge(policy, batch, torch.arange(2), **COEFFICIENTS, normalize_advantages=False)
     policy_loss, value_loss, entropy = -(1.2 - 0.8) / 2, 0.5 * (1 + 9) / 2, 2.0
     assert loss.item() == pytest.approx(policy_loss + 0.5 * value_loss - 0.1 * entropy)
     kl = ((2 - 1 - np.log(2)) + (0.5 - 1 - np.log(0.5))) / 2
-    assert metrics.tolist() == pytest.approx([policy_loss, value_loss, entropy, kl, 1.0], rel=1e-5)
+    expected = {"policy_loss": policy_loss, "value_loss": value_loss, "entropy": entropy, "approx_kl": kl}
+    assert metrics == pytest.approx({**expected, "clip_fraction": 1.0}, rel=1e-5)
 
 
 def test_a_clipped_value_loss_takes_the_worse_of_both_errors():
-    policy = Fixed([0.0, 0.0], [0.0, 0.0], [1.0, 0.1])
+    now = Evaluation(*Fixed([0.0, 0.0], [0.0, 0.0], [1.0, 0.1]).outputs)
     batch = make_batch([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0])
     coefficients = COEFFICIENTS | {"use_clipped_value_loss": True}
-    _, metrics = ppo_loss(policy, batch, torch.arange(2), torch.tensor(0.2), **coefficients)
-    assert metrics[1].item() == pytest.approx(0.5 * (0.8**2 + 0.9**2) / 2)  # 1.0 is clipped to 0.2
+    _, metrics = ppo_loss(now, batch, torch.tensor(0.2), **coefficients)
+    assert metrics["value_loss"].item() == pytest.approx(0.5 * (0.8**2 + 0.9**2) / 2)  # 1.0 is clipped to 0.2
 
 
 def test_advantages_are_standardised_within_the_minibatch():
     policy = Fixed([0.0, 0.0], [0.0, 0.0], [0.0, 0.0])
     batch = make_batch([0.0, 0.0], [10.0, 30.0], [0.0, 0.0], [0.0, 0.0])
-    loss, _ = ppo_loss(
-        policy, batch, torch.arange(2), torch.tensor(0.2), **COEFFICIENTS | {"normalize_advantages": True}
-    )
+    loss, _ = judge(policy, batch, torch.arange(2), **COEFFICIENTS, normalize_advantages=True)
     loss.backward()
     gradient = policy.outputs[0].grad.tolist()  # -A / 2 at ratio 1; A = -+1/sqrt(2) of a sample of two
     assert gradient == pytest.approx([np.sqrt(0.5) / 2, -np.sqrt(0.5) / 2], rel=1e-4)
@@ -126,10 +132,10 @@ def test_the_ratio_is_one_on_the_first_minibatch_of_the_first_epoch(name, wrappe
     seen = []
     original = agent.step.loss
 
-    def watched(policy, data, rows, clip_param):
-        log_p, _, _ = policy(data.observations[rows], data.actions[rows])
-        seen.append((log_p - data.log_p[rows]).exp().detach())
-        return original(policy, data, rows, clip_param)
+    def watched(policy, data, rows, scheduled):
+        now = policy(data.observations[rows], data.actions[rows])
+        seen.append((now.log_p - data.log_p[rows]).exp().detach())
+        return original(policy, data, rows, scheduled)
 
     agent.step.loss = watched
     for _ in range(3):  # the third chunk starts within an episode
@@ -155,7 +161,7 @@ def test_the_value_behind_a_time_limit_is_that_of_going_on_for_ever():
 
 
 def test_taking_a_truncation_for_a_termination_would_show(monkeypatch):
-    import digideep.agent.ppo as module
+    import digideep.agent.on_policy as module
 
     honest = module.generalized_advantages
 
@@ -182,14 +188,14 @@ def test_half_steps_are_never_learned_from():
 def test_no_gradient_step_waits_for_the_device(monkeypatch):
     agent, explorer, memory = trained_on("Counter-v0", n_steps=32)
     memory.store(explorer.update())
-    step, taken = agent.step, []
+    step, taken = agent._step, []
 
     def watched(*args):
         with NeverWaiting():
             taken.append(step(*args))
         return taken[-1]
 
-    monkeypatch.setattr(agent, "step", watched)
+    monkeypatch.setattr(agent, "_step", watched)
     agent.update()
     assert len(taken) == 2 * 2
 

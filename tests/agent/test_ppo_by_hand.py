@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 
-from digideep.agent.ppo import METRICS
 from digideep.learning.optimizers import Adam
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
@@ -16,6 +15,7 @@ from tests.agent.test_advantages import brute_force
 from tests.agent.test_ppo import trained_on
 
 WORKERS, STEPS, EPOCHS, LIMIT = 3, 12, 3, 1.0
+METRICS = ("policy_loss", "value_loss", "entropy", "approx_kl", "clip_fraction")
 RATE, CLIP = describe(Linear, start=0.05, duration=4), describe(Linear, start=0.3, end=0.1, duration=2)
 PARAMETERS = {
     "n_update": EPOCHS, "num_mini_batches": 2, "lr": RATE, "clip_param": CLIP, "value_loss_coef": 0.7,
@@ -102,10 +102,10 @@ def test_an_update_stops_after_the_epoch_whose_mean_divergence_is_more_than_half
         """Of each minibatch of a first update."""
         agent, explorer, memory = learner(lr=0.02, n_update=6, **changes)
         memory.store(explorer.update())
-        step, noted = agent.step, []
-        agent.step = lambda *args: noted.append(step(*args)) or noted[-1]
+        step, noted = agent._step, []
+        agent._step = lambda *args: noted.append(step(*args)) or noted[-1]
         epochs = agent.update()["epochs"]
-        return epochs, [float(each[METRICS.index("approx_kl")]) for each in noted]
+        return epochs, [float(divergence) for _, divergence in noted]
 
     epochs, noted = divergences()
     means = np.reshape(noted, (6, -1)).mean(1)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from digideep.agent.ppo import METRICS, PPO, Trajectories, ppo_loss, shuffled_minibatches, standard_deviation
-from digideep.learning.gradient_step import GradientStep
+from digideep.agent.ppo import PPO
+from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.learning.optimizers import Adam
 from digideep.main import main
 from digideep.memory.generic import Memory
@@ -18,7 +18,7 @@ from digideep.policy.recurrent import RecurrentPolicy
 from digideep.post.export import export
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.agent.test_ppo import COEFFICIENTS, Fixed, trained_on
+from tests.agent.test_ppo import COEFFICIENTS, Fixed, judge, make_ppo, trained_on
 from tests.support.helpers import CLASSIC, ROOT, make_context, tiny
 
 torch.set_num_threads(1)  # several are many times slower on networks of this size
@@ -68,19 +68,21 @@ def test_rows_without_a_transition_count_in_no_part_of_the_loss():
     whole = Trajectories(torch.zeros(2, 1), torch.zeros(2, 1), **{name: t[:2] for name, t in tensors.items()})
     for normalize in (False, True):
         coefficients = COEFFICIENTS | {"normalize_advantages": normalize}
-        loss, metrics = ppo_loss(
-            lambda *args: policy(*args[:2]), data, torch.arange(3)[None], torch.tensor(0.2), **coefficients
-        )
-        expected, figures = ppo_loss(other, whole, torch.arange(2), torch.tensor(0.2), **coefficients)
+        loss, metrics = judge(policy, data, torch.arange(3)[None], **coefficients)
+        expected, figures = judge(other, whole, torch.arange(2), **coefficients)
         torch.testing.assert_close(loss, expected)
-        torch.testing.assert_close(metrics, figures)
+        assert metrics == pytest.approx(figures)
         loss.backward()
         assert [float(output.grad[2]) for output in policy.outputs] == [0, 0, 0]
 
 
-def test_a_standard_deviation_over_some_rows_is_that_of_these_rows():
+def test_a_mean_and_a_standard_deviation_over_some_rows_are_those_of_these_rows():
     values, masks = torch.tensor([1.0, 7.0, 2.0, 4.0]), torch.tensor([True, False, True, True])
-    torch.testing.assert_close(standard_deviation(values, masks), values[masks].std())
+    batch = Trajectories(*[torch.zeros(4)] * 6, masks=masks)
+    torch.testing.assert_close(batch.standard_deviation(values), values[masks].std())
+    torch.testing.assert_close(batch.mean(values), values[masks].mean())
+    nothing = batch._replace(masks=torch.zeros(4, dtype=torch.bool))
+    assert (nothing.mean(values), nothing.standard_deviation(values)) == (0, 0)
 
 
 @pytest.mark.parametrize("cell", ["gru", pytest.param("lstm", marks=pytest.mark.learning)])  # 15 s each
@@ -93,24 +95,22 @@ def test_the_compiled_step_equals_the_eager_one(cell):
     randn = {name: torch.randn(12, generator=generator) for name in ("log_p", "values", "advantages", "returns")}
     observations = torch.randn(12, 3, generator=generator)
     actions = torch.randint(2, (12,), generator=generator)
-    policies = [
-        RecurrentPolicy(gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2), torch.Generator().manual_seed(0),
-                        cell=cell, core_size=8, hidden_sizes=[8])
-        for _ in range(2)
+    spaces = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2)
+    network = describe(RecurrentPolicy, cell=cell, core_size=8, hidden_sizes=[8])
+    agents = [
+        make_ppo(*spaces, None, **COEFFICIENTS, policy=network, sampler=describe(NewestSequences, sequence_length=6),
+                 lr=1e-3, optimizer=describe(Adam, eps=1e-5), compile=choice)
+        for choice in ("off", "on")
     ]  # fmt: skip
-    states = torch.randn(12, policies[0].state_size, generator=generator)
+    states = torch.randn(12, agents[0].policy.state_size, generator=generator)
     data = Trajectories(observations, actions, **randn, states=states, masks=masks)
-
-    def loss(policy, data, rows):
-        return ppo_loss(policy, data, rows, torch.tensor(0.2), **COEFFICIENTS | {"normalize_advantages": True})
-
-    steps = [
-        GradientStep(policy, loss, Adam(eps=1e-5), max_grad_norm=0.5, compile=choice)
-        for policy, choice in zip(policies, ("off", "on"), strict=True)
-    ]
+    for agent in agents:
+        agent.step.set_lr(1e-3)
     for _ in range(20):
-        torch.testing.assert_close(steps[0](1e-3, data, rows), steps[1](1e-3, data, rows), atol=2e-6, rtol=1e-5)
-    torch.testing.assert_close(steps[0].flat, steps[1].flat, atol=2e-6, rtol=1e-5)
+        eager, fast = (agent._step(data, rows, {"clip_param": torch.tensor(0.2)})[0] for agent in agents)
+        assert eager.names == fast.names
+        torch.testing.assert_close(eager.values, fast.values, atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(*(agent.step.flat for agent in agents), atol=2e-6, rtol=1e-5)
 
 
 # ------------------------------------------------------------------ the agent
@@ -125,14 +125,14 @@ def test_the_ratio_is_one_before_the_first_step_also_within_episodes(name, limit
     seen, divergences = [], []
     original = agent.step.loss
 
-    def watched(policy, data, rows, clip_param):
+    def watched(policy, data, rows, scheduled):
         states, masks = data.states[rows[:, 0]], data.masks[rows]
         batch = data.take(rows.flatten())
-        log_p, _, _ = policy(batch.observations, batch.actions, states, masks)
+        log_p = policy(batch.observations, batch.actions, state=states, masks=masks).log_p
         seen.append((log_p - batch.log_p).exp()[batch.masks].detach())
-        loss, metrics = original(policy, data, rows, clip_param)
-        divergences.append(metrics[METRICS.index("approx_kl")].item())
-        return loss, metrics
+        loss, by_products = original(policy, data, rows, scheduled)
+        divergences.append(by_products[1].item())
+        return loss, by_products
 
     agent.step.loss = watched
     for _ in range(3):  # the second and the third chunk start within an episode
@@ -165,9 +165,11 @@ def test_values_along_the_chunk_are_those_of_acting_the_last_row_included(cell):
     one = torch.ones(2, 1, dtype=torch.bool)
     with torch.inference_mode():
         for t in range(8):
-            expected = agent.policy.value(observations[:, t], torch.tensor(states[:, t]), one)
+            expected = agent.policy.value(observations[:, t], state=torch.tensor(states[:, t]), masks=one)
             torch.testing.assert_close(values[:, t], expected, atol=1e-6, rtol=1e-6)
-        bootstrap = agent.policy.value(observations[:, 8], torch.tensor(explorer.hidden_state["agent"]), one)
+        bootstrap = agent.policy.value(
+            observations[:, 8], state=torch.tensor(explorer.seats["agent"].hidden_state), masks=one
+        )
     torch.testing.assert_close(values[:, 8], bootstrap, atol=1e-6, rtol=1e-6)
 
 
@@ -189,7 +191,7 @@ def test_a_restored_agent_learns_on_exactly():
 def test_what_a_recurrent_policy_needs_is_said():
     spaces = (gym.spaces.Box(-1, 1, (3,)), gym.spaces.Discrete(2))
     common = {"gamma": 0.9, "gae_lambda": 0.9, "n_update": 1, "num_mini_batches": 1, "lr": 1e-3, "clip_param": 0.2}
-    with pytest.raises(UsageError, match=r"Give PPO the sampler .*\.NewestSequences"):
+    with pytest.raises(UsageError, match=r"Give it the sampler .*\.NewestSequences"):
         PPO(make_context(*spaces), **common, policy=recurrent()["policy"], sampler=describe(NewestChunk))
     with pytest.raises(UsageError, match="sequence_length must be an integer of at least 1, got 0"):
         PPO(make_context(*spaces, Memory(chunk_sample_len=4)), **common, **recurrent(sequence_length=0))

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from digideep.agent.sac import SAC, Temperature, actor_loss, alpha_loss, critic_targets
+from digideep.agent.sac import SAC, actor_loss, alpha_loss, critic_targets
 from digideep.policy.continuous import SquashedGaussianActor
-from tests.support.replay import make_agent, make_batch
+from digideep.policy.networks import Scalar
+from tests.support.replay import make_agent, make_batch, take_step
 
 
 def make_actor(mean: float, log_std: float) -> SquashedGaussianActor:
@@ -45,7 +46,12 @@ def test_the_log_probability_is_that_of_torch_distributions():
     base = torch.distributions.Normal(0.4, math.exp(-0.7))
     theirs = torch.distributions.TransformedDistribution(base, torch.distributions.TanhTransform(cache_size=1))
     torch.testing.assert_close(log_p, theirs.log_prob(actions)[:, 0], atol=1e-5, rtol=1e-5)
-    assert torch.equal(actor.sample(torch.zeros(5, 1), torch.linspace(-2, 2, 5)[:, None]), actions)
+
+
+def test_acting_draws_what_learning_would_say_of_the_same_noise():
+    actor, noise = make_actor(0.4, -0.7), torch.randn(5, 1, generator=torch.Generator().manual_seed(3))
+    drawn = actor.act(torch.zeros(5, 1), torch.Generator().manual_seed(3))
+    assert torch.equal(drawn, actor(torch.zeros(5, 1), noise)[0])
 
 
 def test_targets_take_the_smaller_target_critic_and_add_the_entropy():
@@ -61,7 +67,7 @@ def test_targets_take_the_smaller_target_critic_and_add_the_entropy():
 
 
 def test_the_actor_weighs_entropy_against_the_smaller_critic():
-    loss, metrics = actor_loss(
+    loss, (metrics, entropy) = actor_loss(
         lambda observations, noise: (noise, torch.tensor([-1.0, 3.0])),
         torch.zeros(2, 3),
         lambda observations, actions: torch.tensor([[4.0, 5.0], [6.0, 3.0]]),
@@ -69,14 +75,15 @@ def test_the_actor_weighs_entropy_against_the_smaller_critic():
         torch.tensor(0.2),
     )
     assert float(loss) == pytest.approx(((-0.2 - 4) + (0.6 - 3)) / 2)
-    assert metrics.tolist() == pytest.approx([float(loss), -1.0])
+    assert (metrics["actor_loss"], metrics["entropy"]) == (loss, entropy)
+    assert float(entropy) == -1.0
 
 
 def test_alpha_rises_while_the_entropy_is_below_its_target():
-    temperature = Temperature(1.0)
+    log_alpha = Scalar(0.0)
     for entropy, sign in ((-3.0, -1), (1.0, 1)):
-        loss, _ = alpha_loss(temperature, torch.tensor(entropy), -2.0)
-        (gradient,) = torch.autograd.grad(loss, temperature.log_alpha)
+        loss, _ = alpha_loss(log_alpha, torch.tensor(entropy), -2.0)
+        (gradient,) = torch.autograd.grad(loss, log_alpha.value)
         assert gradient.sign().item() == sign  # descent moves log(alpha) against it
         assert abs(gradient.item()) == abs(entropy + 2)
 
@@ -86,19 +93,19 @@ def test_the_entropy_coefficient_is_tuned_by_default_and_fixed_on_request():
     assert tuned.target_entropy == -2
     for agent in (tuned, fixed):
         for _ in range(3):
-            metrics, _ = agent.learn(make_batch(SAC))
+            metrics, _ = take_step(agent, make_batch(SAC))
     assert tuned.alpha_step.flat.item() != 0
     assert fixed.alpha_step.flat.exp().item() == pytest.approx(0.2)
-    assert metrics[SAC.metrics.index("alpha")].item() == pytest.approx(0.2)
+    assert metrics["alpha"].item() == pytest.approx(0.2)
 
 
 def test_targets_follow_by_the_polyak_factor_at_their_interval():
     agent = make_agent(SAC, polyak_factor=0.25, target_update_interval=2)
     before = agent.target_critics.flat.clone()
-    agent.learn(make_batch(SAC))
+    take_step(agent, make_batch(SAC))
     agent.n_updates += 1
     assert torch.equal(agent.target_critics.flat, before)
-    agent.learn(make_batch(SAC))
+    take_step(agent, make_batch(SAC))
     torch.testing.assert_close(agent.target_critics.flat, before + 0.25 * (agent.critic_step.flat - before))
     parameter = next(agent.target_critics.network.module.parameters())
     torch.testing.assert_close(parameter.reshape(-1), agent.target_critics.flat[: parameter.numel()])
@@ -107,6 +114,6 @@ def test_targets_follow_by_the_polyak_factor_at_their_interval():
 def test_the_actors_step_leaves_the_critics_alone():
     agent = make_agent(SAC, lr_critic=0.0)
     critics, actor = agent.critic_step.flat.clone(), agent.actor_step.flat.clone()
-    agent.learn(make_batch(SAC))
+    take_step(agent, make_batch(SAC))
     assert torch.equal(agent.critic_step.flat, critics)
     assert not torch.equal(agent.actor_step.flat, actor)

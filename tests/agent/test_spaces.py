@@ -87,8 +87,8 @@ def first_ratio(agent):
     data = agent._tensors(agent.sampler(agent.memory, agent.sampler_info))
     rows = torch.from_numpy(agent.sampler(agent.memory, agent.sampler_info)["/rows"])
     batch = data.take(rows)
-    mask = () if batch.allowed is None else (batch.allowed,)
-    return (agent.policy(batch.observations, batch.actions, *mask)[0] - batch.log_p).exp().detach()
+    now = agent.policy(batch.observations, batch.actions, allowed=batch.allowed)
+    return (now.log_p - batch.log_p).exp().detach()
 
 
 @pytest.mark.parametrize("kind", ["discrete", "box", "many", "bits"])

@@ -36,7 +36,7 @@ _REPLAY = {
     "batch_size": 8,
     "n_steps": 2,
     "epoch_size": 8,
-    "hidden_size": 8,
+    "hidden_sizes": [8, 8],
 }
 
 

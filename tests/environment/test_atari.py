@@ -11,7 +11,8 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.normalizers import VecSignReward
-from digideep.environment.stepping.workers import VectorEnvironment, Worker, WorkerPlan
+from digideep.environment.stepping.vector_environment import VectorEnvironment
+from digideep.environment.stepping.worker import Worker, WorkerPlan
 from digideep.parameters.component import describe
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
@@ -89,12 +90,13 @@ def test_a_lost_life_ends_an_episode_for_the_learner_but_not_the_game():
     spec = atari(terminal_on_life_loss=True, fire_on_reset=True)
     environment = VectorEnvironment(WorkerPlan(spec, 0, "train"), inspect_environment(spec), 1, 0, 60)
     environment.reset()
-    rows, lost, rewards, steps = environment.rows, 0, 0.0, 0
+    rows, lost, rewards, steps = environment.buffers, 0, 0.0, 0
     (frames,) = rows.observations.values()
     generator = np.random.default_rng(0)
     while not rows.finished[0]:
         was_ended = bool(rows.ended[0])
-        environment.send(rows, generator.integers(4, size=1))
+        rows.actions[:] = generator.integers(4, size=1)
+        environment.send(rows)
         environment.receive(rows)
         rewards, steps = rewards + rows.rewards[0], steps + (not was_ended)
         if was_ended:
@@ -114,12 +116,13 @@ def test_a_lost_life_goes_unnoticed_without_the_parameter():
     spec = atari(fire_on_reset=True)
     environment = VectorEnvironment(WorkerPlan(spec, 0, "train"), inspect_environment(spec), 1, 0, 60)
     environment.reset()
-    rows, generator = environment.rows, np.random.default_rng(0)
+    rows, generator = environment.buffers, np.random.default_rng(0)
     lives = set()
     while not rows.ended[0]:
-        environment.send(rows, generator.integers(4, size=1))
+        rows.actions[:] = generator.integers(4, size=1)
+        environment.send(rows)
         environment.receive(rows)
-        lives.add(environment._local.workers[0].environment.unwrapped.ale.lives())
+        lives.add(environment._group.workers[0].environment.unwrapped.ale.lives())
     assert lives == {5, 4, 3, 2, 1, 0}
     environment.close()
 

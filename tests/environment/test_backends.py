@@ -9,7 +9,7 @@ import torch
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.backends import make_vector_environment
-from digideep.environment.stepping.workers import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.memory.generic import Memory
 from digideep.memory.transitions import draw_uniform, gather_stacked
 from digideep.telemetry.profiler import Profiler
@@ -28,7 +28,8 @@ def make(backend, spec, num_workers=2, num_processes=0, *, in_parts=True, **plan
 def step(environment, actions):
     """A step of all parts at once."""
     for part in environment.parts:
-        environment.send(part, actions[part.workers])
+        part.actions[...] = actions[part.workers]
+        environment.send(part)
     for part in environment.parts:
         environment.receive(part)
 
@@ -44,7 +45,7 @@ def moments(environment, actions):
     environment.reset()
     for action in actions:
         step(environment, action)
-        rows = environment.rows
+        rows = environment.buffers
         arrays = {"rewards": rows.rewards, "terminations": rows.terminations, "ended": rows.ended,
                   "finished": rows.finished, "returns": rows.returns, "lengths": rows.lengths,
                   **rows.observations}  # fmt: skip
@@ -96,7 +97,7 @@ def test_a_native_backend_follows_the_seeds():
         environment.reset()
         for action in actions:
             step(environment, action)
-        runs.append(environment.rows.observations["/agent"].copy())
+        runs.append(environment.buffers.observations["/agent"].copy())
     environment.close()
     np.testing.assert_array_equal(runs[0], runs[2])
     assert (runs[0] != runs[1]).any()
@@ -203,7 +204,7 @@ def test_a_reset_after_a_resume_leaves_nothing_to_restart(backend, caplog):
     assert environment.load_state_dict(environment.state_dict()) == []
     environment.reset()
     step(environment, np.array([0, 0]))
-    assert environment.rows.lengths.tolist() == [1, 1]
+    assert environment.buffers.lengths.tolist() == [1, 1]
     assert not caplog.records
     environment.close()
 
@@ -218,19 +219,19 @@ def test_frames_that_are_stored_once_come_back_as_the_stacks_that_were_delivered
     once = Memory(chunk_sample_len=length, buffer_chunk_len=capacity, stacks={key: 4})
     ends = 0
     for _ in range(2 * capacity + 3):
-        explorer.agents["agent"].actions = generator.integers(4, size=2)
+        explorer.seats["agent"].agent.actions = generator.integers(4, size=2)
         chunk = explorer.update()
         ends += (~chunk["/masks"]).sum()
         whole.store(chunk)
         once.store(chunk)
-        draw = draw_uniform(once, {"generator": generator, "batch_size": 200})
-        for rows in (draw.rows, once.successor(draw.rows)):
+        indices = draw_uniform(once, {"generator": generator, "batch_size": 200})
+        for rows in (indices.rows, once.ring.successor(indices.rows)):
             np.testing.assert_array_equal(
-                gather_stacked(once, key, draw.workers, rows), whole.buffer[key][draw.workers, rows]
+                gather_stacked(once, key, indices.workers, rows), whole.buffer[key][indices.workers, rows]
             )
     explorer.close()
     assert ends > 5
-    transition = sum(array.nbytes for array in once.buffer.values()) / (2 * once.num_rows)
+    transition = sum(array.nbytes for array in once.buffer.values()) / (2 * once.ring.num_rows)
     assert transition == inspect_environment(spec).row_bytes({key: 4}) == 7070
     assert transition * 1_000_000 <= 7.5e9
     assert inspect_environment(spec).row_bytes() == 4 * 7056 + 14

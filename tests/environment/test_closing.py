@@ -139,7 +139,8 @@ def test_the_first_workers_are_closed_if_a_later_one_cannot_be_made(tmp_path):
 PARENT = """
 import sys, time
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.stepping.workers import VectorEnvironment, WorkerPlan
+from digideep.environment.stepping.vector_environment import VectorEnvironment
+from digideep.environment.stepping.worker import WorkerPlan
 
 if __name__ == "__main__":
     spec = EnvironmentSpec(name="unruly:Unruly-v0", kwargs={"kind": "a child of subprocess", "log": sys.argv[1]})

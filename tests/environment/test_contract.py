@@ -9,11 +9,10 @@ from digideep.environment.contract import NotAsDeclared, ObservationJudge, Whole
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
 from digideep.environment.making.parallel_games import register_parallel
-from digideep.environment.multi_agent_explorer import MultiAgentExplorer
 from digideep.environment.spaces import agent_action_space, observation_spaces
-from digideep.environment.stepping.backends import NativeEnvironment
+from digideep.environment.stepping.native_environment import NativeEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.workers import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.environment.tools.check import check_environment
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import WorkerError
@@ -367,9 +366,7 @@ register_parallel("tests/unruly", Unruly)
 def test_a_game_of_several_players_keeps_to_what_it_declares(how, message):
     spec = EnvironmentSpec(name="tests/unruly", kwargs={"how": how}, players={"x": ["a", "c"], "y": ["b"]})
     agents = {"x": Scripted(np.zeros(2, np.int64)), "y": Scripted(np.zeros((1, 2), np.float32))}
-    explorer = MultiAgentExplorer(
-        "train", agents, spec, inspect_environment(spec), 0, Profiler(), num_workers=1, n_steps=4
-    )
+    explorer = Explorer("train", agents, spec, inspect_environment(spec), 0, Profiler(), num_workers=1, n_steps=4)
     with pytest.raises(WorkerError) as caught:
         explorer.update()
     assert message in str(caught.value)
@@ -416,7 +413,7 @@ def test_batches_of_native_backends_are_what_the_spaces_say(space, batches, mess
 
     def step():
         native.reset()
-        native.send(np.zeros(3, np.int64))
+        native.send()
         native.receive()
 
     with pytest.raises(WorkerError, match=message):

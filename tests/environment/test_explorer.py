@@ -62,7 +62,7 @@ def test_actions_are_scaled_to_the_environment_and_stored_as_chosen():
     explorer = make_explorer("Noise-v0", agent, n_steps=1)
     chunk = explorer.update()
     assert chunk["/agents/agent/actions"][:, 0].tolist() == [[-3.0, 0.5], [1.0, -1.0]]
-    assert explorer.envs.rows.actions.tolist() == [[-2.0, 7.5], [2.0, 0.0]]
+    assert explorer.envs.buffers.actions.tolist() == [[-2.0, 7.5], [2.0, 0.0]]
 
 
 def test_nested_observations_keep_their_paths_and_types():

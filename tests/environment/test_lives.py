@@ -6,9 +6,9 @@ import numpy as np
 from digideep.environment.making.atari import LIFE_LOST, Atari, LifeLoss
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.spaces import agent_action_space
-from digideep.environment.stepping.backends import NativeEnvironment
+from digideep.environment.stepping.native_environment import NativeEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.workers import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.component import describe
 from tests.support.helpers import Scripted, make_explorer
 from tests.support.scripted import Script
@@ -118,7 +118,8 @@ def test_a_native_backend_has_the_same_rows():
     native.reset()
     seen = []
     for _ in GAME:
-        native.send(np.array([3]))
+        rows.actions[:] = 3
+        native.send()
         native.receive()
         seen.append([float(each[0]) for each in (rows.rewards, rows.terminations, rows.ended, rows.returns)])
     rewards, terminations, ended, returns = (list(each) for each in zip(*seen, strict=True))

@@ -1,10 +1,11 @@
 """Normalisers against numpy on all data at once, and against numbers worked out by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from digideep.environment.multi_agent_explorer import SeatRows
 from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
 from digideep.parameters.component import describe
 from digideep.utility.errors import UsageError
@@ -121,10 +122,10 @@ def test_rewards_are_divided_by_the_spread_of_discounted_returns():
 
 
 def test_limit_and_epsilon_of_rewards_are_those_that_were_given():
-    rows, moved = SeatRows(slice(0, 2), np.zeros(2, np.bool_), None), np.ones(2, np.bool_)
+    buffers, moved = SimpleNamespace(workers=slice(0, 2), ended=np.zeros(2, np.bool_)), np.ones(2, np.bool_)
     for clip, epsilon, expected in ((0.7, 1e-8, [-0.7, 0.7]), (9.0, 1e-8, [-0.75, 1.25]), (9.0, 9.0, [-0.6, 1.0])):
         wrapper = VecNormalizeReward("train", 2, gamma=0.0, clip=clip, epsilon=epsilon)
-        _, rewards = wrapper.step(rows, {}, np.array([-3, 5], np.float32), moved)  # variance 16
+        _, rewards = wrapper.step(buffers, {}, np.array([-3, 5], np.float32), moved)  # variance 16
         assert rewards == pytest.approx(expected, rel=1e-3)
 
 
@@ -133,7 +134,7 @@ def test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count(end):
     wrapper = describe(VecNormalizeReward, gamma=1.0, clip=100.0)
     explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], n_steps=5, **end)
     explorer.update()
-    state = explorer.wrappers[0].state_dict()
+    state = explorer.seats["agent"].wrappers[0].state_dict()
     seen = [1, 3, 1, 3]  # the return of steps 1, 2, (half-step), 1, 2 of each worker
     assert state["running"]["count"] == pytest.approx(8, abs=1e-3)
     assert state["running"]["mean"] == pytest.approx(np.mean(seen), rel=1e-3)
@@ -144,9 +145,9 @@ def test_a_reset_forgets_the_return():
     wrapper = describe(VecNormalizeReward, gamma=1.0)
     explorer = make_explorer("Counter-v0", Scripted([0, 0]), wrappers=[wrapper], n_steps=2)
     explorer.update()
-    assert explorer.wrappers[0].state_dict()["returns"].tolist() == [3, 3]
+    assert explorer.seats["agent"].wrappers[0].state_dict()["returns"].tolist() == [3, 3]
     explorer.reset()
-    assert explorer.wrappers[0].state_dict()["returns"].tolist() == [0, 0]
+    assert explorer.seats["agent"].wrappers[0].state_dict()["returns"].tolist() == [0, 0]
 
 
 def test_statistics_freeze_outside_training_and_rewards_stay_raw():
@@ -154,11 +155,11 @@ def test_statistics_freeze_outside_training_and_rewards_stay_raw():
     train, test = counter(*wrappers, n_steps=50), counter(*wrappers, mode="test", n_steps=3)
     train.update()
     test.load_statistics(train.statistics())
-    before = test.wrappers[0].state_dict()["/agent"]["mean"].copy()
+    before = test.seats["agent"].wrappers[0].state_dict()["/agent"]["mean"].copy()
     chunk = test.update()
-    assert test.wrappers[0].state_dict()["/agent"]["mean"] == before
+    assert test.seats["agent"].wrappers[0].state_dict()["/agent"]["mean"] == before
     assert chunk["/rewards"][0, :3, 0].tolist() == [1, 2, 3]
-    expected = (1 - before) / np.sqrt(train.wrappers[0].state_dict()["/agent"]["var"])
+    expected = (1 - before) / np.sqrt(train.seats["agent"].wrappers[0].state_dict()["/agent"]["var"])
     assert chunk["/observations/agent"][0, 1] == pytest.approx(expected, rel=1e-5)
 
 

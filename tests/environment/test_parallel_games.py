@@ -9,9 +9,8 @@ import pytest
 import tests.support.scripted  # noqa: F401  it registers tests/late
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
-from digideep.environment.multi_agent_explorer import MultiAgentExplorer
+from digideep.environment.making.players import assign_players
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
-from digideep.environment.seats import assign_players
 from digideep.parameters.component import describe
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError, WorkerError
@@ -24,7 +23,7 @@ PLAYERS = {"x": ["a", "c"], "y": ["b"]}
 class Anyhow:
     """An agent that plays at random, in a way that depends on what it sees: a wrong observation shows."""
 
-    is_off_policy = True
+    takes_warm_start = True
     acts_in_parts = True
     seeds: ClassVar = {}
 
@@ -54,7 +53,7 @@ def make_explorer(name="tests/roster", *, players=None, agents=None, mode="train
     info = inspect_environment(spec)
     agents = agents or {agent: Anyhow(part.agent_action_space) for agent, part in info.agents.items()}
     parameters = {"num_workers": 2, "n_steps": 6} | parameters
-    return MultiAgentExplorer(mode, agents, spec, info, 0, Profiler(), **parameters)
+    return Explorer(mode, agents, spec, info, 0, Profiler(), **parameters)
 
 
 def column(chunk, key, row):
@@ -114,7 +113,7 @@ def test_each_player_gets_its_own_action_in_its_own_space():
     agents = {"x": Scripted([0, 1, 2, 2]), "y": Scripted(np.array([[-3.0, 0.5], [1.0, -1.0]], np.float32))}
     explorer = make_explorer(agents=agents, n_steps=1)
     chunk = explorer.update()
-    first, second = (worker.environment.environment.asked[0] for worker in explorer.envs._local.workers)
+    first, second = (worker.environment.environment.asked[0] for worker in explorer.envs._group.workers)
     assert (first["a"], first["c"], first["b"].tolist()) == (5, 6, [0.0, 3.0])
     assert (second["a"], second["c"], second["b"].tolist()) == (7, 7, [4.0, 0.0])
     assert chunk["/agents/y/actions"][:, 0].tolist() == [[-3.0, 0.5], [1.0, -1.0]], "stored as chosen"
@@ -276,7 +275,7 @@ def test_infos_and_masks_are_restored_in_the_middle_of_an_episode():
 
 def test_a_player_that_may_do_nothing_is_named():
     explorer = make_explorer(**TURNSTILE, players={"both": ["*"]}, warm_start=100, num_workers=3)
-    game = explorer.envs._local.workers[2].environment.environment
+    game = explorer.envs._group.workers[2].environment.environment
     game._mask = lambda agent: np.array([0, 0] if agent == "second" else [1, 1], np.int8)
     with pytest.raises(WorkerError, match=r"worker 2 forbids player 'second' every action .* is \[0, 0\]"):
         explorer.update()
@@ -309,7 +308,7 @@ def test_a_game_that_ignores_its_seed_is_found_out():
 
 def test_a_player_without_an_observation_is_reported():
     explorer = make_explorer(kwargs={"leave": {}}, num_workers=1, n_steps=3)
-    game = explorer.envs._local.workers[0].environment.environment
+    game = explorer.envs._group.workers[0].environment.environment
     step = game.step
     game.step = lambda actions: tuple(
         {k: v for k, v in part.items() if k != "c"} if n == 0 else part for n, part in enumerate(step(actions))
@@ -377,11 +376,12 @@ def test_agents_that_the_game_does_not_know_are_refused():
     info = inspect_environment(spec)
     agents = {name: Scripted([0, 0]) for name in ("x", "z")}
     with pytest.raises(UsageError, match="players names an agent 'y' that there is not"):
-        MultiAgentExplorer("train", agents, spec, info, 0, Profiler(), **parameters)
+        Explorer("train", agents, spec, info, 0, Profiler(), **parameters)
     with pytest.raises(UsageError, match=r"Agent 'z' plays nobody"):
         info.of_agent("z")
-    with pytest.raises(UsageError, match=r"MultiAgentExplorer: see docs/several_agents\.md"):
-        Explorer("train", agents, spec, info, 0, Profiler(), **parameters)
+    spec = EnvironmentSpec(name="CartPole-v1")
+    with pytest.raises(UsageError, match=r"2 agents for one action space: .* see docs/several_agents\.md"):
+        Explorer("train", agents, spec, inspect_environment(spec), 0, Profiler(), **parameters)
 
 
 def _meeting_of(*players):
@@ -391,7 +391,7 @@ def _meeting_of(*players):
 
 
 @pytest.mark.parametrize(
-    ("players", "given", "seats"),
+    ("players", "given", "groups"),
     [
         ((0, 1), {"agent": [0, 1]}, {"agent": ("0", "1")}),
         ((0, 1), {"one": ["0"], "other": [1]}, {"one": ("0",), "other": ("1",)}),
@@ -401,9 +401,9 @@ def _meeting_of(*players):
         (((0, 1), (1, 0)), {"agent": ["(0, 1)", "(1*"]}, {"agent": ("(0, 1)", "(1, 0)")}),
     ],
 )
-def test_players_whose_names_are_no_plain_words_are_named_too(players, given, seats):
+def test_players_whose_names_are_no_plain_words_are_named_too(players, given, groups):
     assigned = assign_players(_meeting_of(*players), given)
-    assert {agent: seat.players for agent, seat in assigned.items()} == seats
+    assert {agent: group.players for agent, group in assigned.items()} == groups
 
 
 @pytest.mark.parametrize("players", [(1, "1"), ("a\nb", "c"), ("\x1b[31m", "c")])
@@ -416,7 +416,7 @@ def test_a_warm_start_makes_only_those_agents_random_that_take_it():
     spec = EnvironmentSpec(name="tests/roster", from_module="tests.support.parallel", players=PLAYERS)
     x, y = (Scripted(np.zeros(8, np.int64), hidden_size=2), Scripted(np.zeros((4, 2), np.float32), hidden_size=2))
     y.takes_warm_start = False
-    explorer = MultiAgentExplorer(
+    explorer = Explorer(
         "train",
         {"x": x, "y": y},
         spec,

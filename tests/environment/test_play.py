@@ -10,7 +10,8 @@ import pytest
 
 from digideep.environment import play
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.tools.check import Recording, report_abilities
+from digideep.environment.tools.check import report_abilities
+from digideep.environment.tools.recording import Recording
 from tests.support.helpers import ROOT
 
 

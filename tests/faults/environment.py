@@ -3,9 +3,11 @@
 from tests.faults.runner import Fault
 
 _EXPLORER = "digideep/environment/explorer.py"
-_SEATED = "digideep/environment/multi_agent_explorer.py"
-_GAMES = "digideep/environment/making/parallel_games.py"
-_WORKERS = "digideep/environment/stepping/workers.py"
+_BUFFERS = "digideep/environment/stepping/step_buffers.py"
+_SEATS = "digideep/environment/seats.py"
+_GAMES = "digideep/environment/making/parallel_adapter.py"
+_WORKER = "digideep/environment/stepping/worker.py"
+_GROUP = "digideep/environment/stepping/worker_group.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"
@@ -24,21 +26,21 @@ _RARE = "tests/environment/test_rare_environments.py"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
-        _WORKERS,
+        _WORKER,
         "not math.isfinite(self.episode_return)",
         "False",
         "returns that are not finite logged",
         f"{_RARE}::test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the_rewards_finite",
     ),
     Fault(
-        _WORKERS,
+        _GROUP,
         "check_instance(self.workers[-1].environment, plan.spec, info, rank)",
         "pass",
         "actions of one instance scaled by the bounds of another",
         f"{_RARE}::test_instances_with_other_spaces_are_refused",
     ),
     Fault(
-        _WORKERS,
+        _GROUP,
         "action.item() if worker.is_numbered else np.array(action)",
         "action.item() if action.ndim == 0 else np.array(action)",
         "a number for a Box without dimensions",
@@ -73,23 +75,24 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_episodes_are_shared_out_evenly_among_the_workers",
     ),
     Fault(
-        _EXPLORER,
-        "if not moved.all():\n            for",
-        "if not moved.any():\n            for",
+        _SEATS,
+        "hidden_state is not None and not moved.all()",
+        "hidden_state is not None and not moved.any()",
         "hidden states forgotten only where all workers begin anew",
-        f"{_EXPLORER_TESTS}::test_hidden_states_are_zero_where_one_of_the_workers_begins_anew",
+        f"{_EXPLORER_TESTS}::test_hidden_states_are_zero_where_one_of_the_workers_begins_anew "
+        f"{_MULTI_AGENT}::test_the_hidden_state_of_a_player_that_comes_late_is_zero_and_it_counts_from_then_on",
     ),
     Fault(
-        _EXPLORER,
+        _SEATS,
         "= before.copy()\n",
         '= choice["hidden_state"].copy()\n',
         "the hidden state after a row noted in the place of the one before",
         f"{_EXPLORER_TESTS}::test_hidden_states_are_stored_before_their_row_and_zero_after_a_half_step",
     ),
     Fault(
-        _EXPLORER,
-        "masks, self.deterministic or is_random)",
-        "masks, is_random)",
+        _SEATS,
+        "masks, deterministic or random is not None)",
+        "masks, random is not None)",
         "tests explore",
         f"{_EXPLORER_TESTS}::test_agents_explore_unless_the_explorer_is_deterministic",
     ),
@@ -101,16 +104,16 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_a_warm_start_covers_the_whole_action_range_and_then_ends",
     ),
     Fault(
-        _EXPLORER,
-        "np.logical_not(part.ended, out",
-        "np.logical_not(part.finished, out",
+        _SEATS,
+        "np.logical_not(buffers.ended, out",
+        "np.logical_not(buffers.finished, out",
         "no half-step after a lost life",
         f"{_LIVES}::test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logged_is_the_game",
     ),
     Fault(
         _EXPLORER,
-        "np.flatnonzero(part.finished)",
-        "np.flatnonzero(part.ended)",
+        "np.flatnonzero(buffers.finished)",
+        "np.flatnonzero(buffers.ended)",
         "lives counted as episodes",
         f"{_LIVES}::test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logged_is_the_game",
     ),
@@ -122,7 +125,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
     ),
     Fault(
-        _EXPLORER,
+        _SEATS,
         'wrapper.load_state_dict(state["wrappers"][str(index)])',
         'wrapper.load_statistics(state["wrappers"][str(index)])',
         "returns of reward normalisers not restored",
@@ -143,45 +146,31 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_reseeding_repeats_the_same_episodes",
     ),
     Fault(
-        _EXPLORER,
-        'row["/masks"] = self.masks[workers, None]',
-        'row["/masks"] = np.ones_like(self.masks[workers, None])',
+        _SEATS,
+        "row[self._masks_key] = self.masks[part, None]",
+        "row[self._masks_key] = np.ones_like(self.masks[part, None])",
         "half-steps taken for transitions",
         f"{_EXPLORER_TESTS}::test_every_row_holds_the_true_successor_of_the_row_before",
     ),
     Fault(
-        _SEATED,
-        "hidden_state is not None and not moved.all()",
-        "hidden_state is not None and not moved.any()",
-        "hidden states forgotten only where all players begin anew",
-        f"{_MULTI_AGENT}::test_the_hidden_state_of_a_player_that_comes_late_is_zero_and_it_counts_from_then_on",
-    ),
-    Fault(
-        _SEATED,
-        "stale = ~(moved | masks)",
-        "stale = ~moved",
+        _BUFFERS,
+        "is_stale = ~(moved | self._present)",
+        "is_stale = ~moved",
         "first observations of players not normalised by",
         f"{_MULTI_AGENT}::test_normalisers_learn_from_each_observation_once_and_for_each_agent_by_itself",
     ),
     Fault(
-        _SEATED,
-        "rows = SeatRows(workers, ~masks,",
-        "rows = SeatRows(workers, ~moved,",
+        _BUFFERS,
+        "np.logical_not(self._present, out",
+        "np.logical_not(moved, out",
         "returns of players not forgotten at their end",
         f"{_MULTI_AGENT}::test_a_reward_normaliser_forgets_the_return_of_a_player_that_has_left",
     ),
     Fault(
-        _SEATED,
-        'seat.masks = np.array(state["seats"][name]["masks"])',
-        "seat.masks = np.ones_like(seat.masks)",
+        _SEATS,
+        'self.masks = np.array(state["masks"])',
+        "self.masks = np.ones_like(self.masks)",
         "players that have left are back after a resume",
-        f"{_MULTI_AGENT}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
-    ),
-    Fault(
-        _SEATED,
-        'wrapper.load_state_dict(state["seats"]',
-        'wrapper.load_statistics(state["seats"]',
-        "returns of players' reward normalisers not restored",
         f"{_MULTI_AGENT}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
     ),
     Fault(
@@ -227,63 +216,63 @@ FAULTS: tuple[Fault, ...] = (
         f"{_PLAY}::test_random_players_keep_to_their_masks_wherever_they_are_and_pettingzoo_is_asked_where_it_can_be",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         "len(self.actions) >= self.steps_per_seed",
         "len(self.actions) > self.steps_per_seed",
         "a seed one step late",
         f"{_ATARI_TESTS}::test_a_seed_serves_episodes_until_so_many_steps_were_taken",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         "reward if self._raw is None else self._raw.take()",
         "reward",
         "returns of wrapped rewards logged",
         f"{_WRAPPERS}::test_returns_that_are_logged_are_those_below_the_wrappers",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         "self.is_ended and LIFE_LOST not in self.info",
         "self.is_ended",
         "returns of single lives logged",
         f"{_LIVES}::test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logged_is_the_game",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         "action if isinstance(action, int) else action.copy()",
         "action",
         "what an environment writes into an action is re-lived",
         f"{_EXPLORER_TESTS}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         '"resets": list(self.resets)',
         '"resets": []',
         "resets since the seed forgotten",
         f"{_ATARI_TESTS}::test_several_episodes_of_one_seed_are_lived_again_exactly",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         '        set_generator_state(self.generator, state["generator"])\n',
         "",
         "the generator of seeds not restored",
         f"{_EXPLORER_TESTS}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
     ),
     Fault(
-        _WORKERS,
+        _WORKER,
         '"environment", *purpose, self.rank)',
         '"environment", *purpose)',
         "all workers live the same",
         f"{_EXPLORER_TESTS}::test_workers_and_modes_have_different_seeds",
     ),
     Fault(
-        _WORKERS,
+        _GROUP,
         "= reward, terminated, worker.is_ended",
         "= reward, worker.is_ended, worker.is_ended",
         "a truncation taken for a termination",
         f"{_EXPLORER_TESTS}::test_a_time_limit_ends_the_episode_without_a_termination",
     ),
     Fault(
-        _WORKERS,
+        _GROUP,
         "            if any(\n",
         "            if all(\n",
         "a re-lived episode that strayed in one observation of several not noticed",
@@ -332,7 +321,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_CONTRACT}::test_the_first_row_out_of_range_is_found",
     ),
     Fault(
-        "digideep/environment/stepping/step_buffers.py",
+        _BUFFERS,
         "[:, : old.shape[1]] = old",
         "[:, -old.shape[1] :] = old",
         "a chunk that grows moves its rows",
@@ -374,14 +363,14 @@ FAULTS: tuple[Fault, ...] = (
         f"{_PLAY}::test_a_run_says_at_its_start_whether_its_environment_repeats_itself",
     ),
     Fault(
-        "digideep/environment/tools/check.py",
+        "digideep/environment/tools/recording.py",
         "None if len(self.rewards) == len(other.rewards) else",
         "None if True else",
         "a longer episode taken for the same",
         f"{_PLAY}::test_recordings_that_part_say_where",
     ),
     Fault(
-        "digideep/environment/seats.py",
+        "digideep/environment/making/players.py",
         "[pattern] if pattern in names else",
         "[] if not names else",
         "a name with signs of a pattern taken for one",

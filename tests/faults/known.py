@@ -1,8 +1,20 @@
 """All deliberate faults."""
 
-from tests.faults import agent, environment, memory, pipeline, policy, post, utility, wrapping
+from tests.faults import (
+    agent,
+    environment,
+    learning,
+    memory,
+    networks,
+    on_policy,
+    pipeline,
+    policy,
+    post,
+    utility,
+    wrapping,
+)  # fmt: skip
 
 FAULTS = (
-    *agent.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS, *policy.FAULTS, *pipeline.FAULTS,
-    *post.FAULTS, *utility.FAULTS,
+    *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
+    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *utility.FAULTS,
 )  # fmt: skip

@@ -3,17 +3,19 @@
 from tests.faults.runner import Fault
 
 _RUNNER = "digideep/pipeline/runner.py"
+_PROGRESS = "digideep/pipeline/progress.py"
 _EVALUATION = "digideep/pipeline/evaluation.py"
 _CHECKPOINT = "digideep/pipeline/checkpoint.py"
 _CONTENT = "digideep/pipeline/checkpoint_content.py"
 _SEGMENTS = "digideep/pipeline/segments.py"
 _SESSION = "digideep/pipeline/session.py"
-_LOGBOOK = "digideep/pipeline/logbook.py"
+_STORE = "digideep/pipeline/checkpoint_store.py"
+_LOGBOOK = "digideep/telemetry/logbook.py"
 _CONTINUING = "digideep/pipeline/continuing.py"
 _REPEALS = "digideep/pipeline/repeals.py"
 _VERIFY = "digideep/pipeline/verify.py"
 _SIGNALS = "digideep/pipeline/stop_signals.py"
-_DISPLAY = "digideep/pipeline/display.py"
+_DISPLAY = "digideep/telemetry/console.py"
 
 _BESIDE_THE_LOOP = "tests/pipeline/test_beside_the_loop.py"
 _FIGURES = "tests/pipeline/test_figures.py"
@@ -28,7 +30,7 @@ _REPLAY_RESUME = "tests/pipeline/test_replay_resume.py"
 _SESSION_TESTS = "tests/pipeline/test_session.py"
 _POST_COMPARISON = "tests/post/test_comparison.py"
 _COMPARING_CHECKPOINTS = "tests/pipeline/test_comparing_checkpoints.py"
-_DISPLAY_TESTS = "tests/pipeline/test_display.py"
+_DISPLAY_TESTS = "tests/telemetry/test_console.py"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -39,15 +41,15 @@ FAULTS: tuple[Fault, ...] = (
         f"{_BESIDE_THE_LOOP}::test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then",
     ),
     Fault(
-        _RUNNER,
+        _PROGRESS,
         "self.test_return > self.best_return",
         "self.test_return < self.best_return",
         "the worst policy kept as the best",
         f"{_BESIDE_THE_LOOP}::test_the_best_policy_is_that_of_the_best_test",
     ),
     Fault(
-        _RUNNER,
-        'figures["best_return"] if is_finite(figures["best_return"]) else None',
+        _PROGRESS,
+        'state["best_return"] if is_finite(state["best_return"]) else None',
         "None",
         "the best return not restored",
         f"{_BESIDE_THE_LOOP}::test_a_best_return_of_before_a_resume_is_still_to_be_beaten",
@@ -81,8 +83,8 @@ FAULTS: tuple[Fault, ...] = (
         f"{_BESIDE_THE_LOOP}::test_every_so_many_epochs_are_saved_and_the_last_one",
     ),
     Fault(
-        _RUNNER,
-        '        self.recent_returns.extend(filter(math.isfinite, figures["recent_returns"]))\n',
+        _PROGRESS,
+        '        self.recent_returns.extend(filter(math.isfinite, state["recent_returns"]))\n',
         "",
         "recent returns not restored",
         f"{_FIGURES}::test_a_resumed_log_is_the_straight_one",
@@ -123,14 +125,14 @@ FAULTS: tuple[Fault, ...] = (
         f"{_ENDINGS}::test_a_test_that_is_cut_off_begins_anew_and_the_run_ends_bit_identical",
     ),
     Fault(
-        _RUNNER,
+        _PROGRESS,
         "self._is_tested = fmean(",
         "self._is_tested = max(",
         "the best episode of a test taken for all",
         f"{_BESIDE_THE_LOOP}::test_the_best_policy_is_that_of_the_best_test",
     ),
     Fault(
-        _RUNNER,
+        _PROGRESS,
         "_RECENT_EPISODES = 100",
         "_RECENT_EPISODES = 10",
         "recent returns of ten episodes",
@@ -145,14 +147,14 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _EVALUATION,
-        'explorer.load_statistics(runner.explorer["train"].statistics())',
-        "explorer.statistics()",
+        "            explorer.load_statistics(statistics)\n            with",
+        "            explorer.statistics()\n            with",
         "filmed without the statistics of train's normalisers",
         f"{_BESIDE_THE_LOOP}::test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then",
     ),
     Fault(
         _EVALUATION,
-        "explorer.reseed(runner.i_epoch)",
+        "explorer.reseed(epoch)",
         "explorer.reset()",
         "each film under the same seed",
         f"{_BESIDE_THE_LOOP}::test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then",
@@ -298,9 +300,9 @@ FAULTS: tuple[Fault, ...] = (
         f"{_SESSION_TESTS}::test_old_checkpoints_are_deleted_and_the_run_is_marked_as_done",
     ),
     Fault(
-        _SESSION,
-        "keep)\n        self._segments.release(next(iter(self._kept.values())))",
-        'keep)\n        self._segments.release(figures["memory"]["oldest"])',
+        _STORE,
+        "self._segments.release(next(iter(self._kept.values())))",
+        "self._segments.release(list(self._kept.values())[-1])",
         "segments that older checkpoints need deleted",
         f"{_REPLAY_RESUME}::test_segments_of_forgotten_chunks_go_with_the_last_checkpoint_that_needs_them",
     ),
@@ -348,7 +350,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _CONTINUING,
-        "course.planned * before // runner.n_epochs",
+        "course.planned * before // now",
         "course.planned",
         "values kept as the new plan has them",
         f"{_CONTINUING_TESTS}::test_an_unfinished_run_may_keep_its_values",
@@ -362,7 +364,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _CONTINUING,
-        '    explorer.load_statistics(state["statistics"])\n',
+        '        explorer.load_statistics(state["statistics"])\n',
         "",
         "normalisers left behind by weights that are taken over",
         f"{_CONTINUING_TESTS}::test_normalisers_and_the_entropy_coefficient_come_along",

@@ -1,4 +1,4 @@
-"""Deliberate faults in `digideep/policy`."""
+"""Deliberate faults in the policies of `digideep/policy`."""
 
 from tests.faults.runner import faults_in
 
@@ -7,23 +7,23 @@ _SPREAD = f"{_ACTING}the_spread_is_limited_alike_in_numpy_in_torch_and_when_lear
 _BY_NUMPY = f"{_ACTING}a_stochastic_policy_acts_by_numpy_as_by_torch"
 _MODES = (
     f"{_ACTING}the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of_the_critics "
+    f"{_ACTING}of_critics_with_several_outputs_the_mode_takes_the_least_mean "
     f"{_ACTING}the_mode_of_action_values_is_the_best_that_is_allowed"
+)
+_OWN_WAYS = (
+    f"{_ACTING}a_subclass_that_acts_in_another_way_has_no_fast_one_unless_it_says_so "
+    f"{_ACTING}a_subclass_with_more_to_it_keeps_the_fast_way "
+    f"{_ACTING}no_subclass_gets_a_fast_way_that_is_not_its_own "
+    f"{_ACTING}networks_that_compute_in_another_way_have_no_fast_one"
 )
 _DUELING = "tests/agent/test_deterministic_methods.py::test_a_dueling_network_adds_the_value_to_advantages_of_mean_zero"
 _SAC = "tests/agent/test_sac.py::test_the_log_probability_is_that_of_torch_distributions"
 _DISTRIBUTIONS = "tests/policy/test_distributions.py"
-_NETWORKS = "tests/policy/test_networks.py"
 _ENCODERS = "tests/policy/test_encoders.py"
 _RECURRENT = "tests/policy/test_recurrent.py"
-_STATE = "tests/policy/test_recurrent.py::test_outputs_states_and_gradients_are_those_of_torch"
 _SPACES = "tests/agent/test_spaces.py::test_ppo_chooses_and_learns_under_the_mask"
 
 FAULTS = (
-    *faults_in(
-        "digideep/policy/acting.py",
-        _SPREAD,
-        ("np.exp(log_std.clip(*LOG_STD_RANGE))", "np.exp(log_std)", "numpy does not limit the spread"),
-    ),
     *faults_in(
         "digideep/policy/acting.py",
         _BY_NUMPY,
@@ -47,20 +47,61 @@ FAULTS = (
         f"{_ACTING}what_has_no_counterpart_is_left_to_torch "
         f"{_ACTING}agents_act_with_the_parameters_that_they_learn",
         ("actions = mean.copy()", "actions = mean", "the next call overwrites the actions"),
-        (
-            "type(policy) is not StochasticPolicy",
-            "not isinstance(policy, StochasticPolicy)",
-            "a subclass's own way to act is passed over",
-        ),
+        (', "forward") and len(layer.weight) == 1:', ', "forward"):', "the first of several critics acts"),
         (
             "return parameter.detach().numpy()",
             "return parameter.detach().numpy().copy()",
             "acting by the weights of the start",
         ),
         (
-            "self._steps.append((_array(layer.weight)[0], _array(layer.bias)[0]))",
-            "self._steps.append((_array(layer.weight)[0].copy(), _array(layer.bias)[0]))",
+            'self._steps.append((_array(layer, "weight")[0], _array(layer, "bias")[0]))',
+            'self._steps.append((_array(layer, "weight")[0].copy(), _array(layer, "bias")[0]))',
             "acting by the first weights",
+        ),
+    ),
+    *faults_in(
+        "digideep/policy/acting.py",
+        _OWN_WAYS,
+        (
+            'return policy.fast_act() if place["fast_act"] <= place["act"] else None',
+            "return policy.fast_act()",
+            "a fast way that contradicts a subclass's `act`",
+        ),
+        ('place["fast_act"] <= place["act"]', 'place["fast_act"] < place["act"]', "a policy's own fast way is lost"),
+        ("all(getattr(type(module), name) is getattr(cls, name) for name in methods)", "True", "overridden methods"),
+        ("        isinstance(module, cls)\n        and all", "        all", "another class with the same method"),
+        (
+            "\n        and not (module._forward_hooks or module._forward_pre_hooks)",
+            "",
+            "hooks are passed over",
+        ),
+        ("module._forward_hooks or module._forward_pre_hooks", "module._forward_hooks", "hooks before a layer are"),
+        ("module._forward_hooks or module._forward_pre_hooks", "module._forward_pre_hooks", "hooks after it are"),
+        ("module._parameters.get(name)", "getattr(module, name)", "acting by a weight that was computed once"),
+    ),
+    *faults_in(
+        "digideep/policy/discrete.py",
+        _OWN_WAYS,
+        (
+            'does_as(self, ActionValues, "forward")',
+            "isinstance(self, ActionValues)",
+            "values of one's own are passed over",
+        ),
+    ),
+    *faults_in(
+        "digideep/policy/continuous.py",
+        _OWN_WAYS,
+        ('(self, DeterministicActor, "forward", "act")', "(self, DeterministicActor)", "an actor's own ways are"),
+        ('(self, DeterministicActor, "forward", "act")', '(self, DeterministicActor, "act")', "so is its own action"),
+        (
+            '(self, SquashedGaussianActor, "act", "_moments")',
+            '(self, SquashedGaussianActor, "act")',
+            "so are its own moments",
+        ),
+        (
+            '(self, SquashedGaussianActor, "act", "_moments")',
+            '(self, SquashedGaussianActor, "_moments")',
+            "so is what it does with them",
         ),
     ),
     *faults_in(
@@ -72,6 +113,7 @@ FAULTS = (
             "torch does not limit the spread in acting",
         ),
         ("        log_std = log_std.clamp(*LOG_STD_RANGE)\n", "", "nor in learning"),
+        ("np.exp(log_std.clip(*LOG_STD_RANGE))", "np.exp(log_std)", "numpy does not limit the spread"),
         ("LOG_STD_RANGE = (-20.0, 2.0)", "LOG_STD_RANGE = (-5.0, 2.0)", "another limit of the spread"),
     ),
     *faults_in(
@@ -88,123 +130,75 @@ FAULTS = (
     *faults_in(
         "digideep/policy/continuous.py",
         _MODES,
+        (" else values).amin(0)", " else values).mean(0)", "the mean of the critics for the least"),
         (
-            "Choice(actions, self.critics(observations, actions).amin(0))",
-            "Choice(actions, self.critics(observations, actions).mean(0))",
-            "the mean of the critics for the least",
+            "(values.mean(-1) if values.dim() == 3",
+            "(values[..., 0] if values.dim() == 3",
+            "the first output for the mean",
         ),
+        ("*hidden_sizes, critic_outputs]", "*hidden_sizes, 1]", "critics say one number only"),
         (
-            "return torch.tanh(self._moments(observations)[0])",
-            "return self._moments(observations)[0]",
-            "the mode is not squashed",
+            "return values.squeeze(-1) if values.shape[-1] == 1 else values\n\n\nclass ContinuousPolicy",
+            "return values[..., 0]\n\n\nclass ContinuousPolicy",
+            "critics say their first number",
         ),
+        ("self.layers(x, num)", "self.layers(x)", "all critics answer where the first is asked"),
+    ),
+    *faults_in(
+        "digideep/policy/continuous.py",
+        f"{_ACTING}continuous_policies_act_by_numpy_as_by_torch",
+        ("return torch.tanh(mean)\n", "return mean\n", "the mode is not squashed"),
+        ("ArrayChoice(np.tanh(mean))", "ArrayChoice(mean)", "nor that of numpy"),
     ),
     *faults_in(
         "digideep/policy/continuous.py",
         f"{_ENCODERS}::test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each "
         f"{_ACTING}a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given",
         (
-            "trunk, precision)\n        trunk, size = make_trunk(observation_space, generator, encoder)",
-            "trunk, precision)",
+            "trunk, *rest)\n        trunk, size = make_trunk(observation_space, generator, encoder)",
+            "trunk, *rest)",
             "actor and critics share an encoder",
         ),
         (
-            "activation, generator, trunk, precision\n        )",
-            "activation, generator, trunk\n        )",
+            "(sizes, activation, generator, trunk, *rest)",
+            "(sizes, activation, generator, trunk)",
+            "rounded actors are exact",
+        ),
+        (
+            "(num_critics, sizes, activation, generator, trunk, *rest)",
+            "(num_critics, sizes, activation, generator, trunk)",
             "critics ignore the precision",
         ),
     ),
     *faults_in(
         "digideep/policy/discrete.py",
         f"{_MODES} {_DUELING}",
-        (" - advantages.mean(-1, keepdim=True)", "", "advantages keep their mean"),
-        ("advantages.mean(-1, keepdim=True)", "advantages.mean(0, keepdim=True)", "the mean over the batch"),
+        (" - values.mean(-2, keepdim=True)", "", "advantages keep their mean"),
+        ("values.mean(-2, keepdim=True)", "values.mean(1, keepdim=True)", "the mean over the batch"),
         ("values.amax(-1))", "values.mean(-1))", "the mean value for the best"),
-        (
-            "return values if allowed is None else values.masked_fill(~allowed, -math.inf)",
-            "return values",
-            "the mask is ignored",
-        ),
+        ("values if allowed is None else values.masked_fill(~allowed, -math.inf)", "values", "the mask is ignored"),
         ("masked_fill(~allowed", "masked_fill(allowed", "the mask is turned"),
     ),
     *faults_in(
-        "digideep/policy/distributions.py",
-        _DISTRIBUTIONS,
-        ("(self.log_probs - noise.log())", "(self.log_probs - noise)", "other noise than Gumbel's"),
-        ("(self.logits > 0).long()", "(self.logits > 0.5).long()", "log-odds are taken for chances"),
-        ("(self.log_std + 0.5 + _HALF", "(self.log_std + _HALF", "the entropy lacks a half"),
+        "digideep/policy/discrete.py",
+        f"{_ACTING}action_values_of_several_critics_and_outputs_are_judged_by_their_mean",
+        ("values = values.mean(-1)", "values = values[..., 0]", "the first output for their mean"),
+        ("values = values.mean(0)", "values = values.amin(0)", "the least of the critics for their mean"),
+        ("values.mean(-2, keepdim=True)", "values.mean(-1, keepdim=True)", "the mean over outputs"),
         (
-            "zip(self.parts, actions.unbind(-1), strict=True)]).sum(0)",
-            "zip(self.parts, actions.unbind(-1), strict=True)]).mean(0)",
-            "the mean over components",
+            "unflatten(-1, (self.num_actions, -1))",
+            "unflatten(-1, (-1, self.num_actions)).transpose(-1, -2)",
+            "outputs and actions change places",
         ),
-        (
-            "[part.entropy() for part in self.parts]).sum(0)",
-            "[part.entropy() for part in self.parts]).mean(0)",
-            "the mean entropy",
-        ),
-        ("masked_fill(~allowed, -1e8)", "masked_fill(~allowed, -10.0)", "what is forbidden is only unlikely"),
-        (
-            "(on * logsigmoid(self.logits) + (1 - on) * logsigmoid(-self.logits))",
-            "(on * logsigmoid(self.logits))",
-            "half of the entropy",
-        ),
-        (
-            "0.01, generator)\n        self.log_std",
-            "1.0, generator)\n        self.log_std",
-            "a Gaussian policy starts with large actions",
-        ),
-        ("sum(sizes), 0.01, generator)", "sum(sizes), 1.0, generator)", "several choices start with opinions"),
-        ("float(log_std_init))", "0.0)", "the spread of the start is ignored"),
-        ("in_features), gain, generator", "in_features), 1.0, generator", "gains are ignored"),
-        ("gain, generator=generator)", "gain)", "weights come from the global generator"),
-        (
-            "noise = torch.randn(self.mean.shape, generator=generator,",
-            "noise = torch.randn(self.mean.shape,",
-            "noise from the global generator",
-        ),
-        (
-            "self.mean + noise * self.log_std.exp()",
-            "self.mean + noise * self.log_std.exp().square()",
-            "the variance for the deviation",
-        ),
-        (
-            "(noise < self.logits.sigmoid())",
-            "(noise > self.logits.sigmoid())",
-            "switches are drawn the other way round",
-        ),
+        ("values[0] if len(values) == 1 else values", "values[0]", "the first critic speaks for all"),
+        ("self.network_class, num_critics,", "self.network_class, 1,", "several critics are one"),
+        ("self.num_actions * num_outputs]", "self.num_actions]", "several outputs are one"),
     ),
     *faults_in(
-        "digideep/policy/networks.py",
-        f"{_NETWORKS} {_DISTRIBUTIONS}",
-        ("limit = 1 / math.sqrt(in_features)", "limit = 1 / math.sqrt(out_features)", "the initial limit by outputs"),
-        ("-limit, limit, generator", "0, limit, generator", "initial weights are positive"),
-        ("else len(self) - 1", "else len(self)", "the last layer is rounded"),
-        ("layers if is_last_active else layers[:-1]", "layers[:-1]", "no activation after a last layer"),
-        ("size, math.sqrt(2), generator)", "size, 1.0, generator)", "the gain of hidden layers"),
-        (
-            "self.weight[:num], self.bias[:num]",
-            "self.weight[-(num or 0):], self.bias[-(num or 0):]",
-            "the last networks for the first",
-        ),
-    ),
-    *faults_in(
-        "digideep/policy/networks.py",
-        f"{_ACTING}the_compiled_tanh_is_the_tangent_and_so_is_its_gradient",
-        ("(1 - y * y) * (x", "(1 + y * y) * (x", "the compiled tangent's slope"),
-        (".clamp(-_TANH_LIMIT, _TANH_LIMIT)", "", "the formula beyond its range"),
-    ),
-    *faults_in(
-        "digideep/policy/observations.py",
-        _ENCODERS,
-        ("np.arange(size) + start for", "np.arange(size) for", "choices are counted from 0"),
-        (
-            "if self.is_scaled and not x.is_floating_point() else",
-            "if self.is_scaled else",
-            "normalised bytes are divided again",
-        ),
-        ("self.paths = list(spaces)", "self.paths = sorted(spaces)", "observations are joined in another order"),
-        ("torch.tensor(1 / divisor", "torch.tensor(1 / divisor.max()", "all bytes are divided by the largest bound"),
+        "digideep/policy/discrete.py",
+        f"{_ACTING}what_has_no_counterpart_is_left_to_torch",
+        ("self.value is None and", "", "a dueling network acts by its advantages"),
+        ("self.num_outputs == 1 and", "", "it takes the best output for the best action"),
     ),
     *faults_in(
         "digideep/policy/recurrent.py",
@@ -216,8 +210,8 @@ FAULTS = (
             "the value comes from the actor's memory",
         ),
         (
-            "self.value_head(outputs[-1]).squeeze(-1), state)",
-            "self.value_head(outputs[0]).squeeze(-1), state)",
+            "self.value_head(outputs[-1]).squeeze(-1), state=state",
+            "self.value_head(outputs[0]).squeeze(-1), state=state",
             "so does the exported one",
         ),
         (
@@ -225,11 +219,7 @@ FAULTS = (
             "distribution, _, state = self.walk(observations, state, masks)",
             "acting ignores the mask",
         ),
-        (
-            "Choice(self.head(outputs[0], allowed).mode()",
-            "Choice(self.head(outputs[0]).mode()",
-            "the mode ignores the mask",
-        ),
+        ("self.head(outputs[0], allowed).mode()", "self.head(outputs[0]).mode()", "the mode ignores the mask"),
     ),
     *faults_in(
         "digideep/policy/recurrent.py",
@@ -241,13 +231,18 @@ FAULTS = (
         "digideep/policy/stochastic.py",
         f"{_SPACES} {_DISTRIBUTIONS} {_ACTING}the_mode_of_a_stochastic_policy_is_its_deterministic_act",
         (
-            "Choice(self.head(self.actor(features), allowed).mode()",
-            "Choice(self.head(self.actor(features)).mode()",
+            "self.act(observations, allowed=allowed, deterministic=True)",
+            "self.act(observations, deterministic=True)",
             "the mode ignores the mask",
         ),
         (
-            "encode(self.encoder, observations)\n        distribution = self.head(self.actor(features), allowed)",
-            "encode(self.encoder, observations)\n        distribution = self.head(self.actor(features))",
+            "self.head(self.actor(features), allowed)\n        actions",
+            "self.head(self.actor(features))\n        actions",
+            "acting ignores the mask",
+        ),
+        (
+            "self.head(self.actor(features), allowed)\n        return",
+            "self.head(self.actor(features))\n        return",
             "learning ignores the mask",
         ),
         ("orthogonal_linear(last, 1, 1.0", "orthogonal_linear(last, 1, 0.01", "the value's gain"),
@@ -256,66 +251,5 @@ FAULTS = (
             "distribution.sample(generator)",
             "the mode is drawn",
         ),
-    ),
-    *faults_in(
-        "digideep/policy/cells.py",
-        _STATE,
-        ("flat_t, transposed).mul_(keep_t)", "flat_t, transposed)", "a GRU's gradient passes the end of an episode"),
-        ("carry_c.mul_(f_t).mul_(keep_t)", "carry_c.mul_(f_t)", "so does that of an LSTM's cell"),
-        ("torch.mul(c, keep_t, out=cell_t)", "cell_t.copy_(c)", "the cell outlives the episode"),
-        ("gates_of_all[..., 2 * size :]", "gates_of_all[..., :size]", "the bias has another gate's gradient"),
-        ("(before - candidates) * z", "(candidates - before) * z", "the gate that keeps learns the opposite"),
-    ),
-    *faults_in(
-        "digideep/policy/cells.py",
-        f"{_RECURRENT}::test_weights_come_from_the_generator_and_a_cell_starts_by_remembering "
-        f"{_RECURRENT}::test_the_step_that_is_exported_is_that_of_a_walk",
-        (
-            "self.bias_in.data[..., size : 2 * size] = 1.0",
-            "self.bias_in.data[..., :size] = 1.0",
-            "another gate begins open",
-        ),
-        ("x_n + r * torch.baddbmm", "x_n + torch.baddbmm", "the exported GRU does not reset"),
-        ("i, f, o, g = torch.baddbmm", "i, f, g, o = torch.baddbmm", "the exported LSTM's gates are exchanged"),
-        (
-            "nn.init.orthogonal_(matrix, generator=generator)",
-            "nn.init.orthogonal_(matrix)",
-            "weights come from the global generator",
-        ),
-        ("(torch.lerp(n, h, z),)", "(torch.lerp(h, n, z),)", "the exported GRU forgets what it should keep"),
-    ),
-    *faults_in(
-        "digideep/policy/encoders.py",
-        _ENCODERS,
-        ("(breadth + 1) // 2, 1.0", "(breadth + 1) // 2, scale", "every group divides by 255"),
-        (
-            "return relu(self.linear(self.convolutions",
-            "return (self.linear(self.convolutions",
-            "features of NatureCNN are negative too",
-        ),
-        ("images.movedim(-1, -3)", "images.transpose(-1, -3)", "images are turned on their side"),
-        (
-            "return x + self.second(relu(self.first(relu(x))))",
-            "return x + self.second(relu(self.first(x)))",
-            "a rectifier is left out",
-        ),
-        (
-            "self.linear(relu(self.groups(planes)).flatten(1))",
-            "self.linear(self.groups(planes).flatten(1))",
-            "the last rectifier is left out",
-        ),
-        ("1 / math.sqrt(6), generator)", "math.sqrt(2), generator)", "residual blocks begin large"),
-        (
-            "features.append(self.vector(self.flatten(by_path)))",
-            "features.append(self.flatten(by_path))",
-            "the vector's layers are passed over",
-        ),
-        (
-            "if len(features) == 1 else torch.cat(features, -1)",
-            "if len(features) == 1 else torch.cat(features[::-1], -1)",
-            "images stand before vectors",
-        ),
-        ("joined if self.last is None else self.last(joined)", "joined", "the joint layer is passed over"),
-        ("self.scale = 1 / divisor", "self.scale = 1 / 255", "all images are divided by 255"),
     ),
 )

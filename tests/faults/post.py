@@ -149,7 +149,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_COMPARISON_TESTS}::test_the_newest_film_is_shown",
     ),
     Fault(
-        "digideep/post/report.py",
+        "digideep/post/report_plots.py",
         '"/return/test", 1, {"marker"',
         '"/return/test", window, {"marker"',
         "returns of tests smoothed",
@@ -157,8 +157,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "digideep/post/plotter.py",
-        'window = 1 if "test" in keyy.split("/") else _WINDOW',
-        "window = _WINDOW",
+        'window = 1 if "test" in keyy.split("/") else WINDOW',
+        "window = WINDOW",
         "returns of tests smoothed",
         f"{_COMPARISON_TESTS}::test_returns_of_tests_are_not_smoothed_and_those_of_training_are",
     ),

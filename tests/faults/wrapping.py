@@ -4,7 +4,8 @@ from tests.faults.runner import Fault
 
 _ATARI = "digideep/environment/making/atari.py"
 _NORMALIZERS = "digideep/environment/normalizers.py"
-_BACKENDS = "digideep/environment/stepping/backends.py"
+_NATIVE = "digideep/environment/stepping/native_environment.py"
+_ALE = "digideep/environment/stepping/ale_environment.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"
@@ -121,8 +122,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _NORMALIZERS,
-        "returns[rows.ended] = 0",
-        'returns[getattr(rows, "terminations", rows.ended)] = 0',
+        "returns[buffers.ended] = 0",
+        "returns[buffers.terminations] = 0",
         "a return goes on after a time limit",
         f"{_NORMALIZERS_TESTS}::test_an_episode_end_forgets_the_return_and_a_half_step_does_not_count",
     ),
@@ -176,43 +177,43 @@ FAULTS: tuple[Fault, ...] = (
         f"{_NORMALIZERS_TESTS}::test_a_reset_forgets_the_return",
     ),
     Fault(
-        _BACKENDS,
-        "rows.lengths += ~starts",
-        "rows.lengths += 1",
+        _NATIVE,
+        "buffers.lengths += ~starts",
+        "buffers.lengths += 1",
         "half-steps counted in lengths",
         f"{_LIVES}::test_a_native_backend_has_the_same_rows",
     ),
     Fault(
-        _BACKENDS,
+        _NATIVE,
         "np.where(goes_on, 0, rewards + self._carried)",
         "np.where(goes_on, 0, rewards)",
         "the reward of the step after a lost life dropped",
         f"{_LIVES}::test_a_native_backend_has_the_same_rows",
     ),
     Fault(
-        _BACKENDS,
+        _ALE,
         "(self._elapsed >= self._limit) & ~terminated",
         "(self._elapsed > self._limit) & ~terminated",
         "the time limit one step late",
         f"{_BACKENDS_TESTS}::test_a_native_backend_plays_the_same_game_as_gymnasium_frame_by_frame",
     ),
     Fault(
-        _BACKENDS,
+        _NATIVE,
         "if starts.any():",
         "if starts.all():",
         "frames of the episode before in the first stacks",
         f"{_BACKENDS_TESTS}::test_a_native_backend_plays_the_same_game_as_gymnasium_frame_by_frame",
     ),
     Fault(
-        _BACKENDS,
+        _ALE,
         "np.where(self._cut, 0, rewards)",
         "rewards",
         "a reward after the time limit",
         f"{_BACKENDS_TESTS}::test_nothing_is_earned_in_the_step_after_a_time_limit",
     ),
     Fault(
-        _BACKENDS,
-        "            rows.actions[rows.ended & ~rows.finished] = self._first_action",
+        _NATIVE,
+        "            buffers.actions[has_lost_life] = self._first_action",
         "            pass",
         "another action than the learner's fire after a lost life",
         f"{_LIVES}::test_a_native_backend_has_the_same_rows",

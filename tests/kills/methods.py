@@ -9,7 +9,7 @@ _COMMON = {"number_epochs": EPOCHS, "num_workers": 2, "save_interval": 1, "keep_
            "compile": "off", "from_module": "tests.kills.marked", "test_env_kwargs": {"is_test": True}}  # fmt: skip
 _PPO = {"model_name": "MarkedPole-v0", "epoch_size": 2, "n_steps": 32, "n_update": 2, "test_win_size": 4}
 _REPLAY = {"model_name": "MarkedSwing-v0", "epoch_size": 10, "n_steps": 3, "warm_start": 30, "batch_size": 8,
-           "hidden_size": 8, "memory_size_in_chunks": 1000, "gradient_steps_per_frame": 0.25,
+           "hidden_sizes": [8, 8], "memory_size_in_chunks": 1000, "gradient_steps_per_frame": 0.25,
            "test_win_size": 2}  # fmt: skip
 _DQN = _REPLAY | {"model_name": "MarkedPole-v0", "test_win_size": 10}
 _WRAPPED = {"memory_size_in_chunks": 25}  # chunks; 100 are stored
@@ -51,7 +51,7 @@ METHODS = {
     "dqn": Method(_params("dqn_classic"), _DQN | _WRAPPED),
     "dqn, prioritised, overlapping": Method(
         _params("dqn_classic"),
-        _DQN | {"prioritized": True, "use_dueling": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
+        _DQN | {"prioritized": True, "is_dueling": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
     ),
     "ppo compiled": Method(CLASSIC, _PPO | {"compile": "on"}, share=0.4),
 }  # fmt: skip

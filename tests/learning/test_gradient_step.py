@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from digideep.learning.compiling import _record, compiled, pays_to_compile, separate_compiled_code
-from digideep.learning.gradient_step import GradientStep, flatten_parameters
+from digideep.learning.gradient_step import GradientStep, Means, flatten_parameters, pack
 from digideep.learning.optimizers import Adam
 from digideep.utility.errors import UsageError
 from tests.support.helpers import DEVICES
@@ -16,6 +16,23 @@ from tests.support.helpers import DEVICES
 def make_module(seed=0, device="cpu"):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).to(device)
+
+
+def make_normed(seed=0, device="cpu"):
+    """A module with running statistics. A bias before them would have no gradient but rounding, Adam a whole step."""
+    torch.manual_seed(seed)
+    layers = nn.Linear(3, 8, bias=False), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1)
+    return nn.Sequential(*layers).to(device)
+
+
+def statistics_of(module):
+    """Copies of a module's buffers by name."""
+    return {name: buffer.clone() for name, buffer in module.named_buffers()}
+
+
+def same(some, others):
+    """True if tensors by name are equal, bit for bit."""
+    return some.keys() == others.keys() and all(torch.equal(some[name], others[name]) for name in some)
 
 
 def loss(call, inputs, targets):
@@ -46,7 +63,8 @@ def test_adam_with_clipping_equals_torch(betas, eps, limit):
     norms = []
     for index in range(20):
         lr = 0.01 * (1 - index / 20)
-        step(lr, *data(index))
+        step.set_lr(lr)
+        step(*data(index))
         optimizer.param_groups[0]["lr"] = lr
         optimizer.zero_grad()
         loss(theirs, *data(index))[0].backward()
@@ -59,16 +77,15 @@ def test_adam_with_clipping_equals_torch(betas, eps, limit):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_compiled_step_equals_the_eager_one(device):
-    eager, fast = (
-        GradientStep(make_module(0, device), loss, Adam(), max_grad_norm=0.5, compile=choice)
-        for choice in ("off", "on")
-    )
-    assert (eager.is_compiled, fast.is_compiled) == (False, True)
+    eager, fast = (GradientStep(make_normed(0, device), loss, Adam(), max_grad_norm=0.5, lr=0.01) for _ in range(2))
+    step = compiled(fast.__call__, torch.device(device))
     for index in range(20):
         batch = data(index, device)
-        torch.testing.assert_close(eager(0.01, *batch), fast(0.01, *batch), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(eager(*batch), step(*batch), atol=1e-6, rtol=1e-5)
         for ours, theirs in zip(eager.module.parameters(), fast.module.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-6, rtol=1e-5)  # which dashboards show
+        statistics = (statistics_of(each.module) for each in (eager, fast))
+        torch.testing.assert_close(*statistics, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(eager.flat, fast.flat, atol=1e-6, rtol=1e-5)
 
 
@@ -78,8 +95,7 @@ def test_what_has_been_compiled_once_is_found_again(tmp_path, monkeypatch):
     came = []
     for _ in range(2):
         counts.clear()
-        step = GradientStep(make_module(), loss, Adam(), compile="on")
-        step(0.01, *data(0))
+        compiled(GradientStep(make_module(), loss, Adam()).__call__, torch.device("cpu"))(*data(0))
         came.append((counts["autograd_cache_miss"], counts["autograd_cache_hit"]))
     assert came == [(1, 0), (0, 1)]
 
@@ -118,12 +134,9 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch, caplog):
 
 
 def test_compiling_is_chosen_when_the_planned_steps_repay_it():
-    plans = [
-        GradientStep(make_module(), loss, Adam(), compile="auto", planned_steps=n).is_compiled for n in (100, 10**6)
-    ]
-    assert plans == [False, True]
+    assert [pays_to_compile("auto", n, torch.device("cpu")) for n in (100, 10**6)] == [False, True]
     with pytest.raises(UsageError, match="compile must be one of auto, on, off, got 'yes'"):
-        GradientStep(make_module(), loss, Adam(), compile="yes")
+        pays_to_compile("yes", 100, torch.device("cpu"))
 
 
 def test_steps_too_small_to_learn_by_are_refused():
@@ -159,12 +172,60 @@ def test_nothing_is_compiled_where_a_part_of_the_compiler_is_missing(tmp_path, m
     assert not pays_to_compile("auto", 10**9, torch.device("cpu"))
 
 
-def test_a_restored_step_goes_on_exactly():
-    first, second = (GradientStep(make_module(), loss, Adam()) for _ in range(2))
+@pytest.mark.parametrize("make", [make_module, make_normed])
+def test_a_restored_step_goes_on_exactly(make):
+    first, second = (GradientStep(make(seed), loss, Adam(), lr=0.01) for seed in (0, 1))
     for index in range(5):
-        first(0.01, *data(index))
+        first(*data(index))
     second.module.load_state_dict(first.module.state_dict())
     second.load_state_dict({name: tensor.clone() for name, tensor in first.state_dict().items()})
     for step in (first, second):
-        step(0.01, *data(9))
+        step(*data(9))
     assert torch.equal(first.flat, second.flat)
+    assert same(statistics_of(first.learner), statistics_of(second.learner))
+    assert torch.equal(first.module(data(0)[0]), second.module(data(0)[0]))
+
+
+def test_learning_moves_running_statistics_as_torch_does():
+    step, theirs = GradientStep(make_normed(), loss, Adam(), lr=0.01), make_normed()
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=0.01)
+    for index in range(5):
+        step(*data(index))
+        optimizer.zero_grad()
+        loss(theirs, *data(index))[0].backward()
+        optimizer.step()
+        for name, expected in theirs.named_buffers():
+            torch.testing.assert_close(dict(step.module.named_buffers())[name], expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        step.flat, nn.utils.parameters_to_vector(theirs.parameters()).detach(), atol=1e-6, rtol=1e-5
+    )
+    assert step.module.state_dict()["1.num_batches_tracked"] == 5
+
+
+def test_acting_and_what_learns_through_a_frozen_module_use_its_running_statistics_and_leave_them_alone():
+    step = GradientStep(make_normed(), loss, Adam(), lr=0.01)
+    for index in range(5):
+        step(*data(index))
+    before, inputs = statistics_of(step.module), data(9)[0]
+    for call in (step.module, step.frozen):
+        torch.testing.assert_close(call(inputs)[:1], call(inputs[:1]))  # of a row by itself, a batch knows no spread
+    follower = GradientStep(make_module(), lambda call, x: ((step.frozen(x) * call(x)).mean(), ()), Adam(), lr=0.01)
+    learned = follower.flat.clone()
+    follower(inputs)
+    assert not torch.equal(follower.flat, learned)
+    assert same(statistics_of(step.module), before)
+    assert step.learner[1].training
+    assert not step.module[1].training
+
+
+def test_a_step_reports_numbers_that_have_no_gradient_and_means_are_over_the_steps_that_report_them():
+    number = torch.tensor(3.0, requires_grad=True)
+    both = pack({"critic": number * 2, "actor": number})
+    assert both.names == ("critic", "actor")
+    assert both.values.tolist() == [6.0, 3.0]
+    assert not both.values.requires_grad
+    means = Means()
+    for metrics in (both, pack({"critic": torch.tensor(1.0)}), pack({"critic": torch.tensor(2.0)}), both):
+        means.add(metrics)
+    assert means.take() == {"critic": (6 + 1 + 2 + 6) / 4, "actor": 3.0}
+    assert both.values.tolist() == [6.0, 3.0], "what a step reported is left alone"

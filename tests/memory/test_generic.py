@@ -24,13 +24,13 @@ def test_chunks_overlap_by_the_half_step():
     memory = filled(2)
     assert memory.buffer["/x"][0, :7, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert memory.buffer["/x"][1, 6, 0] == 106
-    assert (len(memory), memory.head) == (2, 6)
+    assert (len(memory.ring), memory.ring.head) == (2, 6)
 
 
 def test_a_full_ring_overwrites_its_oldest_chunk_and_moves_nothing_else():
     memory = filled(4)
     assert memory.buffer["/x"][0, :, 0].tolist() == [9, 10, 11, 12, 4, 5, 6, 7, 8, 9]
-    assert (len(memory), memory.head) == (3, 3)
+    assert (len(memory.ring), memory.ring.head) == (3, 3)
     assert memory.last_chunk()["/x"][0, :, 0].tolist() == [9, 10, 11, 12]
 
 
@@ -62,7 +62,7 @@ def test_a_restored_memory_is_the_same_and_goes_on_the_same():
     for each in (memory, other):
         each.store(chunk(12))
     np.testing.assert_array_equal(memory.buffer["/x"], other.buffer["/x"])
-    assert memory.head == other.head == 6
+    assert memory.ring.head == other.ring.head == 6
 
 
 def test_a_chunk_of_another_shape_or_with_other_keys_is_refused():

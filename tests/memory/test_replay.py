@@ -60,9 +60,9 @@ def drawn(memory, **more):
 
 def starts(memory):
     """All rows that the ring can be drawn from, by looking at every one of them."""
-    every = [(w, r) for w in range(memory.num_workers) for r in range(memory.num_steps)]
-    filled = memory.n_chunks * memory.chunk_sample_len
-    return {(w, r) for w, r in every if r < filled and r != memory.head and memory.buffer["/masks"][w, r, 0]}
+    every = [(w, r) for w in range(memory.num_workers) for r in range(memory.ring.num_steps)]
+    filled = memory.ring.n_chunks * memory.ring.chunk_sample_len
+    return {(w, r) for w, r in every if r < filled and r != memory.ring.head and memory.buffer["/masks"][w, r, 0]}
 
 
 @pytest.mark.parametrize(("chunk_len", "capacity"), [(4, 3), (1, 7), (5, 1), (2, 2)])
@@ -82,9 +82,9 @@ def test_transitions_drawn_from_any_ring_equal_the_ones_that_were_stored(chunk_l
 def test_every_valid_transition_is_drawn_about_equally_often_and_no_other():
     for num_chunks in (1, 3, 4, 7, 9):
         memory = filled(num_chunks)
-        draw = draw_uniform(memory, info(size=20_000))
+        indices = draw_uniform(memory, info(size=20_000))
         counts: dict[tuple[int, int], int] = {}
-        for pair in zip(draw.workers.tolist(), draw.rows.tolist(), strict=True):
+        for pair in zip(indices.workers.tolist(), indices.rows.tolist(), strict=True):
             counts[pair] = counts.get(pair, 0) + 1
         assert counts.keys() == starts(memory)
         mean = 20_000 / len(counts)
@@ -96,8 +96,8 @@ def test_a_return_of_three_steps_stops_at_both_kinds_of_ends_and_at_the_newest_r
     for is_terminal in (True, False):
         memory = filled(1, chunk_len=7, capacity=2, workers=1, is_terminal=is_terminal)
         rows = np.array([0, 1, 2, 3, 5, 6])
-        draw = TransitionIndices(memory, np.zeros(6, np.int64), rows, np.ones(6, np.float32))
-        batch = gather_transitions(draw, info(n_step_return=3))
+        indices = TransitionIndices(memory, np.zeros(6, np.int64), rows, np.ones(6, np.float32))
+        batch = gather_transitions(indices, info(n_step_return=3))
         by_hand = [1 + 1 + 0.75, 2 + 1.5 + 1, 3 + 2, 4, 11 + 6, 12]
         assert batch["/rewards"].tolist() == by_hand
         ends = [0.125, 0, 0, 0, 0.25, 0.5] if is_terminal else [0.125, 0.125, 0.25, 0.5, 0.25, 0.5]
@@ -111,7 +111,7 @@ def test_a_return_of_several_steps_equals_a_walk_over_the_stream_on_a_wrapped_ri
     for num_chunks in range(3, 10):
         memory = filled(num_chunks, is_terminal=False)
         batch = drawn(memory, n_step_return=3)
-        newest = memory.buffer["/observations/agent"][:, memory.head]
+        newest = memory.buffer["/observations/agent"][:, memory.ring.head]
         for now, then, reward, discount in zip(
             batch["/observations/agent"], batch["/observations/agent_2"], batch["/rewards"], batch["/discounts"],
             strict=True,
@@ -245,16 +245,16 @@ def test_a_tree_that_is_built_anew_has_the_same_bits():
 def test_priorities_draw_in_proportion_and_weigh_against_it():
     memory = filled(2, workers=1)  # rows 0 to 7; 4 is a half-step
     priorities = Priorities(alpha=1.0, beta=1.0, eps=1e-12)
-    draw = priorities.draw(memory, info(size=7))
-    assert sorted(set(draw.rows.tolist())) == sorted({row for _, row in starts(memory)})
-    assert draw.weights.tolist() == [1] * 7
+    indices = priorities.draw(memory, info(size=7))
+    assert sorted(set(indices.rows.tolist())) == sorted({row for _, row in starts(memory)})
+    assert indices.weights.tolist() == [1] * 7
     rows = np.array(sorted({row for _, row in starts(memory)}))
     everything = TransitionIndices(memory, np.zeros(len(rows), np.int64), rows, np.ones(len(rows), np.float32))
     priorities.update(everything, np.where(rows == 2, 6.0, 1.0).astype(np.float32))
-    draw = priorities.draw(memory, info(size=12_000))
-    assert abs((draw.rows == 2).mean() - 6 / (len(rows) + 5)) < 1e-3
+    indices = priorities.draw(memory, info(size=12_000))
+    assert abs((indices.rows == 2).mean() - 6 / (len(rows) + 5)) < 1e-3
     # Weights are inverse to the chances: 1 for the rare ones, a sixth for the frequent one.
-    np.testing.assert_allclose(draw.weights, np.where(draw.rows == 2, 1 / 6, 1), rtol=1e-6)
+    np.testing.assert_allclose(indices.weights, np.where(indices.rows == 2, 1 / 6, 1), rtol=1e-6)
 
 
 def test_priorities_follow_a_ring_that_goes_round():
@@ -262,8 +262,8 @@ def test_priorities_follow_a_ring_that_goes_round():
     priorities = Priorities()
     for number in range(12):
         memory.store(stream.chunk(4))
-        draw = priorities.draw(memory, info(size=3000))
-        assert set(zip(draw.workers.tolist(), draw.rows.tolist(), strict=True)) == starts(memory), number
+        indices = priorities.draw(memory, info(size=3000))
+        assert set(zip(indices.workers.tolist(), indices.rows.tolist(), strict=True)) == starts(memory), number
     restored = Priorities()
     restored.load_state_dict(priorities.state_dict())
     memory.store(stream.chunk(4))

@@ -10,16 +10,16 @@ import pytest
 
 from digideep.environment.explorer import Episode
 from digideep.main import main
-from digideep.pipeline.arguments import parse_arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint, write_checkpoint
 from digideep.pipeline.evaluation import summarize
-from digideep.pipeline.logbook import Logbook
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.post.loader import Loader
+from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
+from digideep.telemetry.watch_options import WatchOptions
 from digideep.utility.seeding import make_generator
 from tests.support.helpers import CLASSIC, tiny
 from tests.support.scripted import Witness
@@ -132,7 +132,7 @@ class Watched(Runner):
 
     def test(self):
         super().test()
-        self.tested.append([self.explorer[name].statistics()["0"]["/agent"] for name in ("train", "test")])
+        self.tested.append([self.explorer[name].statistics()["agent"]["0"]["/agent"] for name in ("train", "test")])
 
 
 def test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then(tmp_path):
@@ -156,10 +156,10 @@ def test_tests_and_films_see_what_the_normalisers_of_train_have_learned_by_then(
     means = []
     for epoch, (train_learned, test_learned) in enumerate(Watched.tested, 1):
         state, _, _ = read_checkpoint(session / f"checkpoints/checkpoint-{epoch}")
-        film_learned = Watched.films[epoch - 1].statistics()["0"]["/agent"]
+        film_learned = Watched.films[epoch - 1].statistics()["agent"]["0"]["/agent"]
         for learned in (train_learned, test_learned, film_learned):
             for name in ("mean", "var"):
-                np.testing.assert_array_equal(learned[name], state["statistics"]["0"]["/agent"][name])
+                np.testing.assert_array_equal(learned[name], state["statistics"]["agent"]["0"]["/agent"][name])
         means.append(test_learned["mean"].tolist())
     assert len(means) == len(Watched.films) == 2
     assert means[0] != means[1]
@@ -193,10 +193,10 @@ def test_the_seconds_of_all_processes_of_a_run_add_up(tmp_path, monkeypatch):
 
 
 def test_the_start_of_a_run_is_that_of_its_first_process(tmp_path):
-    logbook = Logbook(Monitor(), Profiler(), parse_arguments(["--params", CLASSIC]))
+    logbook = Logbook(Monitor(), Profiler(), WatchOptions())
     logbook.path = tmp_path
     before = time.time()
-    logbook.write_episodes("train", [Episode(3, 1.5, 7)], 1000.0, "Counter-v0")
+    logbook.write_episodes("train", [(3, 1.5, 7)], 1000.0, "Counter-v0")
     header, _, row = (tmp_path / "monitor/train.3.monitor.csv").read_text().splitlines()
     assert 0 <= json.loads(header[2:])["t_start"] - (before - 1000.0) < 60
     assert row == "1.500000,7,1000.000000"

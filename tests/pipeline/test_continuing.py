@@ -20,7 +20,7 @@ from tests.pipeline.test_resume import last, train
 from tests.support.helpers import CLASSIC, MUJOCO, ROOT, tiny
 
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
-REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
+REPLAY = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_sizes": [8, 8],
           "memory_size_in_chunks": 200, "test_activate": False}  # fmt: skip
 MIXED = str(ROOT / "tests/support/mixed_params.py")
 DQN, TD3, SAC = (str(ROOT / f"params/{name}.py") for name in ("dqn_classic", "td3_mujoco", "sac_classic"))
@@ -184,7 +184,7 @@ def test_normalisers_and_the_entropy_coefficient_come_along(tmp_path):
     best = tmp_path / "ppo/checkpoints/best"
     assert tune(tmp_path, "ppo2", best, MUJOCO, tiny(**panel, lr=1e-5, env_kwargs={"g": 5.0})) == 0
     old, new = (read_checkpoint(path)[0] for path in (best, tmp_path / "ppo2/checkpoints/checkpoint-0"))
-    mean = [state["statistics"]["0"]["/agent"]["mean"] for state in (old, new)]
+    mean = [state["statistics"]["agent"]["0"]["/agent"]["mean"] for state in (old, new)]
     assert mean[0].any()
     np.testing.assert_array_equal(*mean)
     assert train(tmp_path, "sac", SAC, tiny(**REPLAY, number_epochs=1)) == 0
@@ -207,7 +207,7 @@ def test_a_session_with_weights_of_another_resumes_exactly(finished, tmp_path):
 @pytest.mark.parametrize(
     ("params", "changes", "difference"),
     [
-        (CLASSIC, {"actor_feature_size": 32}, "/agents/agent/policy/hidden_sizes/0 is 64 there and 32 here"),
+        (CLASSIC, {"hidden_sizes": [32, 32]}, "/agents/agent/policy/hidden_sizes/0 is 64 there and 32 here"),
         (
             CLASSIC,
             {"model_name": "Acrobot-v1"},

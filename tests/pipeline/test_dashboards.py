@@ -81,10 +81,10 @@ def windows_of(log):
 @pytest.fixture(scope="module")
 def server():
     """A visdom server as a user may have one running."""
-    companion = ServerProcess("visdom", str(port := free_port()), "127.0.0.1")
-    wait_for(lambda: companion.address)
+    server = ServerProcess("visdom", str(port := free_port()), "127.0.0.1")
+    wait_for(lambda: server.address)
     yield port
-    companion.close()
+    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +163,9 @@ def test_watching_changes_no_number_of_the_training(session, tmp_path):
 
 
 def test_tensorboard_serves_a_session_on_this_machine_only(session):
-    companion = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
     try:
-        address = wait_for(lambda: companion.address)
+        address = wait_for(lambda: server.address)
         with urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=30) as answer:
             assert answer.status == 200
         wait_for(lambda: "return/train" in urllib.request.urlopen(f"{address}data/plugin/scalars/tags").read().decode())
@@ -174,22 +174,22 @@ def test_tensorboard_serves_a_session_on_this_machine_only(session):
         ) as answer:
             points = json.loads(answer.read())
         assert [step for _, step, _ in points] == Loader(session).varlog["/return/train"]["frame"].tolist()
-        assert listening(companion.process.pid) == {"127.0.0.1"}
+        assert listening(server.process.pid) == {"127.0.0.1"}
     finally:
-        companion.close()
-    assert not companion.is_alive
+        server.close()
+    assert not server.is_alive
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
 def test_a_browser_shows_what_tensorboard_serves(session, tmp_path):
-    companion = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
     try:
-        address = wait_for(lambda: companion.address)
+        address = wait_for(lambda: server.address)
         tags = f"{address}data/plugin/scalars/tags"
         wait_for(lambda: "return/train" in urllib.request.urlopen(tags).read().decode())
         shown, _ = look(f"{address}#timeseries", tmp_path / "profile", "--virtual-time-budget=20000")
     finally:
-        companion.close()
+        server.close()
     assert "TensorBoard" in shown
     for words in ("Filter tags", "gradients", "cards"):  # its groups of plots have names and a number of cards
         assert words in shown
@@ -297,10 +297,10 @@ def test_bind_opens_the_servers_with_a_warning(tmp_path, capsys):
     argv = ["--params", CLASSIC, "--cpanel", tiny(number_epochs=1), "--session-path", str(tmp_path)]
     assert main([*argv, "--visdom", "--visdom-port", str(port), "--bind", "0.0.0.0"]) == 0
     assert "--bind 0.0.0.0 opens the dashboards" in capsys.readouterr().out
-    companion = ServerProcess("visdom", str(port), "0.0.0.0")
-    wait_for(lambda: companion.address)
-    assert "0.0.0.0" in listening(companion.process.pid)
-    companion.close()
+    server = ServerProcess("visdom", str(port), "0.0.0.0")
+    wait_for(lambda: server.address)
+    assert "0.0.0.0" in listening(server.process.pid)
+    server.close()
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path, capsys):

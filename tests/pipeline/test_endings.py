@@ -15,7 +15,7 @@ import pytest
 from digideep.environment import play
 from digideep.main import cli, main
 from digideep.pipeline.checkpoint import list_checkpoints
-from digideep.pipeline.session_files import hold, let_go
+from digideep.pipeline.session_directory import hold, let_go
 from digideep.pipeline.stop_signals import StopSignals, end_child
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import Interruption
@@ -40,7 +40,6 @@ def test_a_lock_whose_file_an_environment_has_closed_is_let_go_of_in_silence(tmp
     lock = hold(tmp_path)
     os.close(lock._context.lock_file_fd)
     let_go(lock)
-    let_go(None)
     assert not lock.is_locked
     again = hold(tmp_path)
     let_go(again)
@@ -51,12 +50,13 @@ def test_a_lock_whose_file_an_environment_has_closed_is_let_go_of_in_silence(tmp
 
 LINGERING = """
 import atexit, sys, threading
-from digideep.pipeline.ending import watch_the_end
+from digideep.pipeline import ending
 
 atexit.register(print, "handlers have run")
 {code}
 print("written", end=" ")
-watch_the_end(75, {limits})
+ending._THREADS_S, ending._HANDLERS_S = {limits}
+ending.watch_the_end(75)
 sys.exit(75)
 """
 

@@ -222,7 +222,7 @@ def test_parameters_are_those_in_force_and_other_ones_are_another_group(base, st
     found = differences(groups)
     assert found["/runner/n_epochs"] == [5, 6, 6, 5]
     assert found["/agents/agent/lr/start from epoch 6"] == [None, 1e-5, None, None]
-    page = report.make_report([light(paths[0], tmp_path / "a"), light(paths[3], tmp_path / "b")])
+    page = report.make_report([Loader(light(paths[i], tmp_path / name)) for i, name in ((0, "a"), (3, "b"))])
     assert "/env/kwargs from epoch 6" in page
     assert score(groups[1]).runs == 1
 
@@ -255,7 +255,7 @@ def test_a_seed_that_comes_twice_counts_once(base, straight, tmp_path):
     assert [loader.name for loader in group.repeated] == ["again"]
     found = score(group)
     assert (found.runs, found.measure, found.frames) == (2, "test", (640, 640))
-    page = report.make_report([straight, again, other])
+    page = report.make_report([Loader(path) for path in (straight, again, other)])
     assert "Counted and drawn once: again (seed 0)" in page
 
 
@@ -265,7 +265,7 @@ def test_a_score_says_where_it_was_measured(base, straight, tmp_path):
     (stopped / "varlog.json").write_text("".join(lines[:3]))  # tested after two of its three epochs
     (group,) = make_groups([Loader(stopped)])
     assert score(group).frames == (2 * 128, 2 * 128)
-    page = report.make_report([stopped])
+    page = report.make_report([Loader(stopped)])
     assert "<th>last test return</th><th>at frame</th>" in page
     assert '<td class="n">384</td>' in page
     assert '<td class="n">256</td>' in page

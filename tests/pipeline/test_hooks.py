@@ -15,8 +15,13 @@ import torch
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.main import main
+from digideep.pipeline.arguments import parse_arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
+from digideep.pipeline.restoring import make_runner
+from digideep.pipeline.runner import Runner
+from digideep.pipeline.session import Session
 from digideep.pipeline.verify import compare_checkpoints
+from digideep.post.loader import Loader
 from digideep.telemetry.profiler import Profiler
 from tests.pipeline.test_resume import last, train
 from tests.support.helpers import CLASSIC, ROOT, Scripted, tiny
@@ -221,6 +226,31 @@ def test_a_run_leaves_its_callers_process_as_it_was(tmp_path, monkeypatch, chang
         assert process_state() == before
     finally:
         torch.set_num_threads(threads), torch.set_deterministic_debug_mode(mode)
+
+
+def test_a_closed_runner_leaves_its_process_as_it_was(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    argv = ["--params", CLASSIC, "--cpanel", tiny(num_threads=2), "--dry-run", *QUIET]
+    session = Session(parse_arguments(argv))
+    before = process_state()
+    runner = make_runner(session)
+    try:
+        runner.train_cycle()
+        during = process_state()
+    finally:
+        runner.close()
+        session.close()
+    assert (during["threads"], during["mode"]) == (2, 2)
+    assert process_state() == before
+
+
+def test_numbers_of_processes_that_the_tree_leaves_open_are_chosen_before_the_runner_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr("digideep.pipeline.restoring.choose_num_processes", lambda spec, info, workers, cores: 1)
+    built = []
+    monkeypatch.setattr(Runner, "override", lambda self: built.append([self.tree, self.session.tree]))
+    assert train(tmp_path, "s", CLASSIC, tiny(num_processes=None, number_epochs=1, test_activate=False)) == 0
+    for tree in (*built[0], Loader(tmp_path / "s").params, read_checkpoint(last(tmp_path, "s"))[0]["params"]):
+        assert [tree["explorer"][name]["num_processes"] for name in ("train", "test")] == [1, 1]
 
 
 def test_a_run_in_a_thread_is_the_run_in_the_main_thread(tmp_path: Path):

@@ -157,6 +157,23 @@ def test_of_what_is_installed_only_recipes_are_kept(tmp_path, monkeypatch):
     assert not (tmp_path / "modules/library_of_others.py").exists()
 
 
+def test_a_copy_of_a_recipe_keeps_those_that_it_is_built_upon(tmp_path):
+    recipe = (ROOT / "params/ppo_mujoco.py").read_text()
+    project = write(tmp_path / "project", {"runner_of_mine.py": recipe})
+    panel = tiny(model_name="Pendulum-v1")
+    done = start(
+        project, "--params", "runner_of_mine.py", "--cpanel", panel, "--session-name", "s", "--create-session-only"
+    )
+    assert done.returncode == 0, done.stderr
+    modules = project / "digideep_sessions/s/modules"
+    assert (modules / "runner_of_mine.py").read_text() == recipe
+    assert {path.name for path in (modules / "params").iterdir()} == {"__init__.py", "ppo_classic.py", "shared.py"}
+    code = "import runner_of_mine as mine; mine.gen_params(mine.cpanel); print(mine.ppo_classic.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(modules)}
+    alone = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert alone.stdout.strip() == str(modules / "params/ppo_classic.py"), alone.stderr
+
+
 def test_frozen_plays_anywhere_what_ran_and_says_so(session, tmp_path, monkeypatch, capfd):
     play = ["--play", "--load-checkpoint", str(session), "--json", "--episodes", "2", "--seed", "5"]
     edited = write(tmp_path / "edited", dict.fromkeys(PROJECT, "raise RuntimeError('edited')\n"))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-import digideep.pipeline.session as session_module
 from digideep.main import main
+from digideep.pipeline import checkpoint_store, session_directory
+from digideep.pipeline import session as session_module
 from digideep.pipeline.checkpoint import list_checkpoints
-from digideep.pipeline.session_files import ReportHandler
+from digideep.telemetry.log_handlers import ReportHandler
 from tests.damage.harness import OTHER_USER, snapshot
 from tests.support.forked import in_child
 from tests.support.helpers import CLASSIC, tiny
@@ -205,10 +206,13 @@ def start(base: Path, *more: str) -> int:
     )
 
 
-@pytest.mark.parametrize("moment", ["keep_sources", "dump_yaml", "write_checkpoint"])
-def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path, moment):
+@pytest.mark.parametrize(
+    ("module", "moment"),
+    [(session_directory, "keep_sources"), (session_module, "dump_yaml"), (checkpoint_store, "write_checkpoint")],
+)
+def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path, module, moment):
     def killed() -> int:
-        setattr(session_module, moment, lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+        setattr(module, moment, lambda *args: os.kill(os.getpid(), signal.SIGKILL))
         return start(tmp_path)
 
     assert in_child(killed, tmp_path / "log")[0] == -signal.SIGKILL
@@ -224,7 +228,7 @@ def test_a_run_killed_after_its_last_checkpoint_comes_to_its_end_and_keeps_what_
             if len(kept) > 1:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        session_module.drop_oldest = drop
+        checkpoint_store.drop_oldest = drop
         return start(tmp_path, "--repeal", '{"/runner/keep_checkpoints": 1}')
 
     session = tmp_path / "s"

@@ -17,12 +17,12 @@ from tests.memory.test_replay import Stream, filled
 from tests.pipeline.test_resume import last, train
 from tests.support.helpers import ROOT, tiny
 
-SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_size": 8,
+SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_sizes": [8, 8],
          "memory_size_in_chunks": 1000, "test_interval": 2, "test_win_size": 2}  # fmt: skip
 WRAPPED = {"memory_size_in_chunks": 15}  # 15 chunks, 40 are stored
 METHODS = {
     "sac": ("sac_classic", {}),
-    "dqn": ("dqn_classic", {"prioritized": True, "use_dueling": True, "n_step_return": 3}),
+    "dqn": ("dqn_classic", {"prioritized": True, "is_dueling": True, "n_step_return": 3}),
     "ddpg": ("ddpg_classic", {}),
     "td3": ("td3_mujoco", {"model_name": "Pendulum-v1"}),
 }
@@ -171,14 +171,14 @@ def test_saving_writes_what_is_new_whatever_the_memory_holds(tmp_path):
     store = SegmentStore(tmp_path / "memory")
     sizes = {}
     for held in (100, 1000, 4000, 6000):
-        while memory.n_chunks < held:
+        while memory.ring.n_chunks < held:
             memory.store(stream.chunk(4))
         store.append(memory)
         for _ in range(50):
             memory.store(stream.chunk(4))
         sizes[held] = store.append(memory)["newest"][2]
     assert max(sizes.values()) - min(sizes.values()) < 50
-    row = sum(array.nbytes for array in memory.buffer.values()) / memory.num_rows
+    row = sum(array.nbytes for array in memory.buffer.values()) / memory.ring.num_rows
     assert sizes[4000] < 1.1 * 200 * row + 600
 
 
@@ -189,7 +189,7 @@ def test_a_ring_is_restored_to_the_bit_from_any_series_of_segments(tmp_path, sav
     memory, stream = Memory(chunk_sample_len=4, buffer_chunk_len=3), Stream()
     store = SegmentStore(tmp_path / "memory")
     for save in saves:
-        while memory.n_chunks < save:
+        while memory.ring.n_chunks < save:
             memory.store(stream.chunk(4))
         need = need_of(json.loads(json.dumps({"memory": store.append(memory)})))
         segments = find_segments(tmp_path / "memory", need)

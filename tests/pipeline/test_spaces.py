@@ -19,7 +19,13 @@ FORBIDDING = {
     "use_action_mask": True,
     "n_steps": 13,
 }
-DQN = {"warm_start": 20, "batch_size": 8, "memory_size_in_chunks": 3, "hidden_size": 8, "gradient_steps_per_frame": 0.2}
+DQN = {
+    "warm_start": 20,
+    "batch_size": 8,
+    "memory_size_in_chunks": 3,
+    "hidden_sizes": [8, 8],
+    "gradient_steps_per_frame": 0.2,
+}
 RUNS = {
     "image and vectors": (CLASSIC, SENSES | {"env_kwargs": {"actions": "many"}, "info_keys": ["power"]}),
     "processes": (CLASSIC, FORBIDDING | {"num_processes": 2}),

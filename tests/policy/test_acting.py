@@ -9,11 +9,12 @@ import torch
 
 from digideep.agent.base import AgentBase
 from digideep.parameters.component import build
-from digideep.policy.acting import continuous_act, stochastic_act, values_act
+from digideep.policy.acting import fast_act_of
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
-from digideep.policy.networks import Tanh
+from digideep.policy.distributions import Categorical
+from digideep.policy.networks import EnsemblePerceptron, Tanh
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
 from tests.support.helpers import make_context
@@ -30,48 +31,54 @@ def make(kind, space, **parameters):
     return policy
 
 
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_a_stochastic_policy_acts_by_numpy_as_by_torch(space, deterministic, activation):
     policy = make(StochasticPolicy, space, activation=activation)
-    act = stochastic_act(policy)
+    act = fast_act_of(policy)
     rows = np.random.default_rng(0)
     ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
     for size in (6, 6, 1, 6):
         x = rows.normal(size=(size, 7)).astype(np.float32)
-        actions, log_p = act(x, ours, deterministic)
+        actions, log_p, *_ = act(x, ours, deterministic)
         with torch.inference_mode():
-            expected, expected_log_p = policy.act(torch.tensor(x), theirs, deterministic)
+            choice = policy.act(torch.tensor(x), generator=theirs, deterministic=deterministic)
+            expected, expected_log_p = choice.actions, choice.log_p
         assert actions.dtype == expected.numpy().dtype
         np.testing.assert_allclose(actions, expected.numpy(), atol=2e-6)
         np.testing.assert_allclose(log_p, expected_log_p.numpy(), atol=5e-6)
     assert torch.equal(ours.get_state(), theirs.get_state())
 
 
-@pytest.mark.parametrize("with_noise", [False, True])
-def test_continuous_policies_act_by_numpy_as_by_torch(with_noise):
-    box, x = SPACES["vector"], np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
-    policy = make(DeterministicPolicy, box)
-    np.testing.assert_allclose(continuous_act(policy)(x), policy.act(torch.tensor(x)).detach().numpy(), atol=1e-6)
-    policy = make(SquashedGaussianPolicy, box)
-    noise = torch.randn((5, 3), generator=torch.Generator().manual_seed(1)) if with_noise else None
-    actions = continuous_act(policy)(x, None if noise is None else noise.numpy())
-    np.testing.assert_allclose(actions, policy.act(torch.tensor(x), noise).detach().numpy(), atol=1e-6)
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("kind", [DeterministicPolicy, SquashedGaussianPolicy])
+def test_continuous_policies_act_by_numpy_as_by_torch(kind, deterministic):
+    policy, x = make(kind, SPACES["vector"]), np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    ours, theirs = (torch.Generator().manual_seed(1) for _ in range(2))
+    actions = fast_act_of(policy)(x, ours, deterministic).actions
+    with torch.no_grad():
+        expected = policy.act(torch.tensor(x), generator=theirs, deterministic=deterministic).actions
+    np.testing.assert_allclose(actions, expected.numpy(), atol=1e-6)
     assert actions.shape == (5, 3)
+    assert torch.equal(ours.get_state(), theirs.get_state())
 
 
 def test_the_spread_is_limited_alike_in_numpy_in_torch_and_when_learning():
-    policy, x, noise = make(SquashedGaussianPolicy, SPACES["vector"]), np.ones((1, 7), np.float32), torch.tensor(0.1)
+    policy, x = make(SquashedGaussianPolicy, SPACES["vector"]), np.ones((1, 7), np.float32)
+    noise = torch.randn(1, 3, generator=seeded(1))
     with torch.no_grad():
         policy.actor.layers[-1].weight.zero_()
         policy.actor.layers[-1].bias[:] = torch.tensor([0.2, 0.2, 0.2, 50.0, 0.5, -50.0])  # means, logs of spreads
     log_std = torch.tensor([[2.0, 0.5, -20.0]])
     raw = 0.2 + noise * log_std.exp()
-    noises = noise.expand(1, 3)
-    learned, log_p = policy.actor(torch.tensor(x), noises)
-    by_numpy = torch.from_numpy(continuous_act(policy)(x, noises.numpy()))
-    for actions in (by_numpy, policy.act(torch.tensor(x), noises), learned):
+    learned, log_p = policy.actor(torch.tensor(x), noise)
+    by_numpy = torch.from_numpy(fast_act_of(policy)(x, seeded(1), False).actions)
+    for actions in (by_numpy, policy.act(torch.tensor(x), generator=seeded(1)).actions, learned):
         torch.testing.assert_close(actions.detach(), torch.tanh(raw))
     of_each = -0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi) - (1 - torch.tanh(raw) ** 2).log()
     torch.testing.assert_close(log_p.detach(), of_each.sum(-1), rtol=1e-4, atol=1e-4)
@@ -83,7 +90,7 @@ def test_agents_act_with_the_parameters_that_they_learn(name):
     description = importlib.import_module(f"params.{name}").gen_params(panel)["agents"]["agent"]
     space = SPACES["number"] if name in ("ppo_classic", "dqn_classic") else SPACES["vector"]
     agent = build(description, AgentBase, context=make_context(SEEN, space))
-    assert agent.numpy_act is not None
+    assert agent.fast_act is not None
     x, masks = {"/agent": np.ones((2, 7), np.float32)}, np.ones(2, np.bool_)
 
     def act():
@@ -94,40 +101,170 @@ def test_agents_act_with_the_parameters_that_they_learn(name):
     for step in [getattr(agent, n) for n in ("step", "actor_step", "critic_step") if hasattr(agent, n)]:
         step.flat.copy_(torch.linspace(-1, 1, len(step.flat)))
     assert not np.array_equal(before, act())
-    agent.numpy_act, by_numpy = None, act()
+    agent.fast_act, by_numpy = None, act()
     np.testing.assert_allclose(act(), by_numpy, atol=1e-5)
 
 
 def test_action_values_choose_by_numpy_as_by_torch():
     policy = make(ActionValues, SPACES["number"])
     x = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
-    chosen = values_act(policy)(x)
-    assert chosen.tolist() == policy.act(torch.tensor(x)).tolist()
+    chosen = fast_act_of(policy)(x, torch.Generator(), False).actions
+    assert chosen.tolist() == policy.act(torch.tensor(x)).actions.tolist()
     assert len(set(chosen.tolist())) > 1
 
 
 def test_what_was_learned_shows_in_the_next_action_and_actions_are_the_callers_own():
     policy = make(StochasticPolicy, SPACES["vector"])
-    act, x = stochastic_act(policy), np.ones((2, 7), np.float32)
-    before, _ = act(x, torch.Generator(), True)
+    act, x = fast_act_of(policy), np.ones((2, 7), np.float32)
+    before, *_ = act(x, torch.Generator(), True)
     kept = before.copy()
     with torch.no_grad():
         policy.head.linear.bias += 1
-    after, _ = act(x, torch.Generator(), True)
+    after, *_ = act(x, torch.Generator(), True)
     np.testing.assert_allclose(after, kept + 1, rtol=1e-5)
     np.testing.assert_array_equal(before, kept)
 
 
 def test_what_has_no_counterpart_is_left_to_torch():
-    class Own(StochasticPolicy):
-        def act(self, observations, generator, deterministic):
-            raise NotImplementedError
-
     generator = torch.Generator()
-    assert stochastic_act(Own(SEEN, SPACES["vector"], generator, hidden_sizes=[8])) is None
-    assert stochastic_act(make(StochasticPolicy, SPACES["vector"], activation="elu")) is None
-    assert stochastic_act(StochasticPolicy(SEEN, SPACES["vector"], generator, hidden_sizes=[400, 400])) is None
-    assert values_act(make(ActionValues, SPACES["number"], is_dueling=True)) is None
+    assert fast_act_of(make(StochasticPolicy, SPACES["vector"], activation="elu")) is None
+    assert fast_act_of(StochasticPolicy(SEEN, SPACES["vector"], generator, hidden_sizes=[400, 400])) is None
+    assert fast_act_of(make(ActionValues, SPACES["number"], is_dueling=True)) is None
+    assert fast_act_of(make(ActionValues, SPACES["number"], num_critics=2)) is None
+    assert fast_act_of(make(ActionValues, SPACES["number"], num_outputs=3)) is None
+
+
+KINDS = [(StochasticPolicy, "vector"), (StochasticPolicy, "number"), (SquashedGaussianPolicy, "vector"),
+         (DeterministicPolicy, "vector"), (ActionValues, "number")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "space"), KINDS)
+def test_a_subclass_with_more_to_it_keeps_the_fast_way(kind, space):
+    class Named(kind):
+        def __init__(self, *args, **parameters):
+            super().__init__(*args, **parameters)
+            self.name = "mine"
+
+    assert agree(make(Named, SPACES[space])) == [True, True]
+
+
+@pytest.mark.parametrize(("kind", "space"), KINDS)
+def test_a_subclass_that_acts_in_another_way_has_no_fast_one_unless_it_says_so(kind, space):
+    class Contrary(kind):
+        def act(self, observations, **options):
+            choice = super().act(observations, **options)
+            return choice._replace(actions=choice.actions * 0)
+
+    class Below(Contrary):
+        pass
+
+    class Mixed(Contrary, kind):
+        pass
+
+    class Fast(Contrary):
+        def fast_act(self):
+            return lambda x, generator, deterministic: super(Contrary, self).fast_act()(x, generator, deterministic)
+
+    for cls in (Contrary, Below, Mixed):
+        assert fast_act_of(make(cls, SPACES[space])) is None
+    assert fast_act_of(make(Fast, SPACES[space])) is not None
+
+
+class Doubled(torch.nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Backwards(torch.nn.Sequential):
+    def forward(self, x):
+        return -super().forward(x)
+
+
+class Shifted(EnsemblePerceptron):
+    def forward(self, x, num=None):
+        return super().forward(x, num) + 1
+
+
+class Sharper(type(make(StochasticPolicy, SPACES["number"]).head)):
+    def forward(self, features, allowed=None):
+        return Categorical(3 * self.linear(features))
+
+
+def with_doubled_layer(policy):
+    policy.actor[0] = Doubled(7, 32)
+
+
+def with_an_actor_of_its_own(policy):
+    policy.actor = Backwards(*policy.actor)
+
+
+def with_a_head_of_its_own(policy):
+    policy.head.__class__ = Sharper
+
+
+def with_a_hook(policy):
+    policy.actor[0].register_forward_hook(lambda module, args, output: output + 1)
+
+
+def with_a_hook_before_a_layer(policy):
+    policy.actor[0].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+
+
+def with_a_weight_that_is_computed(policy):
+    torch.nn.utils.parametrizations.weight_norm(policy.actor[2])
+
+
+@pytest.mark.parametrize("change", [with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
+                                    with_a_hook_before_a_layer, with_a_weight_that_is_computed])  # fmt: skip
+def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
+    class Changed(StochasticPolicy):
+        def __init__(self, *args, **parameters):
+            super().__init__(*args, **parameters)
+            change(self)
+
+    assert fast_act_of(make(Changed, SPACES["number"])) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "space", "part", "method"),
+    [
+        (DeterministicPolicy, "vector", "actor", "forward"),
+        (DeterministicPolicy, "vector", "actor", "act"),
+        (SquashedGaussianPolicy, "vector", "actor", "_moments"),
+        (SquashedGaussianPolicy, "vector", "actor", "act"),
+        (ActionValues, "number", "", "forward"),
+    ],
+)
+def test_networks_that_compute_in_another_way_have_no_fast_one(kind, space, part, method):
+    policy = make(kind, SPACES[space])
+    network = policy.get_submodule(part)
+    honest = getattr(type(network), method)
+    network.__class__ = type("Own", (type(network),), {method: lambda *args, **options: honest(*args, **options)})
+    assert fast_act_of(policy) is None
+
+
+@pytest.mark.parametrize(("kind", "space"), KINDS[2:])
+def test_another_class_of_layers_keeps_the_fast_way_only_if_its_arithmetic_is_the_same(kind, space):
+    class Wider(EnsemblePerceptron):
+        pass
+
+    for network, expected in ((Wider, True), (Shifted, False)):
+        policy = make(type("Own", (kind,), {"network_class": network}), SPACES[space])
+        assert (fast_act_of(policy) is not None) is expected
+
+
+def agree(policy):
+    """Whether numpy and torch choose alike: without exploration, and with the same noise."""
+    fast, x = fast_act_of(policy), ROWS.numpy()
+    with torch.no_grad():
+        return [
+            np.allclose(
+                fast(x, seeded(1), deterministic).actions,
+                policy.act(ROWS, generator=seeded(1), deterministic=deterministic).actions.numpy(),
+                atol=1e-5,
+            )
+            for deterministic in (False, True)
+        ]
 
 
 def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
@@ -144,10 +281,54 @@ def test_the_compiled_tanh_is_the_tangent_and_so_is_its_gradient():
 def test_the_mode_is_what_a_policy_does_without_noise_and_its_value_the_least_of_the_critics(kind):
     policy, x = make(kind, SPACES["vector"]), ROWS
     choice = policy.mode(x)
-    expected = policy.act(x) if kind is DeterministicPolicy else policy.act(x, torch.zeros(5, 3))
+    expected = policy.act(x, deterministic=True).actions
     torch.testing.assert_close(choice.actions, expected)
     torch.testing.assert_close(choice.value, torch.minimum(*policy.critics(x, expected)))
     assert choice.state is None
+
+
+def test_of_critics_with_several_outputs_the_mode_takes_the_least_mean():
+    policy = make(DeterministicPolicy, SPACES["vector"], num_critics=3, critic_outputs=4)
+    actions = policy.mode(ROWS).actions
+    x = torch.cat([ROWS, actions], -1)
+    first, _, second, _, last = policy.critics.layers
+    by_hand = []
+    for index in range(3):
+        features = x
+        for layer in (first, second):
+            features = (features @ layer.weight[index] + layer.bias[index]).relu()
+        by_hand.append(features @ last.weight[index] + last.bias[index])
+    outputs = policy.critics(ROWS, actions)
+    torch.testing.assert_close(outputs, torch.stack(by_hand))
+    torch.testing.assert_close(policy.critics(ROWS, actions, 1), outputs[:1])
+    torch.testing.assert_close(policy.mode(ROWS).value, torch.stack(by_hand).mean(-1).min(0).values)
+
+
+@pytest.mark.parametrize("is_dueling", [False, True])
+@pytest.mark.parametrize(("num_critics", "num_outputs"), [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_action_values_of_several_critics_and_outputs_are_judged_by_their_mean(num_critics, num_outputs, is_dueling):
+    shape = {"num_critics": num_critics, "num_outputs": num_outputs, "is_dueling": is_dueling}
+    policy = make(ActionValues, SPACES["number"], **shape)
+    first, _, second, _ = policy.features
+    by_hand = torch.zeros(num_critics, 5, 5, num_outputs)  # critics, rows, actions, outputs
+    for index in range(num_critics):
+        features = ROWS
+        for layer in (first, second):
+            features = (features @ layer.weight[index] + layer.bias[index]).relu()
+        (last,) = policy.advantages
+        values = (features @ last.weight[index] + last.bias[index]).view(5, 5, num_outputs)
+        if is_dueling:
+            (last,) = policy.value
+            values = values - values.mean(1, keepdim=True) + (features @ last.weight[index] + last.bias[index])[:, None]
+        by_hand[index] = values
+    expected = by_hand[0] if num_critics == 1 else by_hand
+    torch.testing.assert_close(policy(ROWS), expected[..., 0] if num_outputs == 1 else expected)
+    means = by_hand.mean((0, -1))
+    allowed = torch.ones(5, 5, dtype=torch.bool).scatter_(1, means.argmax(1, keepdim=True), False)
+    for mask, judged in ((None, means), (allowed, means.masked_fill(~allowed, -torch.inf))):
+        choice = policy.act(ROWS, allowed=mask)
+        assert choice.actions.tolist() == judged.argmax(-1).tolist()
+        torch.testing.assert_close(choice.value, judged.amax(-1))
 
 
 def test_a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given():
@@ -163,7 +344,7 @@ def test_a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_give
 @pytest.mark.parametrize("is_dueling", [False, True])
 def test_the_mode_of_action_values_is_the_best_that_is_allowed(is_dueling):
     policy, x = make(ActionValues, SPACES["number"], is_dueling=is_dueling), ROWS
-    assert policy.mode(x).actions.tolist() == policy.act(x).tolist()
+    assert policy.mode(x).actions.tolist() == policy(x).argmax(-1).tolist()
     torch.testing.assert_close(policy.mode(x).value, policy(x).amax(-1))
     allowed = torch.tensor([[False, True, False, False, False]] * 5)
     choice = policy.mode(x, allowed=allowed)
@@ -174,19 +355,19 @@ def test_the_mode_of_action_values_is_the_best_that_is_allowed(is_dueling):
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_the_mode_of_a_stochastic_policy_is_its_deterministic_act(space):
     policy, x, generator = make(StochasticPolicy, space), ROWS, torch.Generator()
-    torch.testing.assert_close(policy.mode(x).actions, policy.act(x, generator, True)[0])
+    torch.testing.assert_close(policy.mode(x).actions, policy.act(x, generator=generator, deterministic=True).actions)
     torch.testing.assert_close(policy.mode(x).value, policy.value(x))
     if isinstance(space, gym.spaces.Discrete):
         preferred = policy.mode(x).actions
         allowed = torch.arange(5) != preferred[:, None]
         second = policy.mode(x, allowed=allowed).actions
         assert (second != preferred).all()
-        assert second.tolist() == policy.act(x, generator, True, allowed)[0].tolist()
+        assert second.tolist() == policy.act(x, allowed=allowed, deterministic=True).actions.tolist()
 
 
-def test_a_policy_without_a_mode_says_so():
+def test_a_policy_that_does_not_say_how_it_acts_is_told_so():
     class Silent(PolicyBase):
         pass
 
-    with pytest.raises(UsageError, match="Silent has no method 'mode'"):
+    with pytest.raises(UsageError, match="Silent has no method 'act'"):
         Silent().mode(torch.zeros(1, 7))

@@ -141,13 +141,13 @@ def test_acting_and_evaluating_agree_on_the_log_probability():
     for space in (ACTIONS, gym.spaces.Discrete(4)):
         policy = StochasticPolicy(BOX, space, generator(), hidden_sizes=[8])
         observations = torch.randn(6, 3, generator=generator(1))
-        actions, log_p = policy.act(observations, generator(2), False)
+        actions, log_p, *_ = policy.act(observations, generator=generator(2))
         evaluated, entropy, values = policy(observations, actions)
         torch.testing.assert_close(log_p, evaluated)
         torch.testing.assert_close(values, policy.value(observations))
         assert entropy.shape == (6,)
-        best, _ = policy.act(observations, generator(3), True)
-        assert torch.equal(best, policy.act(observations, generator(4), True)[0])
+        best = [policy.act(observations, generator=generator(seed), deterministic=True).actions for seed in (3, 4)]
+        assert torch.equal(*best)
 
 
 @pytest.mark.parametrize(

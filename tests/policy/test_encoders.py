@@ -283,7 +283,7 @@ def test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each():
         {"/image": pixels(8, 8), "/vector": VECTOR}, Box(-1, 1, (2,)), generator(), hidden_sizes=[4]
     )
     observations = {"/image": noise(5, 8, 8), "/vector": torch.zeros(5, 3)}
-    actions = policy.act(observations, None)
+    actions = policy.act(observations, deterministic=True).actions
     assert actions.shape == (5, 2)
     assert policy.critics(observations, actions).shape == (2, 5)
     assert policy.critics.encoder is not policy.actor.encoder

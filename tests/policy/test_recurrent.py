@@ -120,13 +120,14 @@ def test_walking_along_a_sequence_is_acting_row_by_row(cell, is_shared):
     for t in range(STEPS):
         if t:
             now = now * masks[:, t - 1 : t]  # what the Explorer does after a half-step
-        values.append(policy.value(observations[:, t], now, torch.ones(SEQUENCES, 1, dtype=torch.bool)))
-        chosen, probability, now = policy.act(observations[:, t], now, generator(t), False)
-        actions.append(chosen)
-        log_p.append(probability)
-    found = policy(observations.flatten(0, 1), torch.stack(actions, 1).flatten(), state, masks)
-    torch.testing.assert_close(found[0], torch.stack(log_p, 1).flatten(), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(found[2], torch.stack(values, 1).flatten(), atol=1e-6, rtol=1e-6)
+        values.append(policy.value(observations[:, t], state=now, masks=torch.ones(SEQUENCES, 1, dtype=torch.bool)))
+        choice = policy.act(observations[:, t], state=now, generator=generator(t))
+        actions.append(choice.actions)
+        log_p.append(choice.log_p)
+        now = choice.state
+    found = policy(observations.flatten(0, 1), torch.stack(actions, 1).flatten(), state=state, masks=masks)
+    torch.testing.assert_close(found.log_p, torch.stack(log_p, 1).flatten(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(found.value, torch.stack(values, 1).flatten(), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -152,7 +153,7 @@ def test_nothing_is_remembered_across_a_half_step(cell):
     masks = torch.ones(1, STEPS, dtype=torch.bool)
     masks[0, 3] = False
     observations = randn(STEPS, 3).requires_grad_(True)
-    values = policy.value(observations, torch.zeros(1, policy.state_size), masks)
+    values = policy.value(observations, state=torch.zeros(1, policy.state_size), masks=masks)
     (gradient,) = torch.autograd.grad(values[6], observations, retain_graph=True)
     assert gradient.any(1).tolist() == [False] * 4 + [True] * 3, "the episode that the row belongs to, no other"
     (gradient,) = torch.autograd.grad(values[3], observations)
@@ -163,7 +164,7 @@ def test_no_gradient_passes_from_one_sequence_to_another():
     policy = make_policy()
     observations = randn(2 * STEPS, 3).requires_grad_(True)
     masks = torch.ones(2, STEPS, dtype=torch.bool)
-    values = policy.value(observations, torch.zeros(2, policy.state_size), masks)
+    values = policy.value(observations, state=torch.zeros(2, policy.state_size), masks=masks)
     (gradient,) = torch.autograd.grad(values[:STEPS].sum(), observations)
     assert gradient.any(1).tolist() == [True] * STEPS + [False] * STEPS
 
@@ -172,7 +173,7 @@ def test_actor_and_critic_have_parameters_of_their_own_unless_shared():
     for is_shared in (False, True):
         policy = make_policy(is_shared=is_shared)
         policy.value(
-            randn(4, 3), torch.zeros(1, policy.state_size), torch.ones(1, 4, dtype=torch.bool)
+            randn(4, 3), state=torch.zeros(1, policy.state_size), masks=torch.ones(1, 4, dtype=torch.bool)
         ).sum().backward()
         of_actor = policy.core.weight.grad[0]
         assert bool(of_actor.any()) is is_shared
@@ -192,9 +193,9 @@ def test_weights_come_from_the_generator_and_a_cell_starts_by_remembering(cell):
 def test_what_is_not_allowed_is_never_chosen():
     policy, allowed = make_policy(), torch.tensor([[False, False, True, False]]).expand(50, 4)
     state = torch.zeros(50, policy.state_size)
-    actions, log_p, _ = policy.act(randn(50, 3), state, generator(), False, allowed)
-    assert actions.unique().tolist() == [2]
-    assert not log_p.any()
+    choice = policy.act(randn(50, 3), state=state, generator=generator(), allowed=allowed)
+    assert choice.actions.unique().tolist() == [2]
+    assert not choice.log_p.any()
 
 
 def test_images_go_through_an_encoder_before_the_core():
@@ -202,7 +203,7 @@ def test_images_go_through_an_encoder_before_the_core():
     policy = RecurrentPolicy(space, gym.spaces.Box(-1, 1, (2,)), generator(), core_size=8, hidden_sizes=[])
     seen = {"/image": torch.zeros(6, 36, 36, 3, dtype=torch.uint8), "/speed": torch.zeros(6, 2)}
     masks = torch.ones(2, 3, dtype=torch.bool)
-    log_p, entropies, values = policy(seen, torch.zeros(6, 2), torch.zeros(2, policy.state_size), masks)
+    log_p, entropies, values = policy(seen, torch.zeros(6, 2), state=torch.zeros(2, policy.state_size), masks=masks)
     assert log_p.shape == entropies.shape == values.shape == (6,)
 
 

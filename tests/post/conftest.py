@@ -42,7 +42,7 @@ KINDS = {
     "sac": ("sac_classic", REPLAY),
     "ddpg": ("ddpg_classic", REPLAY),
     "td3 on float64": ("td3_mujoco", REPLAY | {"model_name": "Noise-v0", "from_module": "tests.support.environments"}),
-    "dueling with masks": ("dqn_classic", REPLAY | MASKED | {"use_dueling": True, "n_step_return": 3,
+    "dueling with masks": ("dqn_classic", REPLAY | MASKED | {"is_dueling": True, "n_step_return": 3,
                                                              "env_kwargs": {"place": "observation"}}),
     "lstm": ("ppo_classic", BRIEF | MEMORY | {"model_name": "Recall-v0", "from_module": "tests.support.environments",
                                               "env_kwargs": {"delay": 4}, "cell": "lstm"}),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from digideep.post import comparison, plotter, report, sessions
+from digideep.post import comparison, plotter, report, report_plots, sessions
 from digideep.post.comparison import changes_of, differences, make_groups, measured_return, score
 from digideep.post.drawing import join, series_of
 from digideep.post.loader import Loader
@@ -143,10 +143,10 @@ def test_a_clock_is_drawn_in_minutes_since_its_first_line(tmp_path):
 def test_returns_of_tests_are_not_smoothed_and_those_of_training_are(tmp_path, monkeypatch):
     rows = [(100, 1, 0.0), (200, 1, 6.0), (300, 1, 0.0)]
     loader, drawn = session(tmp_path, "a", test=rows, train=rows), []
-    for module in (report, plotter):
+    for module in (report_plots, plotter):
         monkeypatch.setattr(module, "draw_line", lambda axes, curve, **style: drawn.append(curve.mean.tolist()))
     smoothed, plain = [0.0, 3.0, 2.0], [0.0, 6.0, 0.0]
-    report.make_report([loader.path], window=5)
+    report.make_report([loader], window=5)
     assert drawn == [smoothed, plain]
     del drawn[:]
     for key in ("/return/train", "/return/test"):
@@ -178,7 +178,7 @@ def test_lists_and_reports_tell_the_best_test_and_the_last_sign_of_life(tmp_path
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["best_return"], row["best_return_of"], row["frames"]) == (17.0, "test", 300)
     assert 500 <= row["age_s"] < 1000
-    page = report.make_report([loader.path])
+    page = report.make_report([loader])
     figures = re.findall(r'<td class="n">([^<]*)</td>', page.partition("</table>")[0])
     assert figures == ["0", "300", "5.00", "300", "17.00"]  # seed, frames, last test and its frame, best test
 
@@ -188,7 +188,7 @@ def test_the_newest_film_is_shown(tmp_path):
     (loader.path / "videos").mkdir()
     for epoch, film in ((9, b"old"), (10, b"new")):
         (loader.path / f"videos/epoch-{epoch:06}.mp4").write_bytes(film)
-    page = report.make_report([loader.path])
+    page = report.make_report([loader])
     assert "a/videos/epoch-000010.mp4" in page
     assert "bmV3" in page
     assert "b2xk" not in page

@@ -12,7 +12,8 @@ import pytest
 from digideep.post import plotter, report, sessions
 from digideep.post.loader import Loader
 from digideep.utility.errors import SessionError
-from digideep.utility.files import printable, read_json_lines, read_yaml
+from digideep.utility.files import read_json_lines, read_yaml
+from digideep.utility.text import printable
 from tests.support.helpers import ROOT
 
 FIGURES = {"num": 1, "sum": 2.0, "min": 2, "max": 2, "std": 0}
@@ -236,7 +237,7 @@ def test_a_film_that_is_a_link_is_not_put_into_a_report(pair):
     secret.write_bytes(b"secret")
     (pair / "bad/videos").mkdir()
     (pair / "bad/videos/epoch-000009.mp4").symlink_to(secret)
-    assert "data:video/mp4" not in report.make_report([pair / "bad"])
+    assert "data:video/mp4" not in report.make_report([Loader(pair / "bad")])
 
 
 def test_a_group_is_drawn_without_the_run_that_has_no_episode(pair, capsys):

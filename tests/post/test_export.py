@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import digideep
-from digideep.environment.making.parallel_games import ParallelAdapter
+from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward, VectorWrapper
 from digideep.environment.spaces import ActionScaler
 from digideep.main import main as run_digideep
@@ -73,7 +73,7 @@ def play_alone(loader, policies, episodes, seed):
             policy.reset()
         episode_seed = int(seeds.integers(2**31))
         if isinstance(environment, ParallelAdapter):
-            returns.append(play_game(environment.environment, environment.seats, policies, episode_seed))
+            returns.append(play_game(environment.environment, environment.groups, policies, episode_seed))
             continue
         observation, info = environment.reset(seed=episode_seed)
         returns.append(0.0)

@@ -63,12 +63,12 @@ def test_each_action_is_the_explorers_bit_by_bit(pendulum):
         "eval", {"agent": policy.agent}, policy.spec, policy.info, 0, Profiler(), num_workers=1, n_steps=1,
         deterministic=True,
     )  # fmt: skip
-    explorer.load_statistics({str(i): wrapper.statistics() for i, wrapper in enumerate(policy.wrappers)})
+    explorer.load_statistics({policy.name: {str(i): each.statistics() for i, each in enumerate(policy.wrappers)}})
     explorer.reset()
     for _ in range(50):
-        raw = explorer.envs.rows.observations["/agent"][0].copy()
+        raw = explorer.envs.buffers.observations["/agent"][0].copy()
         explorer.update()
-        assert other(raw).tobytes() == explorer.envs.rows.actions[0].tobytes()
+        assert other(raw).tobytes() == explorer.envs.buffers.actions[0].tobytes()
 
 
 def test_an_evaluation_is_printed_and_stored(pendulum, capfd):
@@ -136,7 +136,7 @@ def test_what_is_no_session_is_refused(tmp_path):
 def test_frozen_play_runs_the_sources_of_the_session(pendulum, capfd):
     file = pendulum / "modules/digideep/pipeline/evaluation.py"
     text = file.read_text()
-    file.write_text(text.replace('"environment": runner', '"frozen": True,\n        "environment": runner'))
+    file.write_text(text.replace('"environment": environment', '"frozen": True,\n        "environment": environment'))
     try:
         played = play(pendulum, capfd, "--episodes", "2", "--seed", "5")
         assert "frozen" not in played

@@ -157,7 +157,7 @@ def test_values_are_those_that_learning_uses_and_move_nothing(session_of, cartpo
     assert policy.value(first) != fresh
     policy = Loader(session_of("sac")).policy()
     seen = policy.agent.observe({"/agent": observations[:, :3]})
-    action = policy.agent.policy.actor.mode(seen)
+    action = policy.agent.policy.actor.act(seen, deterministic=True)
     assert policy.value(observations[:, :3]) == pytest.approx(
         policy.agent.policy.critics(seen, action).amin(0).detach()
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from digideep.post import plotter, report, sessions
-from digideep.post.comparison import differences, final_return, make_groups, score
+from digideep.post.comparison import differences, make_groups, measured_return, score
 from digideep.post.drawing import join, smooth
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
@@ -41,7 +41,7 @@ def test_sessions_that_differ_in_their_seed_only_are_a_group(cartpoles):
     assert groups[0].name == "cart_0 (seeds 0, 1)"
     assert differences(groups) == {"/agents/agent/gamma": [0.98, 0.9]}
     found = score(groups[0])
-    values = [final_return(loader) for loader in groups[0].loaders]
+    values = [measured_return(loader)[0] for loader in groups[0].loaders]
     assert found.values == values
     assert found.mean[0] == pytest.approx(np.mean(values))
     assert min(values) <= found.iqm[1] <= found.iqm[0] <= found.iqm[2] <= max(values)
@@ -64,7 +64,7 @@ def test_a_report_is_one_page_that_asks_for_nothing(cartpoles, tmp_path, capsys)
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
 def test_a_browser_shows_the_report_without_complaint(cartpoles, tmp_path):
     target = tmp_path / "report.html"
-    target.write_text(report.make_report(cartpoles))
+    target.write_text(report.make_report([Loader(path) for path in cartpoles]))
     shown, complaints = look(target.as_uri(), tmp_path / "profile")
     assert complaints == []
     assert shown.count("<svg") >= 4
@@ -76,7 +76,7 @@ def test_what_a_session_says_of_itself_is_not_run(cartpoles, tmp_path):
     shutil.copytree(cartpoles[0], session)
     text = (session / "params.yaml").read_text()
     (session / "params.yaml").write_text(text.replace("session_msg: ''", "session_msg: <script>alert(1)</script>$x$"))
-    page = report.make_report([session])
+    page = report.make_report([Loader(session)])
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "default-src 'none'" in page
@@ -87,7 +87,7 @@ def test_a_recorded_episode_is_in_the_report(cartpoles, tmp_path):
     shutil.copytree(cartpoles[0], session)
     (session / "videos").mkdir()
     (session / "videos/epoch-000001.mp4").write_bytes(b"not really")
-    assert 'src="data:video/mp4;base64,bm90IHJlYWxseQ=="' in report.make_report([session])
+    assert 'src="data:video/mp4;base64,bm90IHJlYWxseQ=="' in report.make_report([Loader(session)])
 
 
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):

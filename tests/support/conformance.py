@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from digideep.agent.base import AgentBase, AgentContext
+from digideep.agent.base import AgentBase
+from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Chunk, Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.spaces import ActionScaler, observation_reader
@@ -32,7 +33,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
 }
 NATIVE = ("ale", "envpool")  # their environments cannot be looked into, nor their episodes re-lived
 _SMALL = {
-    "hidden_size": 8, "actor_feature_size": 8, "num_mini_batches": 2, "n_update": 1, "batch_size": 16, "warm_start": 0,
+    "hidden_sizes": [8, 8], "num_mini_batches": 2, "n_update": 1, "batch_size": 16, "warm_start": 0,
     "compile": "off", "epoch_size": 1, "number_epochs": 2, "memory_size_in_chunks": 1,
 }  # fmt: skip
 

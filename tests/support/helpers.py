@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from digideep.agent.base import AgentContext
+from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.telemetry.profiler import Profiler
@@ -41,7 +41,7 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess:
 class Scripted:
     """An agent for the Explorer that plays given actions; it notes what it was asked."""
 
-    is_off_policy, acts_in_parts, takes_warm_start = True, False, True
+    acts_in_parts, takes_warm_start = False, True
 
     def __init__(self, actions, hidden_size: int | None = None):
         self.actions, self.hidden_size, self.asked = np.asarray(actions), hidden_size, []

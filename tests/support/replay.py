@@ -105,3 +105,12 @@ def practise(cls, name, cycles, *, module="tests.support.replay", warm_start=0, 
         agent.memory.store(explorer.update())
         agent.update()
     return agent, explorer
+
+
+def take_step(agent, batch):
+    """One gradient step, as `update` takes it. Returns: metrics by name, absolute errors."""
+    for step, course in agent._rates:
+        step.set_lr(course(agent.n_updates))
+    metrics, errors = agent._step(batch, *agent.step_arguments(batch))
+    agent.after_step()
+    return dict(zip(metrics.names, metrics.values, strict=True)), errors

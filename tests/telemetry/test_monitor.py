@@ -11,10 +11,13 @@ from contextlib import nullcontext
 import psutil
 import pytest
 
+from digideep.telemetry import machine
 from digideep.telemetry.machine import StatLogger
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.writers import shares
+
+BOTH = {"monitor_cpu": True, "monitor_gpu": True}
 
 
 def lines(path):
@@ -153,8 +156,9 @@ def test_shares_leave_out_what_is_within_and_sum_to_a_hundred():
     assert shares({}) == {}
 
 
-def test_the_load_is_written_by_a_thread_that_ends(tmp_path):
-    stats = StatLogger(tmp_path / "monlog.json", interval_s=0.05)
+def test_the_load_is_written_by_a_thread_that_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_INTERVAL_S", 0.05)
+    stats = StatLogger(tmp_path / "monlog.json", **BOTH)
     deadline = time.monotonic() + 10
     while not stats.latest and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -173,8 +177,9 @@ def test_the_load_is_written_by_a_thread_that_ends(tmp_path):
     assert (tmp_path / "monlog.json").stat().st_size == size
 
 
-def test_the_load_of_a_run_is_that_of_its_processes_together():
-    stats = StatLogger(None, interval_s=1000)
+def test_the_load_of_a_run_is_that_of_its_processes_together(monkeypatch):
+    monkeypatch.setattr(machine, "_INTERVAL_S", 1000)
+    stats = StatLogger(None, **BOTH)
     alone = stats.sample()["/cpu/memory/mem"]
     with subprocess.Popen([sys.executable, "-c", "print(flush=True); input()"], stdin=-1, stdout=-1) as child:
         child.stdout.readline()
@@ -186,8 +191,9 @@ def test_the_load_of_a_run_is_that_of_its_processes_together():
     assert both == pytest.approx(own, rel=0.2)
 
 
-def test_a_measurement_costs_less_than_a_hundredth_of_its_interval(tmp_path):
-    stats = StatLogger(tmp_path / "monlog.json", interval_s=1000)
+def test_a_measurement_costs_less_than_a_hundredth_of_its_interval(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_INTERVAL_S", 1000)
+    stats = StatLogger(tmp_path / "monlog.json", **BOTH)
     started = time.thread_time()
     for _ in range(20):
         stats.sample()
@@ -197,7 +203,8 @@ def test_a_measurement_costs_less_than_a_hundredth_of_its_interval(tmp_path):
 
 def test_a_measurement_that_fails_costs_one_warning(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
-    stats = StatLogger(tmp_path / "not there" / "monlog.json", interval_s=0.01)
+    monkeypatch.setattr(machine, "_INTERVAL_S", 0.01)
+    stats = StatLogger(tmp_path / "not there" / "monlog.json", **BOTH)
     stats._thread.join(10)
     # pytest may listen to the logger and to its root at once: a record counts once.
     assert [record.levelname for record in {id(record): record for record in caplog.records}.values()] == ["WARNING"]

@@ -59,7 +59,7 @@ class Atari(Component):
             require_int(name, getattr(self, name), least, most)
 
     def game_arguments(self, name: str) -> dict[str, Any]:
-        """Keyword arguments of the raw game; the time limit is set around it, in steps.
+        """Return keyword arguments of the raw game; the time limit is set around it, in steps.
 
         Raises:
             UsageError: if it is no Atari game.
@@ -77,11 +77,11 @@ class Atari(Component):
         }
 
     def max_episode_steps(self, limit: int | None) -> int:
-        """The time limit in steps. Args: limit: None takes half an hour of play."""
+        """Return the time limit in steps. Args: limit: None takes half an hour of play."""
         return limit or _MAX_FRAMES // self.frame_skip
 
     def preprocess(self, game: gym.Env, limit: int | None) -> gym.Env:
-        """The game as single frames, one for each action. Args: limit: of steps; see `max_episode_steps`."""
+        """Return the game as single frames, one for each action. Args: limit: of steps; see `max_episode_steps`."""
         if self.fire_on_reset:
             game = FireOnReset(game)
         frames = gym.wrappers.AtariPreprocessing(
@@ -94,7 +94,7 @@ class Atari(Component):
         return gym.wrappers.TimeLimit(frames, self.max_episode_steps(limit))
 
     def complete(self, frames: gym.Env) -> gym.Env:
-        """What an agent sees of `preprocess`'s frames: ends at lost lives, stacks."""
+        """Add to `preprocess`'s frames what an agent sees: ends at lost lives, stacks."""
         if self.terminal_on_life_loss:
             frames = LifeLoss(frames, fire_action(frames) if self.fire_on_reset else 0)
         return gym.wrappers.FrameStackObservation(frames, self.frame_stack)
@@ -117,7 +117,7 @@ def register_games() -> None:
 
 
 def fire_action(environment: gym.Env) -> int:
-    """The number of the action that fires; 0, which does nothing, if the game has none."""
+    """Return the number of the action that fires; 0, which does nothing, if the game has none."""
     meanings = environment.unwrapped.get_action_meanings()  # type: ignore[attr-defined]
     return meanings.index("FIRE") if "FIRE" in meanings else 0
 
@@ -171,7 +171,7 @@ class LifeLoss(gym.Wrapper):
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One step; terminated at a lost life."""
+        """Take a step; terminated at a lost life."""
         carried, self._carried = self._carried, 0.0
         if self._over is not None:
             (observation, terminated, truncated), self._over = self._over, None
@@ -185,7 +185,7 @@ class LifeLoss(gym.Wrapper):
 
 
 def is_life_lost(lives: Any, before: Any) -> Any:
-    """Whether a life was lost and some are left: some games show 0 for a while before they end.
+    """True where a life was lost and some are left: some games show 0 for a while before they end.
 
     Args:
         lives: int, or int (N,), now.

@@ -106,12 +106,12 @@ FAMILIES = (
 
 
 def family_of(name: str) -> Family | None:
-    """The family that an id belongs to; None for those of gymnasium itself and of a user."""
+    """Return the family that an id belongs to; None for those of gymnasium itself and of a user."""
     return next((family for family in FAMILIES if re.match(family.pattern, name)), None)
 
 
 def provide(name: str) -> Family | None:
-    """See to it that the package of an environment is there and its ids are registered.
+    """Import the package of an environment, so that its ids are registered.
 
     Raises:
         UsageError: if the package is missing, naming the extra that brings it.

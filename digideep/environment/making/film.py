@@ -29,19 +29,19 @@ class Pictures:
         self.has_changed = False
         self._scale = 255.0  # of floats, as long as none is greater than 1
 
-    def take(self, given: Any) -> np.ndarray | None:
-        """Return a picture of its own: the array that was given may be used again. None if nothing was given.
+    def take(self, picture: Any) -> np.ndarray | None:
+        """Return a picture of its own: `picture` may be used again. None if there is none.
 
         Raises:
             ValueError: if it is no picture.
         """
-        if isinstance(given, (list, tuple)) and (not given or np.ndim(given[-1]) >= 2):
-            given = given[-1] if given else None
-        if given is None:
+        if isinstance(picture, (list, tuple)) and (not picture or np.ndim(picture[-1]) >= 2):
+            picture = picture[-1] if picture else None
+        if picture is None:
             return None
-        array = np.asarray(given)
+        array = np.asarray(picture)
         if array.dtype.kind not in "buif" or array.ndim not in (2, 3) or not array.size:
-            raise ValueError(f"render() gave {type(given).__name__} of shape {array.shape}, dtype {array.dtype}")
+            raise ValueError(f"render() gave {type(picture).__name__} of shape {array.shape}, dtype {array.dtype}")
         if array.ndim == 2:
             array = array[:, :, None]
         elif array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
@@ -89,7 +89,7 @@ class EpisodeFilms(gym.Wrapper):
         self._fps = float(self.metadata.get("render_fps") or 30)
         self._writer: Generator[None, Any, None] | None = None
         self._newest: np.ndarray | None = None
-        self._is_over, self._said = True, set[str]()
+        self._is_over, self._logged = True, set[str]()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the next film. See `gymnasium.Env`."""
@@ -100,7 +100,7 @@ class EpisodeFilms(gym.Wrapper):
         return result
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a picture of what comes of it. See `gymnasium.Env`."""
+        """Take a step, and a picture after it. See `gymnasium.Env`."""
         result = self.env.step(action)
         self._film()
         return result
@@ -119,7 +119,7 @@ class EpisodeFilms(gym.Wrapper):
             if is_ours(err):
                 raise
             rest = "its film ends there" if self._writer is not None else "it is not filmed"
-            self._say(f"{in_words(err)}: {rest}")
+            self._warn(f"{in_words(err)}: {rest}")
             self._end()
 
     def _write(self, picture: np.ndarray) -> None:
@@ -132,24 +132,24 @@ class EpisodeFilms(gym.Wrapper):
         self._writer.send(picture)
         self._newest = picture
 
-    def _say(self, what: str) -> None:
-        """Log what became of a film; the same only once."""
-        if what not in self._said:
-            self._said.add(what)
+    def _warn(self, what: str) -> None:
+        """Log what became of a film, each message once."""
+        if what not in self._logged:
+            self._logged.add(what)
             _log.warning("Video of episode %d: %s.", self._number, what)
 
     def _finish(self) -> None:
-        """End the film of the episode that is over, and say what is wrong with it."""
+        """End the film of the episode that is over, and log what is wrong with it."""
         if self._is_over:
             return
         if self._missing:
-            self._say(
+            self._warn(
                 "render() gave no picture at times: the one before was repeated"
                 if self._writer is not None
                 else "render() gave no picture: it is not filmed"
             )
         if self._pictures.has_changed:
-            self._say("pictures changed their size: they were cut or padded to that of the first")
+            self._warn("pictures changed their size: they were cut or padded to that of the first")
         self._end()
 
     def _end(self) -> None:
@@ -159,7 +159,7 @@ class EpisodeFilms(gym.Wrapper):
             try:
                 writer.close()
             except Exception as err:
-                self._say(f"it cannot be written: {in_words(err)}")
+                self._warn(f"it cannot be written: {in_words(err)}")
 
     def close(self) -> None:
         """Close the environment, and the file."""

@@ -1,8 +1,7 @@
 """The one place that makes environments."""
 
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +12,6 @@ import numpy as np
 
 from digideep.environment.closing import close_environment
 from digideep.environment.infos import (
-    ACTION_MASK,
     ActionMaskToInfo,
     check_info_keys,
     info_templates,
@@ -21,16 +19,23 @@ from digideep.environment.infos import (
 )
 from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.families import provide
-from digideep.environment.making.film import EpisodeFilms, Pictures
+from digideep.environment.making.film import EpisodeFilms
 from digideep.environment.making.graphics import choose_graphics, follow_the_body, keep_off_the_screen, require_display
-from digideep.environment.making.parallel_games import ParallelAdapter, is_parallel, make_parallel
+from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
 from digideep.environment.making.wrappers import wrap
-from digideep.environment.spaces import ObservationSpaces, agent_action_space, declared_range, observation_spaces
+from digideep.environment.spaces import (
+    ACTION_MASK,
+    ObservationSpaces,
+    agent_action_space,
+    declared_range,
+    observation_spaces,
+)
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
-from digideep.utility.errors import UsageError, WorkerError
+from digideep.utility.errors import UsageError
 from digideep.utility.user_code import in_words, is_ours, place
 
 
@@ -83,7 +88,7 @@ class EnvironmentSpec(Component):
         return None if self.atari is None else build(self.atari, Atari)
 
     def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
-        """The same environment with further keyword arguments.
+        """Return the same environment with further keyword arguments.
 
         Raises:
             UsageError: if that changes the spaces in `info`, those that the agents are made for.
@@ -107,7 +112,8 @@ class EnvironmentInfo:
 
     Attributes:
         infos: zeros of each info that is kept, by path.
-        players: of whom this is said, each with these spaces; none where it is said of the environment.
+        players: who has these spaces, each of them; none where they are the environment's.
+        columns: where the players' actions lie in the vector of all actions.
         agents: what each of several agents has of the environment, by name; empty where one has all of it.
     """
 
@@ -118,10 +124,11 @@ class EnvironmentInfo:
     render_modes: tuple[str, ...]
     infos: dict[str, np.ndarray] = field(default_factory=dict)
     players: tuple[str, ...] = ()
+    columns: slice = field(default_factory=lambda: slice(None))
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
-        """What an agent has of the environment: all of it, unless there are several.
+        """Return what an agent has of the environment: all of it, unless there are several.
 
         Raises:
             UsageError: if there are several, and this is none of them.
@@ -133,7 +140,7 @@ class EnvironmentInfo:
         return self.agents[name]
 
     def to_plain(self) -> dict[str, Any]:
-        """The spaces as plain values, to be compared with those of a checkpoint."""
+        """Return the spaces as plain values, to be compared with those of a checkpoint."""
         observations = {
             path: [list(space.shape or ()), str(space.dtype), declared_range(space)]
             for path, space in self.observation_spaces.items()
@@ -144,7 +151,7 @@ class EnvironmentInfo:
         )
 
     def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
-        """What a row of one worker takes in a memory: observations, infos, action, mask, reward and termination.
+        """Return the bytes of one worker's row in a memory: observations, infos, action, mask, reward and termination.
 
         Args:
             stacks: keys of observations of which the memory keeps one frame only, and how many they have.
@@ -228,12 +235,12 @@ def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
 
 
 def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
-    """Let every episode be recorded, if a directory for that is given."""
+    """Record every episode if there is a directory for that."""
     return environment if video_dir is None else EpisodeFilms(environment, video_dir)
 
 
 def _suggestion(name: str) -> str:
-    """The nearest id; the same environment in another version comes first."""
+    """Suggest the nearest id; the same environment in another version comes first."""
     stem = name.partition("-v")[0]
     versions = sorted(known for known in gym.registry if known.partition("-v")[0] == stem)
     if versions:
@@ -242,33 +249,8 @@ def _suggestion(name: str) -> str:
     return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
 
 
-def why_no_video(spec: EnvironmentSpec) -> str | None:
-    """Try to draw one image. Returns: what is wrong, None if nothing is."""
-    # A viewer of gymnasium's that could be built by half only complains when it is deleted.
-    hook, sys.unraisablehook = sys.unraisablehook, lambda complaint: None
-    try:
-        return _try_to_draw(spec)
-    finally:
-        sys.unraisablehook = hook
-
-
-def _try_to_draw(spec: EnvironmentSpec) -> str | None:
-    environment = None
-    try:
-        environment = make_environment(spec, render_mode="rgb_array")
-        environment.reset(seed=0)
-        return None if Pictures().take(environment.render()) is not None else "render() gives no picture"
-    except BaseException as err:  # drivers and optional packages fail in their own ways
-        if is_ours(err):
-            raise
-        return in_words(err)
-    finally:
-        if environment is not None:
-            close_environment(environment, spec.name)
-
-
 def _time_limit(environment: gym.Env) -> int | None:
-    """The time limit in steps: that of a wrapper, or else the environment's own."""
+    """Return the time limit in steps: that of a wrapper, or else the environment's own."""
     specs = (environment.spec, environment.unwrapped.spec)
     return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
 
@@ -298,48 +280,17 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         close_environment(environment, spec.name)
 
 
-def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: EnvironmentInfo, rank: int) -> None:
-    """See that a worker's environment has the spaces that agents and arrays were made for: those of another instance.
-
-    Raises:
-        WorkerError: naming the first that differs.
-    """
-    inner = environment.unwrapped
-    own = _named_spaces(
-        (name, observation_spaces(part.observation_space, spec.observation_key), part.action_space)
-        for name, part in (inner.seats if isinstance(inner, ParallelAdapter) else {"": environment}).items()
-    )
-    known = _named_spaces(
-        (name, part.observation_spaces, part.action_space) for name, part in (info.agents or {"": info}).items()
-    )
-    for what in {**known, **own}:
-        if own.get(what) != known.get(what):
-            raise WorkerError(
-                f"worker {rank}: this instance of {spec.name} has the {what} {own.get(what)}, another one "
-                f"{known.get(what)}. All instances must have the same spaces: correct the environment."
-            )
-
-
-def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
-    """Spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
-    named: dict[str, gym.Space] = {}
-    for agent, observations, actions in parts:
-        of = f" of agent '{agent}'" if agent else ""
-        named |= {f"observations {path}{of}": space for path, space in observations.items()}
-        named[f"actions{of}"] = actions
-    return named
-
-
 def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
-    """What the workers see of an environment with several players, and under `agents` what each agent sees."""
+    """Return what the workers see of a parallel game, and under `agents` what each agent sees."""
     limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
     infos = environment.info_templates()
     agents = {
         name: EnvironmentInfo(
-            observation_spaces(seat.observation_space, key), seat.action_space, agent_action_space(seat.action_space),
-            limit, modes, infos[name], players=seat.players,
+            observation_spaces(group.observation_space, key), group.action_space,
+            agent_action_space(group.action_space), limit, modes, infos[name], players=group.players,
+            columns=environment.columns[name],
         )
-        for name, seat in environment.seats.items()
+        for name, group in environment.groups.items()
     }  # fmt: skip
     of_workers = {
         f"/{name}{path}": np.stack([zeros] * len(agent.players))

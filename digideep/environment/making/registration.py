@@ -27,7 +27,7 @@ _ARGUMENTS = (
 
 
 def module_name(from_module: str | None) -> str | None:
-    """The dotted name of a module that a person may give as the path of a file.
+    """Return the dotted name of a module that a person may give as the path of a file.
 
     Args:
         from_module: a dotted name, or a path within the current directory that ends in .py.
@@ -78,7 +78,7 @@ def register_user_environments(from_module: str | None, from_params: dict[str, A
 
 
 def _environment_class(entry_point: type[gym.Env] | str) -> type[gym.Env]:
-    """The class that is meant, imported if it is named."""
+    """Return the class that is meant, imported if it is named."""
     if isinstance(entry_point, str):
         place, _, name = entry_point.replace(":", ".").rpartition(".")
         found = getattr(import_named(place, f"entry_point '{entry_point}'"), name, None)

@@ -57,10 +57,10 @@ class GymnasiumWrapper(Component):
     """
 
     def __init__(self, *, wrapper: type[gym.Wrapper] | str, arguments: dict[str, Any] | None = None):
-        given = wrapper if isinstance(wrapper, str) else f"{wrapper.__module__}.{wrapper.__qualname__}"
-        place, _, self.name = given.rpartition(".")
+        path = wrapper if isinstance(wrapper, str) else f"{wrapper.__module__}.{wrapper.__qualname__}"
+        place, _, self.name = path.rpartition(".")
         if place.partition(".")[0] != "gymnasium" or self.name not in _OFFERED:
-            raise UsageError(f"'{given}' is no wrapper of gymnasium. {did_you_mean(self.name, _OFFERED)}")
+            raise UsageError(f"'{path}' is no wrapper of gymnasium. {did_you_mean(self.name, _OFFERED)}")
         if self.name in _REFUSED:
             raise UsageError(f"{self.name} cannot stand under norm_wrappers: {_REFUSED[self.name]}.")
         self._cls = getattr(gym.wrappers, self.name)
@@ -115,7 +115,7 @@ class RawReward(gym.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def take(self) -> float:
-        """The sum of rewards since it was last asked."""
+        """Return the sum of rewards since it was last asked."""
         taken, self._sum = self._sum, 0.0
         return taken
 
@@ -138,8 +138,8 @@ def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
         except UsageError:
             raise
         except (TypeError, ValueError, AssertionError, AttributeError, gym.error.Error, ImportError) as err:
-            given: Any = description.get("wrapper", cls)
-            name = given.rpartition(".")[2] if isinstance(given, str) else given.__name__
+            wrapper: Any = description.get("wrapper", cls)
+            name = wrapper.rpartition(".")[2] if isinstance(wrapper, str) else wrapper.__name__
             raise UsageError(
                 f"norm_wrappers: {name} does not fit the observations or actions here: {type(err).__name__}: "
                 f"{' '.join(str(err).split())}"
@@ -148,7 +148,7 @@ def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
 
 
 def raw_reward(environment: gym.Env) -> RawReward | None:
-    """The counter of raw rewards among an environment's wrappers, if it has wrappers of `wrap`."""
+    """Return the counter of raw rewards among an environment's wrappers; None without wrappers of `wrap`."""
     while isinstance(environment, gym.Wrapper):
         if isinstance(environment, RawReward):
             return environment

@@ -5,7 +5,7 @@ import time
 
 from digideep.environment.closing import close_environment
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
-from digideep.environment.spaces import ActionScaler, sample_actions
+from digideep.environment.spaces import ACTION_MASK, ActionScaler, sample_actions
 from digideep.utility.seeding import make_generator
 
 _STEPS = 32
@@ -15,12 +15,12 @@ _LEAST_S = 1e-3
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_num_processes(spec: EnvironmentSpec, info: EnvironmentInfo, num_workers: int, cores: int) -> int:
-    """As many as there are cores if the environment is expensive, none if it is cheap.
+    """Choose as many processes as there are cores if the environment is expensive, none if it is cheap.
 
     The answer depends on how long some steps take on this machine just now: whoever asks has to write it down.
 
@@ -33,20 +33,20 @@ def choose_num_processes(spec: EnvironmentSpec, info: EnvironmentInfo, num_worke
     Returns:
         `num_processes` of an `Explorer`.
     """
-    takes_random_actions = not info.agents and "/action_mask" not in info.infos
+    takes_random_actions = not info.agents and f"/{ACTION_MASK}" not in info.infos
     if min(cores, num_workers) < 2 or not takes_random_actions:
         return 0
     return min(cores, num_workers) if _step_s(spec, info) * num_workers >= _LEAST_S else 0
 
 
 def _step_s(spec: EnvironmentSpec, info: EnvironmentInfo) -> float:
-    """The median duration of a step, in seconds."""
-    generator, edge = make_generator(0, "processes"), ActionScaler(info.action_space)
+    """Measure the median duration of a step, in seconds."""
+    generator, scale = make_generator(0, "processes"), ActionScaler(info.action_space)
     environment = make_environment(spec)
     try:
         environment.reset(seed=0)
         durations = []
-        for action in edge(sample_actions(info.agent_action_space, generator, _STEPS)):
+        for action in scale(sample_actions(info.agent_action_space, generator, _STEPS)):
             start = time.perf_counter()
             _, _, terminated, truncated, _ = environment.step(action)
             durations.append(time.perf_counter() - start)

@@ -17,11 +17,11 @@ class SharedMemory:
         self.blocks: list[Any] = []
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        """A zeroed shared array; `blocks` remembers it for the other processes."""
+        """Allocate a zeroed shared array; `blocks` remembers it for the other processes."""
         self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
         return map_blocks(iter(self.blocks[-1:]))(shape, dtype)
 
 
 def map_blocks(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
-    """An `allocate` that takes the next of some blocks that are there already."""
+    """Return an `allocate` that takes the next of some blocks that are there already."""
     return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)

@@ -1,4 +1,4 @@
-"""The line between an Explorer and one of its worker processes."""
+"""The pipe between an Explorer and one of its worker processes."""
 
 import os
 import select
@@ -38,11 +38,11 @@ class SignalPipe:
             self.connection.send(message)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether there is something to receive, or the other end is closed, within that time."""
+        """True if there is something to receive, or the other end is closed, within that time."""
         return bool(self._poll.poll(timeout_s * 1000)) if self._is_file else self.connection.poll(timeout_s)
 
     def linger(self, time_s: float) -> None:
-        """Look out for a signal without going to sleep, giving way to whoever has something to do."""
+        """Wait for a signal without going to sleep, yielding to other processes."""
         if self._is_file:
             end = time.perf_counter() + time_s
             while not self._poll.poll(0) and time.perf_counter() < end:
@@ -61,5 +61,5 @@ class SignalPipe:
         return signal
 
     def receive_message(self) -> tuple[Any, ...]:
-        """What was sent with the signal."""
+        """Return what was sent with the signal."""
         return self.connection.recv()

@@ -13,7 +13,7 @@ class StepBuffers:
     """The arrays that workers write to and the Explorer reads from, one row a worker.
 
     Attributes:
-        workers: which of the explorer's workers these rows are of.
+        workers: which of the explorer's workers have these rows.
         observations: path -> array (N, ...), what follows the last step. infos: likewise.
         actions: (N, ...) environment actions of the step to take.
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
@@ -38,7 +38,7 @@ class StepBuffers:
         self.lengths = allocate((num_workers,), np.int64)
 
     def part(self, first: int, last: int) -> "StepBuffers":
-        """The rows of workers `first` to `last - 1`, as views."""
+        """Return the rows of workers `first` to `last - 1`, as views."""
         part, workers = copy.copy(self), slice(first, last)
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
@@ -48,28 +48,67 @@ class StepBuffers:
         part.infos = {path: array[workers] for path, array in self.infos.items()}
         return part
 
+    def halves(self, middle: int) -> "list[StepBuffers]":
+        """Return the rows before worker `middle` and those from there on; all in one where `middle` is 0."""
+        return [self.part(0, middle), self.part(middle, self.workers.stop)] if middle else [self]
+
+
+class PlayerBuffers(StepBuffers):
+    """Views of the rows of one agent's players in `StepBuffers` of a parallel game: player after player in each worker.
+
+    Attributes are those of `StepBuffers`, with a row a player, except for:
+        workers: which of the agent's rows these are.
+        actions: (n, A), the columns of the agent's players.
+        ended, is_stale: see `update_presence`. There are no `finished` and `lengths`.
+
+    Args:
+        buffers: of a part of the workers, or of all.
+        agent: its name.
+        info: what the agent has of the game.
+    """
+
+    def __init__(self, buffers: StepBuffers, agent: str, info: EnvironmentInfo):
+        def view(arrays: dict[str, np.ndarray], path: str) -> np.ndarray:
+            array = arrays[f"/{agent}{path}"]
+            return array.reshape(-1, *array.shape[2:])
+
+        first, last, players = buffers.workers.start, buffers.workers.stop, len(info.players)
+        self.workers = slice(first * players, last * players)
+        self.observations = {p: view(buffers.observations, f"/observations{p}") for p in info.observation_spaces}
+        self.infos = {path: view(buffers.infos, path) for path in info.infos}
+        self.actions = buffers.actions[:, info.columns]
+        self.rewards, self.terminations, self.returns, self._present = (
+            view(buffers.observations, path) for path in ("/rewards", "/terminations", "/returns", "/masks")
+        )
+        self.ended = np.zeros(len(self._present), np.bool_)
+
+    def update_presence(self, moved: np.ndarray) -> None:
+        """Set `ended` where a player is not there now, and `is_stale` where it was not there before either.
+
+        Args:
+            moved: bool (n * P,), True where a player took the step.
+        """
+        np.logical_not(self._present, out=self.ended)
+        is_stale = ~(moved | self._present)
+        self.is_stale = is_stale if is_stale.any() else None
+
 
 class ChunkBuilder:
-    """A chunk being written, row by row."""
+    """Writes a chunk row by row; its arrays grow with it."""
 
-    def __init__(self, num_workers: int, capacity: int):
-        self._num_workers, self._capacity = num_workers, capacity
+    def __init__(self, capacity: int):
+        self._capacity = capacity
         self._arrays: dict[str, np.ndarray] = {}
 
-    def write(self, index: int, workers: slice, row: dict[str, np.ndarray]) -> None:
-        """Write what some workers have at row `index`: path -> (n, ...), or (n * P, ...) of an agent's P players."""
+    def write(self, index: int, part: slice, size: int, row: dict[str, np.ndarray]) -> None:
+        """Write a part of row `index`. Args: part: of how many, `size`; row: path -> (n, ...) of that part."""
         if index >= self._capacity:
             self._grow()
         for key, values in row.items():
             array = self._arrays.get(key)
             if array is None:
-                num_rows = self._num_workers * len(values) // (workers.stop - workers.start)
-                array = self._arrays[key] = np.zeros((num_rows, self._capacity, *values.shape[1:]), values.dtype)
-            if len(array) == self._num_workers:
-                array[workers, index] = values
-            else:
-                players = len(array) // self._num_workers
-                array[workers.start * players : workers.stop * players, index] = values
+                array = self._arrays[key] = np.zeros((size, self._capacity, *values.shape[1:]), values.dtype)
+            array[part, index] = values
 
     def _grow(self) -> None:
         self._capacity *= 2
@@ -78,11 +117,11 @@ class ChunkBuilder:
             self._arrays[key][:, : old.shape[1]] = old
 
     def chunk(self, length: int) -> dict[str, np.ndarray]:
-        """The first `length` rows."""
+        """Return the first `length` rows."""
         return {key: array[:, :length] for key, array in self._arrays.items()}
 
     def first(self) -> dict[str, np.ndarray]:
-        """What stands in the first row: path -> (N, ...)."""
+        """Return a copy of the first row: path -> (N, ...)."""
         return {key: array[:, 0].copy() for key, array in self._arrays.items()}
 
     def restore(self, first: dict[str, np.ndarray]) -> None:

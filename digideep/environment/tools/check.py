@@ -1,13 +1,12 @@
-"""What an environment has to keep to, so that a run of it is right and can be resumed exactly; `play --check` asks.
+"""The checks of `play --check`: will a run of an environment be right, and can it be resumed exactly?
 
-Each check runs the environment itself, under seeds and random actions, and says in words what it saw.
+Each check runs the environment itself, under seeds and random actions, and reports in words what it saw.
 """
 
 import contextlib
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,19 +15,21 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from digideep.environment.closing import close_environment
-from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
-from digideep.environment.infos import write_info
+from digideep.environment.contract import NotAsDeclared
 from digideep.environment.making.make_environment import (
     EnvironmentInfo,
     EnvironmentSpec,
     inspect_environment,
     make_environment,
 )
-from digideep.environment.making.parallel_games import ParallelAdapter
-from digideep.environment.random_actions import random_chooser
-from digideep.environment.spaces import observation_reader
+from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.environment.spaces import ACTION_MASK
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.workers import VectorEnvironment, WorkerGroup, WorkerPlan
+from digideep.environment.stepping.vector_environment import VectorEnvironment
+from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerGroup
+from digideep.environment.tools.random_actions import random_chooser
+from digideep.environment.tools.recording import Recording, record
 from digideep.utility.seeding import make_generator
 from digideep.utility.user_code import in_words, is_ours
 
@@ -37,113 +38,11 @@ _FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewher
 
 
 class Verdict(NamedTuple):
-    """What came of one point. `is_ok` is None where there is something to know, but nothing wrong."""
+    """The result of one check. `is_ok` is None where there is something to know, but nothing wrong."""
 
     point: str
     is_ok: bool | None
     detail: str
-
-
-@dataclass
-class Recording:
-    """What happened under a seed and a sequence of random actions, at most one episode.
-
-    Attributes:
-        observations: path -> array, of the reset and of each step.
-        rewards, ends: of each step; an end is (terminated, truncated).
-        complaints: what would stop a run.
-        remarks: the first thing that is not as the environment declares it, but does no harm.
-    """
-
-    observations: list[dict[str, np.ndarray]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    ends: list[tuple[bool, bool]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-    def difference(self, other: "Recording") -> str | None:
-        """Where two recordings part; None if they are the same to the last bit."""
-        for step, (ours, theirs) in enumerate(zip(self.observations, other.observations, strict=False)):
-            for path, array in ours.items():
-                if not np.array_equal(array, theirs[path], equal_nan=array.dtype.kind == "f"):
-                    return f"observation {path} differs at step {step}"
-            if step and (self.rewards[step - 1], self.ends[step - 1]) != (
-                other.rewards[step - 1],
-                other.ends[step - 1],
-            ):
-                return f"the reward or the end differs at step {step}"
-        return None if len(self.rewards) == len(other.rewards) else "one of the two episodes is longer"
-
-
-def record(environment: gym.Env, info: EnvironmentInfo, seed: int, steps: int) -> Recording:
-    """Run an environment, and judge what it gives as its run would.
-
-    Args:
-        environment: also a used one.
-        info: of it.
-        seed: of reset and actions.
-        steps: at most so many.
-
-    Raises:
-        NotAsDeclared: if it gives something else than it declares.
-    """
-    recording = Recording()
-    choose = random_chooser(environment, info, make_generator(seed, "check"))
-    readers = {path: observation_reader(environment.observation_space, path) for path in info.observation_spaces}
-    judge, rows = ObservationJudge(environment.observation_space, next(iter(readers))), StepBuffers(info, 1, np.zeros)
-
-    def note(observation: Any, given: Any) -> None:
-        judge.read(observation, rows.observations, 0)
-        found = judge.check(rows.observations)
-        if found is not None:
-            raise found[1]
-        check_info(given)
-        for path, array in rows.infos.items():
-            write_info(array, 0, path[1:], given)
-        if not recording.remarks and (strayed := _outside(environment, observation)):
-            recording.remarks.append(
-                f"{strayed} after {len(recording.rewards)} steps lies outside of its space, in bounds or dtype: it is "
-                "taken as it is"
-            )
-        arrays = {path: np.array(read(observation)) for path, read in readers.items()}
-        for path, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                recording.complaints.append(f"observation {path} is not finite after {len(recording.rewards)} steps")
-        recording.observations.append(arrays)
-
-    try:
-        observation, given = check_reset(environment.reset(seed=seed))
-        note(observation, given)
-        is_over = False
-        while not is_over and len(recording.rewards) < steps:
-            observation, earned, terminated, truncated, given = environment.step(choose(given))
-            reward, terminated, truncated = read_outcome(earned, terminated, truncated)
-            is_over = terminated or truncated
-            recording.rewards.append(reward)
-            recording.ends.append((terminated, truncated))
-            note(observation, given)
-    except NotAsDeclared as err:
-        raise NotAsDeclared(f"after {len(recording.rewards)} steps it gave {err}") from err
-    return recording
-
-
-def _outside(environment: gym.Env, observation: Any) -> str | None:
-    """What lies outside of its space; None if all is well."""
-    inner = environment.unwrapped
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Casting input x to numpy array")  # a number where an array () is expected
-        if not isinstance(inner, ParallelAdapter):
-            space = environment.observation_space
-            given = np.asarray(observation) if isinstance(space, gym.spaces.Box) else None
-            form = (
-                ""
-                if given is None
-                else f" ({given.dtype}{list(given.shape)}, declared {space.dtype}{list(space.shape or ())})"
-            )
-            return None if space.contains(observation) else f"the observation{form}"
-        game, seen = inner.environment, inner.newest[0]
-        strayed = [str(player) for player in seen if not game.observation_space(player).contains(seen[player])]
-    return f"the observation of player {', '.join(strayed)}" if strayed else None
 
 
 class _Trial:
@@ -163,13 +62,13 @@ class _Trial:
 
 
 def _gymnasium(trial: _Trial) -> tuple[bool | None, str]:
-    """gymnasium's own checker on the bare environment."""
+    """Run gymnasium's own checker on the bare environment."""
     environment = make_environment(trial.spec).unwrapped
     return _ask(lambda: check_env(environment, skip_render_check=True, skip_close_check=True), environment)
 
 
 def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
-    """PettingZoo's own test of the bare environment."""
+    """Run PettingZoo's own test of the bare environment."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its own, at the import
         from pettingzoo.test import parallel_api_test
@@ -177,7 +76,7 @@ def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
     adapter = make_environment(trial.spec).unwrapped
     assert isinstance(adapter, ParallelAdapter)
     adapter.reset(seed=trial.seed)
-    if any("action_mask" in (info or {}) for info in adapter.newest[1].values()):
+    if any(ACTION_MASK in (info or {}) for info in adapter.newest[1].values()):
         adapter.close()
         return None, "not asked: it knows nothing of action masks in infos, and takes any action"
     for player in adapter.environment.possible_agents:
@@ -186,7 +85,7 @@ def _pettingzoo(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None, str]:
-    """Let somebody else's checker run, and close the environment. Returns: what it raised, or its warnings."""
+    """Run somebody else's checker, and close the environment. Returns: what it raised, or its warnings."""
     with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(None):
         warnings.simplefilter("always")
         try:
@@ -203,7 +102,7 @@ def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None,
 
 
 def _spaces(trial: _Trial) -> tuple[bool | None, str]:
-    """Observations, rewards and ends are what the environment declares."""
+    """Check that observations, rewards and ends are what the environment declares."""
     if trial.first.complaints:
         return False, "; ".join(dict.fromkeys(trial.first.complaints))
     if trial.first.remarks:
@@ -213,17 +112,15 @@ def _spaces(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _declared(info: EnvironmentInfo, name: str) -> str:
-    """What somebody sees and does, in words."""
+    """Return observations and actions in words."""
     shapes = [f"{path} {space.dtype}{list(space.shape or ())}" for path, space in info.observation_spaces.items()]
     return f"{f'{name} sees ' if name else ''}{', '.join(shapes)}; actions {info.action_space}"
 
 
 def _seeding(trial: _Trial) -> tuple[bool | None, str]:
-    """A seed decides the first observation, and another seed gives another one."""
-    starts = []
-    for seed in (trial.seed, trial.seed, trial.seed + 1):
-        observation, _ = trial.environment.reset(seed=seed)
-        starts.append(Recording([_arrays(trial, observation)]))
+    """Check that a seed decides the first observation, and another seed gives another one."""
+    seeds = trial.seed, trial.seed, trial.seed + 1
+    starts = [record(trial.environment, trial.info, seed, 0) for seed in seeds]
     if starts[0].difference(starts[1]):
         return False, f"two resets with the seed {trial.seed} begin differently"
     if trial.first.difference(trial.again(trial.seed + 1)) is None:
@@ -232,13 +129,8 @@ def _seeding(trial: _Trial) -> tuple[bool | None, str]:
         "" if starts[0].difference(starts[2]) else "; all episodes begin alike")  # fmt: skip
 
 
-def _arrays(trial: _Trial, observation: Any) -> dict[str, np.ndarray]:
-    space = trial.environment.observation_space
-    return {path: np.array(observation_reader(space, path)(observation)) for path in trial.info.observation_spaces}
-
-
 def _here(trial: _Trial) -> tuple[bool | None, str]:
-    """An episode can be re-lived in an environment that has been used since."""
+    """Check that an episode can be re-lived in an environment that has been used since."""
     where = trial.first.difference(trial.again())
     if where:
         return False, f"the same seed and actions lead elsewhere: {where}"
@@ -246,7 +138,7 @@ def _here(trial: _Trial) -> tuple[bool | None, str]:
 
 
 def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
-    """An episode can be re-lived in another process, in the way that a resumed run does it."""
+    """Check that an episode can be re-lived in another process, in the way that a resumed run does it."""
     plan = WorkerPlan(trial.spec, trial.seed, "check")
     here = WorkerGroup(plan, range(1), StepBuffers(trial.info, 1, np.zeros), trial.info)
     (worker,) = here.workers
@@ -254,7 +146,7 @@ def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
         here.reset()
         choose = random_chooser(worker.environment, trial.info, make_generator(trial.seed, "check"))
         for _ in range(trial.steps):
-            here.rows.actions[0] = choose(worker.info)
+            here.buffers.actions[0] = choose(worker.info)
             here.step()
             if worker.is_ended:
                 break
@@ -263,16 +155,16 @@ def _elsewhere(trial: _Trial) -> tuple[bool | None, str]:
         here.close()
     there = VectorEnvironment(plan, trial.info, 1, 1, _TIMEOUT_S)
     try:
-        strayed = there.load_state_dict(state)
+        diverged = there.load_state_dict(state)
     finally:
         there.close()
-    if strayed:
+    if diverged:
         return False, "another process that repeats seed and actions sees another observation"
     return True, "another process comes to the same observation"
 
 
 def _ends(trial: _Trial) -> tuple[bool | None, str]:
-    """Episodes end, and a time limit is a truncation."""
+    """Check that episodes end, and that a time limit is a truncation."""
     steps, limit = len(trial.first.rewards), trial.info.max_episode_steps
     terminated, truncated = trial.first.ends[-1]
     if truncated and not terminated:
@@ -334,12 +226,12 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
-    """The details that speak against exact resume; none if it will hold."""
+    """Return the details that speak against exact resume; none if it will hold."""
     return [verdict.detail for verdict in verdicts if verdict.point in _FOR_RESUME and verdict.is_ok is False]
 
 
 def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, steps: int = 5) -> bool | None:
-    """A quick look whether one seed leads to the same: in two environments, and in a used one. None if they raise."""
+    """True if one seed leads to the same in two environments and in a used one. None if they raise."""
     recordings = []
     try:
         for times in (1, 2):
@@ -381,5 +273,5 @@ def report_abilities(
     limit = "no time limit" if info.max_episode_steps is None else f"time limit {info.max_episode_steps:,} steps"
     drawn = ", ".join(info.render_modes) or "nothing"
     level = logging.WARNING if repeats is False else logging.INFO
-    line = "%s: exact resume: %s; stepped %s; %s; renders %s"
-    logging.getLogger("digideep").log(level, line, spec.name, resume, place, limit, drawn)
+    message = "%s: exact resume: %s; stepped %s; %s; renders %s"
+    logging.getLogger("digideep").log(level, message, spec.name, resume, place, limit, drawn)

@@ -1,23 +1,22 @@
-"""The Logbook: where the figures of a run go, files and dashboards."""
+"""The Logbook: writes the figures of a run to files and dashboards."""
 
-import argparse
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from digideep.environment.explorer import Episode
 from digideep.telemetry.machine import StatLogger
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.server_process import require_address
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
+from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
 from digideep.telemetry.writers import EpochFigures, Writer
 
 _log = logging.getLogger("digideep")
@@ -32,14 +31,14 @@ class Logbook:
     Args:
         monitor: statistics of named values.
         profiler: where the time goes.
-        args: the command line.
+        options: which dashboards there are, and what is logged of the machine.
 
     Attributes:
-        path: the session's directory; None as long as nothing is written.
+        path: the session's directory; None while nothing is written.
     """
 
-    def __init__(self, monitor: Monitor, profiler: Profiler, args: argparse.Namespace):
-        self.monitor, self.profiler, self._args = monitor, profiler, args
+    def __init__(self, monitor: Monitor, profiler: Profiler, options: WatchOptions):
+        self.monitor, self.profiler, self._options = monitor, profiler, options
         self.path: Path | None = None
         self._stats: StatLogger | None = None
         self._writers: list[Writer] = []
@@ -50,10 +49,11 @@ class Logbook:
         Raises:
             UsageError: saying what to do.
         """
-        if self._args.tensorboard or self._args.visdom:
-            require_address(self._args.bind)
-        if self._args.visdom:
-            require_visdom(self._args.visdom_port, self._args.bind)
+        options = self._options
+        if options.tensorboard or options.visdom:
+            require_address(options.bind)
+        if options.visdom:
+            require_visdom(options.visdom_port, options.bind)
 
     @property
     def machine(self) -> dict[str, float]:
@@ -62,7 +62,7 @@ class Logbook:
 
     @property
     def has_dashboards(self) -> bool:
-        """Whether anybody wants histograms."""
+        """True if anybody wants histograms."""
         return bool(self._writers)
 
     # ------------------------------------------------------------------ opening and cutting
@@ -76,22 +76,23 @@ class Logbook:
             cpanel: plain control panel.
             tree: plain parameter tree.
         """
-        self.path, args = path, self._args
+        self.path, options = path, self._options
         self._stats = StatLogger(
             None if path is None else path / "monlog.json",
-            monitor_cpu=not args.no_monitor_cpu,
-            monitor_gpu=not args.no_monitor_gpu,
+            monitor_cpu=not options.no_monitor_cpu,
+            monitor_gpu=not options.no_monitor_gpu,
         )
         if path is None:
             return
-        if (args.tensorboard or args.visdom) and args.bind != "127.0.0.1":
+        if (options.tensorboard or options.visdom) and options.bind != LOCALHOST:
             _log.warning(
-                "--bind %s opens the dashboards to whoever reaches that address; they ask for no password.", args.bind
+                "--bind %s opens the dashboards to whoever reaches that address; they ask for no password.",
+                options.bind,
             )
-        if args.tensorboard:
-            self._writers.append(TensorBoardWriter(path / "tensorboard", first_frame, args.bind))
-        if args.visdom:
-            self._writers.append(VisdomWriter(path / "visdom.log", args.visdom_port, args.bind, path.name))
+        if options.tensorboard:
+            self._writers.append(TensorBoardWriter(path / "tensorboard", first_frame, options.bind))
+        if options.visdom:
+            self._writers.append(VisdomWriter(path / "visdom.log", options.visdom_port, options.bind, path.name))
         if first_frame is None:
             self._tell(lambda writer: writer.parameters(cpanel, tree))
 
@@ -153,14 +154,22 @@ class Logbook:
                 self._writers.remove(writer)
                 writer.close()
 
-    def write_episodes(self, mode: str, episodes: list[Episode], elapsed_s: float, environment: str) -> None:
-        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far."""
-        if self.path is None or not episodes:
-            return
+    def write_episodes(
+        self, mode: str, episodes: Iterable[tuple[int, float, int]], elapsed_s: float, environment: str
+    ) -> None:
+        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far.
+
+        Args:
+            mode: of the explorer.
+            episodes: (worker, return, length in steps) of each.
+            elapsed_s: seconds since the run began.
+            environment: its name.
+        """
         lines: dict[int, list[str]] = {}
-        for episode in episodes:
-            line = f"{episode.episode_return:.6f},{episode.length},{elapsed_s:.6f}\n"
-            lines.setdefault(episode.worker, []).append(line)
+        for worker, episode_return, length in episodes:
+            lines.setdefault(worker, []).append(f"{episode_return:.6f},{length},{elapsed_s:.6f}\n")
+        if self.path is None or not lines:
+            return
         (self.path / "monitor").mkdir(exist_ok=True)
         for worker, rows in lines.items():
             file = self.path / "monitor" / f"{mode}.{worker}.monitor.csv"
@@ -183,5 +192,5 @@ class Logbook:
 
 
 def growing_files(path: Path) -> list[Path]:
-    """The log files of a session."""
+    """Return the log files of a session."""
     return sorted(file for pattern in _GROWING for file in path.glob(pattern))

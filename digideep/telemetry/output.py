@@ -1,4 +1,4 @@
-"""Standard output: one that may be closed while a run goes on, and one that holds JSON and nothing else."""
+"""Write to standard output, which may be closed while a run goes on, or may be reserved for JSON."""
 
 import contextlib
 import ctypes
@@ -55,8 +55,15 @@ class OutputStream:
                     print(f"digideep: {line}", file=sys.stderr)
 
 
+def tolerate_encodings() -> None:
+    """Print characters that the locale's encoding lacks as escape sequences, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def let_go_of_terminal() -> None:
-    """Where standard output or error is a terminal that is gone, send it nowhere: an error would end the program."""
+    """Send standard output or error nowhere if its terminal is gone: an error would end the program."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")  # the system refuses even that

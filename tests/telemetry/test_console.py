@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from digideep.pipeline import display
-from digideep.pipeline.display import Display
+from digideep.telemetry import console
+from digideep.telemetry.console import Display
 
 
 def test_speeds_are_those_of_the_epoch_and_the_time_left_goes_by_the_average_of_this_process(monkeypatch):
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(display, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(console, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     output = io.StringIO()
     shown = Display(Console(file=output, width=120))
     clock.now = 100.0

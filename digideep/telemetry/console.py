@@ -1,10 +1,6 @@
-"""What a person sees while a run goes on: a line per epoch, and under them a live panel where there is a terminal."""
+"""Show a run on the console: a line per epoch and, on a terminal, a live panel below the lines."""
 
-import logging
-import shlex
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,30 +9,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from digideep.agent.base import AgentBase
-from digideep.environment.explorer import Explorer
-from digideep.environment.normalizers import VecNormalizeObs
+from digideep.telemetry.log_handlers import REPORT
 from digideep.telemetry.monitor import Pack
 from digideep.telemetry.writers import EpochFigures, shares
 
-LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _REFRESH_S = 0.5  # drawing takes some milliseconds of the training's own thread
 _PHASES = 6
 # Of the columns of an epoch's line: with a space between two of them they fill 80 columns.
 _WIDTHS = {"epoch": 6, "frames": 13, "episodes": 10, "recent return": 13, "test return": 11, "frames/s": 9, "left": 9}
-
-
-class ConsoleHandler(logging.Handler):
-    """Sends log records to the console, above the panel."""
-
-    def __init__(self, console: Console):
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one record; warnings and worse in colour."""
-        style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
-        self._console.print(record.getMessage(), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class Display:
@@ -55,7 +35,7 @@ class Display:
         self._begin("", 1, 0)
 
     def start(self, title: str, total_frames: int, frames: int) -> None:
-        """Begin. Args: title: of the panel, as it is; total_frames: of the whole run; frames: done before."""
+        """Begin to show. Args: title: of the panel; total_frames: of the whole run; frames: done before."""
         self._begin(title, total_frames, frames)
         if self.console.is_terminal and not self.is_quiet:
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
@@ -68,7 +48,7 @@ class Display:
         self.speed = 0.0
 
     def _average(self, now: float, frames: int) -> float:
-        """Frames per second since the start."""
+        """Return frames per second since the start."""
         return (frames - self._first) / max(now - self._started, 1e-9)
 
     def cycle(self, epoch: str, frames: int, episodes: int, recent: list[float], machine: dict[str, float]) -> None:
@@ -147,7 +127,7 @@ class Display:
         self._rows["time"] = "   ".join(f"{path.lstrip('/')} {share:.0f} %" for path, share in split)
 
     def _print(self, text: str, style: str | None) -> None:
-        logging.getLogger("digideep.report").info(text)
+        REPORT.info(text)
         if not self.is_quiet:
             self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -163,7 +143,7 @@ def _means(packs: list[Pack]) -> dict[str, float]:
 
 
 def _describe(machine: dict[str, float]) -> str:
-    """The load in words."""
+    """Return the load in words."""
     words = []
     if "/cpu/process" in machine:
         used, total = machine["/cpu/memory/used"] / 1024, machine["/cpu/memory/total"] / 1024
@@ -179,39 +159,7 @@ def _describe(machine: dict[str, float]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds as 1:02:03."""
+    """Return seconds as 1:02:03, or as 2:03."""
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
-    """Log one line on what each agent sees, and how it is scaled. Args: agents: by name; explorer: where they act."""
-    for name, agent in agents.items():
-        wrappers = getattr(explorer, "seats", {}).get(name, explorer).wrappers
-        normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
-        paths = [path for path in agent.observation_paths if path in normalised]
-        said = f"; normalised: {', '.join(paths)}" if paths else ""
-        logging.getLogger("digideep").info("agent '%s' sees %s%s", name, agent.sight(), said)
-
-
-def farewell(headline: str, path: Any, *, is_finished: bool) -> str:
-    """The last screen: where the session is, and how to go on with it.
-
-    Args:
-        headline: what has happened.
-        path: of the session; None if nothing was written.
-        is_finished: the plan was met; otherwise it can be resumed as it is.
-    """
-    if path is None:
-        return headline
-    more = " --repeal '{\"/runner/n_epochs\": N}'" if is_finished else ""
-    quoted = shlex.quote(str(path))
-    lines = {
-        "session": path,
-        "resume": f"python main.py --resume {quoted}{more}",
-        "play": f"python main.py --play --load-checkpoint {quoted}",
-        "report": f"python -m digideep.post.report {quoted}",
-        "plot": f"python -m digideep.post.plotter -r {shlex.quote(str(path.parent))} -i {shlex.quote(path.name)}",
-    }
-    return "\n".join([headline, *(f"  {name:<8} {text}" for name, text in lines.items())])

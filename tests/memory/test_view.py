@@ -1,4 +1,4 @@
-"""One agent's part of a shared memory: the transitions that it would have alone, and none of a player that left."""
+"""One agent's view of a shared memory: the transitions that it would have alone, and none of a player that left."""
 
 import numpy as np
 import pytest
@@ -24,12 +24,12 @@ def shared():
     return small, large
 
 
-def test_a_part_has_the_keys_and_rows_of_an_agent_alone(shared):
+def test_a_view_has_the_keys_and_rows_of_an_agent_alone(shared):
     x, y = AgentMemoryView(shared[0], "x", 2), AgentMemoryView(shared[0], "y", 1)
     assert set(x.buffer) == {
         "/observations/agent", "/masks", "/rewards", "/terminations", "/agents/x/actions", "/agents/x/hidden_state"
     }  # fmt: skip
-    assert (x.num_workers, y.num_workers, x.num_steps, len(x)) == (4, 2, 18, 3)
+    assert (x.num_workers, y.num_workers, x.ring.num_steps, len(x.ring)) == (4, 2, 18, 3)
     assert x.n_frames == y.n_frames == shared[0].n_frames == 60, "frames are the environment's"
     assert x.last_chunk()["/rewards"].shape == (4, 7, 1)
     assert np.shares_memory(x.buffer["/rewards"], shared[0].buffer["/agents/x/rewards"])
@@ -51,9 +51,9 @@ def test_every_transition_that_is_drawn_has_happened_and_bootstraps_from_its_tru
         "batch_size": 500, "generator": np.random.default_rng(0), "observations": f"/observations{path}",
         "actions": f"/agents/{agent}/actions", "gamma": 0.5,
     }  # fmt: skip
-    part = AgentMemoryView(shared[0], agent, len(players))
-    drawn = draw_uniform(part, info) if draw == "uniform" else Priorities().draw(part, info)
-    batch = gather_transitions(drawn, info)
+    view = AgentMemoryView(shared[0], agent, len(players))
+    indices = draw_uniform(view, info) if draw == "uniform" else Priorities().draw(view, info)
+    batch = gather_transitions(indices, info)
     before, after = batch[f"/observations{path}"], batch[f"/observations{path}_2"]
     np.testing.assert_array_equal(after, before + np.array([1, 0]))
     for index, player in ((0, "a"), (1, "b"), (2, "c")):
@@ -65,9 +65,9 @@ def test_every_transition_that_is_drawn_has_happened_and_bootstraps_from_its_tru
 
 
 def test_advantages_stop_where_a_player_leaves(shared):
-    part = AgentMemoryView(shared[1], "y", 1)
+    view = AgentMemoryView(shared[1], "y", 1)
     keys = ["/masks", "/rewards", "/terminations", "/observations/line"]
-    chunk = NewestChunk()(part, {"keys": keys})
+    chunk = NewestChunk()(view, {"keys": keys})
     masks, length = chunk["/masks"][..., 0], 6
     values = chunk["/observations/line"][..., 0].round().astype(np.float32)  # V = steps so far
     advantages = generalized_advantages(

@@ -1,22 +1,26 @@
-"""Files of a session: which of them a run writes into, and `report.log`."""
+"""The directory of a session: where it is made, who holds it, and which of its files a run writes into."""
 
 import contextlib
-import logging
+import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import filelock
 
-from digideep.pipeline.logbook import growing_files
+from digideep.pipeline.kept_sources import keep_sources
+from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
-from digideep.utility.files import printable
+from digideep.utility.names import session_name
 from digideep.utility.own_files import remove, require_own
+from digideep.utility.text import printable
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
-PACKAGE = {
+_PACKAGE = {
     "__init__.py": '''"""A digideep session as a package: see docs/sessions.md."""
 
 from .saam import loader
@@ -40,8 +44,23 @@ _FILES = (
 _DIRECTORIES = ("monitor", "tensorboard", "videos", "memory")
 
 
+def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packages: list[str]) -> None:
+    """Write what a session keeps of how it is trained: control panel and sources; and make it a package.
+
+    Args:
+        session: its directory.
+        panel: plain control panel.
+        params: the parameter file, imported.
+        packages: what else to keep, see `keep_sources`.
+    """
+    (session / "cpanel.json").write_text(json.dumps(panel, indent=2) + "\n", encoding="utf-8")
+    keep_sources(session / "modules", params, packages)
+    for name, text in _PACKAGE.items():
+        (session / name).write_text(text, encoding="utf-8")
+
+
 def written_files(session: Path) -> list[Path]:
-    """The files there that a resumed run writes into."""
+    """Return the files that are there and that a resumed run writes into."""
     return sorted({*(path for name in _FILES if os.path.lexists(path := session / name)), *growing_files(session)})
 
 
@@ -62,6 +81,51 @@ def require_own_files(session: Path) -> None:
                 require_own(path, is_directory=inner in directories, is_written=False)
 
 
+def find_new_directory(base: Path, name: str | None) -> Path:
+    """Return where a new session will be written, without making anything.
+
+    Args:
+        base: the directory that sessions are made in; it need not exist.
+        name: of the session, from `plain_name`; None draws one that is free.
+
+    Raises:
+        UsageError: if nothing can be made there under that name.
+    """
+    try:
+        path = base / (name or session_name(datetime.now()))
+        while name is None and path.exists():  # another run of this second drew the same name
+            path = base / session_name(datetime.now())
+        if path.exists():
+            raise UsageError(f"{path} exists already. Choose another --session-name, or --resume it.")
+        parent = base
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir():
+            raise UsageError(
+                f"{parent} is a file, so that no session can be made in {base}. Choose another --session-path."
+            )
+        if not os.access(parent, os.W_OK):
+            raise UsageError(f"{parent} cannot be written. Choose another --session-path.")
+        return path
+    except OSError as err:  # no permission to look, a path longer than the file system takes
+        raise UsageError(f"No session can be made there ({err}). Choose another --session-path.") from err
+
+
+def take_over(session: Path) -> filelock.BaseFileLock:
+    """Refuse to resume a session that cannot be written as it must be, and hold it.
+
+    Returns:
+        Its lock, see `hold`.
+
+    Raises:
+        UsageError: saying what is in the way.
+    """
+    if not os.access(session, os.W_OK):
+        raise UsageError(f"{session} cannot be written. Resume needs write permission there.")
+    require_own_files(session)
+    return hold(session)
+
+
 def hold(session: Path) -> filelock.BaseFileLock:
     """Hold `running.lock` as long as this process lives; the system lets go of it even after SIGKILL.
 
@@ -77,10 +141,8 @@ def hold(session: Path) -> filelock.BaseFileLock:
     return lock
 
 
-def let_go(lock: filelock.BaseFileLock | None) -> None:
-    """Free a lock from `hold`, if it is one; a file that code of others has closed is free already."""
-    if lock is None:
-        return
+def let_go(lock: filelock.BaseFileLock) -> None:
+    """Free a lock from `hold`; one whose file the user's code has closed is free already."""
     try:
         lock.release()
     except OSError:
@@ -91,7 +153,7 @@ def let_go(lock: filelock.BaseFileLock | None) -> None:
 
 @contextlib.contextmanager
 def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
-    """Make a session's directory aside, to be filled, and rename it at the end: so it is whole, or not there.
+    """Make a session's directory under another name, to be filled, and rename it at the end: it is whole, or not there.
 
     Yields:
         The directory, and its lock, which stays held.
@@ -115,8 +177,15 @@ def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
         raise
 
 
+def remove_evaluation(path: Path) -> None:
+    """Delete the directory of an evaluation that was refused after all."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()  # if nothing else is in it
+
+
 def _begin(aside: Path, final: Path) -> filelock.BaseFileLock:
-    """Have an empty directory to oneself, whatever a killed process left of it."""
+    """Make and hold an empty directory, whatever a killed process left of it."""
     aside.parent.mkdir(parents=True, exist_ok=True)
     require_own(aside, is_directory=True)
     aside.mkdir(exist_ok=True)
@@ -139,42 +208,14 @@ def _begin(aside: Path, final: Path) -> filelock.BaseFileLock:
 
 
 def _reason(error: OSError) -> str:
-    """Why, in one line: copying a directory collects all that went wrong."""
+    """Return the reason in one line; copying a directory collects several."""
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
         return str(error.args[0][0][-1])
     return error.strerror or str(error)
 
 
-class _ReportFormatter(logging.Formatter):
-    """`[seconds since the start, LEVEL] text`, as digideep has always written it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One record."""
-        return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
-
-
-class ReportHandler(logging.FileHandler):
-    """Writes `report.log`; where that cannot be done (a full disk), it says so once."""
-
-    def __init__(self, path: Path):
-        super().__init__(path, encoding="utf-8", errors="backslashreplace")
-        self.setFormatter(_ReportFormatter())
-        self._has_failed = False
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """One line instead of a traceback for each record."""
-        if not self._has_failed:
-            self._has_failed = True
-            print(f"digideep: {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
-
-    def close(self) -> None:
-        """What could not be written until now is lost."""
-        with contextlib.suppress(OSError):
-            super().close()
-
-
 def decoded(text: str) -> str:
-    """Text of the command line, whose bytes are UTF-8 also where the locale's encoding is not."""
+    """Decode text of the command line, whose bytes are UTF-8 even if the locale's encoding is another."""
     try:
         return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:

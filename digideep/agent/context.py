@@ -1,0 +1,83 @@
+"""What an agent is given, and what its parts can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from digideep.telemetry.profiler import Profiler
+from digideep.utility.plan import Plan
+
+
+class Stateful(Protocol):
+    """What changes while training, and continues after a resume."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Return all that `load_state_dict` needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Continue where `state_dict` left off."""
+
+
+class LearnedMemory(Protocol):
+    """What an agent asks a memory itself; the rest is between memory and sampler."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the environment stored so far."""
+
+    @property
+    def keys(self) -> list[str] | None:
+        """What is kept of the agent's chunks; None for all."""
+
+
+class Sampler(Protocol):
+    """What an agent calls to draw from its memory: named arrays, as `info` asks for them."""
+
+    def __call__(self, memory: Any, info: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Draw. Args: memory: to draw from; info: what to draw, and how."""
+
+
+class ReplaySampler(Sampler, Stateful, Protocol):
+    """A sampler that says how often to draw."""
+
+    @property
+    def ratio(self) -> float:
+        """Gradient steps for each frame."""
+
+    def steps_due(self, memory: Any) -> int:
+        """Return how many gradient steps are due."""
+
+    def note_errors(self, errors: torch.Tensor) -> None:
+        """Take in the absolute errors (B,) of the batch drawn last."""
+
+
+@dataclass(frozen=True)
+class AgentContext:
+    """What an agent is given at run time.
+
+    Attributes:
+        name: the agent's, unique in the run.
+        memory: where the explorer's chunks are stored.
+        observation_spaces: by path.
+        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
+            `environment.spaces`).
+        device: where its tensors live.
+        seed: of the run.
+        profiler: times the phases of its update.
+        infos: zeros of each info that the environment's chunks hold, by path.
+        plan: of the whole run.
+    """
+
+    name: str
+    memory: LearnedMemory
+    observation_spaces: dict[str, gym.Space[Any]]
+    action_space: gym.Space[Any]
+    device: torch.device
+    seed: int
+    profiler: Profiler
+    infos: dict[str, np.ndarray] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan)

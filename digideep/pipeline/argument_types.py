@@ -1,0 +1,80 @@
+"""Types of command-line arguments, for argparse: each turns text into a value, or says what is wrong with it.
+
+All of them raise argparse.ArgumentTypeError, whose message argparse completes with the flag.
+"""
+
+import argparse
+import ipaddress
+from typing import Any
+
+from digideep.parameters.checks import shown
+from digideep.utility.text import parse_json
+
+_MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object whose keys are all different, and whose numbers are all finite."""
+    try:
+        value = parse_json(text, is_strict=True)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is no JSON ({err}). Expected an object such as '{{\"seed\": 1}}'; "
+            "JSON writes true, false and null"
+        ) from err
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
+    return value
+
+
+def path_name(text: str) -> str:
+    """Return the name of a file or directory, if a person can see it and a file system can hold it."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a path")
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{shown(text)} holds characters that cannot be printed")
+    if len(text.encode()) > _MAX_PATH or any(len(part.encode()) > _MAX_NAME for part in text.split("/")):
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is too long: a name has at most {_MAX_NAME} bytes, a path {_MAX_PATH}"
+        )
+    return text
+
+
+def plain_name(text: str) -> str:
+    """Return the name of a new directory."""
+    if "/" in path_name(text) or text in (".", "..") or text != text.strip():
+        raise argparse.ArgumentTypeError(f"{shown(text)} must be a plain directory name")
+    return text
+
+
+def _is_natural(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 18
+
+
+def positive(text: str) -> int:
+    """Return an integer of at least 1."""
+    if not _is_natural(text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no positive integer")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Return a seed: an integer of at least 0."""
+    if not _is_natural(text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no seed. Expected an integer from 0 to 10**18 - 1")
+    return int(text)
+
+
+def address(text: str) -> str:
+    """Return an IP address."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no IP address. Expected one such as 0.0.0.0") from err
+
+
+def port(text: str) -> int:
+    """Return the number of a port."""
+    if not _is_natural(text) or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no port. Expected an integer from 1 to 65535")
+    return int(text)

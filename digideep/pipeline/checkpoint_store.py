@@ -1,0 +1,152 @@
+"""The checkpoints of a session: where a run begins from, and what it saves."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from digideep.memory.generic import Memory
+from digideep.pipeline.checkpoint import (
+    BEST,
+    checkpoint_order,
+    drop_oldest,
+    list_aside,
+    list_checkpoints,
+    load_checkpoint,
+    load_newest_valid,
+    read_need,
+    set_aside,
+    sweep_checkpoints,
+    write_checkpoint,
+)
+from digideep.pipeline.segments import SegmentStore
+from digideep.utility.errors import CheckpointError, UsageError
+from digideep.utility.own_files import require_own
+
+_log = logging.getLogger("digideep")
+
+
+class CheckpointSource:
+    """Where a run begins from: a checkpoint that is named, or the newest valid one of a session.
+
+    Args:
+        path: a checkpoint, or a session's directory.
+        needs_memory: the run goes on with the content of the memory, which is checked, too.
+        may_be_best: the checkpoint may hold a policy only.
+
+    Attributes:
+        session: the directory of the session.
+        loaded: what `load` read.
+
+    Raises:
+        UsageError: if that is neither.
+    """
+
+    def __init__(self, path: Path, *, needs_memory: bool, may_be_best: bool):
+        if not path.is_dir():
+            raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
+        named, path = path.absolute(), path.resolve()
+        is_checkpoint = path.parent.name == "checkpoints" and (checkpoint_order(path) is not None or path.name == BEST)
+        if checkpoint_order(named) is not None and named.parents[1].resolve() != path.parents[1]:
+            raise UsageError(f"{named} leads out of its session, to {path}. Give that one, or copy it there.")
+        if path.name == BEST and not may_be_best:
+            raise UsageError(f"{path} holds the best policy and nothing else: play it, or give --params as well.")
+        self.session = path.parents[1] if is_checkpoint else path
+        self._checkpoint = path if is_checkpoint else None  # None: the newest valid one
+        self._needs_memory = needs_memory
+        if not (self.session / "checkpoints").is_dir():
+            raise UsageError(
+                f"{self.session} is no session: it has no directory 'checkpoints'. Give a session's directory."
+            )
+
+    def load(self, *, is_written: bool) -> None:
+        """Read the checkpoint. Args: is_written: the run goes on in this session, and must be able to write there.
+
+        Raises:
+            UsageError: if something lies in the place of the session's own directories.
+            CheckpointError: if there is no valid checkpoint.
+        """
+        for name in ("checkpoints", "memory"):
+            require_own(self.session / name, is_directory=True, is_written=is_written)
+        if self._checkpoint is None:
+            self.loaded = load_newest_valid(self.session, self._needs_memory)
+        else:
+            self.loaded = load_checkpoint(self._checkpoint, self._needs_memory)
+
+    def fall_back(self, error: CheckpointError, first: CheckpointError) -> None:
+        """Load the checkpoint before the one that turned out not to fit.
+
+        Args:
+            error: what is wrong with it.
+            first: what was wrong with the newest one. It is raised if none is left, or the user named the checkpoint.
+        """
+        if self._checkpoint is not None:
+            raise first
+        _log.warning("Skipping %s: %s", self.loaded.path.name, error)
+        try:
+            self.loaded = load_newest_valid(self.session, self._needs_memory, before=self.loaded.path)
+        except CheckpointError:
+            raise first from None
+
+    def restore_memory(self, memory: Memory, n_chunks: int) -> None:
+        """Fill a memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
+        SegmentStore(self.session / "memory", self.loaded.segments).restore(memory, n_chunks)
+
+
+class CheckpointStore:
+    """What a run saves: checkpoints, of which it keeps the newest, and the segments of the memory that they need.
+
+    Args:
+        session: the directory that is written.
+        source: where the run is resumed from; None for a new run.
+    """
+
+    def __init__(self, session: Path, source: CheckpointSource | None = None):
+        self._directory = session / "checkpoints"
+        self._segments = SegmentStore(session / "memory", source.loaded.segments if source is not None else ())
+        self._kept: dict[str, int] = {}  # checkpoints by name, oldest first: the oldest chunk that each needs
+
+    def move(self, session: Path) -> None:
+        """Go on in a directory that was renamed. Args: session: its new path."""
+        self._directory, self._segments.directory = session / "checkpoints", session / "memory"
+
+    def take_back(self, resumed: Path, keep: int | None) -> None:
+        """Set aside what was saved after the checkpoint that is resumed, and delete what nobody needs.
+
+        Args:
+            resumed: the checkpoint.
+            keep: as for `save`.
+        """
+        sweep_checkpoints(self._directory)
+        kept = list_checkpoints(self._directory)
+        while kept[-1] != resumed:
+            later = kept.pop()
+            _log.warning("Setting %s aside as %s: %s is resumed.", later.name, set_aside(later).name, kept[-1].name)
+        aside = [read_need(path) for path in list_aside(self._directory)]
+        self._kept = self._segments.sweep({path.name: read_need(path) for path in kept}, aside)
+        self._drop(keep)  # the run may have been killed before it could
+
+    def save(
+        self, name: str, content: dict[str, Any], figures: dict[str, Any], memory: Memory, keep: int | None
+    ) -> None:
+        """Write a checkpoint, having written what is new in the memory, and delete the oldest ones.
+
+        Args:
+            name: of the checkpoint.
+            content: all but the memory's.
+            figures: what the checkpoint says about the session's files.
+            memory: whose content goes to segments.
+            keep: how many checkpoints to keep; None for all.
+        """
+        need = self._segments.append(memory)
+        write_checkpoint(self._directory, name, content, {**figures, "memory": need})
+        _log.debug("Saved %s", name)
+        self._kept[name] = need["oldest"]
+        self._drop(keep)
+
+    def _drop(self, keep: int | None) -> None:
+        drop_oldest(self._directory, self._kept, keep)
+        self._segments.release(next(iter(self._kept.values())))
+
+    def save_best(self, content: dict[str, Any], figures: dict[str, Any]) -> None:
+        """Keep a policy beside the checkpoints, whatever becomes of them. Args: content: what it takes to play it."""
+        write_checkpoint(self._directory, BEST, content, figures)

@@ -1,0 +1,102 @@
+"""How a run goes: returns of its episodes, figures of its epochs, and what the console shows of them."""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from digideep.agent.base import AgentBase
+from digideep.environment.explorer import Episode, Explorer
+from digideep.pipeline.session import Session
+from digideep.telemetry.console import Display
+from digideep.utility.files import is_finite
+
+_RECENT_EPISODES = 100
+
+
+class Progress:
+    """Measures a run, and hands what it measures to console, log files and dashboards.
+
+    Args:
+        session: of the run.
+        histogram_int: epochs from one histogram of weights and gradients to the next; None for none.
+
+    Attributes:
+        recent_returns: of the last 100 training episodes, oldest first.
+        test_return: mean of the last test; None before the first one.
+        best_return: mean of the best test; None before the first one.
+    """
+
+    def __init__(self, session: Session, histogram_int: int | None):
+        self._session, self._histogram_int, self._monitor = session, histogram_int, session.monitor
+        self._display = Display(session.console, is_quiet=session.args.quiet)
+        self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
+        self.test_return: float | None = None
+        self.best_return: float | None = None
+        self._is_tested = False  # since the last line of the console
+
+    def start(self, name: str, total_frames: int, frames: int) -> None:
+        """Begin to show. Args: name: of the environment; total_frames: of the whole run; frames: done before."""
+        path = self._session.path
+        self._display.start(f"{name}   {path.name if path else 'dry run'}", total_frames, frames)
+
+    def stop(self) -> None:
+        """End what is shown live. Safe to call again."""
+        self._display.stop()
+
+    def cycle(self, explorer: Explorer, epoch: str) -> None:
+        """Take in the episodes that ended in a cycle. Args: epoch: such as "3/24"."""
+        episodes = explorer.take_episodes()
+        self.recent_returns.extend(episode.episode_return for episode in episodes)
+        self._record("train", episodes)
+        recent, machine = list(self.recent_returns), self._session.logbook.machine
+        self._display.cycle(epoch, explorer.frames, explorer.n_episode, recent, machine)
+
+    def test(self, explorer: Explorer) -> bool:
+        """Take in the episodes of a test. Returns: True if it is the best one so far."""
+        episodes = explorer.take_episodes()
+        self._record("test", episodes)
+        self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
+        is_best = self.best_return is None or self.test_return > self.best_return
+        if is_best:
+            self.best_return = self.test_return
+        return is_best
+
+    def _record(self, mode: str, episodes: Sequence[Episode]) -> None:
+        for episode in episodes:
+            self._monitor(f"/return/{mode}", episode.episode_return)
+            self._monitor(f"/length/{mode}", episode.length)
+            for player, player_return in (episode.player_returns or {}).items():
+                self._monitor(f"/return/{mode}/{player}", player_return)
+        self._session.write_episodes(mode, episodes)
+
+    def epoch(self, moment: Mapping[str, int], agents: Mapping[str, AgentBase]) -> None:
+        """Show and write the figures of an epoch. Args: moment: from `Runner.moment`; agents: by name."""
+        logbook, frames = self._session.logbook, moment["frame"]
+        self._monitor("/speed/frames_per_s", self._display.measure(frames))
+        for recent_return in self.recent_returns:
+            self._monitor("/return/recent", recent_return)
+        self._display.details(logbook.log_epoch())
+        recent = fmean(self.recent_returns) if self.recent_returns else None
+        returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
+        self._is_tested = False
+        self._display.epoch(moment["epoch"], frames, moment["episode"], returns)
+        is_due = self._histogram_int is not None and moment["epoch"] % self._histogram_int == 0
+        if is_due and logbook.has_dashboards:
+            for agent in agents.values():
+                logbook.show_histograms(agent.histograms(), frames)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs, as JSON values."""
+        recent = list(self.recent_returns)
+        return {"recent_returns": recent, "test_return": self.test_return, "best_return": self.best_return}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` left off, without returns that are infinite or NaN.
+
+        Nothing is ever better than those, and neither has a mean.
+        """
+        self.test_return = state["test_return"]
+        self.best_return = state["best_return"] if is_finite(state["best_return"]) else None
+        self.recent_returns.extend(filter(math.isfinite, state["recent_returns"]))

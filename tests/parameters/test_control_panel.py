@@ -1,0 +1,133 @@
+"""Control panels of the recipes: their keys, those of 2019's digideep, and recipes that are built upon others."""
+
+from pathlib import Path
+
+import pytest
+
+from digideep.parameters.control_panel import generate, load_params, override_panel
+from digideep.parameters.tree import to_plain
+from digideep.utility.errors import UsageError
+from tests.support.helpers import ROOT
+
+RECIPES = sorted(path.stem for path in (ROOT / "params").glob("*_*.py"))
+
+# Keys of 2019's parameter files, and today's files of the same methods.
+SESSION = [
+    "number_epochs", "epoch_size", "test_activate", "test_interval", "test_win_size", "save_interval",
+    "max_exec_time", "max_exec_iter", "seed", "cuda_deterministic", "memory_size_in_chunks", "model_name",
+    "observation_key", "gamma", "num_workers", "n_steps", "n_update", "batch_size", "warm_start", "agent_type",
+    "from_module", "from_params", "runner_name", "add_monitor", "add_time_step", "add_image_transpose",
+    "add_frame_stack_axis", "add_dummy_multi_agent", "add_vec_normalize", "nstack", "keep_old_checkpoints",
+]  # fmt: skip
+PPO = [
+    "num_mini_batches", "use_gae", "tau", "recurrent", "actor_feature_size", "lr", "eps", "clip_param",
+    "value_loss_coef", "entropy_coef", "max_grad_norm", "use_clipped_value_loss",
+]  # fmt: skip
+SAC = [
+    "lr_actor", "lr_value", "lr_softq", "polyak_factor", "mean_lambda", "std_lambda", "z_lambda", "lr_critic",
+    "alpha", "hidden_size", "automatic_entropy_tuning", "target_update_interval",
+]  # fmt: skip
+ORIGINALS = {
+    "ppo_atari": SESSION + PPO,
+    "ppo_mujoco": SESSION + PPO,
+    "ddpg_classic": [*SESSION, "lr_actor", "lr_critic", "eps", "polyak_factor", "noise_std", "hidden_size"],
+    "sac_classic": SESSION + SAC,
+    "sac_mujoco": SESSION + SAC,
+}
+
+
+def panel(recipe):
+    return load_params(f"params.{recipe}").cpanel
+
+
+@pytest.mark.parametrize("recipe", ORIGINALS)
+def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe):
+    cpanel = panel(recipe)
+    for key in ORIGINALS[recipe]:
+        if key in cpanel:
+            continue
+        with pytest.raises(UsageError, match=f"--cpanel has the unknown key '{key}'") as refusal:
+            override_panel(cpanel, {key: 1})
+        _, today, name = str(refusal.value).partition("Today it is '")
+        if today:
+            assert name.partition("'")[0] in cpanel
+        else:
+            assert "Did you mean" not in str(refusal.value)
+            assert "Known:" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key", "advice"),
+    [
+        ("ppo_classic", "tau", "Today it is 'gae_lambda'."),
+        ("sac_classic", "tau", "Today it is 'polyak_factor'."),
+        ("ppo_classic", "actor_feature_size", "Today it is 'hidden_sizes', a list such as [64, 64]."),
+        ("td3_mujoco", "hidden_size", "Today it is 'hidden_sizes', a list such as [256, 256]."),
+        ("dqn_classic", "use_double", "Today it is 'is_double'."),
+        ("dqn_classic", "lr_critic", "Today it is 'lr'."),
+        ("sac_classic", "lr", "Today it is 'lr_actor' and 'lr_critic'."),
+        ("ppo_classic", "batch_size", "Today it is 'num_mini_batches', the number of parts that a chunk is cut into."),
+        ("ppo_classic", "agent_type", "The parameter file names the agent's class: take another file."),
+        ("sac_dmc", "total_frames", "A run has number_epochs x epoch_size x num_workers x n_steps frames."),
+        ("ppo_classic", "gae_lamda", "Did you mean 'gae_lambda'?"),
+    ],
+)
+def test_a_renamed_key_is_refused_with_its_name_of_today(recipe, key, advice):
+    with pytest.raises(UsageError) as refusal:
+        override_panel(panel(recipe), {key: 1})
+    assert str(refusal.value) == f"--cpanel has the unknown key '{key}'. {advice}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_networks_are_given_as_lists(recipe):
+    module = load_params(f"params.{recipe}")
+    with pytest.raises(UsageError, match="--cpanel 'hidden_sizes' must be a list, got 64"):
+        override_panel(module.cpanel, {"hidden_sizes": 64})
+    tree = generate(module, override_panel(module.cpanel, {"hidden_sizes": [32, 16, 8]}))
+    assert [agent["policy"]["hidden_sizes"] for agent in tree["agents"].values()] == [[32, 16, 8]]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_copy_of_a_recipe_elsewhere_makes_the_same_tree(recipe, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    copy = tmp_path / f"copy_of_{recipe}.py"
+    copy.write_bytes(Path(ROOT, f"params/{recipe}.py").read_bytes())
+    module, original = load_params(str(copy)), load_params(f"params.{recipe}")
+    assert module is not original
+    assert to_plain(generate(module, module.cpanel)) == to_plain(generate(original, original.cpanel))
+
+
+def test_a_recipe_that_is_built_upon_another_leaves_that_one_as_it_is():
+    before = to_plain(panel("ppo_classic"))
+    module = load_params("params.ppo_atari")
+    generate(module, override_panel(module.cpanel, {"gae_lambda": 0.5}))
+    assert to_plain(panel("ppo_classic")) == before
+    assert module.cpanel["n_steps"] == before["n_steps"]
+
+
+def test_a_parameter_that_a_recipe_does_not_name_can_stand_in_a_panel_built_upon_it():
+    module = load_params("params.ppo_classic")
+    tree = generate(module, module.cpanel | {"target_kl": 0.02, "activation": "relu"})
+    agent = tree["agents"]["agent"]
+    assert (agent["target_kl"], agent["policy"]["activation"]) == (0.02, "relu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "lr", "clip_param"),
+    [
+        ({"anneal_lr": False}, 5e-4, {"start": 0.2, "end": 0.0}),
+        ({"anneal_clip_param": False}, {"start": 5e-4, "end": 0.0}, 0.2),
+    ],
+)
+def test_a_value_falls_to_0_where_the_panel_says_so(changes, lr, clip_param):
+    module = load_params("params.ppo_classic")
+    agent = to_plain(generate(module, override_panel(module.cpanel, changes)))["agents"]["agent"]
+    linear = {"class": "digideep.parameters.schedule.Linear"}
+    assert agent["lr"] == (linear | lr if isinstance(lr, dict) else lr)
+    assert agent["clip_param"] == (linear | clip_param if isinstance(clip_param, dict) else clip_param)
+
+
+def test_an_encoder_that_is_not_there_is_refused():
+    module = load_params("params.dqn_atari")
+    with pytest.raises(UsageError, match="encoder must be nature or impala, got 'vit'"):
+        generate(module, override_panel(module.cpanel, {"encoder": "vit"}))
