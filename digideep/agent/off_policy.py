@@ -60,7 +60,7 @@ class OffPolicyAgent(AgentBase):
         noise: how actions are changed to explore; None leaves them as the policy draws them.
     """
 
-    is_off_policy = True
+    takes_warm_start = True
 
     def __init__(
         self,
