@@ -68,6 +68,10 @@ FAULTS = (
         ("self.critic_loss, lr_critic)", "self.critic_loss, lr_actor)", "the critic has the actor's learning rate"),
         ("(batch.weights * errors.square())", "errors.square()", "weights of a batch are left out"),
         ("loss = -critics", "loss = critics", "the actor descends its value"),
+    ),
+    *faults_in(
+        "digideep/agent/ddpg.py",
+        _RESTORED,
         (
             'self.make_target("target_actor", self.actor_step,',
             'self.make_target("target_critics", self.actor_step,',
