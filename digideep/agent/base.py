@@ -29,7 +29,7 @@ P = TypeVar("P", bound="Stateful")
 ACTION_MASK = "/infos/action_mask"
 
 
-def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space]) -> list[str]:
+def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
     """The paths that are meant.
 
     Raises:
@@ -63,7 +63,8 @@ class AgentBase(Component):
         flatten: joins them to that one vector; None where there is nothing to join.
     """
 
-    is_off_policy = False
+    # Whether random actions at the start of a run may take the place of the agent's own.
+    takes_warm_start = False
     # Whether two parts of the workers may be given their actions by two calls, one after the other.
     acts_in_parts = True
     # Whether the values of its policy depend on the action mask, as the maximum over allowed actions does.
@@ -87,7 +88,7 @@ class AgentBase(Component):
         self.action_space = context.action_space
         self.use_action_mask = use_action_mask
         self._check_action_mask(context.infos)
-        self.policy: Any  # a PolicyBase; which methods it needs beyond that is the agent's contract
+        self.policy: Any = None  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self._parts: dict[str, Stateful] = {}
         self._schedules: Schedules = {}
         self.n_updates, self.seed = 0, context.seed
@@ -119,25 +120,26 @@ class AgentBase(Component):
         return course
 
     def make_policy(self, description: Description) -> Any:
-        """Build the policy that the parameter tree gives, on the agent's device; it is registered."""
-        policy = build(
+        """Build the policy that the parameter tree gives, on the agent's device."""
+        return build(
             description,
             PolicyBase,
             observation_space=self.observation_space,
             action_space=self.action_space,
             generator=self.init_generator,
-        )
-        return self.register("policy", policy.to(self.device))
+        ).to(self.device)
+
+    @property
+    def _stateful(self) -> dict[str, Stateful]:
+        """The policy, whoever made it, and what is registered."""
+        return ({} if self.policy is None else {"policy": self.policy}) | self._parts
 
     # ------------------------------------------------------------------ what the Runner calls
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """Choose an action for each worker.
 
         Args:
@@ -161,11 +163,6 @@ class AgentBase(Component):
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
         """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
         return None
-
-    @property
-    def takes_warm_start(self) -> bool:
-        """True if random actions at the start of a run may take the place of the agent's own."""
-        return self.is_off_policy
 
     def schedules(self) -> Schedules:
         """Return what changes along the plan: by name, its course, and what counts how far that is."""
@@ -250,7 +247,7 @@ class AgentBase(Component):
     def join(self, tensors: dict[str, Tensor]) -> Observations:
         """As `observe`, for tensors of the agent's own observations by path."""
         if self.flatten is not None:
-            return self.flatten(tensors)
+            return self.flatten.forward(tensors)
         return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
 
     def sight(self) -> str:
@@ -310,9 +307,9 @@ class AgentBase(Component):
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of what is registered, generators and counters."""
+        """Return the state of the policy, of what is registered, generators and counters."""
         return {
-            **{name: dict(part.state_dict()) for name, part in self._parts.items()},
+            **{name: dict(part.state_dict()) for name, part in self._stateful.items()},
             "generator": self.generator.get_state(),
             "numpy_generator": generator_state(self.numpy_generator),
             "n_updates": self.n_updates,
@@ -321,7 +318,7 @@ class AgentBase(Component):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
-        for name, part in self._parts.items():
+        for name, part in self._stateful.items():
             part.load_state_dict(state[name])
         self.generator.set_state(state["generator"])
         set_generator_state(self.numpy_generator, state["numpy_generator"])

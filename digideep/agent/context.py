@@ -22,6 +22,39 @@ class Stateful(Protocol):
         """Continue where `state_dict` left off."""
 
 
+class LearnedMemory(Protocol):
+    """What an agent asks a memory itself; the rest is between memory and sampler."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the environment stored so far."""
+
+    @property
+    def keys(self) -> list[str] | None:
+        """What is kept of the agent's chunks; None for all."""
+
+
+class Sampler(Protocol):
+    """What an agent calls to draw from its memory: named arrays, as `info` asks for them."""
+
+    def __call__(self, memory: Any, info: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Draw. Args: memory: to draw from; info: what to draw, and how."""
+
+
+class ReplaySampler(Sampler, Stateful, Protocol):
+    """A sampler that says how often to draw."""
+
+    @property
+    def ratio(self) -> float:
+        """Gradient steps for each frame."""
+
+    def steps_due(self, memory: Any) -> int:
+        """Return how many gradient steps are due."""
+
+    def note_errors(self, errors: torch.Tensor) -> None:
+        """Take in the absolute errors (B,) of the batch drawn last."""
+
+
 @dataclass(frozen=True)
 class AgentContext:
     """What an agent is given at run time.
@@ -40,9 +73,9 @@ class AgentContext:
     """
 
     name: str
-    memory: Any
-    observation_spaces: dict[str, gym.Space]
-    action_space: gym.Space
+    memory: LearnedMemory
+    observation_spaces: dict[str, gym.Space[Any]]
+    action_space: gym.Space[Any]
     device: torch.device
     seed: int
     profiler: Profiler

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
-from digideep.agent.off_policy import ActorLoss, CriticLoss, OffPolicyAgent, Rate, Transitions
+from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.component import Description, build
 from digideep.policy.observations import Observations
 
 
-def critic_targets(batch: Transitions, target_actor: Any, target_critics: Any) -> Tensor:
+def critic_targets(batch: Transitions, target_actor: Network, target_critics: Network) -> Tensor:
     """What the critics should say: reward, and the discounted value of the next observation.
 
     Args:
@@ -31,7 +31,7 @@ def critic_targets(batch: Transitions, target_actor: Any, target_critics: Any) -
     return batch.rewards + batch.discounts * values
 
 
-def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> CriticLoss:
+def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """The squared error of each critic, summed."""
     values = critics(batch.observations, batch.actions)  # (num, B)
     errors = values - targets
@@ -39,7 +39,7 @@ def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> CriticLoss
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
 
 
-def actor_loss(actor: Any, observations: Observations, critics: Any) -> ActorLoss:
+def actor_loss(actor: Network, observations: Observations, critics: Network) -> ActorLoss:
     """Value of the actor's own actions by the first critic, negated.
 
     The mean over the batch. Differs from the original digideep, whose sum let the step grow with the batch.

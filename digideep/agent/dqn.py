@@ -13,13 +13,13 @@ from torch.nn.functional import huber_loss
 
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import EpsilonGreedy
-from digideep.agent.off_policy import CriticLoss, OffPolicyAgent, Rate, Transitions
+from digideep.agent.off_policy import CriticLoss, Network, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description
 
 
-def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_double: bool) -> Tensor:
+def critic_targets(batch: Transitions, critic: Network, target_critic: Network, is_double: bool) -> Tensor:
     """What the critic should say: reward, and the discounted value of the next observation.
 
     Args:
@@ -42,7 +42,7 @@ def critic_targets(batch: Transitions, critic: Any, target_critic: Any, is_doubl
     return batch.rewards + batch.discounts * values
 
 
-def critic_loss(critic: Any, batch: Transitions, targets: Tensor) -> CriticLoss:
+def critic_loss(critic: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """Huber's loss of the actions that were taken."""
     values = critic(batch.observations).gather(-1, batch.actions[:, None]).squeeze(-1)  # (B,)
     loss = (batch.weights * huber_loss(values, targets, reduction="none")).mean()

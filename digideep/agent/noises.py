@@ -66,7 +66,8 @@ class GaussianNoise(Noise):
         self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
     ) -> np.ndarray:
         noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
-        return (actions + noise).clip(-1, 1)
+        changed: np.ndarray = np.clip(actions + noise, -1, 1)
+        return changed
 
 
 class OrnsteinUhlenbeckNoise(Noise):

@@ -3,6 +3,7 @@
 The mathematics of a method stands in its own file: its losses, its step.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ class Transitions(NamedTuple):
     next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
 
 
+Network = Callable[..., Tensor]
+Actor = Callable[..., tuple[Tensor, Tensor]]  # observations and noise (B, A) to actions and log-probabilities
 Rate = float | Description  # a number, or a schedule over gradient steps
 # What losses return: the loss and metrics by name, 0-dimensional; of critics absolute errors (B,) too, for priorities.
 ActorLoss = tuple[Tensor, dict[str, Tensor]]
@@ -57,7 +60,7 @@ class OffPolicyAgent(AgentBase):
         noise: how actions are changed to explore; None leaves them as the policy draws them.
     """
 
-    is_off_policy = True
+    takes_warm_start = True
 
     def __init__(
         self,
@@ -139,12 +142,9 @@ class OffPolicyAgent(AgentBase):
     # ------------------------------------------------------------------ acting
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """See `AgentBase`."""
         actions = self.choose(observations, hidden_state, deterministic).actions
         if self.noise is not None and not deterministic:

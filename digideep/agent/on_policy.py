@@ -3,7 +3,8 @@
 The mathematics of a method stands in its own file: its loss.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -61,8 +62,8 @@ class OnPolicyAgent(AgentBase):
         sampler: Description,
         gamma: float,
         gae_lambda: float,
-        n_update: int,
-        num_mini_batches: int,
+        n_update: int = 1,
+        num_mini_batches: int = 1,
         lr: float | Description,
         max_grad_norm: float | None = 0.5,
         normalize_advantages: bool = True,
@@ -131,12 +132,9 @@ class OnPolicyAgent(AgentBase):
         return np.zeros((num_workers, self.policy.state_size), np.float32) if self.is_recurrent else None
 
     def action_generator(
-        self,
-        observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
-        masks: np.ndarray,
+        self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]:  # fmt: skip
         """See `AgentBase`. Artifacts are `action_log_p` (N,), and `value` (N,) where the policy gives it."""
         choice = self.choose(observations, hidden_state, deterministic)
         artifacts = {"action_log_p": choice.log_p}
@@ -275,15 +273,15 @@ class OnPolicyAgent(AgentBase):
 
         A recurrent policy walks along the chunk, from the states that it had at the first rows.
         """
-        observations = data.observations
+        observations, value = data.observations, cast("Callable[..., Tensor]", self.policy.value)
         if data.states is not None and data.masks is not None:
-            states, masks = (tensor.unflatten(0, (num_workers, -1)) for tensor in (data.states, data.masks))
-            return self.policy.value(observations, state=states[:, 0], masks=masks)
+            states, masks = (torch.unflatten(each, 0, (num_workers, -1)) for each in (data.states, data.masks))
+            return value(observations, state=states[:, 0], masks=masks)
         if isinstance(observations, Tensor):
-            return self.policy.value(observations)
+            return value(observations)
         total = len(next(iter(observations.values())))
         slices = (slice(first, first + _IMAGE_ROWS) for first in range(0, total, _IMAGE_ROWS))
-        return torch.cat([self.policy.value({path: o[rows] for path, o in observations.items()}) for rows in slices])
+        return torch.cat([value({path: o[rows] for path, o in observations.items()}) for rows in slices])
 
     def estimate(self, chunk: dict[str, np.ndarray], data: Trajectories, value: Tensor) -> Trajectories:
         """Return data with advantages and returns. Args: value: float32 (B,), of each row, by the current function."""

@@ -65,6 +65,7 @@ class PPO(OnPolicyAgent):
 
     Args:
         context: what exists at run time.
+        n_update: see `OnPolicyAgent`. num_mini_batches: likewise. Here they have to be given.
         clip_param: range of the probability ratio, a number or a schedule over updates. Usual: 0.1 to 0.3.
         value_loss_coef: weight of the value loss. Usual: 0.25 to 1.
         entropy_coef: weight of the entropy bonus. Usual: 0 to 0.02.
@@ -75,13 +76,15 @@ class PPO(OnPolicyAgent):
         self,
         context: AgentContext,
         *,
+        n_update: int,
+        num_mini_batches: int,
         clip_param: float | Description,
         value_loss_coef: float = 0.5,
         entropy_coef: float = 0.0,
         use_clipped_value_loss: bool = False,
         **parameters: Any,
     ):
-        super().__init__(context, **parameters)
+        super().__init__(context, n_update=n_update, num_mini_batches=num_mini_batches, **parameters)
         require_between("value_loss_coef", value_loss_coef)
         require_between("entropy_coef", entropy_coef)
         self.value_loss_coef, self.entropy_coef = value_loss_coef, entropy_coef

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import CriticLoss, OffPolicyAgent, Rate, Transitions
+from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
 from digideep.policy.networks import Scalar
 from digideep.policy.observations import Observations
 
 
-def critic_targets(batch: Transitions, actor: Any, target_critics: Any, noise: Tensor, alpha: Tensor) -> Tensor:
+def critic_targets(batch: Transitions, actor: Actor, critics: Network, noise: Tensor, alpha: Tensor) -> Tensor:
     """Return reward and discounted soft value of the next observation, float32 (B,). Eq. 2 and 3; noise is (B, A)."""
     actions, log_p = actor(batch.next_observations, noise)
-    values = target_critics(batch.next_observations, actions).amin(0) - alpha * log_p
+    values = critics(batch.next_observations, actions).amin(0) - alpha * log_p
     return batch.rewards + batch.discounts * values
 
 
-def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> CriticLoss:
+def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """Half the squared error of each critic, summed: Eq. 5."""
     values = critics(batch.observations, batch.actions)  # (num, B)
     errors = values - targets
@@ -30,7 +30,7 @@ def critic_loss(critics: Any, batch: Transitions, targets: Tensor) -> CriticLoss
 
 
 def actor_loss(
-    actor: Any, observations: Observations, critics: Any, noise: Tensor, alpha: Tensor
+    actor: Actor, observations: Observations, critics: Network, noise: Tensor, alpha: Tensor
 ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensor]]:
     """Entropy-regularised value of the actor's own actions, negated: Eq. 7. Returns: with metrics and the entropy."""
     actions, log_p = actor(observations, noise)
@@ -39,7 +39,7 @@ def actor_loss(
     return loss, ({"actor_loss": loss, "entropy": entropy}, entropy)
 
 
-def alpha_loss(log_alpha: Any, entropy: Tensor, target_entropy: float) -> tuple[Tensor, dict[str, Tensor]]:
+def alpha_loss(log_alpha: Network, entropy: Tensor, target_entropy: float) -> tuple[Tensor, dict[str, Tensor]]:
     """Move log(alpha) up while the entropy is below its target, and down above it: Eq. 18."""
     return log_alpha() * (entropy - target_entropy), {}
 
@@ -63,9 +63,8 @@ class SAC(OffPolicyAgent):
 
     def __init__(
         self, context: AgentContext, *, polyak_factor: float, target_update_interval: int = 1,
-        lr_actor: Rate, lr_critic: Rate, lr_alpha: Rate = 3e-4,
-        alpha: float = 1.0, automatic_entropy_tuning: bool = True, target_entropy: float | None = None,
-        **parameters: Any,
+        lr_actor: Rate, lr_critic: Rate, lr_alpha: Rate = 3e-4, alpha: float = 1.0,
+        automatic_entropy_tuning: bool = True, target_entropy: float | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)

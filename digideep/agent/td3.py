@@ -10,12 +10,12 @@ from torch import Tensor
 
 from digideep.agent.context import AgentContext
 from digideep.agent.ddpg import DDPG
-from digideep.agent.off_policy import Transitions
+from digideep.agent.off_policy import Network, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
 
 
-def critic_targets(batch: Transitions, target_actor: Any, target_critics: Any, noise: Tensor) -> Tensor:
+def critic_targets(batch: Transitions, target_actor: Network, target_critics: Network, noise: Tensor) -> Tensor:
     """What the critics should say: reward, and the discounted value of the next observation.
 
     Args:

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.spaces import containers, follow, leaves
+from digideep.utility.user_code import text_of
 
 _ARRAYS = (np.ndarray, np.generic)
 
@@ -159,7 +160,8 @@ class WholeRange:
 
 def _check_container(value: Any, path: str, names: Iterable[Any] | int) -> None:
     if isinstance(names, int):
-        if not isinstance(value, (tuple, list, np.ndarray)) or len(value) != names:
+        is_sequence = isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+        if not is_sequence or len(value) != names:
             raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a tuple of {names}, got {summary(value)}")
     elif not isinstance(value, Mapping):
         raise NotAsDeclared(f"{_WRONG}: {path or '/'}: expected a dictionary with {_list(names)}, got {summary(value)}")
@@ -168,7 +170,7 @@ def _check_container(value: Any, path: str, names: Iterable[Any] | int) -> None:
 
 
 def _list(names: Iterable[Any]) -> str:
-    return ", ".join(map(repr, names)) or "none"
+    return ", ".join(map(_shown, names)) or "none"
 
 
 def fit(value: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.ndarray:
@@ -186,10 +188,11 @@ def fit(value: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.nd
     """
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as err:  # ragged lists; tensors that are elsewhere
-        raise NotAsDeclared(
-            f"{what}: expected {dtype} {shape}, got {summary(value)}: {' '.join(str(err).split())}"
-        ) from err
+    except Exception as err:  # ragged lists; tensors that are elsewhere; objects of any kind
+        reason = " ".join(text_of(err).split())
+        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {summary(value)}: {reason}") from err
+    if np.ma.is_masked(value):
+        raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got an array with masked values: {summary(value)}")
     is_kind = array.dtype.kind in ("biuf" if dtype.kind == "f" else "biu")
     if array.shape != shape or not is_kind:
         raise NotAsDeclared(f"{what}: expected {dtype} {shape}, got {summary(value)}")
@@ -203,7 +206,10 @@ def fit(value: Any, shape: tuple[int, ...], dtype: np.dtype, what: str) -> np.nd
 def read_number(value: Any, what: str) -> float:
     """Return a single number, such as a reward. Raises: NotAsDeclared: if it is none, or an array of them."""
     if isinstance(value, (float, int, np.floating, np.integer)):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as err:
+            raise NotAsDeclared(f"{what} beyond all floats: {summary(value)}") from err
     return float(fit(value, (), np.dtype(np.float64), f"{what} that is no number"))
 
 
@@ -247,5 +253,12 @@ def summary(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = " ".join((repr(value.tolist()) if isinstance(value, np.ndarray) else repr(value)).split())
+    text = " ".join(_shown(value.tolist() if isinstance(value, np.ndarray) else value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except Exception:  # of an object that is not ours
+        return object.__repr__(value)

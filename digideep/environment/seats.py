@@ -28,7 +28,6 @@ class Seat:
         info: what the agent has of the environment.
         num_workers: of the explorer.
         wrappers: around the seat's observations and rewards.
-        offset: where its actions begin in the vector of all actions of a parallel game.
 
     Attributes:
         num_rows: R, workers times players.
@@ -36,14 +35,9 @@ class Seat:
         hidden_state: float32 (R, H), the state before the next observation is consumed; None if the agent has none.
     """
 
-    def __init__(
-        self, name: str, agent: Actor, info: EnvironmentInfo, num_workers: int, wrappers: list[VectorWrapper],
-        offset: int,
-    ):  # fmt: skip
+    def __init__(self, name: str, agent: Actor, info: EnvironmentInfo, num_workers: int, wrappers: list[VectorWrapper]):
         self.name, self.agent, self.info, self.wrappers = name, agent, info, wrappers
-        players = max(len(info.players), 1)
-        self.num_rows = num_workers * players
-        self.columns = slice(offset, offset + players * int(np.prod(info.action_space.shape or ())))
+        self.num_rows = num_workers * max(len(info.players), 1)
         self.masks = np.zeros(self.num_rows, np.bool_)
         self.hidden_state: np.ndarray | None = None
         self._observations: Chunk = {}
@@ -58,7 +52,7 @@ class Seat:
 
     def view(self, buffers: StepBuffers) -> StepBuffers:
         """Return the seat's rows of a part of the workers' buffers."""
-        return PlayerBuffers(buffers, self.name, self.info, self.columns) if self.info.players else buffers
+        return PlayerBuffers(buffers, self.name, self.info) if self.info.players else buffers
 
     def begin(self, buffers: StepBuffers) -> None:
         """Take the first observations of new episodes. Args: buffers: the seat's, of all workers."""
@@ -112,24 +106,20 @@ class Seat:
             players = self.info.players or ("",)
             first_worker = part.start // len(players)
             allowed = check_action_mask(space, self._infos[f"/{ACTION_MASK}"][part], masks, first_worker, players)
-        random = None
+        random, choice = None, {}
         if generator is not None and self.agent.takes_warm_start:
             random = sample_actions(space, generator, len(masks), allowed)
+        before = None if self.hidden_state is None else self.hidden_state[part]
         if random is None or not self._is_bare:
-            before = None if self.hidden_state is None else self.hidden_state[part]
             # Without exploration nothing is drawn, so that looking at what an agent delivers changes no number.
             choice = self.agent.action_generator(shown, before, masks, deterministic or random is not None)
-            if random is not None:
-                self._is_bare = choice.keys() <= {"actions"}
-            actions = choice["actions"] if random is None else random
-            row[f"{self._own}/actions"] = actions
-            if before is not None:
-                row[f"{self._own}/hidden_state"] = before.copy()
-                before[...] = choice["hidden_state"]
-            for key, value in choice.get("artifacts", {}).items():
-                row[f"{self._own}/artifacts/{key}"] = value
-        else:
-            row[f"{self._own}/actions"] = actions = random
+            self._is_bare = random is not None and choice.keys() <= {"actions"}
+        actions = row[f"{self._own}/actions"] = choice["actions"] if random is None else random
+        if before is not None:
+            row[f"{self._own}/hidden_state"] = before.copy()
+            before[...] = choice["hidden_state"]
+        for key, value in choice.get("artifacts", {}).items():
+            row[f"{self._own}/artifacts/{key}"] = value
         buffers.actions[...] = self._scale(actions).reshape(buffers.actions.shape)
         return row
 
@@ -237,7 +227,6 @@ def seat_agents(
             "Several need players under env: see docs/several_agents.md."
         )
     seats: dict[str, Seat] = {}
-    offset = 0
     for name, own in (info.agents or dict.fromkeys(agents, info)).items():
         if name not in agents:
             raise UsageError(f"players names an agent '{name}' that there is not. {did_you_mean(name, agents)}")
@@ -248,6 +237,5 @@ def seat_agents(
             )
             for description in environment.vect_wrappers
         ]  # fmt: skip
-        seats[name] = Seat(name, agents[name], own, num_workers, wrappers, offset)
-        offset = seats[name].columns.stop
+        seats[name] = Seat(name, agents[name], own, num_workers, wrappers)
     return seats

@@ -119,12 +119,13 @@ def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.
     options: dict[str, Any] = {"guard_filter_fn": lambda checks: [False] * len(checks)}
     unchecked = torch.compile(function, dynamic=False, fullgraph=True, options=options, backend=_backend(device))
     try:
-        fast = unchecked.aot_compile((args, {}))  # type: ignore[attr-defined]
+        fast: Any = unchecked.aot_compile((args, {}))  # type: ignore[attr-defined]
         fast.disable_guard_check()
     except Exception as err:  # it is fresh, and refuses a lot
         logging.getLogger("digideep").debug("Checks before each step stay: %s", " ".join(str(err).split()))
         return torch.compile(function, dynamic=False, fullgraph=True)
-    return fast
+    compiled_function: Callable[..., Any] = fast
+    return compiled_function
 
 
 def _backend(device: torch.device) -> Callable[..., Any]:

@@ -65,7 +65,7 @@ def flatten_parameters(module: nn.Module) -> Tensor:
 def _split(module: nn.Module, flat: Tensor) -> dict[str, Tensor]:
     """Return views of a flat tensor, by parameter name."""
     parameters = dict(module.named_parameters())
-    parts = flat.split([parameter.numel() for parameter in parameters.values()])
+    parts = torch.split(flat, [parameter.numel() for parameter in parameters.values()])
     return {name: part.view(p.shape) for (name, p), part in zip(parameters.items(), parts, strict=True)}
 
 
@@ -162,7 +162,7 @@ class GradientStep:
             return by_products
         self._gradient.zero_()
         loss, by_products = self.loss(self.learner, *args)
-        loss.backward()  # adds to the parameters' gradients, which are views of the flat one
+        torch.autograd.backward(loss)  # adds to the parameters' gradients, which are views of the flat one
         with torch.no_grad():
             self._apply(self._gradient)
         return by_products

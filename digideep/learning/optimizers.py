@@ -4,6 +4,7 @@ The keys of an optimizer's state do not depend on its parameters: each of them m
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,12 +78,12 @@ class AdamW(Adam):
     Differs from the paper, as torch does: the learning rate multiplies the decay too.
 
     Args:
-        beta1, beta2, eps: as in `Adam`.
         weight_decay: share of each parameter that a step at a learning rate of 1 takes away, in [0, 1].
+        parameters: of `Adam`.
     """
 
-    def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01):
-        super().__init__(beta1=beta1, beta2=beta2, eps=eps)
+    def __init__(self, *, weight_decay: float = 0.01, **parameters: Any):
+        super().__init__(**parameters)
         require_between("weight_decay", weight_decay, 0, 1)
         self.weight_decay = weight_decay
 

@@ -54,8 +54,9 @@ class Memory(Component):
 
     @property
     def num_workers(self) -> int:
-        """Workers whose steps are held; 0 before the first chunk."""
-        return len(next(iter(self.buffer.values()))) if self.buffer else 0
+        """Workers whose steps are held, the rows of `/masks`; 0 before the first chunk."""
+        masks = self.buffer.get("/masks")  # others may have a row for each player
+        return 0 if masks is None else len(masks)
 
     @property
     def n_frames(self) -> int:

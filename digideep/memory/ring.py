@@ -94,7 +94,7 @@ class Ring:
 
 
 class SampledMemory(Protocol):
-    """What samplers need of a memory: `Memory` is one, and so is each agent's view of it."""
+    """Tells what samplers need of a memory: `Memory` has it, and so does each agent's view of one."""
 
     @property
     def ring(self) -> Ring:

@@ -47,6 +47,8 @@ _GONE = {
     "runner_name": "The parameter file names the Runner's class, under 'runner' in its tree.",
     "eps": "It is the optimizer's parameter: override /agents/agent/optimizer by --repeal.",
     "warm_start": "Override /explorer/train/warm_start by --repeal.",
+    "total_frames": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
+    "total_timesteps": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
     "mean_lambda": "No loss has such a term today.",
     "std_lambda": "No loss has such a term today.",
     "z_lambda": "No loss has such a term today.",

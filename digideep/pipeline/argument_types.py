@@ -8,7 +8,7 @@ import ipaddress
 from typing import Any
 
 from digideep.parameters.checks import shown
-from digideep.utility.files import parse_json
+from digideep.utility.text import parse_json
 
 _MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095
 

@@ -7,8 +7,7 @@ from typing import Any, NoReturn
 from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
-from digideep.telemetry.logbook import WatchOptions
-from digideep.telemetry.server_process import LOCALHOST, VISDOM_PORT
+from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
 
 _EXAMPLES = """examples:
@@ -185,7 +184,7 @@ def _make_parser() -> argparse.ArgumentParser:
     watch.add_argument(
         "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
     )
-    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({VISDOM_PORT})")
+    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
     watch.add_argument(
         "--bind", metavar="ADDRESS", type=address,
         help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
@@ -213,37 +212,37 @@ _EXCLUSIONS = {
 
 
 def _check_combination(args: Arguments) -> None:
-    given = {
+    flags = {
         name
         for name, value in vars(args).items()
         if not (value is None or value is False or value in ({}, [], ""))  # 0 is a seed
     }
     for name, others in _EXCLUSIONS.items():
         for other in others:
-            if name in given and other in given:
+            if name in flags and other in flags:
                 raise UsageError(f"{_flag(name)} and {_flag(other)} do not go together: leave one of them out.")
-    if "resume" in given and "load_checkpoint" not in given:
+    if "resume" in flags and "load_checkpoint" not in flags:
         raise UsageError("--resume needs a session: give --resume DIR.")
-    if "load_checkpoint" in given and not given & {"resume", "play", "custom", "params"}:
+    if "load_checkpoint" in flags and not flags & {"resume", "play", "custom", "params"}:
         raise UsageError(
             "--load-checkpoint alone does nothing: add --resume, --play or --custom, or --params FILE to begin a new "
             "session with its weights."
         )
-    if "load_checkpoint" in given:
+    if "load_checkpoint" in flags:
         for name in ("params", "cpanel"):
             for other in ("play", "custom"):
-                if name in given and other in given:
+                if name in flags and other in flags:
                     raise UsageError(
                         f"--load-checkpoint and {_flag(name)} do not go together with {_flag(other)}: leave one out."
                     )
-    if "schedules" in given and "resume" not in given:
+    if "schedules" in flags and "resume" not in flags:
         raise UsageError("--schedules goes with --resume only: add --resume DIR or leave it out.")
-    if not given & {"params", "load_checkpoint"}:
+    if not flags & {"params", "load_checkpoint"}:
         raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
     for name in ("episodes", "render", "seed", "json", "frozen"):
-        if name in given and "play" not in given:
+        if name in flags and "play" not in flags:
             raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
-    if given >= {"load_checkpoint", "session_path"} and not given & {"params"}:
+    if flags >= {"load_checkpoint", "session_path"} and not flags & {"params"}:
         raise UsageError(
             "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out."
         )

@@ -46,8 +46,8 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
     Raises:
         UsageError: if one of `packages` is not there.
     """
-    wanted = {"digideep": Path(digideep.__file__).parent} | {name: find_package(name) for name in packages}
-    for name, source in wanted.items():
+    sources = {"digideep": Path(digideep.__file__).parent} | {name: find_package(name) for name in packages}
+    for name, source in sources.items():
         target = modules.joinpath(*name.split("."))
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

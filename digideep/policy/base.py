@@ -59,14 +59,9 @@ class PolicyBase(nn.Module, Component):
     gives_value = False
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """Choose actions.
 
         Args:

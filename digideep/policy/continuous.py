@@ -1,6 +1,7 @@
 """Policies for replay methods in continuous action spaces: an actor in [-1, 1] and critics that judge its actions."""
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,24 +22,25 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
 
 
-class Actor(nn.Module):
-    """What actors share: a perceptron, behind an encoder if there is one."""
+class Perceptrons(nn.Module):
+    """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
+
+    def __init__(
+        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None,
+        precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
+    ):  # fmt: skip
+        super().__init__()
+        self.encoder = encoder
+        self.layers = network(num, sizes, activation, generator, precision=precision)
+
+
+class Actor(Perceptrons):
+    """Chooses actions. Args: sizes: as in `EnsemblePerceptron`, the last for one output an action; others likewise."""
 
     outputs_per_action = 1
 
-    def __init__(
-        self,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-        network: type[EnsemblePerceptron] = EnsemblePerceptron,
-    ):
-        super().__init__()
-        self.encoder = encoder
-        sizes = [*sizes[:-1], self.outputs_per_action * sizes[-1]]
-        self.layers = network(1, sizes, activation, generator, precision=precision)
+    def __init__(self, sizes: list[int], *others: Any):
+        super().__init__(1, [*sizes[:-1], self.outputs_per_action * sizes[-1]], *others)
 
     def act(
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
@@ -61,7 +63,7 @@ class DeterministicActor(Actor):
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
     ) -> Tensor:
         """See `Actor`: the same with and without exploration."""
-        return self(observations)
+        return self.forward(observations)
 
     def fast_act(self) -> FastAct | None:
         """Return `act` in arrays; None if it has no counterpart there."""
@@ -129,22 +131,8 @@ class SquashedGaussianActor(Actor):
         return torch.tanh(raw), log_p.sum(-1)
 
 
-class Critics(nn.Module):
-    """Action values by `num` networks of their own, behind one encoder if there is one."""
-
-    def __init__(
-        self,
-        num: int,
-        sizes: list[int],
-        activation: str,
-        generator: torch.Generator,
-        encoder: Encoder | None = None,
-        precision: str = "fp32",
-        network: type[EnsemblePerceptron] = EnsemblePerceptron,
-    ):
-        super().__init__()
-        self.encoder = encoder
-        self.layers = network(num, sizes, activation, generator, precision=precision)
+class Critics(Perceptrons):
+    """Action values by `num` networks of their own."""
 
     def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
         """Judge actions.
@@ -158,7 +146,7 @@ class Critics(nn.Module):
             (num, B); of critics with several outputs, (num, B, K).
         """
         x = torch.cat([encode(self.encoder, observations), actions], -1)
-        values = self.layers(x, num)
+        values: Tensor = self.layers(x, num)
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
 
@@ -189,7 +177,7 @@ class ContinuousPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
@@ -216,14 +204,9 @@ class ContinuousPolicy(PolicyBase):
         self.critics = self.critics_class(num_critics, sizes, activation, generator, trunk, *rest)
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """See `PolicyBase`. Actions are float32 (B, A), in (-1, 1)."""
         return Choice(self.actor.act(observations, generator, deterministic))
 

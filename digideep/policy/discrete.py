@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import torch
@@ -41,7 +42,7 @@ class ActionValues(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
@@ -82,21 +83,16 @@ class ActionValues(PolicyBase):
         x = encode(self.encoder, observations)
         # The ensemble's layers take a batch of networks: (num, B, F), also where there is none of them.
         features = self.features(x) if len(self.features) else x[None]
-        values = self.advantages(features).unflatten(-1, (self.num_actions, -1))
+        values: Tensor = self.advantages(features).unflatten(-1, (self.num_actions, -1))
         if self.value is not None:
             values = self.value(features)[..., None, :] + values - values.mean(-2, keepdim=True)
         values = values[0] if len(values) == 1 else values
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """Choose the best of the allowed actions; see `PolicyBase`. The value is that of this action.
 
         Several critics or outputs are judged by their mean.

@@ -5,6 +5,7 @@ generator that is handed to them. The tests compare every number with torch.dist
 """
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import psutil
@@ -18,104 +19,109 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Categorical:
-    """A choice among A numbered actions. Args: logits: (B, A), not normalised."""
+    """Chooses among A numbered actions. Args: logits: (B, A), not normalised."""
 
     def __init__(self, logits: Tensor):
         self.log_probs = logits.log_softmax(-1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Returns: int64 (B,). The Gumbel-max trick: the largest of log-probability plus Gumbel noise."""
+        """Draw int64 (B,) by the Gumbel-max trick: the largest of log-probability plus Gumbel noise."""
         noise = torch.empty_like(self.log_probs).exponential_(generator=generator)
         return (self.log_probs - noise.log()).argmax(-1)
 
     def mode(self) -> Tensor:
-        """Returns: int64 (B,), the likeliest action."""
+        """Return the likeliest action, int64 (B,)."""
         return self.log_probs.argmax(-1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Args: actions: int64 (B,). Returns: (B,)."""
+        """Return the log-probability, (B,). Args: actions: int64 (B,)."""
         return self.log_probs.gather(-1, actions[:, None]).squeeze(-1)
 
     def entropy(self) -> Tensor:
-        """Returns: (B,), in nats."""
+        """Return the entropy in nats, (B,)."""
         return -(self.log_probs.exp() * self.log_probs).sum(-1)
 
 
 class IndependentCategoricals:
-    """Several choices at once. Args: logits: (B, sum of sizes), not normalised; sizes: choices of each component."""
+    """Makes several choices at once.
+
+    Args:
+        logits: (B, sum of sizes), not normalised.
+        sizes: choices of each component.
+    """
 
     def __init__(self, logits: Tensor, sizes: list[int]):
-        self.parts = [Categorical(part) for part in logits.split(sizes, -1)]
+        self.parts = [Categorical(part) for part in logits.split_with_sizes(sizes, -1)]
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Returns: int64 (B, A)."""
+        """Draw int64 (B, A)."""
         return torch.stack([part.sample(generator) for part in self.parts], -1)
 
     def mode(self) -> Tensor:
-        """Returns: int64 (B, A), the likeliest of each."""
+        """Return the likeliest of each, int64 (B, A)."""
         return torch.stack([part.mode() for part in self.parts], -1)
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Args: actions: int64 (B, A). Returns: (B,), summed over the components."""
+        """Return the log-probability, (B,), summed over the components. Args: actions: int64 (B, A)."""
         return torch.stack([part.log_prob(a) for part, a in zip(self.parts, actions.unbind(-1), strict=True)]).sum(0)
 
     def entropy(self) -> Tensor:
-        """Returns: (B,), in nats, summed over the components."""
+        """Return the entropy in nats, (B,), summed over the components."""
         return torch.stack([part.entropy() for part in self.parts]).sum(0)
 
 
 class IndependentBernoullis:
-    """Several switches at once. Args: logits: (B, A), log-odds of being on."""
+    """Sets several switches at once. Args: logits: (B, A), log-odds of being on."""
 
     def __init__(self, logits: Tensor):
         self.logits = logits
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Returns: int64 (B, A), 0 or 1."""
+        """Draw int64 (B, A), 0 or 1."""
         noise = torch.empty_like(self.logits).uniform_(generator=generator)
         return (noise < self.logits.sigmoid()).long()
 
     def mode(self) -> Tensor:
-        """Returns: int64 (B, A), 1 where that is likelier."""
+        """Return int64 (B, A), 1 where that is likelier."""
         return (self.logits > 0).long()
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Args: actions: int64 (B, A). Returns: (B,), summed over the switches."""
+        """Return the log-probability, (B,), summed over the switches. Args: actions: int64 (B, A)."""
         return logsigmoid(torch.where(actions > 0, self.logits, -self.logits)).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Returns: (B,), in nats, summed over the switches."""
+        """Return the entropy in nats, (B,), summed over the switches."""
         on = self.logits.sigmoid()
         return -(on * logsigmoid(self.logits) + (1 - on) * logsigmoid(-self.logits)).sum(-1)
 
 
 class DiagonalGaussian:
-    """Independent normal distributions. Args: mean: (B, A); log_std: (A,) or (B, A)."""
+    """Draws from independent normal distributions. Args: mean: (B, A); log_std: (A,) or (B, A)."""
 
     def __init__(self, mean: Tensor, log_std: Tensor):
         self.mean, self.log_std = mean, log_std
 
     def sample(self, generator: torch.Generator) -> Tensor:
-        """Returns: (B, A)."""
+        """Draw float32 (B, A)."""
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
         return self.mean + noise * self.log_std.exp()
 
     def mode(self) -> Tensor:
-        """Returns: (B, A), the mean."""
+        """Return the mean, (B, A)."""
         return self.mean
 
     def log_prob(self, actions: Tensor) -> Tensor:
-        """Args: actions: (B, A). Returns: (B,), summed over the dimensions."""
+        """Return the log-density, (B,), summed over the dimensions. Args: actions: float32 (B, A)."""
         z = (actions - self.mean) * torch.exp(-self.log_std)
         return (-0.5 * z * z - self.log_std - _HALF_LOG_TWO_PI).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Returns: (B,), in nats."""
+        """Return the entropy in nats, (B,)."""
         return (self.log_std + 0.5 + _HALF_LOG_TWO_PI).expand_as(self.mean).sum(-1)
 
 
 def forbid(logits: Tensor, allowed: Tensor | None) -> Tensor:
-    """Take away what a mask forbids.
+    """Forbid choices by a mask.
 
     Args:
         logits: (B, A).
@@ -129,7 +135,7 @@ def forbid(logits: Tensor, allowed: Tensor | None) -> Tensor:
 
 
 class CategoricalHead(nn.Module):
-    """Logits from features. Source of the gain 0.01: "The 37 implementation details of PPO", detail 2."""
+    """Makes logits of features. Source of the gain 0.01: "The 37 implementation details of PPO", detail 2."""
 
     def __init__(self, in_features: int, num_actions: int, generator: torch.Generator):
         super().__init__()
@@ -140,7 +146,7 @@ class CategoricalHead(nn.Module):
 
 
 class CategoricalsHead(nn.Module):
-    """The logits of several choices from features. Args: sizes: choices of each component."""
+    """Makes the logits of several choices of features. Args: sizes: choices of each component."""
 
     def __init__(self, in_features: int, sizes: list[int], generator: torch.Generator):
         super().__init__()
@@ -152,7 +158,7 @@ class CategoricalsHead(nn.Module):
 
 
 class BernoullisHead(nn.Module):
-    """The log-odds of several switches from features."""
+    """Makes the log-odds of several switches of features."""
 
     def __init__(self, in_features: int, num_actions: int, generator: torch.Generator):
         super().__init__()
@@ -164,7 +170,7 @@ class BernoullisHead(nn.Module):
 
 
 class GaussianHead(nn.Module):
-    """A mean from features and a log-standard-deviation that does not depend on the observation."""
+    """Makes a mean of features; the log-standard-deviation does not depend on the observation."""
 
     def __init__(self, in_features: int, num_actions: int, generator: torch.Generator, log_std_init: float):
         super().__init__()
@@ -194,7 +200,7 @@ def require_room(num_weights: int) -> None:
 
 
 def orthogonal_linear(in_features: int, out_features: int, gain: float, generator: torch.Generator) -> nn.Linear:
-    """A linear layer with orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) and zero bias."""
+    """Build a linear layer with orthogonal weights (Saxe et al. 2014, arXiv:1312.6120) and zero bias."""
     require_room(in_features * out_features)
     # Not by skip_init, which imports symbolic algebra for half a second; "meta" draws and fills nothing either.
     layer = nn.Linear(in_features, out_features, device="meta")
@@ -206,8 +212,8 @@ def orthogonal_linear(in_features: int, out_features: int, gain: float, generato
 Head = CategoricalHead | CategoricalsHead | BernoullisHead | GaussianHead
 
 
-def make_head(space: gym.Space, in_features: int, generator: torch.Generator, log_std_init: float) -> Head:
-    """The head that an action space needs.
+def make_head(space: gym.Space[Any], in_features: int, generator: torch.Generator, log_std_init: float) -> Head:
+    """Build the head that an action space needs.
 
     Categorical for Discrete, independent ones for MultiDiscrete, Bernoulli for MultiBinary, diagonal Gaussian for Box.
 

@@ -15,9 +15,9 @@ from torch.nn.functional import relu
 
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
-from digideep.policy.distributions import orthogonal_linear, require_room
-from digideep.policy.networks import check_layers, dtype_of, multilayer_perceptron
-from digideep.policy.observations import Flatten, Observations, ObservationSpace, interleave
+from digideep.policy.distributions import orthogonal_linear
+from digideep.policy.networks import Convolution, ResidualBlock, check_layers, dtype_of, multilayer_perceptron
+from digideep.policy.observations import Flatten, Observations, ObservationSpace, images_to_channels_last
 from digideep.utility.errors import UsageError
 from digideep.utility.images import ImageLayout, divided_by, is_image, pixel_divisor
 
@@ -25,7 +25,7 @@ _NATURE_MIN_PIXELS = 36  # below, its three convolutions leave nothing
 
 
 class Encoder(nn.Module, Component):
-    """From a batch of observations to features, float32 (B, out_features).
+    """Maps a batch of observations to features, float32 (B, out_features).
 
     Its run-time arguments are `observation_space` and `generator`, which draws the weights.
     """
@@ -34,7 +34,7 @@ class Encoder(nn.Module, Component):
 
 
 class VectorEncoder(Encoder):
-    """A multilayer perceptron over a vector; the vector itself without layers.
+    """Encodes a vector by a multilayer perceptron; passes it as it is without layers.
 
     Args:
         observation_space: a one-dimensional Box.
@@ -45,7 +45,7 @@ class VectorEncoder(Encoder):
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int] | None = None,
@@ -59,11 +59,12 @@ class VectorEncoder(Encoder):
         self.out_features = sizes[-1]
 
     def forward(self, observations: Tensor) -> Tensor:
-        return observations if self.layers is None else self.layers(observations)
+        features: Tensor = observations if self.layers is None else self.layers(observations)
+        return features
 
 
 class ImageEncoder(Encoder):
-    """What convolutional encoders share: pixels are divided by their larger bound, and channels come last in memory.
+    """Holds what convolutional encoders share: pixels divided by their larger bound, channels last in memory.
 
     It is the first convolution's weights that are divided, which are few, not the pixels: by 255 for bytes from 0 to
     255, by nothing for floats from 0 to 1.
@@ -73,9 +74,14 @@ class ImageEncoder(Encoder):
 
     With `precision="bf16"` everything up to the features is computed in bfloat16, when acting as when learning, so that
     both see the same policy; weights, features and whatever follows stay float32.
+
+    Args:
+        observation_space: of images.
+        precision: fp32 or bf16.
+        channel_axis: "first" or "last"; None takes the smaller end.
     """
 
-    def __init__(self, observation_space: gym.Space, precision: str = "fp32", channel_axis: str | None = None):
+    def __init__(self, observation_space: gym.Space[Any], *, precision: str = "fp32", channel_axis: str | None = None):
         super().__init__()
         self.dtype = dtype_of(precision)
         if not is_image(observation_space):
@@ -90,7 +96,7 @@ class ImageEncoder(Encoder):
         self.words = f"{self.layout}, {divided_by(divisor)}"
 
     def planes(self, images: Tensor) -> Tensor:
-        """Args: images: (B, ...) as the space has them. Returns: the same, (B, C, H, W), laid out (B, H, W, C)."""
+        """Bring images to one layout. Args: images: (B, ...). Returns: them, (B, C, H, W), laid out (B, H, W, C)."""
         if self.layout.is_flat:
             images = images.unsqueeze(1)
         if self.layout.is_channels_last:
@@ -98,14 +104,14 @@ class ImageEncoder(Encoder):
         if self.layout.is_stack:
             images = images.flatten(1, 2)
         # 1,320 instead of 1,110 images/s forward and backward through NatureCNN, in fp32 on one core.
-        return interleave(images).to(self.dtype)
+        return images_to_channels_last(images).to(self.dtype)
 
     def features(self, planes: Tensor) -> Tensor:
-        """Args: planes: from `planes`. Returns: (B, out_features)."""
+        """Compute the features. Args: planes: from `planes`. Returns: (B, out_features)."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Args: images: (B, ...) as the space has them. Returns: float32 (B, out_features)."""
+        """Encode images. Args: images: (B, ...) as the space has them. Returns: float32 (B, out_features)."""
         planes = self.planes(images)
         if self.dtype == torch.float32:
             return self.features(planes)
@@ -114,7 +120,9 @@ class ImageEncoder(Encoder):
 
 
 class NatureCNN(ImageEncoder):
-    """Three convolutions and a linear layer. Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
+    """Encodes images by three convolutions and a linear layer.
+
+    Source: Mnih et al. 2015, Nature 518, Methods, "Model architecture".
 
     Orthogonal weights of gain sqrt(2), after "The 37 implementation details of PPO", Atari detail 5.
 
@@ -122,20 +130,18 @@ class NatureCNN(ImageEncoder):
         observation_space: images of at least 36 x 36 pixels.
         generator: draws the weights.
         features: of the linear layer.
-        precision: fp32 or bf16, see `ImageEncoder`.
-        channel_axis: "first" or "last"; None takes the smaller end.
+        parameters: of `ImageEncoder`.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         features: int = 512,
-        precision: str = "fp32",
-        channel_axis: str | None = None,
+        **parameters: Any,
     ):
-        super().__init__(observation_space, precision, channel_axis)
+        super().__init__(observation_space, **parameters)
         require_int("features", features, 1)
         if min(self.height, self.width) < _NATURE_MIN_PIXELS:
             raise UsageError(
@@ -144,9 +150,9 @@ class NatureCNN(ImageEncoder):
             )
         gain = math.sqrt(2)
         self.convolutions = nn.Sequential(
-            _convolution(self.channels, 32, 8, 4, 0, gain, generator, self.scale), nn.ReLU(),
-            _convolution(32, 64, 4, 2, 0, gain, generator), nn.ReLU(),
-            _convolution(64, 64, 3, 1, 0, gain, generator), nn.ReLU(),
+            Convolution(self.channels, 32, 8, 4, 0, gain, generator, self.scale), nn.ReLU(),
+            Convolution(32, 64, 4, 2, 0, gain, generator), nn.ReLU(),
+            Convolution(64, 64, 3, 1, 0, gain, generator), nn.ReLU(),
         )  # fmt: skip
         pixels = math.prod((((side - 8) // 4 + 1 - 4) // 2 + 1) - 2 for side in (self.height, self.width))
         self.linear = orthogonal_linear(64 * pixels, features, gain, generator)
@@ -158,7 +164,7 @@ class NatureCNN(ImageEncoder):
 
 
 class ImpalaResNet(ImageEncoder):
-    """The large network of IMPALA: 15 convolutions in three groups. Source: Espeholt et al. 2018, arXiv:1802.01561,
+    """Builds IMPALA's large network: 15 convolutions in three groups. Source: Espeholt et al. 2018, arXiv:1802.01561,
     Figure 3 right, without its LSTM.
 
     Differs from the paper: orthogonal weights, those at the end of a residual block scaled by the root of their number,
@@ -169,31 +175,29 @@ class ImpalaResNet(ImageEncoder):
         generator: draws the weights.
         width: factor of the channels, which are 16, 32 and 32.
         features: of the linear layer at the end.
-        precision: fp32 or bf16, see `ImageEncoder`.
-        channel_axis: "first" or "last"; None takes the smaller end.
+        parameters: of `ImageEncoder`.
     """
 
     def __init__(
         self,
-        observation_space: gym.Space,
+        observation_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         width: int = 1,
         features: int = 256,
-        precision: str = "fp32",
-        channel_axis: str | None = None,
+        **parameters: Any,
     ):
-        super().__init__(observation_space, precision, channel_axis)
+        super().__init__(observation_space, **parameters)
         require_int("width", width, 1)
         require_int("features", features, 1)
         groups: list[nn.Module] = []
         channels, height, breadth, scale = self.channels, self.height, self.width, self.scale
         for depth in (16 * width, 32 * width, 32 * width):
             groups += [
-                _convolution(channels, depth, 3, 1, 1, 1.0, generator, scale),
+                Convolution(channels, depth, 3, 1, 1, 1.0, generator, scale),
                 nn.MaxPool2d(3, 2, 1),
-                _ResidualBlock(depth, generator),
-                _ResidualBlock(depth, generator),
+                ResidualBlock(depth, generator),
+                ResidualBlock(depth, generator),
             ]
             channels, height, breadth, scale = depth, (height + 1) // 2, (breadth + 1) // 2, 1.0
         self.groups = nn.Sequential(*groups)
@@ -205,47 +209,8 @@ class ImpalaResNet(ImageEncoder):
         return relu(self.linear(relu(self.groups(planes)).flatten(1)))
 
 
-class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int, generator: torch.Generator):
-        super().__init__()
-        self.first = _convolution(channels, channels, 3, 1, 1, math.sqrt(2), generator)
-        self.second = _convolution(channels, channels, 3, 1, 1, 1 / math.sqrt(6), generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(relu(self.first(relu(x))))
-
-
-class _Convolution(nn.Conv2d):
-    """A convolution of its input times `scale`."""
-
-    scale = 1.0
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight if self.scale == 1 else self.weight * self.scale
-        return self._conv_forward(x, weight, self.bias)
-
-
-def _convolution(
-    channels: int,
-    filters: int,
-    size: int,
-    stride: int,
-    padding: int,
-    gain: float,
-    generator: torch.Generator,
-    scale: float = 1.0,
-) -> nn.Conv2d:
-    """A convolution with orthogonal weights and zero bias, of its input times `scale`."""
-    require_room(channels * filters * size * size)
-    layer = nn.utils.skip_init(_Convolution, channels, filters, size, stride=stride, padding=padding)
-    layer.scale = scale
-    nn.init.orthogonal_(layer.weight, gain, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
 class Fusion(Encoder):
-    """Several observations as one: vectors are joined first, each image goes through a network of its own.
+    """Encodes several observations as one: vectors are joined first, each image goes through a network of its own.
 
     All features stand side by side, those of the vectors first.
 
@@ -318,11 +283,11 @@ class Fusion(Encoder):
         return joined if self.last is None else self.last(joined)
 
 
-def _list(spaces: dict[str, gym.Space]) -> str:
+def _list(spaces: dict[str, gym.Space[Any]]) -> str:
     return ", ".join(f"{path} {space}".strip() for path, space in spaces.items())
 
 
-def _image_default(space: gym.Space, channel_axis: str | None) -> Description:
+def _image_default(space: gym.Space[Any], channel_axis: str | None) -> Description:
     encoder = ImageEncoder(space, channel_axis=channel_axis)
     is_small = min(encoder.height, encoder.width) < _NATURE_MIN_PIXELS
     return {"class": ImpalaResNet if is_small else NatureCNN}
@@ -331,7 +296,7 @@ def _image_default(space: gym.Space, channel_axis: str | None) -> Description:
 def make_encoder(
     observation_space: ObservationSpace, generator: torch.Generator, description: Description | None = None
 ) -> Encoder:
-    """The encoder that observations need.
+    """Build the encoder that observations need.
 
     Args:
         observation_space: a one-dimensional Box for a policy that gets a tensor (B, D); spaces by path for one that
@@ -359,15 +324,14 @@ def make_encoder(
 def make_trunk(
     observation_space: ObservationSpace, generator: torch.Generator, description: Description | None = None
 ) -> tuple[Encoder | None, int]:
-    """As `make_encoder`, for networks behind it. Returns: the encoder, None if it would learn nothing; its features."""
+    """Do as `make_encoder`, for networks behind it. Returns: the encoder, None if nothing is learned; its features."""
     encoder = make_encoder(observation_space, generator, description)
     is_learned = next(encoder.parameters(), None) is not None
     return encoder if is_learned else None, encoder.out_features
 
 
 def encode(encoder: Encoder | None, observations: Observations) -> Tensor:
-    """Args: observations: (B, D), or path -> (B, ...). Returns: features (B, F); the observations if not encoded."""
-    if encoder is not None:
-        return encoder(observations)
-    assert isinstance(observations, Tensor)
-    return observations
+    """Encode observations, if there is an encoder. Args: observations: (B, D), or path -> (B, ...). Returns: (B, F)."""
+    features: Tensor | dict[str, Tensor] = observations if encoder is None else encoder(observations)
+    assert isinstance(features, Tensor)
+    return features

@@ -1,6 +1,7 @@
 """What policies see: one vector as a tensor, or images and vectors by path; and how other spaces become vectors."""
 
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -11,19 +12,26 @@ from digideep.utility.errors import UsageError
 from digideep.utility.images import divided_by, divisors
 
 Observations = Tensor | dict[str, Tensor]
-ObservationSpace = gym.Space | dict[str, gym.Space]  # one vector, or what is seen by path
+ObservationSpace = gym.Space[Any] | dict[str, gym.Space[Any]]  # one vector, or what is seen by path
 _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
 
 def gather(observations: Observations, rows: Tensor) -> Observations:
-    """Args: observations: (B, ...); rows: int64 (M,). Returns: those rows, (M, ...)."""
+    """Gather rows, (M, ...). Args: observations: (B, ...); rows: int64 (M,)."""
     if isinstance(observations, Tensor):
         return observations[rows]
     return {path: each[rows] for path, each in observations.items()}
 
 
-def interleave(images: Tensor) -> Tensor:
-    """Images (B, C, H, W) as convolutions read them. Returns: the same values and shape, laid out (B, H, W, C)."""
+def images_to_channels_last(images: Tensor) -> Tensor:
+    """Lay images out as convolutions read them.
+
+    Args:
+        images: (B, C, H, W), of any dtype.
+
+    Returns:
+        The same values and shape, in memory (B, H, W, C).
+    """
     if images.is_contiguous(memory_format=torch.channels_last):
         return images
     # A third of the time that `contiguous` takes with bytes.
@@ -31,14 +39,14 @@ def interleave(images: Tensor) -> Tensor:
 
 
 def to_channels_last(observations: Observations) -> Observations:
-    """Lay out the images of many rows at once, of which minibatches are taken later. Returns: the same values."""
+    """Lay out the images of many rows at once, from which minibatches are taken later. Returns: the same values."""
     if isinstance(observations, Tensor):
         return observations
-    return {path: interleave(each) if _is_planes(each) else each for path, each in observations.items()}
+    return {path: images_to_channels_last(each) if _is_planes(each) else each for path, each in observations.items()}
 
 
 def _is_planes(observations: Tensor) -> bool:
-    """Whether they are images (B, C, H, W): of a space with three dimensions, whose smaller end is the first."""
+    """True if they are images (B, C, H, W): of a space with three dimensions, whose smaller end is the first."""
     return observations.dim() == 4 and observations.shape[1] < observations.shape[3]
 
 
@@ -55,7 +63,7 @@ class Flatten(nn.Module):
         UsageError: for a space of another kind, or of more choices than 100,000.
     """
 
-    def __init__(self, spaces: dict[str, gym.Space]):
+    def __init__(self, spaces: dict[str, gym.Space[Any]]):
         super().__init__()
         self.paths = list(spaces)
         self.parts = nn.ModuleList(_flat_part(path, space) for path, space in spaces.items())
@@ -69,9 +77,9 @@ class Flatten(nn.Module):
 
 
 class _Numbers(nn.Module):
-    """The numbers of an array; bytes divided by their bounds, unless a normaliser has made floats of them."""
+    """Passes the numbers of an array on; bytes divided by their bounds, unless a normaliser has made floats of them."""
 
-    def __init__(self, space: gym.Space):
+    def __init__(self, space: gym.Space[Any]):
         super().__init__()
         self.out_features = math.prod(space.shape or ())
         divisor = np.ones(self.out_features)
@@ -88,7 +96,7 @@ class _Numbers(nn.Module):
 
 
 class _OneHot(nn.Module):
-    """A one for each choice that was made, zeros for the others."""
+    """Returns a one for each choice that was made, zeros for the others."""
 
     def __init__(self, sizes: np.ndarray, starts: np.ndarray):
         super().__init__()
@@ -104,7 +112,7 @@ class _OneHot(nn.Module):
         return (x.reshape(x.shape[0], -1)[:, self.columns] == self.choices).float()
 
 
-def _flat_part(path: str, space: gym.Space) -> nn.Module:
+def _flat_part(path: str, space: gym.Space[Any]) -> nn.Module:
     sizes = [space.n] if isinstance(space, gym.spaces.Discrete) else getattr(space, "nvec", np.zeros(0)).reshape(-1)
     if (choices := sum(map(int, sizes))) > _MOST_CHOICES:
         raise UsageError(

@@ -41,7 +41,7 @@ class RecurrentPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         cell: str = "gru",
@@ -86,14 +86,9 @@ class RecurrentPolicy(PolicyBase):
         return self.head(outputs[0], allowed), self.value_head(outputs[-1]).squeeze(-1), state
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """See `PolicyBase`."""
         assert state is not None
         masks = torch.ones(len(state), 1, dtype=torch.bool, device=state.device)
@@ -117,14 +112,9 @@ class RecurrentPolicy(PolicyBase):
         return self.walk(observations, state, masks)[1]
 
     def forward(
-        self,
-        observations: Observations,
-        actions: Tensor,
-        *,
-        state: Tensor | None = None,
-        masks: Tensor | None = None,
-        allowed: Tensor | None = None,
-    ) -> Evaluation:
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
         """Evaluate actions that were taken. What is said of half-steps means nothing.
 
         Args:

@@ -1,5 +1,7 @@
 """Policies that sample their actions, with a value function beside them."""
 
+from typing import Any
+
 import gymnasium as gym
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class StochasticPolicy(PolicyBase):
     def __init__(
         self,
         observation_space: ObservationSpace,
-        action_space: gym.Space,
+        action_space: gym.Space[Any],
         generator: torch.Generator,
         *,
         hidden_sizes: list[int],
@@ -53,14 +55,9 @@ class StochasticPolicy(PolicyBase):
         self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
     def act(
-        self,
-        observations: Observations,
-        *,
-        state: Tensor | None = None,
-        allowed: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        deterministic: bool = False,
-    ) -> Choice:
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
         """See `PolicyBase`. The value is there where it shares the encoder with the actions."""
         features = encode(self.encoder, observations)
         distribution = self.head(self.actor(features), allowed)
@@ -78,17 +75,13 @@ class StochasticPolicy(PolicyBase):
 
     def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
-        return self.critic(encode(self.encoder, observations)).squeeze(-1)
+        value: Tensor = self.critic(encode(self.encoder, observations)).squeeze(-1)
+        return value
 
     def forward(
-        self,
-        observations: Observations,
-        actions: Tensor,
-        *,
-        state: Tensor | None = None,
-        masks: Tensor | None = None,
-        allowed: Tensor | None = None,
-    ) -> Evaluation:
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
         """Evaluate actions that were taken.
 
         Args:

@@ -11,7 +11,7 @@ import torch
 
 from digideep.agent.base import ACTION_MASK, AgentBase
 from digideep.agent.context import AgentContext
-from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summary
+from digideep.environment.contract import NotAsDeclared, ObservationJudge, summary
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
@@ -51,7 +51,7 @@ class Policy:
         self.name = _choose_agent(list(tree["agents"]), agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
-        self._ranges = {path: WholeRange.of(space) for path, space in spaces if np.dtype(space.dtype).kind in "iu"}
+        self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
         memory = SimpleNamespace(n_frames=_frames(state, tree))
         context = AgentContext(
@@ -118,18 +118,17 @@ class Policy:
                 value = read_observation(observation, path)
             except (KeyError, IndexError) as err:
                 raise UsageError(f"The observation has no array {path}. Expected {space}.") from err
-            shape, dtype = tuple(space.shape or ()), np.dtype(space.dtype)
+            shape, judge = tuple(space.shape or ()), self._judges[path]
             try:
-                found = np.shape(value)
-                is_many = found != shape and found[1:] == shape
+                is_many = np.shape(value) != shape and np.shape(value)[1:] == shape
+                rows = value if is_many else [value]
+                array = arrays[path] = np.empty((len(rows), *shape), space.dtype)
                 with np.errstate(over="ignore"):
-                    array = fit(value, found if is_many else shape, dtype, path).astype(dtype)
-                arrays[path] = array if is_many else array[None]
-                limits = self._ranges.get(path)
-                is_outside = limits is not None and limits.first_outside(arrays[path]) is not None
-                if dtype.kind == "f" and path in self.agent.observation_paths:
-                    is_outside = not np.isfinite(array).all()
-                if is_outside or is_batch not in (None, is_many):
+                    for index, row in enumerate(rows):
+                        judge.read(row, arrays, index)
+                is_seen = array.dtype.kind == "f" and path in self.agent.observation_paths
+                is_wrong = judge.check(arrays) is not None or (is_seen and not np.isfinite(array).all())
+                if is_wrong or is_batch not in (None, is_many):
                     raise NotAsDeclared(path)
             except ValueError as err:
                 raise UsageError(

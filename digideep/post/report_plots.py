@@ -116,9 +116,9 @@ def metrics(groups: list[Group]) -> str:
     content = ""
     for environment, members in _environments(groups).items():
         keys = dict.fromkeys(key for _, group in members for loader in group.loaders for key in loader.varlog)
-        wanted = [key for key in keys if key.startswith(("/update/", "/speed/", "/length/train"))]
-        if wanted:
-            content += (f"<h3>{html.escape(environment)}</h3>" if len(groups) > 1 else "") + _draw_all(wanted, members)
+        shown = [key for key in keys if key.startswith(("/update/", "/speed/", "/length/train"))]
+        if shown:
+            content += (f"<h3>{html.escape(environment)}</h3>" if len(groups) > 1 else "") + _draw_all(shown, members)
     return section("Losses and other metrics", content)
 
 

@@ -5,7 +5,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,16 @@ import numpy as np
 from digideep.telemetry.machine import StatLogger
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
-from digideep.telemetry.server_process import LOCALHOST, VISDOM_PORT, require_address
+from digideep.telemetry.server_process import require_address
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
+from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
 from digideep.telemetry.writers import EpochFigures, Writer
 
 _log = logging.getLogger("digideep")
 
 # Files that only ever grow, and that a checkpoint must agree with.
 _GROWING = ("varlog.json", "prolog.json", "monlog.json", "visdom.log", "monitor/*.csv", "tensorboard/events.*")
-
-
-@dataclass(frozen=True)
-class WatchOptions:
-    """How a person wants to watch a run, named as on the command line."""
-
-    tensorboard: bool = False
-    visdom: bool = False
-    visdom_port: int = VISDOM_PORT
-    bind: str = LOCALHOST  # the address that both servers listen on
-    no_monitor_cpu: bool = False
-    no_monitor_gpu: bool = False
 
 
 class Logbook:

@@ -18,7 +18,6 @@ from typing import Any
 from digideep.utility.errors import UsageError
 
 _log = logging.getLogger("digideep")
-LOCALHOST, VISDOM_PORT = "127.0.0.1", 8097  # unless the command line says otherwise
 _TITLES = {"tensorboard": "TensorBoard", "visdom": "visdom"}
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from digideep.telemetry.server_process import LOCALHOST, ServerProcess
+from digideep.telemetry.server_process import ServerProcess
+from digideep.telemetry.watch_options import LOCALHOST
 from digideep.telemetry.writers import EpochFigures, shares
 from digideep.utility.errors import UsageError
 

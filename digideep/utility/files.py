@@ -5,7 +5,6 @@ in files, whatever the locale is.
 """
 
 import contextlib
-import json
 import math
 import os
 import stat
@@ -16,7 +15,7 @@ from typing import IO, Any
 import yaml
 
 from digideep.utility.errors import SessionError, UsageError
-from digideep.utility.text import printable
+from digideep.utility.text import parse_json, printable
 
 _LARGEST_BYTES = 2**26  # of a JSON document, and of a line of a log
 _LARGEST_YAML_BYTES = 2**20  # digideep writes some kilobytes; the parser takes seconds for a megabyte
@@ -104,38 +103,6 @@ def _parse(data: bytes, where: str) -> Any:
         return parse_json(data.decode())
     except ValueError as err:
         raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
-
-
-def parse_json(text: str, *, is_strict: bool = False) -> Any:
-    """Return the value that JSON text stands for.
-
-    Args:
-        text: of one value.
-        is_strict: refuse keys that are given twice, and NaN and infinity, which Python's reader takes.
-
-    Raises:
-        ValueError: if the text is no JSON, or nested too deeply.
-    """
-    hooks: dict[str, Any] = {"object_pairs_hook": _unique_keys, "parse_constant": _finite, "parse_float": _finite}
-    try:
-        return json.loads(text, **(hooks if is_strict else {}))
-    except RecursionError as err:
-        raise ValueError("it is nested too deeply") from err
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return value
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no number of JSON")
-    return value
 
 
 class _PlainLoader(yaml.SafeLoader):

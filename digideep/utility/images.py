@@ -1,6 +1,6 @@
 """What a Box of pixels is: where its channels are, and by what its pixels are divided."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from digideep.utility.errors import UsageError
 _LARGEST_PIXEL = 65535  # of 16 bits; a larger bound is one by name only
 
 
-def is_image(space: gym.Space) -> bool:
+def is_image(space: gym.Space[Any]) -> bool:
     """True if a space holds images: a Box of bytes with two to four dimensions, or of other numbers with three.
 
     (H, W), (C, H, W) or (H, W, C); with four dimensions, a stack of the latter two. Everything else is a vector,

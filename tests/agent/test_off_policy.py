@@ -218,7 +218,8 @@ def test_a_restored_agent_goes_on_exactly(cls):
 def test_a_restored_agent_owes_the_fraction_of_a_step_that_it_owed():
     replay = {"gradient_steps_per_frame": 0.3}
     agent, _ = practise(DQN, "ConstantReward-v0", 9, module="tests.support.environments", replay=replay)
-    fresh, other = (make_agent(DQN, gym.spaces.Box(-1, 1, (1,), np.float32), CHOICE, replay=replay) for _ in range(2))
+    seen, choice = gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2)
+    fresh, other = (make_agent(DQN, seen, choice, replay=replay) for _ in range(2))
     other.load_state_dict(copy_of(agent.state_dict()))
     assert other.sampler.state_dict() == agent.sampler.state_dict() != fresh.sampler.state_dict()
 

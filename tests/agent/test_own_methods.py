@@ -32,7 +32,7 @@ def test_methods_that_differ_by_a_loss_and_networks_that_differ_by_a_layer_are_s
 def test_a_method_of_ones_own_resumes_exactly(name, capfd):
     panel = json.dumps(SMALL | METHODS[name])
     params = str(ROOT / f"tests/support/methods/{name}.py")
-    assert main(["--params", params, "--cpanel", panel, "--verify-resume", "1", "--device", "cpu"]) == 0
+    assert main(["--params", params, "--cpanel", panel, "--verify-resume", "2", "--device", "cpu"]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out
 
 
@@ -46,3 +46,19 @@ def test_the_second_parameter_of_a_runner_of_ones_own_is_reached_from_the_comman
     policy = loader.policy().agent.policy
     assert sum(isinstance(module, torch.nn.LayerNorm) for module in policy.modules()) == 4
     assert fast_act_of(policy) is None
+
+
+@pytest.mark.parametrize("name", ["ppo_classic", "sac_classic", "td3_mujoco", "ddpg_classic", "dqn_classic"])
+def test_a_gradient_is_computed_four_calls_below_the_loop(name, monkeypatch):
+    backward, stacks = torch.autograd.backward, set()
+
+    def watched(loss):
+        names = [frame.function for frame in inspect.stack()[1:]]
+        stacks.add((*names[names.index("train_cycle") :: -1], "backward"))
+        backward(loss)
+
+    monkeypatch.setattr(torch.autograd, "backward", watched)
+    panel = SMALL | ({} if name.startswith("ppo") else REPLAY) | {"number_epochs": 1, "epoch_size": 10}
+    argv = ["--params", str(ROOT / f"params/{name}.py"), "--cpanel", json.dumps(panel)]
+    assert main([*argv, "--dry-run", "--log-level", "3", "--device", "cpu"]) == 0
+    assert stacks == {("train_cycle", "update", "gradient_step", "__call__", "backward")}

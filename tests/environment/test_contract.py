@@ -25,6 +25,13 @@ FEW = Box(0, 3, (5,), np.int16)
 GOAL = Dict({"line": LINE, "inner": Dict({"pair": Tuple((Discrete(3, start=1), MultiBinary(2)))})})
 
 
+class Speechless:
+    """An object that cannot even be named, as those of simulators that have been closed."""
+
+    def __repr__(self):
+        raise RuntimeError("it is gone")
+
+
 def goal(line=None, pair=None):
     return {"line": np.zeros(4, np.float32) if line is None else line, "inner": {"pair": pair or (1, [0, 1])}}
 
@@ -53,6 +60,11 @@ def judged(space, observation):
         (LINE, [[1, 2], [3]], r"got list \[\[1, 2\], \[3\]\]: "),
         (LINE, np.array([1, "a", None, 2], object), r"got object \(4,\)"),
         (LINE, np.array(["1", "2", "3", "4"]), r"got <U1 \(4,\)"),
+        (LINE, np.ma.masked_less(np.arange(4.0), 1), "got an array with masked values: float64"),
+        (LINE, Speechless(), r"got Speechless <tests\..*Speechless object at"),
+        (LINE, [Speechless()] * 4, "got list <list object at"),
+        (GOAL, {Speechless(): 1}, r"expected the keys 'inner', 'line', got <tests\..*Speechless object at"),
+        (GOAL, goal(pair=np.array(1.0)), r"/inner/pair: expected a tuple of 2, got float64 \(\): 1.0"),
         (LINE, np.zeros(4, np.complex64), r"got complex64 \(4,\)"),
         (LINE, {"a": 1}, "got a dictionary with 'a'"),
         (BYTES, np.uint8(7), r"expected uint8 \(2, 3\), got uint8 \(\): 7"),
@@ -185,6 +197,8 @@ def explore(what, odd, at=2, num_processes=0, **kwargs):
         ("reward", None, "a reward that is no number: .* got None"),
         ("reward", "1.0", "a reward that is no number: .* got str '1.0'"),
         ("reward", 1j, "a reward that is no number"),
+        ("reward", 10**400, "a reward beyond all floats: int 1000"),
+        ("reward", Speechless(), "a reward that is no number: .* got Speechless <tests"),
         ("terminated", np.array([False, True]), "terminated that is neither true nor false"),
         ("terminated", None, "terminated that is neither true nor false: .* got None"),
         ("truncated", "False", "truncated that is neither true nor false: .* got str 'False'"),

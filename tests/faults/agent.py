@@ -183,7 +183,7 @@ FAULTS = (
     *faults_in(
         "digideep/agent/noises.py",
         "tests/agent/test_noises.py",
-        ("(actions + noise).clip(-1, 1)", "actions + noise", "noisy actions leave the range"),
+        ("np.clip(actions + noise, -1, 1)", "actions + noise", "noisy actions leave the range"),
         ("self._level[~masks] = 0", "self._level[masks] = 0", "the noise begins anew within episodes"),
         ("noise - np.float32(self.theta) * self._level", "noise + np.float32(self.theta) * self._level", "drift grows"),
         ('self._level = np.array(state["level"])', "pass", "the drift is not restored"),

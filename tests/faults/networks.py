@@ -90,7 +90,7 @@ FAULTS = (
         ("torch.tensor(1 / divisor", "torch.tensor(1 / divisor.max()", "all bytes are divided by the largest bound"),
     ),
     *faults_in(
-        "digideep/policy/cells.py",
+        "digideep/policy/cell_passes.py",
         _STATE,
         ("flat_t, transposed).mul_(keep_t)", "flat_t, transposed)", "a GRU's gradient passes the end of an episode"),
         ("carry_c.mul_(f_t).mul_(keep_t)", "carry_c.mul_(f_t)", "so does that of an LSTM's cell"),
@@ -117,6 +117,12 @@ FAULTS = (
         ("(torch.lerp(n, h, z),)", "(torch.lerp(h, n, z),)", "the exported GRU forgets what it should keep"),
     ),
     *faults_in(
+        "digideep/policy/networks.py",
+        _ENCODERS,
+        ("self.second(relu(self.first(relu(x))))", "self.second(relu(self.first(x)))", "a rectifier is left out"),
+        ("1 / math.sqrt(6), generator)", "math.sqrt(2), generator)", "residual blocks begin large"),
+    ),
+    *faults_in(
         "digideep/policy/encoders.py",
         _ENCODERS,
         ("(breadth + 1) // 2, 1.0", "(breadth + 1) // 2, scale", "every group divides by 255"),
@@ -127,16 +133,10 @@ FAULTS = (
         ),
         ("images.movedim(-1, -3)", "images.transpose(-1, -3)", "images are turned on their side"),
         (
-            "return x + self.second(relu(self.first(relu(x))))",
-            "return x + self.second(relu(self.first(x)))",
-            "a rectifier is left out",
-        ),
-        (
             "self.linear(relu(self.groups(planes)).flatten(1))",
             "self.linear(self.groups(planes).flatten(1))",
             "the last rectifier is left out",
         ),
-        ("1 / math.sqrt(6), generator)", "math.sqrt(2), generator)", "residual blocks begin large"),
         (
             "features.append(self.vector(self.flatten(by_path)))",
             "features.append(self.flatten(by_path))",

@@ -3,20 +3,26 @@
 A fault that survives shows a test that is missing, or one whose assertion holds by construction.
 """
 
+import compileall
+import contextlib
+import importlib
 import os
+import py_compile
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
+
+from tests.support.forked import start_child
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
+_POLL_S = 0.05
+_SHARE = 20
 _COPIED = ("digideep", "params", "tests", "docs", "benchmarks", ".ci", "pyproject.toml", "main.py", "setup.py",
            "README.md", "CHANGELOG.md", "Makefile", "constraints.txt")  # fmt: skip
 
@@ -65,57 +71,107 @@ def put_in(fault: Fault, root: Path = ROOT) -> str:
     return text.replace(fault.right, fault.wrong)
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """Run tests of a copy until the first failure. Returns: pytest's exit code, 1 if they hang; what it said."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=root, env=_environment(root), capture_output=True, text=True, timeout=LIMIT_S
-        )
-    except subprocess.TimeoutExpired:
-        return 1, f"no end within {LIMIT_S} s"
-    return done.returncode, done.stdout + done.stderr
+def import_libraries() -> None:
+    """Import what most tests need, and nothing of the project: each fault's tests inherit it."""
+    modules = "numpy torch.distributions torch._dynamo gymnasium.wrappers pytest safetensors.torch rich.live psutil"
+    for module in modules.split():
+        importlib.import_module(module)
 
 
-def _environment(root: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+class Trial:
+    """A fault in a copy of the project, and its tests in a forked process until the first failure.
+
+    Args:
+        fault: to put in.
+        root: of the copy.
+    """
+
+    def __init__(self, fault: Fault, root: Path):
+        self.root = root
+        self._fault, self._file, self._log = fault, root / fault.file, root.with_suffix(".log")
+        self._right, self._started = self._file.read_text(), time.monotonic()
+        self._log.unlink(missing_ok=True)
+        self._file.write_text(put_in(fault, root))
+        self._pid = start_child(lambda: _run_tests(root, fault.tests.split()), self._log, limit_s=2 * LIMIT_S)
+
+    def verdict(self) -> Verdict | None:
+        """None as long as the tests run, for `LIMIT_S` at most; takes the fault out when they have ended."""
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        seconds = time.monotonic() - self._started
+        if not pid and seconds < LIMIT_S:
+            return None
+        code = os.waitstatus_to_exitcode(status) if pid else 1  # a test that hangs has noticed it
+        self.end(is_running=not pid)
+        verdict = {0: "SURVIVED", 1: "caught"}.get(code, "broken")
+        return Verdict(self._fault, verdict, seconds, self._log.read_text(errors="replace"))
+
+    def end(self, is_running: bool = True) -> None:
+        """Stop the tests, with all that they have started, and take the fault out."""
+        if is_running:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        self._file.write_text(self._right)
+
+
+def _run_tests(root: Path, tests: Sequence[str]) -> int:
+    """In the child: forget this process's own modules, and run the copy's. Returns: pytest's exit code."""
+    import pytest
+
+    os.setsid()
+    os.chdir(root)
+    sys.dont_write_bytecode = True
+    os.environ |= {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    sys.path[:] = [str(root), *(path for path in sys.path if path not in ("", str(ROOT)))]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("digideep", "params", "tests")]:
+        del sys.modules[name]
+    return int(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", *tests]))
 
 
 def _copy(directory: Path) -> Path:
+    directory.mkdir()
     for name in _COPIED:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, directory / name)
+    # By hash: a fault may have the size of what it replaces, and be written in the same second.
+    compileall.compile_dir(
+        directory / "digideep", quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH
+    )
     return directory
 
 
+def without_faults(faults: Sequence[Fault]) -> list[Fault]:
+    """All tests of these faults, some at a time, each with a change that changes nothing."""
+    tests = sorted({test for fault in faults for test in fault.tests.split()})
+    shares = (tests[start : start + _SHARE] for start in range(0, len(tests), _SHARE))
+    return [faults[0]._replace(wrong=faults[0].right, tests=" ".join(share)) for share in shares]
+
+
 def try_all(faults: Sequence[Fault], jobs: int) -> Iterator[Verdict]:
-    """Put in each fault, run its tests, take it out again.
+    """Put in each fault, run its tests, take it out again; yields verdicts as they come.
 
     Args:
         faults: to try.
         jobs: how many at once, each in a copy of its own.
     """
-    with tempfile.TemporaryDirectory(prefix="digideep-faults-") as base, ThreadPoolExecutor(jobs) as pool:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for index in range(jobs):
-            directory = Path(base) / str(index)
-            directory.mkdir()
-            copies.put(_copy(directory))
-
-        def attempt(fault: Fault) -> Verdict:
-            root, started = copies.get(), time.monotonic()
-            file = root / fault.file
-            right = file.read_text()
-            try:
-                file.write_text(put_in(fault, root))
-                code, said = run_tests(root, fault.tests.split())
-            finally:
-                file.write_text(right)
-                copies.put(root)
-            verdict = {0: "SURVIVED", 1: "caught"}.get(code, "broken")
-            return Verdict(fault, verdict, time.monotonic() - started, said)
-
-        yield from pool.map(attempt, faults)
+    import_libraries()
+    waiting, running = list(faults), list[Trial]()
+    with tempfile.TemporaryDirectory(prefix="digideep-faults-") as base:
+        free = [_copy(Path(base, str(index))) for index in range(jobs)]
+        try:
+            while waiting or running:
+                while waiting and free:
+                    running.append(Trial(waiting.pop(0), free.pop()))
+                for trial in list(running):
+                    if (verdict := trial.verdict()) is not None:
+                        running.remove(trial)
+                        free.append(trial.root)
+                        yield verdict
+                time.sleep(_POLL_S)
+        finally:
+            for trial in running:
+                trial.end()

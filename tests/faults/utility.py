@@ -15,6 +15,8 @@ _ENVIRONMENT_BACKENDS = "tests/environment/test_backends.py"
 _SCHEDULE_TESTS = "tests/parameters/test_schedule.py"
 _IMAGES_TESTS = "tests/utility/test_images.py"
 _VALUES = "tests/parameters/test_values.py"
+_COMPONENT = "tests/parameters/test_component.py"
+_PANEL = "tests/parameters/test_control_panel.py"
 _CHECKS = "tests/parameters/test_checks.py"
 _PIPELINE_REFUSALS = "tests/pipeline/test_refusals.py"
 _PIPELINE_DASHBOARDS = "tests/pipeline/test_dashboards.py"
@@ -209,6 +211,34 @@ FAULTS: tuple[Fault, ...] = (
         "bounds < _LARGEST_PIXEL",
         "pictures of 16 bits not scaled",
         _IMAGES_TESTS,
+    ),
+    Fault(
+        "digideep/parameters/component.py",
+        "found.setdefault(argument.name, argument)",
+        "found[argument.name] = argument",
+        "a parent's parameter hides the subclass's",
+        f"{_COMPONENT}::test_what_a_subclass_names_itself_hides_its_parents",
+    ),
+    Fault(
+        "digideep/parameters/component.py",
+        "if all(argument.kind is not inspect.Parameter.VAR_KEYWORD for argument in arguments):",
+        "if False:",
+        "parameters of a parent that its child does not hand on",
+        f"{_COMPONENT}::test_parameters_continue_at_the_next_constructor_where_one_ends_in_var_keyword",
+    ),
+    Fault(
+        "digideep/parameters/component.py",
+        "if name in runtime and name not in parameters_of(cls)",
+        "if name in runtime",
+        "a run-time value where a parameter stands",
+        f"{_COMPONENT}::test_what_a_subclass_names_itself_hides_its_parents",
+    ),
+    Fault(
+        "digideep/parameters/control_panel.py",
+        "        if name in cpanel:",
+        "        if name:",
+        "a renamed key's name in another method's panel",
+        f"{_PANEL}::test_a_renamed_key_is_refused_with_its_name_of_today",
     ),
     Fault(
         "digideep/parameters/values.py",

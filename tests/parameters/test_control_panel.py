@@ -68,6 +68,7 @@ def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe
         ("sac_classic", "lr", "Today it is 'lr_actor' and 'lr_critic'."),
         ("ppo_classic", "batch_size", "Today it is 'num_mini_batches', the number of parts that a chunk is cut into."),
         ("ppo_classic", "agent_type", "The parameter file names the agent's class: take another file."),
+        ("sac_dmc", "total_frames", "A run has number_epochs x epoch_size x num_workers x n_steps frames."),
         ("ppo_classic", "gae_lamda", "Did you mean 'gae_lambda'?"),
     ],
 )

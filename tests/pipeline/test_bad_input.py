@@ -177,7 +177,7 @@ def test_a_bad_command_line_is_refused(capsys, argv, messages):
         (
             "from digideep.agent.ppo import PPO\nfrom digideep.parameters.component import describe\ncpanel = {}\n"
             "def gen_params(cpanel): return describe(PPO, gamma=0.9)",
-            ["PPO needs the parameter 'policy', which is not given"],
+            ["PPO needs the parameter 'n_update', which is not given"],
         ),
     ],
 )

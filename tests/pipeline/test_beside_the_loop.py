@@ -16,9 +16,10 @@ from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import StopSignals
 from digideep.post.loader import Loader
-from digideep.telemetry.logbook import Logbook, WatchOptions
+from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
+from digideep.telemetry.watch_options import WatchOptions
 from digideep.utility.seeding import make_generator
 from tests.support.helpers import CLASSIC, tiny
 from tests.support.scripted import Witness

@@ -71,7 +71,7 @@ WRONG = [
     ("runner.json", ("agents", "agent", "n_updates"), "x"), ("runner.json", ("agents", "agent", "policy"), {}),
     ("runner.json", ("agents", "agent"), []), ("runner.json", ("monitor", "open"), {"/a": {"num": "many"}}),
     ("runner.json", ("memory", "n_chunks"), 10**30), ("runner.json", ("memory", "n_chunks"), None),
-    ("runner.json", ("explorer", "train", "steps"), [1]), ("runner.json", ("explorer", "train", "masks"), "all"),
+    ("runner.json", ("explorer", "train", "steps"), [1]), ("runner.json", ("explorer", "train", "seats"), "all"),
     ("manifest.json", ("format",), "new"), ("manifest.json", ("format",), -1), ("manifest.json", ("files",), []),
     ("manifest.json", ("versions",), 3),
 ]  # fmt: skip

@@ -82,7 +82,7 @@ class Careless(AgentBase):
     \"\"\"Draws from the global generators: its weights, its actions, and what it does between them.\"\"\"
 
     def __init__(self, context):
-        super().__init__(context, "/agent")
+        super().__init__(context)
         self.policy = nn.Linear(4, 2)
 
     def action_generator(self, observations, hidden_state, masks, deterministic):

@@ -100,11 +100,11 @@ def test_an_archive_in_a_session_is_a_part_of_it(here):
 
 
 def test_a_namespace_with_a_part_in_a_session_is_refused(here):
-    (here / "shared").mkdir()
-    (here / "runs/evil/shared").mkdir()
-    (here / "runs/evil/shared/x.py").write_text(CODE.format(ran=here / "ran"))
+    (here / "parted").mkdir()
+    (here / "runs/evil/parted").mkdir()
+    (here / "runs/evil/parted/x.py").write_text(CODE.format(ran=here / "ran"))
     sys.path.append(str(here / "runs/evil"))
-    refuse(here, "shared.x")
+    refuse(here, "parted.x")
 
 
 def test_the_directory_of_sessions_is_no_package(here):

@@ -113,6 +113,7 @@ class EnvironmentInfo:
     Attributes:
         infos: zeros of each info that is kept, by path.
         players: who has these spaces, each of them; none where they are the environment's.
+        columns: where the players' actions lie in the vector of all actions.
         agents: what each of several agents has of the environment, by name; empty where one has all of it.
     """
 
@@ -123,6 +124,7 @@ class EnvironmentInfo:
     render_modes: tuple[str, ...]
     infos: dict[str, np.ndarray] = field(default_factory=dict)
     players: tuple[str, ...] = ()
+    columns: slice = field(default_factory=lambda: slice(None))
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
@@ -286,6 +288,7 @@ def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
         name: EnvironmentInfo(
             observation_spaces(group.observation_space, key), group.action_space,
             agent_action_space(group.action_space), limit, modes, infos[name], players=group.players,
+            columns=environment.columns[name],
         )
         for name, group in environment.groups.items()
     }  # fmt: skip

@@ -45,6 +45,8 @@ class ParallelAdapter(gym.Env):
         info_keys: what is kept of the players' infos. "action_mask" is also taken out of observations that hold one.
 
     Attributes:
+        groups: the players of each agent.
+        columns: where the actions of each agent's players lie in the action.
         newest: observations and infos of the players, as the environment gave them last.
     """
 
@@ -75,13 +77,15 @@ class ParallelAdapter(gym.Env):
         self._observation = _nest(flat, lambda array: array, dict)
         # One vector: the players' actions one after the other, in the order of the agents and of their players.
         self._places: dict[str, tuple[gym.Space, slice]] = {}
+        self.columns: dict[str, slice] = {}
         start = 0
-        for group in self.groups.values():
-            size = int(np.prod(group.action_space.shape or ()))
+        for agent, group in self.groups.items():
+            size, first = int(np.prod(group.action_space.shape or ())), start
             _check_exact(group.action_space)
             for player in group.players:
                 self._places[player] = group.action_space, slice(start, start + size)
                 start += size
+            self.columns[agent] = slice(first, start)
         self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
         self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
 

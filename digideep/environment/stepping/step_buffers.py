@@ -65,10 +65,9 @@ class PlayerBuffers(StepBuffers):
         buffers: of a part of the workers, or of all.
         agent: its name.
         info: what the agent has of the game.
-        columns: where its actions lie in the vector of all actions.
     """
 
-    def __init__(self, buffers: StepBuffers, agent: str, info: EnvironmentInfo, columns: slice):
+    def __init__(self, buffers: StepBuffers, agent: str, info: EnvironmentInfo):
         def view(arrays: dict[str, np.ndarray], path: str) -> np.ndarray:
             array = arrays[f"/{agent}{path}"]
             return array.reshape(-1, *array.shape[2:])
@@ -77,7 +76,7 @@ class PlayerBuffers(StepBuffers):
         self.workers = slice(first * players, last * players)
         self.observations = {p: view(buffers.observations, f"/observations{p}") for p in info.observation_spaces}
         self.infos = {path: view(buffers.infos, path) for path in info.infos}
-        self.actions = buffers.actions[:, columns]
+        self.actions = buffers.actions[:, info.columns]
         self.rewards, self.terminations, self.returns, self._present = (
             view(buffers.observations, path) for path in ("/rewards", "/terminations", "/returns", "/masks")
         )

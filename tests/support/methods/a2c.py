@@ -13,7 +13,7 @@ class A2C(OnPolicyAgent):
     """One step of the policy gradient on all of the newest chunk."""
 
     def __init__(self, context, *, value_loss_coef: float = 0.5, entropy_coef: float = 0.01, **parameters):
-        super().__init__(context, n_update=1, num_mini_batches=1, **parameters)
+        super().__init__(context, **parameters)
         self.value_loss_coef, self.entropy_coef = value_loss_coef, entropy_coef
 
     def loss(self, now, batch, scheduled):
