@@ -68,6 +68,10 @@ FAULTS = (
         ("self.critic_loss, lr_critic)", "self.critic_loss, lr_actor)", "the critic has the actor's learning rate"),
         ("(batch.weights * errors.square())", "errors.square()", "weights of a batch are left out"),
         ("loss = -critics", "loss = critics", "the actor descends its value"),
+    ),
+    *faults_in(
+        "digideep/agent/ddpg.py",
+        _RESTORED,
         (
             'self.make_target("target_actor", self.actor_step,',
             'self.make_target("target_critics", self.actor_step,',
@@ -129,7 +133,6 @@ FAULTS = (
         ("alpha_loss, lr_alpha)", "alpha_loss, lr_actor)", "alpha has the actor's learning rate"),
         ("self.alpha_step.flat.exp()[0]", "self.alpha_step.flat[0]", "the logarithm of alpha for alpha"),
         ("entropy = -log_p.mean()", "entropy = log_p.mean()", "the entropy's sign"),
-        ("math.log(alpha)", "float(alpha)", "alpha begins at its exponential"),
     ),
     *faults_in(
         "digideep/agent/sac.py",
@@ -148,6 +151,7 @@ FAULTS = (
         ('self.log_alpha.load_state_dict(state["log_alpha"])', "pass", "a tuned alpha begins anew with other weights"),
         ("super().load_weights(state)", "self.load_state_dict(state)", "a new run goes on with another's optimizers"),
         ("if self.is_tuned:\n            self.alpha", "if True:\n            self.alpha", "a fixed alpha is tuned"),
+        ("math.log(alpha)", "float(alpha)", "alpha begins at its exponential"),
     ),
     *faults_in(
         "digideep/agent/dqn.py",
