@@ -48,6 +48,6 @@ def gen_params(cpanel):
         sampler=shared.newest_sampler(cpanel),
         lr=shared.annealed(cpanel, "lr"),
         clip_param=shared.annealed(cpanel, "clip_param"),
-        optimizer=describe(Adam, eps=cpanel["eps"]),
+        optimizer=cpanel.get("optimizer", describe(Adam, eps=cpanel["eps"])),
     )
     return shared.run_tree(cpanel, agent)

@@ -39,13 +39,13 @@ def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Des
     Args:
         cpanel: the control panel.
         cls: the component.
-        parameters: further ones, which also take the place of what the panel says.
+        parameters: further ones, which take the place of what the panel says; it is not asked for them.
 
     Raises:
         UsageError: see `describe`.
     """
-    named = {name: cpanel[name] for name in parameters_of(cls) if name in cpanel}
-    return describe(cls, **named | parameters)
+    named = {name: cpanel[name] for name in parameters_of(cls) if name not in parameters and name in cpanel}
+    return describe(cls, **named, **parameters)
 
 
 def run_tree(cpanel: Panel, agent: Description) -> Tree:

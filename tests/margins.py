@@ -97,8 +97,9 @@ def _take_truncations_for_terminations() -> None:
     store = Memory.store
 
     def faulty(self, chunk):
-        masks = chunk["/masks"]
-        chunk["/terminations"][:, :-1] |= masks[:, :-1] & ~masks[:, 1:]
+        for key in [key for key in chunk if key.endswith("/terminations")]:
+            masks = chunk[key.replace("/terminations", "/masks")]
+            chunk[key][:, :-1] |= masks[:, :-1] & ~masks[:, 1:]
         store(self, chunk)
 
     Memory.store = faulty

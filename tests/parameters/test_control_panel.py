@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from digideep.learning.optimizers import RMSprop
+from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import to_plain
 from digideep.utility.errors import UsageError
@@ -179,3 +181,10 @@ def test_the_recipes_read_all_of_their_panels(caplog, monkeypatch):
     for recipe in RECIPES:
         generate(load_params(f"params.{recipe}"), panel(recipe))
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize("recipe", ["ppo_classic", "sac_classic"])
+def test_a_key_that_has_the_name_of_an_agents_parameter_is_that_parameter(recipe):
+    optimizer = describe(RMSprop, eps=1e-6)
+    cpanel = panel(recipe) | {"optimizer": optimizer}
+    assert generate(load_params(f"params.{recipe}"), cpanel)["agents"]["agent"]["optimizer"] == to_plain(optimizer)
