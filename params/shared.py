@@ -178,7 +178,13 @@ def memory_tree(cpanel: Panel) -> Description:
 
 
 def annealed(cpanel: Panel, key: str) -> float | Description:
-    """Return a number of the panel, or a line from it to 0 over the run where "anneal_<key>" says so."""
+    """Return a number of the panel, or a line from it to 0 over the run where "anneal_<key>" says so.
+
+    Raises:
+        UsageError: if that should begin at a schedule.
+    """
+    if cpanel[f"anneal_{key}"] and isinstance(cpanel[key], dict):
+        raise UsageError(f"{key} is a schedule already. Set anneal_{key} to false.")
     return describe(Linear, start=cpanel[key], end=0.0) if cpanel[f"anneal_{key}"] else cpanel[key]
 
 
@@ -252,6 +258,8 @@ def replay_sampler(cpanel: Panel) -> Description:
     """
     if cpanel["recurrent"]:
         raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
+    for key in ("num_workers", "n_steps"):
+        require_int(key, cpanel[key], 1)
     size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
     if size < cpanel["batch_size"]:
         raise UsageError(

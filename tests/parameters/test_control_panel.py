@@ -11,7 +11,10 @@ import pytest
 from digideep.learning.optimizers import RMSprop
 from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
-from digideep.parameters.tree import to_plain
+from digideep.parameters.schedule import Linear
+from digideep.parameters.tree import from_plain, to_plain
+from digideep.pipeline.branches import check_tree
+from digideep.pipeline.runner import Runner
 from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT
 
@@ -188,3 +191,19 @@ def test_a_key_that_has_the_name_of_an_agents_parameter_is_that_parameter(recipe
     optimizer = describe(RMSprop, eps=1e-6)
     cpanel = panel(recipe) | {"optimizer": optimizer}
     assert generate(load_params(f"params.{recipe}"), cpanel)["agents"]["agent"]["optimizer"] == to_plain(optimizer)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("key", ["num_workers", "n_steps"])
+def test_a_run_of_no_steps_is_refused_by_its_key(recipe, key):
+    module = load_params(f"params.{recipe}")
+    with pytest.raises(UsageError, match=f"{key} must be an integer of at least 1, got 0"):
+        check_tree(from_plain(generate(module, module.cpanel | {key: 0})), Runner)
+
+
+def test_a_schedule_is_not_annealed_once_more():
+    module = load_params("params.ppo_classic")
+    lr = describe(Linear, start=1e-3, end=1e-4)
+    with pytest.raises(UsageError, match="lr is a schedule already"):
+        generate(module, module.cpanel | {"lr": lr})
+    assert generate(module, module.cpanel | {"lr": lr, "anneal_lr": False})["agents"]["agent"]["lr"] == to_plain(lr)
