@@ -36,7 +36,7 @@ from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.user_code import in_words, is_ours, place
+from digideep.utility.user_code import place, words_unless_ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +212,8 @@ def make_environment(
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
     except BaseException as err:
-        if is_ours(err):
-            raise
-        what = f"failed: {in_words(err)}{place(err)}" if isinstance(err, Exception) else in_words(err)
+        words = words_unless_ours(err)
+        what = f"failed: {words}{place(err)}" if isinstance(err, Exception) else words
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}. It {what}.") from err
     if render_mode is not None:
         follow_the_body(environment, kwargs)
