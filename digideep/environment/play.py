@@ -24,7 +24,7 @@ from digideep.environment.making.make_environment import (
 from digideep.environment.making.parallel_games import is_parallel, make_parallel, parallel_names
 from digideep.environment.making.registration import module_name, register_user_environments
 from digideep.environment.tools.check import check_environment, why_no_exact_resume, why_no_video
-from digideep.environment.tools.random_actions import random_chooser
+from digideep.environment.tools.recording import random_chooser
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator

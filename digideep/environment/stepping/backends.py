@@ -21,16 +21,7 @@ def make_vector_environment(
     *,
     in_parts: bool,
 ) -> VectorEnvironment | NativeVectorEnvironment:
-    """Make the workers of an Explorer.
-
-    Args:
-        backend: "gymnasium", "ale" or "envpool".
-        plan: what each worker runs.
-        info: the environment's spaces.
-        num_workers: environments in all.
-        num_processes: of `VectorEnvironment`; threads of the others, 0 for one on each core.
-        timeout_s: how long an answer of a worker process may take.
-        in_parts: see `VectorEnvironment`.
+    """Make the workers of an Explorer: a `VectorEnvironment`, or a `NativeVectorEnvironment` of that many threads.
 
     Raises:
         UsageError: if the backend does not fit the environment, or its package is missing.

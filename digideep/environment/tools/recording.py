@@ -1,6 +1,7 @@
-"""Recordings of episodes under random actions, judged as a run would judge them."""
+"""Random actions, and recordings of episodes under them, judged as a run would judge them."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,36 @@ from digideep.environment.contract import NotAsDeclared, ObservationJudge, check
 from digideep.environment.infos import write_info
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.environment.spaces import ACTION_MASK, ActionScaler, mask_size, sample_actions
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.tools.random_actions import random_chooser
 from digideep.utility.seeding import make_generator
+
+Chooser = Callable[[Mapping[str, Any]], Any]
+
+
+def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.random.Generator) -> Chooser:
+    """Return a function that draws actions from the whole range.
+
+    Args:
+        environment: whose `step` takes the actions.
+        info: of it.
+        generator: owned by the caller.
+
+    Returns:
+        A function from the newest info to an action, among those that its "action_mask" allows, if it has one.
+    """
+    inner = environment.unwrapped
+    if isinstance(inner, ParallelAdapter):
+        return lambda newest_info: inner.sample(generator)
+    space, scale, size = info.agent_action_space, ActionScaler(info.action_space), mask_size(info.agent_action_space)
+
+    def choose(newest_info: Mapping[str, Any]) -> Any:
+        mask = None if size is None else newest_info.get(ACTION_MASK)
+        allowed = None if mask is None or np.shape(mask) != (size,) else np.asarray(mask)[None] != 0
+        action = np.asarray(scale(sample_actions(space, generator, 1, allowed))[0], info.action_space.dtype)
+        return action.item() if isinstance(info.action_space, gym.spaces.Discrete) else action
+
+    return choose
 
 
 @dataclass
