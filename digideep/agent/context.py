@@ -34,27 +34,6 @@ class LearnedMemory(Protocol):
         """What is kept of the agent's chunks; None for all."""
 
 
-class Sampler(Protocol):
-    """What an agent calls to draw from its memory: named arrays, as `info` asks for them."""
-
-    def __call__(self, memory: Any, info: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Draw. Args: memory: to draw from; info: what to draw, and how."""
-
-
-class ReplaySampler(Sampler, Stateful, Protocol):
-    """A sampler that says how often to draw."""
-
-    @property
-    def ratio(self) -> float:
-        """Gradient steps for each frame."""
-
-    def steps_due(self, memory: Any) -> int:
-        """Return how many gradient steps are due."""
-
-    def note_errors(self, errors: torch.Tensor) -> None:
-        """Take in the absolute errors (B,) of the batch drawn last."""
-
-
 @dataclass(frozen=True)
 class AgentContext:
     """What an agent is given at run time.

@@ -1,7 +1,4 @@
-"""Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1.
-
-Top to bottom: the losses of critics and actor, the agent, its step.
-"""
+"""Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1."""
 
 from typing import Any
 

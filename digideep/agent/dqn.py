@@ -1,7 +1,6 @@
 """Deep Q-learning, with double, dueling and n-step variants. Source: Mnih et al. 2015, Nature 518, Algorithm 1.
 
-Top to bottom: the loss of the action values, the agent, its step. The dueling network is the policy's, the n-step
-return the replay's.
+The dueling network is the policy's, the n-step return the replay's.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says.
-
-The mathematics of a method stands in its own file: its losses, its step.
-"""
+"""What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,4 @@
-"""What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it.
-
-The mathematics of a method stands in its own file: its loss.
-"""
+"""What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it."""
 
 from collections.abc import Callable
 from typing import Any, cast

@@ -1,7 +1,4 @@
-"""Proximal Policy Optimisation. Source: Schulman et al. 2017, arXiv:1707.06347.
-
-Its loss (Eq. 7, 9); trajectories, advantages and epochs of minibatches are those of `OnPolicyAgent`.
-"""
+"""Proximal Policy Optimisation: its loss. Source: Schulman et al. 2017, arXiv:1707.06347."""
 
 from typing import Any
 
