@@ -44,7 +44,7 @@ def test_ornstein_uhlenbeck_noise_begins_anew_with_each_workers_episode():
     other(CENTRE, ALIVE, 0, None)
     fresh = OrnsteinUhlenbeckNoise(generator(), std=0.2)
     fresh.generator.bit_generator.state = noise.generator.bit_generator.state
-    after, unbroken, begun = (each(CENTRE, ALIVE, 0) for each in (noise, other, fresh))
+    after, unbroken, begun = (each(CENTRE, ALIVE, 0, None) for each in (noise, other, fresh))
     np.testing.assert_array_equal(after[1], begun[1])
     np.testing.assert_array_equal(after[[0, 2]], unbroken[[0, 2]])
 
@@ -66,9 +66,9 @@ def test_epsilon_greedy_is_random_as_often_as_its_schedule_says():
 def test_a_restored_noise_goes_on_exactly(make):
     first, second = make(1), make(2)
     for _ in range(5):
-        first(CENTRE, ALIVE, 0)
+        first(CENTRE, ALIVE, 0, None)
     second.load_state_dict(first.state_dict())
-    np.testing.assert_array_equal(first(CENTRE, ALIVE, 0), second(CENTRE, ALIVE, 0))
+    np.testing.assert_array_equal(first(CENTRE, ALIVE, 0, None), second(CENTRE, ALIVE, 0, None))
 
 
 def test_impossible_values_are_refused():
