@@ -13,7 +13,7 @@ from digideep.environment.making.make_environment import EnvironmentInfo, Enviro
 from digideep.environment.seats import Actor, Chunk, Part, seat_agents
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
-from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerPlan
 from digideep.parameters.checks import require
 from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler

@@ -133,8 +133,8 @@ FAULTS = (
         ),
         ("images.movedim(-1, -3)", "images.transpose(-1, -3)", "images are turned on their side"),
         (
-            "self.linear(relu(self.groups(planes)).flatten(1))",
-            "self.linear(self.groups(planes).flatten(1))",
+            "nn.Sequential(*groups, nn.ReLU())",
+            "nn.Sequential(*groups)",
             "the last rectifier is left out",
         ),
         (

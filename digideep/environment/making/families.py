@@ -105,18 +105,13 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def family_of(name: str) -> Family | None:
-    """Return the family that an id belongs to; None for those of gymnasium itself and of a user."""
-    return next((family for family in FAMILIES if re.match(family.pattern, name)), None)
-
-
 def provide(name: str) -> Family | None:
-    """Import the package of an environment, so that its ids are registered.
+    """Import the package of an environment, so that its ids are registered. Returns: its family, if it has one.
 
     Raises:
         UsageError: if the package is missing, naming the extra that brings it.
     """
-    family = family_of(name)
+    family = next((family for family in FAMILIES if re.match(family.pattern, name)), None)
     if family is not None:
         try:
             try:

@@ -89,23 +89,20 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"shape": tuple}
 _CONVERSIONS |= dict.fromkeys(("min_obs", "max_obs", "min_action", "max_action"), partial(np.asarray, dtype=np.float32))
 
 
-class RawReward(gym.Wrapper):
+class RawReward(gym.RewardWrapper):
     """Keeps count of rewards below other wrappers, so that the returns that are logged are the environment's own."""
 
-    def __init__(self, environment: gym.Env):
-        super().__init__(environment)
-        self._sum = 0.0
+    _sum = 0.0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         self._sum = 0.0
         return self.env.reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+    def reward(self, reward: Any) -> Any:
+        """Count a reward, and pass it on."""
         self._sum += float(reward)
-        return observation, reward, terminated, truncated, info
+        return reward
 
     def take(self) -> float:
         """Return the sum of rewards since it was last asked."""

@@ -16,7 +16,7 @@ from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.processes import available_cores
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 

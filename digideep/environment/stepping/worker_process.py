@@ -20,8 +20,7 @@ import numpy as np
 from digideep.environment.closing import CLOSE_S
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
-from digideep.environment.stepping.worker_group import WorkerGroup
+from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import seed_globals
 from digideep.utility.user_code import in_words
@@ -72,11 +71,7 @@ class SignalPipe:
             self._poll.register(connection.fileno(), select.POLLIN)
 
     def send(self, signal: bytes, *message: Any) -> None:
-        """Send one byte, and what belongs to it.
-
-        Raises:
-            OSError: if the other end is closed.
-        """
+        """Send one byte, and what belongs to it. Raises: OSError: if the other end is closed."""
         if self._is_file:
             os.write(self.connection.fileno(), signal)
         else:
@@ -154,11 +149,7 @@ class WorkerProcess:
             raise self._death() from None
 
     def receive(self, timeout_s: float) -> Any:
-        """Wait for the answer.
-
-        Raises:
-            WorkerError: if a worker raised, the process died, or no answer came in time.
-        """
+        """Wait for the answer. Raises: WorkerError: if a worker raised, the process died, or no answer came in time."""
         try:
             if not self._pipe.wait(timeout_s):
                 self._kill()
