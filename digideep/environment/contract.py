@@ -21,18 +21,13 @@ class NotAsDeclared(ValueError):
 
 
 class _Leaf(NamedTuple):
-    """An array that an observation consists of.
-
-    Attributes:
-        read: takes it out of an observation; None where it is the observation itself.
-        choices: the numbers that are allowed, where it is a single number.
-    """
+    """An array that an observation consists of."""
 
     path: str
-    read: Callable[[Any], Any] | None
+    read: Callable[[Any], Any] | None  # takes it out of an observation; None where it is the observation itself
     shape: tuple[int, ...]
     dtype: np.dtype
-    choices: range
+    choices: range  # the numbers that are allowed, where it is a single number
 
 
 class ObservationJudge:

@@ -15,18 +15,12 @@ class Ring:
     `chunk_sample_len * buffer_chunk_len + 1` rows, and row t + 1 is the successor of row t everywhere but at the write
     head. The last row is also the row before the first one: as soon as the ring goes round, row 0 is its copy, with the
     step that was taken there.
-
-    Attributes:
-        chunk_sample_len: steps of a chunk.
-        buffer_chunk_len: chunks that the ring holds.
-        stack: frames of the largest stack that is put together from rows; 1 for none.
-        n_chunks: stored so far, the forgotten ones too.
     """
 
-    chunk_sample_len: int
-    buffer_chunk_len: int
-    stack: int = 1
-    n_chunks: int = 0
+    chunk_sample_len: int  # steps of a chunk
+    buffer_chunk_len: int  # chunks that the ring holds
+    stack: int = 1  # frames of the largest stack that is put together from rows; 1 for none
+    n_chunks: int = 0  # stored so far, the forgotten ones too
 
     def __len__(self) -> int:
         """Return the number of chunks that are held now."""

@@ -25,25 +25,16 @@ from digideep.utility.importing import import_outside_sessions
 
 @dataclass(frozen=True)
 class Family:
-    """Environments of one package.
+    """Environments of one package."""
 
-    Attributes:
-        name: as it stands in messages.
-        pattern: of the ids, matched at their start.
-        module: what to import; the ids are registered by then.
-        extra: of digideep, which brings the package.
-        prepare: called after the import, as often as an environment is made.
-        translate: keyword arguments as a person writes them -> as the registered maker takes them.
-        finish: what is put around an environment that was just made.
-    """
-
-    name: str
-    pattern: str
-    module: str
-    extra: str
-    prepare: Callable[[], None] = lambda: None
+    name: str  # as it stands in messages
+    pattern: str  # of the ids, matched at their start
+    module: str  # what to import; the ids are registered by then
+    extra: str  # of digideep, which brings the package
+    prepare: Callable[[], None] = lambda: None  # called after the import, as often as an environment is made
+    # Keyword arguments as a person writes them -> as the registered maker takes them.
     translate: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda name, kwargs: kwargs
-    finish: Callable[[gym.Env], gym.Env] = lambda environment: environment
+    finish: Callable[[gym.Env], gym.Env] = lambda environment: environment  # put around one that was just made
 
     def provide(self) -> None:
         """Import the package, so that its environments are registered.

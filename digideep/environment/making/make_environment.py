@@ -108,23 +108,17 @@ class EnvironmentSpec(Component):
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What an environment tells of itself before the first step.
-
-    Attributes:
-        infos: zeros of each info that is kept, by path.
-        players: who has these spaces, each of them; none where they are the environment's.
-        columns: where the players' actions lie in the vector of all actions.
-        agents: what each of several agents has of the environment, by name; empty where one has all of it.
-    """
+    """What an environment tells of itself before the first step."""
 
     observation_spaces: ObservationSpaces
     action_space: gym.Space
     agent_action_space: gym.Space
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
-    infos: dict[str, np.ndarray] = field(default_factory=dict)
-    players: tuple[str, ...] = ()
-    columns: slice = field(default_factory=lambda: slice(None))
+    infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that is kept, by path
+    players: tuple[str, ...] = ()  # who has these spaces, each of them; none where they are the environment's
+    columns: slice = field(default_factory=lambda: slice(None))  # of the players' actions in the vector of all
+    # What each of several agents has of the environment, by name; empty where one has all of it.
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":

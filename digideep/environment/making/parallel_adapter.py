@@ -69,7 +69,7 @@ class ParallelAdapter(gym.Env):
                 self.groups[agent] = group._replace(observation_space=without_action_mask(group.observation_space))
         self._ids = {str(player): player for player in environment.possible_agents}
         self._arrays = {agent: PlayerArrays(group, key, agent in hiding) for agent, group in self.groups.items()}
-        flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
+        flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays.items()}
         self.flat_spaces: dict[str, gym.Space] = {path: _box(array) for path, array in flat.items()}
         self.observation_space = _nest(self.flat_spaces, gym.spaces.Dict)
         self._observation = _nest(flat, dict)

@@ -46,20 +46,13 @@ def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.ra
 
 @dataclass
 class Recording:
-    """What happened under a seed and a sequence of random actions, at most one episode.
+    """What happened under a seed and a sequence of random actions, at most one episode."""
 
-    Attributes:
-        observations: path -> array, of the reset and of each step.
-        rewards, ends: of each step; an end is (terminated, truncated).
-        complaints: what would stop a run.
-        remarks: the first thing that is not as the environment declares it, but does no harm.
-    """
-
-    observations: list[dict[str, np.ndarray]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    ends: list[tuple[bool, bool]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    observations: list[dict[str, np.ndarray]] = field(default_factory=list)  # of the reset and of each step, by path
+    rewards: list[float] = field(default_factory=list)  # of each step
+    ends: list[tuple[bool, bool]] = field(default_factory=list)  # of each step: terminated, truncated
+    complaints: list[str] = field(default_factory=list)  # what would stop a run
+    remarks: list[str] = field(default_factory=list)  # the first thing that is not as declared, but does no harm
 
     def difference(self, other: "Recording") -> str | None:
         """Return where two recordings part; None if they are the same to the last bit."""
