@@ -60,15 +60,9 @@ class DDPG(OffPolicyAgent):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        noise: Description,
-        polyak_factor: float,
-        lr_actor: Rate,
-        lr_critic: Rate,
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, noise: Description, polyak_factor: float,
+        lr_actor: Rate, lr_critic: Rate, **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         self.explore_by(build(noise, Noise, generator=self.noise_generator))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)

@@ -60,16 +60,9 @@ class OffPolicyAgent(AgentBase):
     takes_warm_start = True
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        policy: Description,
-        sampler: Description,
-        gamma: float,
-        optimizer: Description | None = None,
-        compile: str = "auto",
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, policy: Description, sampler: Description, gamma: float,
+        optimizer: Description | None = None, compile: str = "auto", **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)

@@ -35,14 +35,9 @@ class TD3(ddpg.DDPG):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        policy_delay: int = 2,
-        target_noise_std: float = 0.2,
-        target_noise_clip: float = 0.5,
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, policy_delay: int = 2,
+        target_noise_std: float = 0.2, target_noise_clip: float = 0.5, **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)

@@ -238,18 +238,17 @@ class Fusion(Encoder):
         vectors = {path: space for path, space in spaces.items() if path not in images}
         if channel_axis is not None and not images:
             raise UsageError(f"channel_axis is of images, but the policy sees only {_list(spaces)}. Leave it out.")
-        if image is not None and not images:
-            raise UsageError(f"{image['class'].__name__} needs images, but the policy sees only {_list(spaces)}.")
-        if vector is not None and not vectors:
-            raise UsageError(f"{vector['class'].__name__} needs vectors, but the policy sees only {_list(spaces)}.")
+        for what, encoder, seen in (("images", image, images), ("vectors", vector, vectors)):
+            if encoder is not None and not seen:
+                raise UsageError(f"{encoder['class'].__name__} needs {what}, but the policy sees only {_list(spaces)}.")
         self.flatten = Flatten(vectors) if vectors else None
         self.vector: nn.Module | None = None
         self.out_features = 0
         if self.flatten is not None:
             joined = gym.spaces.Box(-np.inf, np.inf, (self.flatten.out_features,), np.float32)
             vector = {"class": VectorEncoder} if vector is None else vector
-            encoder = build(vector, VectorEncoder, observation_space=joined, generator=generator)
-            self.vector, self.out_features = encoder, encoder.out_features
+            layers = build(vector, VectorEncoder, observation_space=joined, generator=generator)
+            self.vector, self.out_features = layers, layers.out_features
         self.image_paths = list(images)
         self.images = nn.ModuleList()
         for space in images.values():

@@ -133,16 +133,12 @@ class NativeEnvironment:
         newest = self._guarded(fit, newest, self._shape, self._observations.dtype, f"observations: {self._path}")
         if self.atari is None:
             self._observations[...] = newest
-            self._check_range()
-            return
-        stacks = self._observations  # (N, stack, ...)
-        stacks[:, :-1] = stacks[:, 1:]
-        stacks[:, -1] = newest
-        if starts.any():
-            stacks[starts] = newest[starts, None]
-        self._check_range()
-
-    def _check_range(self) -> None:
+        else:
+            stacks = self._observations  # (N, stack, ...)
+            stacks[:, :-1] = stacks[:, 1:]
+            stacks[:, -1] = newest
+            if starts.any():
+                stacks[starts] = newest[starts, None]
         row = None if self._range is None else self._range.first_outside(self._observations)
         if row is not None:
             worker, step = self.buffers.workers.start + row, self.buffers.lengths[row]
