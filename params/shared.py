@@ -24,8 +24,7 @@ from digideep.parameters.component import Component, Description, describe, para
 from digideep.parameters.schedule import Linear
 from digideep.pipeline.runner import Runner
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
-from digideep.policy.recurrent import RecurrentPolicy
-from digideep.policy.stochastic import StochasticPolicy
+from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]

@@ -30,11 +30,7 @@ ACTION_MASK = "/infos/action_mask"
 
 
 def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
-    """The paths that are meant.
-
-    Raises:
-        UsageError: if one of them is no observation, or there is none.
-    """
+    """Return the paths that are meant. Raises: UsageError: if one of them is no observation, or there is none."""
     paths = [observation_path] if isinstance(observation_path, str) else observation_path
     paths = list(spaces) if paths is None else paths
     if not isinstance(paths, (list, tuple)) or not paths or len(set(map(str, paths))) != len(paths):
@@ -293,11 +289,7 @@ class AgentBase(Component):
         return arrays
 
     def check_finite(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Pass metrics on.
-
-        Raises:
-            NonFiniteError: naming the agent, the metric and the update.
-        """
+        """Pass metrics on. Raises: NonFiniteError: naming the agent, the metric and the update."""
         for key, value in metrics.items():
             if not math.isfinite(value):
                 raise NonFiniteError(

@@ -34,50 +34,17 @@ class LearnedMemory(Protocol):
         """What is kept of the agent's chunks; None for all."""
 
 
-class Sampler(Protocol):
-    """What an agent calls to draw from its memory: named arrays, as `info` asks for them."""
-
-    def __call__(self, memory: Any, info: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Draw. Args: memory: to draw from; info: what to draw, and how."""
-
-
-class ReplaySampler(Sampler, Stateful, Protocol):
-    """A sampler that says how often to draw."""
-
-    @property
-    def ratio(self) -> float:
-        """Gradient steps for each frame."""
-
-    def steps_due(self, memory: Any) -> int:
-        """Return how many gradient steps are due."""
-
-    def note_errors(self, errors: torch.Tensor) -> None:
-        """Take in the absolute errors (B,) of the batch drawn last."""
-
-
 @dataclass(frozen=True)
 class AgentContext:
-    """What an agent is given at run time.
+    """What an agent is given at run time."""
 
-    Attributes:
-        name: the agent's, unique in the run.
-        memory: where the explorer's chunks are stored.
-        observation_spaces: by path.
-        action_space: Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see
-            `environment.spaces`).
-        device: where its tensors live.
-        seed: of the run.
-        profiler: times the phases of its update.
-        infos: zeros of each info that the environment's chunks hold, by path.
-        plan: of the whole run.
-    """
-
-    name: str
-    memory: LearnedMemory
-    observation_spaces: dict[str, gym.Space[Any]]
+    name: str  # the agent's, unique in the run
+    memory: LearnedMemory  # where the explorer's chunks are stored
+    observation_spaces: dict[str, gym.Space[Any]]  # by path
+    # Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see `environment.spaces`).
     action_space: gym.Space[Any]
-    device: torch.device
-    seed: int
-    profiler: Profiler
-    infos: dict[str, np.ndarray] = field(default_factory=dict)
-    plan: Plan = field(default_factory=Plan)
+    device: torch.device  # where its tensors live
+    seed: int  # of the run
+    profiler: Profiler  # times the phases of its update
+    infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that chunks hold, by path
+    plan: Plan = field(default_factory=Plan)  # of the whole run

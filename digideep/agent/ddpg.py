@@ -1,7 +1,4 @@
-"""Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1.
-
-Top to bottom: the losses of critics and actor, the agent, its step.
-"""
+"""Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1."""
 
 from typing import Any
 
@@ -63,15 +60,9 @@ class DDPG(OffPolicyAgent):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        noise: Description,
-        polyak_factor: float,
-        lr_actor: Rate,
-        lr_critic: Rate,
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, noise: Description, polyak_factor: float,
+        lr_actor: Rate, lr_critic: Rate, **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         self.explore_by(build(noise, Noise, generator=self.noise_generator))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)

@@ -1,7 +1,6 @@
 """Deep Q-learning, with double, dueling and n-step variants. Source: Mnih et al. 2015, Nature 518, Algorithm 1.
 
-Top to bottom: the loss of the action values, the agent, its step. The dueling network is the policy's, the n-step
-return the replay's.
+The dueling network is the policy's, the n-step return the replay's.
 """
 
 import math
@@ -66,17 +65,10 @@ class DQN(OffPolicyAgent):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        epsilon: float | Description,
-        polyak_factor: float = 1.0,
-        target_update_interval: int,
-        is_double: bool = True,
-        lr: Rate,
-        max_grad_norm: float | None = 10.0,
+        self, context: AgentContext, *, epsilon: float | Description, polyak_factor: float = 1.0,
+        target_update_interval: int, is_double: bool = True, lr: Rate, max_grad_norm: float | None = 10.0,
         **parameters: Any,
-    ):
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval, self.is_double = target_update_interval, is_double

@@ -14,20 +14,14 @@ from digideep.utility.seeding import generator_state, set_generator_state
 
 
 class Noise(Component):
-    """Changes the actions of one vector of workers.
-
-    Args:
-        generator: owned by the noise from here on.
-    """
+    """Changes the actions of one vector of workers. Args: generator: owned by the noise from here on."""
 
     acts_in_parts = True  # see `AgentBase`; a noise that remembers something of each worker cannot
 
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
-    def __call__(
-        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         """Explore.
 
         Args:
@@ -62,9 +56,7 @@ class GaussianNoise(Noise):
         require_between("std", std)
         self.std = std
 
-    def __call__(
-        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
         changed: np.ndarray = np.clip(actions + noise, -1, 1)
         return changed
@@ -87,9 +79,7 @@ class OrnsteinUhlenbeckNoise(Noise):
         self.std, self.theta = std, theta
         self._level = np.zeros((0, 0), np.float32)
 
-    def __call__(
-        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         if self._level.shape != actions.shape:
             self._level = np.zeros(actions.shape, np.float32)
         noise = self.generator.standard_normal(actions.shape, np.float32)
@@ -124,9 +114,7 @@ class EpsilonGreedy(Noise):
         self.num_actions, self.epsilon = num_actions, Course(epsilon, planned_frames)
         require_between("epsilon", self.epsilon(0), 0, 1)
 
-    def __call__(
-        self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None = None
-    ) -> np.ndarray:
+    def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         """See `Noise`."""
         is_random = self.generator.random(len(actions)) < self.epsilon(frames)
         if allowed is None:

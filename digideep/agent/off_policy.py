@@ -1,7 +1,4 @@
-"""What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says.
-
-The mathematics of a method stands in its own file: its losses, its step.
-"""
+"""What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -63,16 +60,9 @@ class OffPolicyAgent(AgentBase):
     takes_warm_start = True
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        policy: Description,
-        sampler: Description,
-        gamma: float,
-        optimizer: Description | None = None,
-        compile: str = "auto",
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, policy: Description, sampler: Description, gamma: float,
+        optimizer: Description | None = None, compile: str = "auto", **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)

@@ -1,7 +1,4 @@
-"""What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it.
-
-The mathematics of a method stands in its own file: its loss.
-"""
+"""What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -55,24 +52,11 @@ class OnPolicyAgent(AgentBase):
     value_needs_mask = False
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        policy: Description,
-        sampler: Description,
-        gamma: float,
-        gae_lambda: float,
-        n_update: int = 1,
-        num_mini_batches: int = 1,
-        lr: float | Description,
-        max_grad_norm: float | None = 0.5,
-        normalize_advantages: bool = True,
-        recompute_advantages: bool = True,
-        target_kl: float | None = None,
-        optimizer: Description | None = None,
-        compile: str = "auto",
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, policy: Description, sampler: Description, gamma: float, gae_lambda: float,
+        n_update: int = 1, num_mini_batches: int = 1, lr: float | Description, max_grad_norm: float | None = 0.5,
+        normalize_advantages: bool = True, recompute_advantages: bool = True, target_kl: float | None = None,
+        optimizer: Description | None = None, compile: str = "auto", **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_between("gamma", gamma, 0, 1)
         require_between("gae_lambda", gae_lambda, 0, 1)

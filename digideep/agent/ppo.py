@@ -1,7 +1,4 @@
-"""Proximal Policy Optimisation. Source: Schulman et al. 2017, arXiv:1707.06347.
-
-Its loss (Eq. 7, 9); trajectories, advantages and epochs of minibatches are those of `OnPolicyAgent`.
-"""
+"""Proximal Policy Optimisation: its loss. Source: Schulman et al. 2017, arXiv:1707.06347."""
 
 from typing import Any
 
@@ -73,17 +70,10 @@ class PPO(OnPolicyAgent):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        n_update: int,
-        num_mini_batches: int,
-        clip_param: float | Description,
-        value_loss_coef: float = 0.5,
-        entropy_coef: float = 0.0,
-        use_clipped_value_loss: bool = False,
+        self, context: AgentContext, *, n_update: int, num_mini_batches: int, clip_param: float | Description,
+        value_loss_coef: float = 0.5, entropy_coef: float = 0.0, use_clipped_value_loss: bool = False,
         **parameters: Any,
-    ):
+    ):  # fmt: skip
         super().__init__(context, n_update=n_update, num_mini_batches=num_mini_batches, **parameters)
         require_between("value_loss_coef", value_loss_coef)
         require_between("entropy_coef", entropy_coef)

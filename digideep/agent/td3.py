@@ -1,38 +1,28 @@
-"""Twin Delayed DDPG. Source: Fujimoto et al. 2018, arXiv:1802.09477, Algorithm 1.
-
-The targets of its critics and its step; the losses are those of DDPG.
-"""
+"""Twin Delayed DDPG, whose losses are DDPG's. Source: Fujimoto et al. 2018, arXiv:1802.09477, Algorithm 1."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from digideep.agent import ddpg
 from digideep.agent.context import AgentContext
-from digideep.agent.ddpg import DDPG
 from digideep.agent.off_policy import Network, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
+from digideep.policy.observations import Observations
 
 
 def critic_targets(batch: Transitions, target_actor: Network, target_critics: Network, noise: Tensor) -> Tensor:
-    """What the critics should say: reward, and the discounted value of the next observation.
+    """Targets as DDPG's; the noise, float32 (B, A), clipped already, smooths values over similar actions."""
 
-    Args:
-        batch: B transitions.
-        target_actor: maps observations to actions.
-        target_critics: map observations and actions to values (num, B).
-        noise: float32 (B, A), clipped already; it smooths the values over similar actions.
+    def smoothed(observations: Observations) -> Tensor:
+        return (target_actor(observations) + noise).clamp(-1, 1)
 
-    Returns:
-        float32 (B,).
-    """
-    actions = (target_actor(batch.next_observations) + noise).clamp(-1, 1)
-    values = target_critics(batch.next_observations, actions).amin(0)
-    return batch.rewards + batch.discounts * values
+    return ddpg.critic_targets(batch, smoothed, target_critics)
 
 
-class TD3(DDPG):
+class TD3(ddpg.DDPG):
     """Learns a deterministic policy from twin critics with smoothed targets.
 
     Further parameters are those of `DDPG`, `OffPolicyAgent` and `AgentBase`.
@@ -45,14 +35,9 @@ class TD3(DDPG):
     """
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        policy_delay: int = 2,
-        target_noise_std: float = 0.2,
-        target_noise_clip: float = 0.5,
-        **parameters: Any,
-    ):
+        self, context: AgentContext, *, policy_delay: int = 2,
+        target_noise_std: float = 0.2, target_noise_clip: float = 0.5, **parameters: Any,
+    ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from digideep.utility.user_code import in_words, is_ours
+from digideep.utility.user_code import words_unless_ours
 
 CLOSE_S = 5.0  # what a simulator may take to end
 
@@ -49,9 +49,7 @@ def close_quietly(close: Callable[[], Any], limit_s: float = CLOSE_S) -> str | N
     except _TooLongError:
         return f"close() took longer than {limit_s:.1f} s and was given up"
     except BaseException as err:
-        if is_ours(err):
-            raise
-        return f"close() failed: {in_words(err)}"
+        return f"close() failed: {words_unless_ours(err)}"
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.spaces import containers, follow, leaves
+from digideep.environment.spaces import CONTAINERS, bounds, follow, leaves, parts
 from digideep.utility.user_code import text_of
 
 _ARRAYS = (np.ndarray, np.generic)
@@ -21,18 +21,13 @@ class NotAsDeclared(ValueError):
 
 
 class _Leaf(NamedTuple):
-    """An array that an observation consists of.
-
-    Attributes:
-        read: takes it out of an observation; None where it is the observation itself.
-        choices: the numbers that are allowed, where it is a single number.
-    """
+    """An array that an observation consists of."""
 
     path: str
-    read: Callable[[Any], Any] | None
+    read: Callable[[Any], Any] | None  # takes it out of an observation; None where it is the observation itself
     shape: tuple[int, ...]
     dtype: np.dtype
-    choices: range
+    choices: range  # the numbers that are allowed, where it is a single number
 
 
 class ObservationJudge:
@@ -46,7 +41,11 @@ class ObservationJudge:
     """
 
     def __init__(self, space: gym.Space, key: str):
-        self._containers = [(follow(keys), path, names) for path, keys, names in containers(space)]
+        self._containers = [
+            (follow(keys), path, part.keys() if isinstance(part, gym.spaces.Dict) else len(part))
+            for path, keys, part in parts(space)
+            if isinstance(part, CONTAINERS)
+        ]
         self._leaves, self._ranges = [], []
         for path, keys, leaf in leaves(space, key):
             dtype, shape = np.dtype(leaf.dtype), tuple(leaf.shape or ())
@@ -131,14 +130,7 @@ class WholeRange:
     def of(cls, space: gym.Space) -> "WholeRange | None":
         """Return the range of a space of whole numbers; None if it is all that the dtype holds."""
         dtype = np.dtype(space.dtype)
-        if isinstance(space, gym.spaces.Box):
-            low, high = space.low, space.high
-        elif isinstance(space, gym.spaces.MultiBinary):
-            low, high = np.zeros(space.shape, dtype), np.ones(space.shape, dtype)
-        else:
-            assert isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete))
-            low = np.asarray(space.start, dtype)
-            high = low + np.asarray(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec, dtype) - 1
+        low, high = bounds(space)
         limits = np.iinfo(dtype)
         is_whole = bool((low == limits.min).all() and (high == limits.max).all())
         return None if is_whole else cls(low, high, dtype)

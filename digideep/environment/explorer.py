@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from digideep.environment.actor import Actor
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
-from digideep.environment.seats import Chunk, Part, seat_agents
+from digideep.environment.seats import Actor, Chunk, Part, seat_agents
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
-from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerPlan
 from digideep.parameters.checks import require
 from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler

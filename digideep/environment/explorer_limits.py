@@ -12,24 +12,10 @@ _MAX_TIMEOUT_S = 1e6  # of the system's own clocks
 
 
 def check_explorer(
-    *,
-    num_workers: int,
-    num_processes: int | None = 0,
-    backend: str = "gymnasium",
-    n_steps: int | None = None,
-    n_episodes: int | None = None,
-    warm_start: int = 0,
-    do_reset: bool = False,
-    overlap: bool = False,
-    render_delay: float = 0.0,
-    worker_timeout_s: float = 300.0,
-    **others: Any,
-) -> None:
-    """Refuse parameters that make no explorer, without making one.
-
-    Raises:
-        UsageError: naming the parameter.
-    """
+    *, num_workers: int, num_processes: int | None, backend: str, n_steps: int | None, n_episodes: int | None,
+    warm_start: int, do_reset: bool, overlap: bool, render_delay: float, worker_timeout_s: float, **others: Any,
+) -> None:  # fmt: skip
+    """Refuse parameters that make no explorer, without making one. Raises: UsageError: naming the parameter."""
     require_int("num_workers", num_workers, 1, _MAX_WORKERS)
     if num_processes is not None:
         require_int("num_processes", num_processes, 0, _MAX_PROCESSES)

@@ -93,7 +93,7 @@ class VectorWrapper(Component):
         """Return the part of the state that other explorers synchronise with."""
         return {}
 
-    def load_statistics(self, statistics: dict[str, Any]) -> None:
+    def load_statistics(self, state: dict[str, Any]) -> None:
         """Take over another explorer's statistics."""
 
 
@@ -175,13 +175,7 @@ class VecNormalizeObs(VectorWrapper):
         for path, running in self._running.items():
             running.load_state_dict(state[path])
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the whole state: all of it is statistics."""
-        return self.state_dict()
-
-    def load_statistics(self, statistics: dict[str, Any]) -> None:
-        """Take over another explorer's statistics."""
-        self.load_state_dict(statistics)
+    statistics, load_statistics = state_dict, load_state_dict  # all of the state is statistics
 
 
 def _is_normalisable(space: Any) -> bool:

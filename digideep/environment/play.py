@@ -14,7 +14,6 @@ from types import FrameType
 import gymnasium as gym
 
 from digideep.environment.closing import close_environment
-from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.families import provide_all
 from digideep.environment.making.graphics import has_display, require_display
 from digideep.environment.making.make_environment import (
@@ -24,8 +23,8 @@ from digideep.environment.making.make_environment import (
 )
 from digideep.environment.making.parallel_games import is_parallel, make_parallel, parallel_names
 from digideep.environment.making.registration import module_name, register_user_environments
-from digideep.environment.tools.check import check_environment, why_no_exact_resume
-from digideep.environment.tools.random_actions import random_chooser
+from digideep.environment.tools.check import check_environment, why_no_exact_resume, why_no_video
+from digideep.environment.tools.recording import random_chooser
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator

@@ -1,11 +1,10 @@
 """A seat: what one agent has in all workers of an Explorer at a moment."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from digideep.environment.actor import Actor
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
 from digideep.environment.spaces import ACTION_MASK, ActionScaler, check_action_mask, has_action_mask, sample_actions
@@ -15,6 +14,28 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
 Chunk = dict[str, np.ndarray]
+
+
+class Actor(Protocol):
+    """What an Explorer needs of an agent."""
+
+    acts_in_parts: bool
+
+    @property
+    def takes_warm_start(self) -> bool:
+        """True if random actions at the start of a run may take the place of the agent's own."""
+
+    def action_generator(
+        self,
+        observations: dict[str, np.ndarray],
+        hidden_state: np.ndarray | None,
+        masks: np.ndarray,
+        deterministic: bool,
+    ) -> dict[str, Any]:
+        """Choose an action for each worker; see `AgentBase.action_generator`."""
+
+    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
+        """Return the state before a first observation; see `AgentBase.reset_hidden_state`."""
 
 
 class Seat:

@@ -19,6 +19,7 @@ from digideep.utility.images import is_image
 ObservationSpaces = dict[str, gym.Space]
 ACTION_MASK = "action_mask"  # key of an info, or of a part of an observation
 
+CONTAINERS = (gym.spaces.Dict, gym.spaces.Tuple)
 _LEAVES = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)
 
 
@@ -47,28 +48,32 @@ def observation_spaces(space: gym.Space, key: str) -> ObservationSpaces:
     return found
 
 
-def leaves(space: gym.Space, path: str, keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
-    """Yield, for each array of a space, its path, the keys that lead to it, and its own space as it is declared.
+def parts(space: gym.Space, path: str = "", keys: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any, gym.Space]]:
+    """Yield a space and all that a Dict or a Tuple holds, outer ones first: path, the keys that lead to it, itself."""
+    yield path, keys, space
+    if isinstance(space, CONTAINERS):
+        for name, part in space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space):
+            yield from parts(part, f"{path}/{name}", (*keys, name))
+
+
+def leaves(space: gym.Space, path: str) -> Iterator[tuple[str, tuple[Any, ...], gym.Space]]:
+    """Yield those of a space's `parts` that are arrays, as they are declared. Args: path: of one that stands alone.
 
     Arrays that hold no number are left out: there is nothing to see in them.
 
     Raises:
         UsageError: for a space that is not supported.
     """
-    if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
-        parts = space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space)
-        prefix = path if keys else ""
-        for name, part in parts:
-            yield from leaves(part, f"{prefix}/{name}", (*keys, name))
-    elif isinstance(space, _LEAVES):
-        _check_dtype("Observations", space)
-        if 0 not in (space.shape or ()):
-            yield path, keys, space
-    else:
-        raise UsageError(
-            f"Observations of type {type(space).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
-            "MultiBinary, or Dict and Tuple of them."
-        )
+    for found, keys, leaf in parts(space):
+        if isinstance(leaf, _LEAVES):
+            _check_dtype("Observations", leaf)
+            if 0 not in (leaf.shape or ()):
+                yield found or path, keys, leaf
+        elif not isinstance(leaf, CONTAINERS):
+            raise UsageError(
+                f"Observations of type {type(leaf).__name__} are not supported. Expected Box, Discrete, MultiDiscrete, "
+                "MultiBinary, or Dict and Tuple of them."
+            )
 
 
 def _check_dtype(what: str, space: gym.Space) -> None:
@@ -78,18 +83,14 @@ def _check_dtype(what: str, space: gym.Space) -> None:
         raise UsageError(f"{what} {space} have the dtype {dtype.str}. Expected 64 bits at most, in native byte order.")
 
 
-def containers(
-    space: gym.Space, path: str = "", keys: tuple[Any, ...] = ()
-) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
-    """Yield, for each Dict and Tuple within a space, its path, the keys that lead to it, its names; outer ones first.
-
-    The names are the keys of a Dict, or the number of parts of a Tuple.
-    """
-    if isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
-        parts = dict(space.items() if isinstance(space, gym.spaces.Dict) else enumerate(space))
-        yield path, keys, parts.keys() if isinstance(space, gym.spaces.Dict) else len(parts)
-        for name, part in parts.items():
-            yield from containers(part, f"{path}/{name}", (*keys, name))
+def bounds(space: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the greatest number of each place in an array of a space, in its dtype."""
+    if isinstance(space, gym.spaces.Box):
+        return space.low, space.high
+    if isinstance(space, gym.spaces.MultiBinary):
+        return np.zeros(space.shape, space.dtype), np.ones(space.shape, space.dtype)
+    low = np.asarray(space.start, space.dtype)
+    return low, low + np.asarray(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec, space.dtype) - 1
 
 
 def declared_range(space: gym.Space) -> str | None:
@@ -102,18 +103,14 @@ def declared_range(space: gym.Space) -> str | None:
         Words that are the same for the same bounds: of whole numbers, numbered choices and images. None for vectors of
         floats, which pass as given, and for booleans.
     """
-    if isinstance(space, gym.spaces.Discrete):
-        low, high = np.asarray(space.start), np.asarray(space.start + space.n - 1)
-    elif isinstance(space, gym.spaces.MultiDiscrete):
-        low, high = space.start, space.start + space.nvec - 1
-    elif isinstance(space, gym.spaces.Box) and (np.dtype(space.dtype).kind in "iu" or is_image(space)):
-        low, high = space.low, space.high
-    else:
+    is_scaled = isinstance(space, gym.spaces.Box) and (np.dtype(space.dtype).kind in "iu" or is_image(space))
+    if not is_scaled and not isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
         return None
-    ends = [f"{end.min()}" if end.min() == end.max() else f"{end.min()} ... {end.max()}" for end in (low, high)]
+    limits = bounds(space)
+    ends = [f"{end.min()}" if end.min() == end.max() else f"{end.min()} ... {end.max()}" for end in limits]
     if not any("..." in end for end in ends):
         return " to ".join(ends)
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(end).tobytes() for end in (low, high))).hexdigest()
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(end).tobytes() for end in limits)).hexdigest()
     return f"{' to '.join(ends)} (sha256 {digest[:16]})"
 
 
@@ -133,30 +130,6 @@ def follow(keys: tuple[Any, ...]) -> Callable[[Any], Any]:
         return observation
 
     return read
-
-
-def read_observation(observation: Any, path: str) -> Any:
-    """Return the array under `path` in an observation of an unknown space; slower than `observation_reader`.
-
-    Raises:
-        KeyError: if there is none.
-    """
-    if not isinstance(observation, (Mapping, tuple)):
-        return observation
-    for found in _arrays_at(observation, path):
-        return found
-    raise KeyError(path)
-
-
-def _arrays_at(value: Any, path: str) -> Iterator[Any]:
-    """Yield what a path leads to. Names may hold slashes, so several ways into the observation are tried."""
-    if not isinstance(value, (Mapping, tuple)):
-        if not path:
-            yield value
-        return
-    for name in value if isinstance(value, Mapping) else range(len(value)):
-        if path == f"/{name}" or path.startswith(f"/{name}/"):
-            yield from _arrays_at(value[name], path[len(f"/{name}") :])
 
 
 def agent_action_space(space: gym.Space) -> gym.Space:

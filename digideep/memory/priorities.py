@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from digideep.memory.ring import SampledMemory
+from digideep.memory.generic import SampledMemory
 from digideep.memory.transitions import TransitionIndices, nothing_to_draw
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Component, Description

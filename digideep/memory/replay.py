@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from digideep.memory.generic import SampledMemory
 from digideep.memory.priorities import Priorities
-from digideep.memory.ring import SampledMemory
 from digideep.memory.sampler import Sampler
 from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
 from digideep.parameters.checks import require, require_between, require_int
@@ -92,8 +92,9 @@ class Replay(Sampler):
                 f"warm_start must fit into the memory: learning_starts, at least warm_start and batch_size, is "
                 f"{starts:,} frames, of which the memory holds {room:,}. Lower it, or raise memory_size_in_chunks."
             )
-        # Of two rows in turn, one may be the end of an episode, where no transition starts.
-        needed = ring.num_steps - ring.num_certain + max(2, self.info["n_step_return"])
+        # Of two rows in turn, one may be the end of an episode, where no transition starts. A ring that goes round has
+        # a row without a successor, and rows whose stacks are not whole.
+        needed = max(2, self.info["n_step_return"]) + (ring.buffer_chunk_len > 1) + ring.stack - 1
         if ring.num_steps < needed:
             why = "one that can be drawn at every moment"
             if memory.stacks:

@@ -1,7 +1,6 @@
-"""Which rows of a memory hold what, and what samplers need of a memory."""
+"""Which rows of a memory hold what."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +15,12 @@ class Ring:
     `chunk_sample_len * buffer_chunk_len + 1` rows, and row t + 1 is the successor of row t everywhere but at the write
     head. The last row is also the row before the first one: as soon as the ring goes round, row 0 is its copy, with the
     step that was taken there.
-
-    Attributes:
-        chunk_sample_len: steps of a chunk.
-        buffer_chunk_len: chunks that the ring holds.
-        stack: frames of the largest stack that is put together from rows; 1 for none.
-        n_chunks: stored so far, the forgotten ones too.
     """
 
-    chunk_sample_len: int
-    buffer_chunk_len: int
-    stack: int = 1
-    n_chunks: int = 0
+    chunk_sample_len: int  # steps of a chunk
+    buffer_chunk_len: int  # chunks that the ring holds
+    stack: int = 1  # frames of the largest stack that is put together from rows; 1 for none
+    n_chunks: int = 0  # stored so far, the forgotten ones too
 
     def __len__(self) -> int:
         """Return the number of chunks that are held now."""
@@ -66,11 +59,6 @@ class Ring:
         """How many of the oldest rows have stacks whose frames may have been overwritten."""
         return self.stack - 1 if self.n_chunks > self.buffer_chunk_len else 0
 
-    @property
-    def num_certain(self) -> int:
-        """Rows with a successor and whole stacks that each worker has at least, once the ring goes round."""
-        return self.num_steps - (self.buffer_chunk_len > 1) - self.stack + 1
-
     def rows_of(self, first: int, end: int) -> slice:
         """Return the rows of consecutive chunks, the half-step after the last one included.
 
@@ -87,34 +75,3 @@ class Ring:
         """Return the rows after these. None of them may be `head`, which has none. Args: rows: int64 (B,)."""
         after = rows + 1
         return after if self.head == self.num_steps else np.where(after == self.num_steps, 0, after)
-
-    def predecessor(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows before these. None of them may be `oldest`, which has none. Args: rows: int64 (B,)."""
-        return (rows - 1) % self.num_steps
-
-
-class SampledMemory(Protocol):
-    """Tells what samplers need of a memory: `Memory` has it, and so does each agent's view of one."""
-
-    @property
-    def ring(self) -> Ring:
-        """Which rows hold what."""
-
-    @property
-    def buffer(self) -> Chunk:
-        """The arrays: path -> (num_workers, num_rows, ...)."""
-
-    @property
-    def stacks(self) -> dict[str, int]:
-        """Keys of observations that are stacks, of which `buffer` has the newest frames, and how many they are."""
-
-    @property
-    def num_workers(self) -> int:
-        """Workers whose steps are held; 0 before the first chunk."""
-
-    @property
-    def n_frames(self) -> int:
-        """Frames stored so far, the forgotten ones too."""
-
-    def last_chunk(self) -> Chunk:
-        """Return views of the newest chunk: path -> (num_workers, chunk_sample_len + 1, ...)."""

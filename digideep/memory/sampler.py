@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from digideep.memory.ring import Chunk, SampledMemory
+from digideep.memory.generic import SampledMemory
+from digideep.memory.ring import Chunk
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component
 from digideep.utility.errors import NonFiniteError

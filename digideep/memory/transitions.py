@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from digideep.memory.ring import Chunk, Ring, SampledMemory
+from digideep.memory.generic import SampledMemory
+from digideep.memory.ring import Chunk, Ring
 
 _MAX_REDRAWS = 1000
 
@@ -141,8 +142,8 @@ def gather_stacked(memory: SampledMemory, key: str, workers: np.ndarray, rows: n
     frames[:, -1] = gather(array, workers, rows)
     masks, oldest = memory.buffer["/masks"][..., 0], memory.ring.oldest
     for position in range(stack - 2, -1, -1):
-        before = memory.ring.predecessor(rows)
-        # A half-step before this row was the end of another episode.
+        before = (rows - 1) % memory.ring.num_steps
+        # The oldest row has none before it; a half-step there was the end of another episode.
         rows = np.where(gather(masks, workers, before) & (rows != oldest), before, rows)
         frames[:, position] = gather(array, workers, rows)
     return frames

@@ -9,7 +9,7 @@ from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.memory.generic import Memory
 from digideep.parameters.checks import require, shown
-from digideep.parameters.component import Component, dotted_name
+from digideep.parameters.component import Component, dotted_name, parameters_of
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.values import is_described
 from digideep.utility.errors import UsageError
@@ -65,7 +65,8 @@ def _check_branch(path: str, branch: Any, names: Iterable[str]) -> None:
 def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
     """Refuse what an explorer cannot run with, also one that is built later, or does not do for its purpose."""
     try:
-        check_explorer(**parameters)
+        defaults = {name: each.default for name, each in parameters_of(Explorer).items()}
+        check_explorer(**(defaults | parameters))
     except UsageError as err:
         raise UsageError(f"{path}: {err}") from err
     is_training = path == "/explorer/train"

@@ -3,8 +3,7 @@
 from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
 from digideep.environment.making.make_environment import EnvironmentInfo
-from digideep.memory.generic import Memory
-from digideep.memory.view import AgentMemoryView
+from digideep.memory.generic import AgentMemoryView, Memory
 from digideep.parameters.component import build
 from digideep.parameters.tree import Tree
 from digideep.pipeline.continuing import plan_of

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.explorer import Episode, Explorer
-from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.graphics import require_display
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.environment.tools.check import why_no_video
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.session import Session
 from digideep.pipeline.session_directory import remove_evaluation

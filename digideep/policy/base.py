@@ -93,7 +93,3 @@ class PolicyBase(nn.Module, Component):
         Arguments as in `act`.
         """
         return self.act(observations, state=state, allowed=allowed, deterministic=True)
-
-    def count_parameters(self) -> int:
-        """Return how many numbers are learned."""
-        return sum(parameter.numel() for parameter in self.parameters())

@@ -10,10 +10,9 @@ Shapes: T steps, K networks side by side, S sequences, H units. The arrays are t
 import torch
 from torch import Tensor, nn
 
-from digideep.parameters.checks import require_int
+from digideep.parameters.checks import require, require_int
 from digideep.policy.cell_passes import gru, lstm
 from digideep.policy.distributions import require_room
-from digideep.utility.errors import UsageError
 
 
 class Core(nn.Module):
@@ -156,13 +155,8 @@ CELLS: dict[str, type[Core]] = {"gru": GRUCore, "lstm": LSTMCore}
 
 
 def make_core(cell: str, num: int, in_features: int, size: int, generator: torch.Generator) -> Core:
-    """Build the core that `cell` names.
-
-    Raises:
-        UsageError: for another name or a size below 1.
-    """
-    if cell not in CELLS:
-        raise UsageError(f"cell must be one of {', '.join(CELLS)}, got {cell!r}.")
+    """Build the core that `cell` names. Raises: UsageError: for another name or a size below 1."""
+    require(cell in CELLS, "cell", cell, f"one of {', '.join(CELLS)}")
     return CELLS[cell](num, in_features, size, generator)
 
 

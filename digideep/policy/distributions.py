@@ -134,47 +134,48 @@ def forbid(logits: Tensor, allowed: Tensor | None) -> Tensor:
     return logits if allowed is None else logits.masked_fill(~allowed, -1e8)
 
 
-class CategoricalHead(nn.Module):
-    """Makes logits of features. Source of the gain 0.01: "The 37 implementation details of PPO", detail 2."""
+class Head(nn.Module):
+    """Makes a distribution over actions of features, by a linear layer.
 
-    def __init__(self, in_features: int, num_actions: int, generator: torch.Generator):
+    Source of its gain 0.01: "The 37 implementation details of PPO", detail 2.
+    """
+
+    def __init__(self, in_features: int, out_features: int, generator: torch.Generator):
         super().__init__()
-        self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
+        self.linear = orthogonal_linear(in_features, out_features, 0.01, generator)
+
+
+class CategoricalHead(Head):
+    """Makes the logits of one choice."""
 
     def forward(self, features: Tensor, allowed: Tensor | None = None) -> Categorical:
         return Categorical(forbid(self.linear(features), allowed))
 
 
-class CategoricalsHead(nn.Module):
-    """Makes the logits of several choices of features. Args: sizes: choices of each component."""
+class CategoricalsHead(Head):
+    """Makes the logits of several choices. Args: sizes: choices of each component."""
 
     def __init__(self, in_features: int, sizes: list[int], generator: torch.Generator):
-        super().__init__()
+        super().__init__(in_features, sum(sizes), generator)
         self.sizes = sizes
-        self.linear = orthogonal_linear(in_features, sum(sizes), 0.01, generator)
 
     def forward(self, features: Tensor, allowed: Tensor | None = None) -> IndependentCategoricals:
         return IndependentCategoricals(forbid(self.linear(features), allowed), self.sizes)
 
 
-class BernoullisHead(nn.Module):
-    """Makes the log-odds of several switches of features."""
-
-    def __init__(self, in_features: int, num_actions: int, generator: torch.Generator):
-        super().__init__()
-        self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
+class BernoullisHead(Head):
+    """Makes the log-odds of several switches."""
 
     def forward(self, features: Tensor, allowed: Tensor | None = None) -> IndependentBernoullis:
         assert allowed is None
         return IndependentBernoullis(self.linear(features))
 
 
-class GaussianHead(nn.Module):
-    """Makes a mean of features; the log-standard-deviation does not depend on the observation."""
+class GaussianHead(Head):
+    """Makes a mean; the log-standard-deviation does not depend on the observation."""
 
     def __init__(self, in_features: int, num_actions: int, generator: torch.Generator, log_std_init: float):
-        super().__init__()
-        self.linear = orthogonal_linear(in_features, num_actions, 0.01, generator)
+        super().__init__(in_features, num_actions, generator)
         self.log_std = nn.Parameter(torch.full((num_actions,), float(log_std_init)))
 
     def forward(self, features: Tensor, allowed: Tensor | None = None) -> DiagonalGaussian:
@@ -207,9 +208,6 @@ def orthogonal_linear(in_features: int, out_features: int, gain: float, generato
     layer.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(out_features, in_features), gain, generator=generator))
     layer.bias = nn.Parameter(torch.zeros(out_features))
     return layer
-
-
-Head = CategoricalHead | CategoricalsHead | BernoullisHead | GaussianHead
 
 
 def make_head(space: gym.Space[Any], in_features: int, generator: torch.Generator, log_std_init: float) -> Head:

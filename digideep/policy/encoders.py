@@ -66,6 +66,8 @@ class VectorEncoder(Encoder):
 class ImageEncoder(Encoder):
     """Holds what convolutional encoders share: pixels divided by their larger bound, channels last in memory.
 
+    A subclass makes `convolutions`, and the layer `linear` after them, or has `features` of its own.
+
     It is the first convolution's weights that are divided, which are few, not the pixels: by 255 for bytes from 0 to
     255, by nothing for floats from 0 to 1.
 
@@ -80,6 +82,9 @@ class ImageEncoder(Encoder):
         precision: fp32 or bf16.
         channel_axis: "first" or "last"; None takes the smaller end.
     """
+
+    convolutions: nn.Module
+    linear: nn.Linear
 
     def __init__(self, observation_space: gym.Space[Any], *, precision: str = "fp32", channel_axis: str | None = None):
         super().__init__()
@@ -108,7 +113,7 @@ class ImageEncoder(Encoder):
 
     def features(self, planes: Tensor) -> Tensor:
         """Compute the features. Args: planes: from `planes`. Returns: (B, out_features)."""
-        raise NotImplementedError
+        return relu(self.linear(self.convolutions(planes).flatten(1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images. Args: images: (B, ...) as the space has them. Returns: float32 (B, out_features)."""
@@ -158,10 +163,6 @@ class NatureCNN(ImageEncoder):
         self.linear = orthogonal_linear(64 * pixels, features, gain, generator)
         self.out_features = features
 
-    def features(self, planes: Tensor) -> Tensor:
-        """See `ImageEncoder`."""
-        return relu(self.linear(self.convolutions(planes).flatten(1)))
-
 
 class ImpalaResNet(ImageEncoder):
     """Builds IMPALA's large network: 15 convolutions in three groups. Source: Espeholt et al. 2018, arXiv:1802.01561,
@@ -200,13 +201,9 @@ class ImpalaResNet(ImageEncoder):
                 ResidualBlock(depth, generator),
             ]
             channels, height, breadth, scale = depth, (height + 1) // 2, (breadth + 1) // 2, 1.0
-        self.groups = nn.Sequential(*groups)
+        self.convolutions = nn.Sequential(*groups, nn.ReLU())
         self.linear = orthogonal_linear(channels * height * breadth, features, math.sqrt(2), generator)
         self.out_features = features
-
-    def features(self, planes: Tensor) -> Tensor:
-        """See `ImageEncoder`."""
-        return relu(self.linear(relu(self.groups(planes)).flatten(1)))
 
 
 class Fusion(Encoder):
@@ -241,18 +238,17 @@ class Fusion(Encoder):
         vectors = {path: space for path, space in spaces.items() if path not in images}
         if channel_axis is not None and not images:
             raise UsageError(f"channel_axis is of images, but the policy sees only {_list(spaces)}. Leave it out.")
-        if image is not None and not images:
-            raise UsageError(f"{image['class'].__name__} needs images, but the policy sees only {_list(spaces)}.")
-        if vector is not None and not vectors:
-            raise UsageError(f"{vector['class'].__name__} needs vectors, but the policy sees only {_list(spaces)}.")
+        for what, encoder, seen in (("images", image, images), ("vectors", vector, vectors)):
+            if encoder is not None and not seen:
+                raise UsageError(f"{encoder['class'].__name__} needs {what}, but the policy sees only {_list(spaces)}.")
         self.flatten = Flatten(vectors) if vectors else None
         self.vector: nn.Module | None = None
         self.out_features = 0
         if self.flatten is not None:
             joined = gym.spaces.Box(-np.inf, np.inf, (self.flatten.out_features,), np.float32)
             vector = {"class": VectorEncoder} if vector is None else vector
-            encoder = build(vector, VectorEncoder, observation_space=joined, generator=generator)
-            self.vector, self.out_features = encoder, encoder.out_features
+            layers = build(vector, VectorEncoder, observation_space=joined, generator=generator)
+            self.vector, self.out_features = layers, layers.out_features
         self.image_paths = list(images)
         self.images = nn.ModuleList()
         for space in images.values():

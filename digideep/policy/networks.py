@@ -9,7 +9,6 @@ from torch.nn.functional import relu
 
 from digideep.parameters.checks import require
 from digideep.policy.distributions import orthogonal_linear, require_room
-from digideep.utility.errors import UsageError
 
 # A quotient of polynomials in x^2 over x in [-7.9, 7.9]; its error is at most 3.5e-7. Source: Eigen's `ptanh`.
 _TANH_LIMIT = 7.90531110763549805
@@ -83,11 +82,10 @@ def check_layers(hidden_sizes: list[int], activation: str, *, may_be_empty: bool
     Raises:
         UsageError: for an unknown activation, a size below 1, or no layer at all where there must be one.
     """
-    if activation not in ACTIVATIONS:
-        raise UsageError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}.")
+    require(activation in ACTIVATIONS, "activation", activation, f"one of {', '.join(ACTIVATIONS)}")
     is_list = isinstance(hidden_sizes, (list, tuple)) and (may_be_empty or len(hidden_sizes) > 0)
-    if not is_list or not all(isinstance(size, int) and size > 0 for size in hidden_sizes):
-        raise UsageError(f"hidden_sizes must be a list of positive integers, got {hidden_sizes!r}.")
+    is_right = is_list and all(isinstance(size, int) and size > 0 for size in hidden_sizes)
+    require(is_right, "hidden_sizes", hidden_sizes, "a list of positive integers")
 
 
 class Convolution(nn.Conv2d):

@@ -42,12 +42,11 @@ def to_channels_last(observations: Observations) -> Observations:
     """Lay out the images of many rows at once, from which minibatches are taken later. Returns: the same values."""
     if isinstance(observations, Tensor):
         return observations
-    return {path: images_to_channels_last(each) if _is_planes(each) else each for path, each in observations.items()}
-
-
-def _is_planes(observations: Tensor) -> bool:
-    """True if they are images (B, C, H, W): of a space with three dimensions, whose smaller end is the first."""
-    return observations.dim() == 4 and observations.shape[1] < observations.shape[3]
+    # Images (B, C, H, W) are those of a space with three dimensions, whose smaller end is the first.
+    return {
+        path: images_to_channels_last(each) if each.dim() == 4 and each.shape[1] < each.shape[3] else each
+        for path, each in observations.items()
+    }
 
 
 class Flatten(nn.Module):

@@ -1,15 +1,16 @@
-"""Policies that sample their actions, with a value function beside them."""
+"""Policies that sample their actions, with a value function beside them: from what they see, or also remember."""
 
 from typing import Any
 
 import gymnasium as gym
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Description
 from digideep.policy.acting import is_on_cpu, stochastic_act
 from digideep.policy.base import Choice, Evaluation, FastAct, PolicyBase
+from digideep.policy.cells import make_core
 from digideep.policy.distributions import make_head, orthogonal_linear
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
@@ -93,3 +94,107 @@ class StochasticPolicy(PolicyBase):
         features = encode(self.encoder, observations)
         distribution = self.head(self.actor(features), allowed)
         return Evaluation(distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1))
+
+
+class RecurrentPolicy(PolicyBase):
+    """An actor and a critic with a memory: observations -> layers -> GRU or LSTM -> head.
+
+    Actor and critic have layers and a core of their own, as in sb3-contrib's RecurrentPPO, unless `is_shared`: then one
+    core serves both heads, which costs half as much. An encoder of images is shared, as in `StochasticPolicy`.
+
+    Its state is one vector for each worker, float32 (B, state_size): for each part (h; of an LSTM, then c) the actor's
+    and the critic's side by side. Zeros are the state before a first observation.
+
+    Args:
+        cell: "gru" or "lstm".
+        core_size: units of the core.
+        hidden_sizes: of the layers before it; may be empty behind an encoder of images.
+        is_shared: actor and critic share layers and core.
+        others: as in `StochasticPolicy`.
+    """
+
+    def __init__(
+        self,
+        observation_space: ObservationSpace,
+        action_space: gym.Space[Any],
+        generator: torch.Generator,
+        *,
+        cell: str = "gru",
+        core_size: int = 64,
+        hidden_sizes: list[int],
+        activation: str = "tanh",
+        is_shared: bool = False,
+        log_std_init: float = 0.0,
+        encoder: Description | None = None,
+    ):
+        super().__init__()
+        require_between("log_std_init", log_std_init, -20, 2)
+        self.encoder, size = make_trunk(observation_space, generator, encoder)
+        num, may_be_empty = 1 if is_shared else 2, self.encoder is not None
+        self.layers = nn.ModuleList(
+            multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
+            for _ in range(num)
+        )
+        self.core = make_core(cell, num, [size, *hidden_sizes][-1], core_size, generator)
+        self.state_size = self.core.state_size
+        self.head = make_head(action_space, core_size, generator, log_std_init)
+        self.value_head = orthogonal_linear(core_size, 1, 1.0, generator)
+
+    def walk(
+        self, observations: Observations, state: Tensor | None, masks: Tensor | None, allowed: Tensor | None = None
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Along S sequences of T rows each, given one after the other.
+
+        Args:
+            observations: float32 (S * T, D), or path -> (S * T, ...).
+            state: float32 (S, state_size), before the first row of each sequence.
+            masks: bool (S, T), False where a row is a half-step: the state is zero in the row after it.
+            allowed: bool (S * T, choices), the action mask; None allows everything.
+
+        Returns:
+            Distributions over actions and values of all rows, (S * T, ...), and the states after the last rows.
+        """
+        assert state is not None
+        assert masks is not None
+        keep = torch.ones_like(masks, dtype=torch.float32)
+        keep[:, 1:] = masks[:, :-1]
+        encoded = encode(self.encoder, observations)
+        outputs, state = self.core(torch.stack([layers(encoded) for layers in self.layers]), state, keep)
+        return self.head(outputs[0], allowed), self.value_head(outputs[-1]).squeeze(-1), state
+
+    def act(
+        self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
+        generator: torch.Generator | None = None, deterministic: bool = False,
+    ) -> Choice:  # fmt: skip
+        """See `PolicyBase`."""
+        assert state is not None
+        masks = torch.ones(len(state), 1, dtype=torch.bool, device=state.device)
+        distribution, _, state = self.walk(observations, state, masks, allowed)
+        actions = distribution.mode() if deterministic else distribution.sample(generator)
+        return Choice(actions, distribution.log_prob(actions), state=state)
+
+    def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
+        """See `PolicyBase`."""
+        assert state is not None
+        encoded = encode(self.encoder, observations)
+        outputs, state = self.core.step(torch.stack([layers(encoded) for layers in self.layers]), state)
+        return Choice(
+            self.head(outputs[0], allowed).mode(), value=self.value_head(outputs[-1]).squeeze(-1), state=state
+        )
+
+    def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
+        """Arguments as in `walk`. Returns: float32 (S * T,)."""
+        return self.walk(observations, state, masks)[1]
+
+    def forward(
+        self, observations: Observations, actions: Tensor, *, state: Tensor | None = None,
+        masks: Tensor | None = None, allowed: Tensor | None = None,
+    ) -> Evaluation:  # fmt: skip
+        """Evaluate actions that were taken. What is said of half-steps means nothing.
+
+        Args:
+            observations, state, masks, allowed: as in `walk`.
+            actions: int64 (S * T,) or (S * T, A), or float32 (S * T, A).
+        """
+        distribution, values, _ = self.walk(observations, state, masks, allowed)
+        return Evaluation(distribution.log_prob(actions), distribution.entropy(), values)

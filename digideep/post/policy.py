@@ -1,7 +1,7 @@
 """A trained policy by itself: from raw observations to environment actions, as `--play` does it."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,7 @@ from digideep.environment.contract import NotAsDeclared, ObservationJudge, summa
 from digideep.environment.infos import find_info
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
-from digideep.environment.spaces import ActionScaler, check_action_mask, read_observation
+from digideep.environment.spaces import ActionScaler, check_action_mask
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
@@ -261,3 +261,27 @@ def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
     """Return the number of frames that had been collected by the checkpoint."""
     progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
     return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps
+
+
+def read_observation(observation: Any, path: str) -> Any:
+    """Return the array under `path` in an observation of an unknown space.
+
+    Raises:
+        KeyError: if there is none.
+    """
+    if not isinstance(observation, (Mapping, tuple)):
+        return observation
+    for found in _arrays_at(observation, path):
+        return found
+    raise KeyError(path)
+
+
+def _arrays_at(value: Any, path: str) -> Iterator[Any]:
+    """Yield what a path leads to. Names may hold slashes, so several ways into the observation are tried."""
+    if not isinstance(value, (Mapping, tuple)):
+        if not path:
+            yield value
+        return
+    for name in value if isinstance(value, Mapping) else range(len(value)):
+        if path == f"/{name}" or path.startswith(f"/{name}/"):
+            yield from _arrays_at(value[name], path[len(f"/{name}") :])

@@ -28,6 +28,13 @@ def in_words(err: BaseException) -> str:
     return " ".join(f"{type(err).__name__}: {text_of(err)}".split())
 
 
+def words_unless_ours(err: BaseException) -> str:
+    """Return `in_words` of what code that is not ours has raised; raise it again if it is ours."""
+    if is_ours(err):
+        raise err
+    return in_words(err)
+
+
 def text_of(err: BaseException) -> str:
     """Return what an exception says of itself; where even that fails, the words that Python has for it."""
     try:

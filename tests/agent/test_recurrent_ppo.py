@@ -14,7 +14,7 @@ from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.memory.sampler import NewestChunk, NewestSequences, add_sequence_rows
 from digideep.parameters.component import describe
-from digideep.policy.recurrent import RecurrentPolicy
+from digideep.policy.stochastic import RecurrentPolicy
 from digideep.post.export import export
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError

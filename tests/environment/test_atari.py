@@ -12,7 +12,7 @@ from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.normalizers import VecSignReward
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker import Worker, WorkerPlan
+from digideep.environment.stepping.worker_group import Worker, WorkerPlan
 from digideep.parameters.component import describe
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError

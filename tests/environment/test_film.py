@@ -6,9 +6,9 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from digideep.environment.making.drawing import why_no_video
 from digideep.environment.making.film import Pictures
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
+from digideep.environment.tools.check import why_no_video
 from tests.support.unruly import Films  # noqa: F401
 
 

@@ -57,7 +57,7 @@ def missing(self, name, *args, **kwargs):
 ctypes.CDLL.__init__ = missing
 ctypes.util.find_library = lambda name: None if name in ("EGL", "OSMesa") else find(name)
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
-from digideep.environment.making.drawing import why_no_video
+from digideep.environment.tools.check import why_no_video
 
 for name in ("Hopper-v5", "dm_control/cheetah-run-v0"):
     spec = EnvironmentSpec(name=name)

@@ -8,7 +8,7 @@ from digideep.environment.making.make_environment import EnvironmentInfo, Enviro
 from digideep.environment.spaces import agent_action_space
 from digideep.environment.stepping.native_environment import NativeEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerPlan
 from digideep.parameters.component import describe
 from tests.support.helpers import Scripted, make_explorer
 from tests.support.scripted import Script

@@ -10,7 +10,7 @@ from digideep.environment.infos import info_template, write_info
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.spaces import check_action_mask
-from digideep.environment.tools.random_actions import random_chooser
+from digideep.environment.tools.recording import random_chooser
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.user_code import in_words
 from tests.environment.test_parallel_games import make_explorer as explore_together

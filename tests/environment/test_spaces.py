@@ -14,9 +14,9 @@ from digideep.environment.spaces import (
     has_action_mask,
     observation_reader,
     observation_spaces,
-    read_observation,
     sample_actions,
 )
+from digideep.post.policy import read_observation
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError, WorkerError
 from tests.support.helpers import Scripted

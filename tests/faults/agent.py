@@ -54,6 +54,7 @@ FAULTS = (
         "digideep/agent/ddpg.py",
         _STEPS,
         ("        self.target_actor.update()\n", "", "the target actor is never updated"),
+        (".amin(0)", ".mean(0)", "the mean of the critics for the least"),
         ("(batch, self.target_actor.network,", "(batch, self.actor_step.frozen,", "targets by the actor that learns"),
         (
             "self.target_actor.network, self.target_critics.network)",
@@ -93,7 +94,6 @@ FAULTS = (
         ),
         ("noise = (noise * self.noise_std)", "noise = noise", "the targets' noise is not scaled"),
         ("+ noise).clamp(-1, 1)", "+ noise)", "target actions leave the range"),
-        (".amin(0)", ".mean(0)", "the mean of the critics for the least"),
         ("(batch, self.target_actor.network,", "(batch, self.actor_step.frozen,", "targets by the actor that learns"),
         (
             "            self.target_critics.update()",

@@ -22,8 +22,8 @@ FAULTS = (
         "digideep/memory/generic.py",
         f"{_RING} tests/memory/test_view.py",
         (
-            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers",
-            "len(self.ring) * self.ring.chunk_sample_len * self.num_workers",
+            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers\n",
+            "len(self.ring) * self.ring.chunk_sample_len * self.num_workers\n",
             "forgotten frames are not counted",
         ),
     ),
@@ -54,7 +54,11 @@ FAULTS = (
             "- 1 if self.n_chunks >= self",
             "stacks are left out before any is overwritten",
         ),
-        ("(rows - 1) % self.num_steps", "np.maximum(rows - 1, 0)", "stacks stop at the first row of the ring"),
+    ),
+    *faults_in(
+        "digideep/memory/transitions.py",
+        f"{_FRAMES} {_PRIORITIES}",
+        ("(rows - 1) % memory.ring.num_steps", "np.maximum(rows - 1, 0)", "stacks stop at the first row of the ring"),
     ),
     *faults_in(
         "digideep/memory/generic.py",
@@ -82,7 +86,7 @@ FAULTS = (
         ('if self.ring.n_chunks != state["n_chunks"]:', "if False:", "segments that end elsewhere pass"),
     ),
     *faults_in(
-        "digideep/memory/view.py",
+        "digideep/memory/generic.py",
         "tests/memory/test_view.py",
         (" // self._num_players", "", "a player's steps count as frames"),
         ("0 if array is None else len(array)", "self._memory.num_workers", "each worker has one player"),

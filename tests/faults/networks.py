@@ -32,12 +32,7 @@ FAULTS = (
             "(on * logsigmoid(self.logits))",
             "half of the entropy",
         ),
-        (
-            "0.01, generator)\n        self.log_std",
-            "1.0, generator)\n        self.log_std",
-            "a Gaussian policy starts with large actions",
-        ),
-        ("sum(sizes), 0.01, generator)", "sum(sizes), 1.0, generator)", "several choices start with opinions"),
+        ("out_features, 0.01, generator)", "out_features, 1.0, generator)", "policies start with opinions"),
         ("float(log_std_init))", "0.0)", "the spread of the start is ignored"),
         ("in_features), gain, generator", "in_features), 1.0, generator", "gains are ignored"),
         ("gain, generator=generator)", "gain)", "weights come from the global generator"),
@@ -133,8 +128,8 @@ FAULTS = (
         ),
         ("images.movedim(-1, -3)", "images.transpose(-1, -3)", "images are turned on their side"),
         (
-            "self.linear(relu(self.groups(planes)).flatten(1))",
-            "self.linear(self.groups(planes).flatten(1))",
+            "nn.Sequential(*groups, nn.ReLU())",
+            "nn.Sequential(*groups)",
             "the last rectifier is left out",
         ),
         (

@@ -201,7 +201,7 @@ FAULTS = (
         ("self.num_outputs == 1 and", "", "it takes the best output for the best action"),
     ),
     *faults_in(
-        "digideep/policy/recurrent.py",
+        "digideep/policy/stochastic.py",
         _RECURRENT,
         ("keep[:, 1:] = masks[:, :-1]", "keep[:, 1:] = masks[:, 1:]", "the state is zeroed a row early"),
         (
@@ -222,7 +222,7 @@ FAULTS = (
         ("self.head(outputs[0], allowed).mode()", "self.head(outputs[0]).mode()", "the mode ignores the mask"),
     ),
     *faults_in(
-        "digideep/policy/recurrent.py",
+        "digideep/policy/stochastic.py",
         "tests/policy/test_distributions.py::test_every_policy_starts_near_indifference_with_the_spread_that_is_asked_for",
         ("core_size, generator, log_std_init)", "core_size, generator, 0.0)", "the spread of the start is ignored"),
         ("orthogonal_linear(core_size, 1, 1.0", "orthogonal_linear(core_size, 1, 0.01", "the value's gain"),
@@ -247,8 +247,8 @@ FAULTS = (
         ),
         ("orthogonal_linear(last, 1, 1.0", "orthogonal_linear(last, 1, 0.01", "the value's gain"),
         (
-            "distribution.mode() if deterministic else distribution.sample(generator)",
-            "distribution.sample(generator)",
+            "distribution.mode() if deterministic else distribution.sample(generator)\n        value",
+            "distribution.sample(generator)\n        value",
             "the mode is drawn",
         ),
     ),

@@ -5,7 +5,7 @@ from tests.faults.runner import Fault
 _ATARI = "digideep/environment/making/atari.py"
 _NORMALIZERS = "digideep/environment/normalizers.py"
 _NATIVE = "digideep/environment/stepping/native_environment.py"
-_ALE = "digideep/environment/stepping/ale_environment.py"
+_ALE = "digideep/environment/stepping/backends.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
 _LIVES = "tests/environment/test_lives.py"

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from digideep.agent.advantages import generalized_advantages
-from digideep.memory.generic import Memory
+from digideep.memory.generic import AgentMemoryView, Memory
 from digideep.memory.priorities import Priorities
 from digideep.memory.sampler import NewestChunk
 from digideep.memory.transitions import draw_uniform, gather_transitions
-from digideep.memory.view import AgentMemoryView
 from tests.environment.test_parallel_games import make_explorer
 
 

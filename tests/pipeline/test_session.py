@@ -162,7 +162,7 @@ cpanel = ppo_classic.cpanel
 
 class Counting(Runner):
     def custom(self):
-        print("parameters:", self.agents["agent"].policy.count_parameters())
+        print("parameters:", sum(each.numel() for each in self.agents["agent"].policy.parameters()))
         return 0
 
 

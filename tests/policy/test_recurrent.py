@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from digideep.policy.cells import CELLS, Core, make_core
-from digideep.policy.recurrent import RecurrentPolicy
+from digideep.policy.stochastic import RecurrentPolicy
 from digideep.utility.errors import UsageError
 
 torch.set_num_threads(1)  # several are many times slower on networks of this size

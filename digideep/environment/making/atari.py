@@ -101,11 +101,7 @@ class Atari(Component):
 
 
 def register_games() -> None:
-    """Let gymnasium know the Atari games.
-
-    Raises:
-        UsageError: if a package is missing.
-    """
+    """Let gymnasium know the Atari games. Raises: UsageError: if a package is missing."""
     try:
         import ale_py
         import cv2  # noqa: F401  # gymnasium's preprocessing asks for it late, and names another package

@@ -25,25 +25,16 @@ from digideep.utility.importing import import_outside_sessions
 
 @dataclass(frozen=True)
 class Family:
-    """Environments of one package.
+    """Environments of one package."""
 
-    Attributes:
-        name: as it stands in messages.
-        pattern: of the ids, matched at their start.
-        module: what to import; the ids are registered by then.
-        extra: of digideep, which brings the package.
-        prepare: called after the import, as often as an environment is made.
-        translate: keyword arguments as a person writes them -> as the registered maker takes them.
-        finish: what is put around an environment that was just made.
-    """
-
-    name: str
-    pattern: str
-    module: str
-    extra: str
-    prepare: Callable[[], None] = lambda: None
+    name: str  # as it stands in messages
+    pattern: str  # of the ids, matched at their start
+    module: str  # what to import; the ids are registered by then
+    extra: str  # of digideep, which brings the package
+    prepare: Callable[[], None] = lambda: None  # called after the import, as often as an environment is made
+    # Keyword arguments as a person writes them -> as the registered maker takes them.
     translate: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda name, kwargs: kwargs
-    finish: Callable[[gym.Env], gym.Env] = lambda environment: environment
+    finish: Callable[[gym.Env], gym.Env] = lambda environment: environment  # put around one that was just made
 
     def provide(self) -> None:
         """Import the package, so that its environments are registered.
@@ -105,18 +96,13 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def family_of(name: str) -> Family | None:
-    """Return the family that an id belongs to; None for those of gymnasium itself and of a user."""
-    return next((family for family in FAMILIES if re.match(family.pattern, name)), None)
-
-
 def provide(name: str) -> Family | None:
-    """Import the package of an environment, so that its ids are registered.
+    """Import the package of an environment, so that its ids are registered. Returns: its family, if it has one.
 
     Raises:
         UsageError: if the package is missing, naming the extra that brings it.
     """
-    family = family_of(name)
+    family = next((family for family in FAMILIES if re.match(family.pattern, name)), None)
     if family is not None:
         try:
             try:

@@ -9,7 +9,7 @@ import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 
-from digideep.utility.user_code import in_words, is_ours
+from digideep.utility.user_code import in_words, words_unless_ours
 
 _log = logging.getLogger("digideep")
 
@@ -116,10 +116,8 @@ class EpisodeFilms(gym.Wrapper):
             if picture is not None:
                 self._write(picture)
         except BaseException as err:  # drivers, codecs and environments fail in many ways: none ends a run
-            if is_ours(err):
-                raise
             rest = "its film ends there" if self._writer is not None else "it is not filmed"
-            self._warn(f"{in_words(err)}: {rest}")
+            self._warn(f"{words_unless_ours(err)}: {rest}")
             self._end()
 
     def _write(self, picture: np.ndarray) -> None:

@@ -36,7 +36,7 @@ from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.user_code import in_words, is_ours, place
+from digideep.utility.user_code import place, words_unless_ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,23 +108,17 @@ class EnvironmentSpec(Component):
 
 @dataclass(frozen=True)
 class EnvironmentInfo:
-    """What an environment tells of itself before the first step.
-
-    Attributes:
-        infos: zeros of each info that is kept, by path.
-        players: who has these spaces, each of them; none where they are the environment's.
-        columns: where the players' actions lie in the vector of all actions.
-        agents: what each of several agents has of the environment, by name; empty where one has all of it.
-    """
+    """What an environment tells of itself before the first step."""
 
     observation_spaces: ObservationSpaces
     action_space: gym.Space
     agent_action_space: gym.Space
     max_episode_steps: int | None
     render_modes: tuple[str, ...]
-    infos: dict[str, np.ndarray] = field(default_factory=dict)
-    players: tuple[str, ...] = ()
-    columns: slice = field(default_factory=lambda: slice(None))
+    infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that is kept, by path
+    players: tuple[str, ...] = ()  # who has these spaces, each of them; none where they are the environment's
+    columns: slice = field(default_factory=lambda: slice(None))  # of the players' actions in the vector of all
+    # What each of several agents has of the environment, by name; empty where one has all of it.
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
@@ -199,7 +193,10 @@ def make_environment(
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
     if spec.players is not None:
-        return _record(_make_adapter(spec, render_mode), video_dir)
+        game = make_parallel(spec.name, spec.kwargs, render_mode)
+        limit = spec.max_episode_steps
+        adapter = ParallelAdapter(game, spec.players, spec.observation_key, limit, render_mode, spec.info_keys)
+        return adapter if video_dir is None else EpisodeFilms(adapter, video_dir)
     if name not in gym.registry and is_parallel(name):
         raise UsageError(f"'{name}' has several players: say in 'players' who plays them, as params/ppo_mpe.py does.")
     if name not in gym.registry:
@@ -212,9 +209,8 @@ def make_environment(
         reason = " ".join(str(err).split())
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}: {reason}") from err
     except BaseException as err:
-        if is_ours(err):
-            raise
-        what = f"failed: {in_words(err)}{place(err)}" if isinstance(err, Exception) else in_words(err)
+        words = words_unless_ours(err)
+        what = f"failed: {words}{place(err)}" if isinstance(err, Exception) else words
         raise UsageError(f"Environment '{spec.name}' cannot be made with {kwargs}. It {what}.") from err
     if render_mode is not None:
         follow_the_body(environment, kwargs)
@@ -222,21 +218,10 @@ def make_environment(
         environment = family.finish(environment)
     if ACTION_MASK in spec.info_keys and sees_action_mask(environment.observation_space):
         environment = ActionMaskToInfo(environment)
-    environment = _record(environment, video_dir)
+    if video_dir is not None:
+        environment = EpisodeFilms(environment, video_dir)
     # Around the recorder, so that a video shows a game and not a life.
     return wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
-
-
-def _make_adapter(spec: EnvironmentSpec, render_mode: str | None) -> gym.Env:
-    environment = make_parallel(spec.name, spec.kwargs, render_mode)
-    return ParallelAdapter(
-        environment, spec.players or {}, spec.observation_key, spec.max_episode_steps, render_mode, spec.info_keys
-    )
-
-
-def _record(environment: gym.Env, video_dir: Path | None) -> gym.Env:
-    """Record every episode if there is a directory for that."""
-    return environment if video_dir is None else EpisodeFilms(environment, video_dir)
 
 
 def _suggestion(name: str) -> str:
@@ -247,12 +232,6 @@ def _suggestion(name: str) -> str:
         return f"Did you mean '{versions[-1]}'?"
     nearest = did_you_mean(name, gym.registry)
     return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
-
-
-def _time_limit(environment: gym.Env) -> int | None:
-    """Return the time limit in steps: that of a wrapper, or else the environment's own."""
-    specs = (environment.spec, environment.unwrapped.spec)
-    return next((spec.max_episode_steps for spec in specs if spec is not None and spec.max_episode_steps), None)
 
 
 def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
@@ -268,11 +247,13 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(environment, name, None), gym.Space):
                 raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
+        # The time limit is that of a wrapper, or else the environment's own.
+        specs = [each.spec for each in (environment, environment.unwrapped) if each.spec is not None]
         return EnvironmentInfo(
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
             agent_action_space=agent_action_space(environment.action_space),
-            max_episode_steps=_time_limit(environment),
+            max_episode_steps=next((spec.max_episode_steps for spec in specs if spec.max_episode_steps), None),
             render_modes=tuple(environment.metadata.get("render_modes", ())),
             infos=info_templates(environment, spec.info_keys),
         )

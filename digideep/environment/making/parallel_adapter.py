@@ -65,16 +65,14 @@ class ParallelAdapter(gym.Env):
         hiding = set()  # agents whose players see a mask that is no observation here
         if ACTION_MASK in self.info_keys:
             hiding = {agent for agent, group in self.groups.items() if sees_action_mask(group.observation_space)}
-            self.groups = {
-                agent: group._replace(observation_space=without_action_mask(group.observation_space))
-                for agent, group in self.groups.items()
-            }
+            for agent, group in self.groups.items():
+                self.groups[agent] = group._replace(observation_space=without_action_mask(group.observation_space))
         self._ids = {str(player): player for player in environment.possible_agents}
         self._arrays = {agent: PlayerArrays(group, key, agent in hiding) for agent, group in self.groups.items()}
-        flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays().items()}
+        flat = {f"/{a}{path}": array for a, arrays in self._arrays.items() for path, array in arrays.arrays.items()}
         self.flat_spaces: dict[str, gym.Space] = {path: _box(array) for path, array in flat.items()}
-        self.observation_space = _nest(self.flat_spaces, lambda box: box, gym.spaces.Dict)
-        self._observation = _nest(flat, lambda array: array, dict)
+        self.observation_space = _nest(self.flat_spaces, gym.spaces.Dict)
+        self._observation = _nest(flat, dict)
         # One vector: the players' actions one after the other, in the order of the agents and of their players.
         self._places: dict[str, tuple[gym.Space, slice]] = {}
         self.columns: dict[str, slice] = {}
@@ -259,7 +257,7 @@ def _box(array: np.ndarray) -> gym.spaces.Box:
     return gym.spaces.Box(*limits, array.shape, array.dtype.type)
 
 
-def _nest(flat: Mapping[str, Any], leaf: Callable[[Any], Any], branch: Callable[[dict], Any]) -> Any:
+def _nest(flat: Mapping[str, Any], branch: Callable[[dict], Any]) -> Any:
     """Nest dictionaries by paths. Where one goes on from the end of another, it stays a name with slashes."""
     children: dict[str, dict[str, Any]] = {}
     for path, value in flat.items():
@@ -268,7 +266,7 @@ def _nest(flat: Mapping[str, Any], leaf: Callable[[Any], Any], branch: Callable[
     nested: dict[str, Any] = {}
     for name, inner in children.items():
         if "" in inner:
-            nested |= {f"{name}/{rest}" if rest else name: leaf(value) for rest, value in inner.items()}
+            nested |= {f"{name}/{rest}" if rest else name: value for rest, value in inner.items()}
         else:
-            nested[name] = _nest(inner, leaf, branch)
+            nested[name] = _nest(inner, branch)
     return branch(nested)

@@ -1,9 +1,4 @@
-"""Games of several players by name: those of packages with PettingZoo's parallel API, and those of a user.
-
-*Players* are the roles in an environment (PettingZoo's `possible_agents`); *agents* are those who learn. A map in the
-parameter tree says which agent plays which players: one each makes independent learners, one for several makes them
-share its parameters.
-"""
+"""Games of several players by name: those of packages with PettingZoo's parallel API, and those of a user."""
 
 import pkgutil
 import re

@@ -16,16 +16,11 @@ from digideep.utility.errors import UsageError
 
 
 class PlayerGroup(NamedTuple):
-    """The players of one agent.
+    """The players of one agent."""
 
-    Attributes:
-        players: their names, in the environment's order.
-        observation_space: of each of them. action_space: likewise.
-    """
-
-    players: tuple[str, ...]
-    observation_space: gym.Space
-    action_space: gym.Space
+    players: tuple[str, ...]  # their names, in the environment's order
+    observation_space: gym.Space  # of each of them
+    action_space: gym.Space  # likewise
 
 
 def assign_players(environment: Any, players: Mapping[str, Sequence[str | int]]) -> dict[str, PlayerGroup]:
@@ -78,7 +73,7 @@ def _matching(pattern: str, names: Collection[str]) -> list[str]:
 
 
 class PlayerArrays:
-    """Holds what the players of one agent have at this moment, one row a player."""
+    """Holds what the players of one agent have at this moment, one row a player, in `arrays` by path."""
 
     def __init__(self, group: PlayerGroup, key: str, hides_mask: bool):
         self.group, self._hides_mask, num = group, hides_mask, len(group.players)
@@ -87,18 +82,13 @@ class PlayerArrays:
         self.observations = {path: np.zeros((num, *(space.shape or ())), space.dtype) for path, space in spaces.items()}
         self.masks, self.terminations = np.zeros(num, np.bool_), np.zeros(num, np.bool_)
         self.rewards, self.returns = np.zeros(num, np.float32), np.zeros(num, np.float64)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return all of it, by path."""
-        return {
-            **{f"/observations{path}": array for path, array in self.observations.items()},
-            "/masks": self.masks, "/terminations": self.terminations, "/rewards": self.rewards,
-            "/returns": self.returns,
-        }  # fmt: skip
+        self.arrays = {f"/observations{path}": array for path, array in self.observations.items()}
+        self.arrays |= {"/masks": self.masks, "/terminations": self.terminations}
+        self.arrays |= {"/rewards": self.rewards, "/returns": self.returns}
 
     def clear(self) -> None:
         """Forget the last episode."""
-        for array in self.arrays().values():
+        for array in self.arrays.values():
             array[...] = 0
 
     def read(self, index: int, observation: Any) -> None:

@@ -16,14 +16,8 @@ from digideep.utility.importing import import_named
 
 # Of gymnasium's `register`; `vector_entry_point` and `additional_wrappers` would name callables of any kind.
 _ARGUMENTS = (
-    "id",
-    "entry_point",
-    "kwargs",
-    "max_episode_steps",
-    "reward_threshold",
-    "nondeterministic",
-    "order_enforce",
-)
+    "id", "entry_point", "kwargs", "max_episode_steps", "reward_threshold", "nondeterministic", "order_enforce",
+)  # fmt: skip
 
 
 def module_name(from_module: str | None) -> str | None:

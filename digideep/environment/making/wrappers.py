@@ -5,6 +5,8 @@ then brings it back. What learns across episodes belongs around the vector, wher
 """
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -15,11 +17,10 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
 _OFFERED = sorted(set(gym.wrappers.__all__) - {"vector", "ArrayConversion", "JaxToNumpy", "JaxToTorch", "NumpyToTorch"})
+_LEARNS = "it learns across episodes, which a resume could not restore. Use"
 _REFUSED = {
-    "NormalizeObservation": "it learns across episodes, which a resume could not restore. Use VecNormalizeObs under "
-    "vect_wrappers",
-    "NormalizeReward": "it learns across episodes, which a resume could not restore. Use VecNormalizeReward under "
-    "vect_wrappers",
+    "NormalizeObservation": f"{_LEARNS} VecNormalizeObs under vect_wrappers",
+    "NormalizeReward": f"{_LEARNS} VecNormalizeReward under vect_wrappers",
     "Autoreset": "workers begin the next episode themselves. Leave it out",
     "RecordEpisodeStatistics": "episodes are counted anyway. Leave it out",
     "RecordVideo": "videos are recorded with video_interval and --play. Leave it out",
@@ -76,43 +77,32 @@ class GymnasiumWrapper(Component):
 
     def wrap(self, environment: gym.Env) -> gym.Env:
         """Put the wrapper around an environment."""
-        arguments = {name: _CONVERSIONS.get(name, _same)(value) for name, value in self._arguments.items()}
+        arguments = {
+            name: _CONVERSIONS[name](value) if name in _CONVERSIONS and isinstance(value, (list, tuple)) else value
+            for name, value in self._arguments.items()
+        }
         return self._cls(environment, **arguments)
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-def _array(value: Any) -> Any:
-    return np.asarray(value, np.float32) if isinstance(value, (list, tuple)) else value
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 # Files know lists only; these arguments want something else.
-_CONVERSIONS = {"shape": _tuple, "min_obs": _array, "max_obs": _array, "min_action": _array, "max_action": _array}
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {"shape": tuple}
+_CONVERSIONS |= dict.fromkeys(("min_obs", "max_obs", "min_action", "max_action"), partial(np.asarray, dtype=np.float32))
 
 
-class RawReward(gym.Wrapper):
+class RawReward(gym.RewardWrapper):
     """Keeps count of rewards below other wrappers, so that the returns that are logged are the environment's own."""
 
-    def __init__(self, environment: gym.Env):
-        super().__init__(environment)
-        self._sum = 0.0
+    _sum = 0.0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         self._sum = 0.0
         return self.env.reset(seed=seed, options=options)
 
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Take a step."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
+    def reward(self, reward: Any) -> Any:
+        """Count a reward, and pass it on."""
         self._sum += float(reward)
-        return observation, reward, terminated, truncated, info
+        return reward
 
     def take(self) -> float:
         """Return the sum of rewards since it was last asked."""
@@ -121,11 +111,7 @@ class RawReward(gym.Wrapper):
 
 
 def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
-    """Stack wrappers, the first one innermost.
-
-    Raises:
-        UsageError: if one does not fit the environment.
-    """
+    """Stack wrappers, the first one innermost. Raises: UsageError: if one does not fit the environment."""
     if descriptions:
         environment = RawReward(environment)
     for description in descriptions:

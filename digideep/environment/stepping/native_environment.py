@@ -16,7 +16,7 @@ from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.processes import available_cores
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
@@ -133,16 +133,12 @@ class NativeEnvironment:
         newest = self._guarded(fit, newest, self._shape, self._observations.dtype, f"observations: {self._path}")
         if self.atari is None:
             self._observations[...] = newest
-            self._check_range()
-            return
-        stacks = self._observations  # (N, stack, ...)
-        stacks[:, :-1] = stacks[:, 1:]
-        stacks[:, -1] = newest
-        if starts.any():
-            stacks[starts] = newest[starts, None]
-        self._check_range()
-
-    def _check_range(self) -> None:
+        else:
+            stacks = self._observations  # (N, stack, ...)
+            stacks[:, :-1] = stacks[:, 1:]
+            stacks[:, -1] = newest
+            if starts.any():
+                stacks[starts] = newest[starts, None]
         row = None if self._range is None else self._range.first_outside(self._observations)
         if row is not None:
             worker, step = self.buffers.workers.start + row, self.buffers.lengths[row]

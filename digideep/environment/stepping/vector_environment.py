@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.making.make_environment import EnvironmentInfo
-from digideep.environment.stepping.shared_memory import SharedMemory
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
-from digideep.environment.stepping.worker_group import WorkerGroup
-from digideep.environment.stepping.worker_process import WorkerProcess
+from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
+from digideep.environment.stepping.worker_process import SharedMemory, WorkerProcess
 
 _log = logging.getLogger("digideep")
 _START_S = 60.0  # beyond the timeout of a step: a process has to start and to import

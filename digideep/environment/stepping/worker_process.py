@@ -4,21 +4,23 @@ import atexit
 import logging
 import multiprocessing
 import os
+import select
 import signal
 import threading
 import time
 import traceback
 import weakref
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import Any
+
+import numpy as np
 
 from digideep.environment.closing import CLOSE_S
 from digideep.environment.making.make_environment import EnvironmentInfo
-from digideep.environment.stepping.shared_memory import SharedMemory, map_blocks
-from digideep.environment.stepping.signal_pipe import SignalPipe
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker import WorkerPlan
-from digideep.environment.stepping.worker_group import WorkerGroup
+from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import seed_globals
 from digideep.utility.user_code import in_words
@@ -29,6 +31,80 @@ _LINGER_S = 0.002
 _PATIENCE_S = 3.0  # beyond what closing may take
 
 _log = logging.getLogger("digideep")
+
+
+class SharedMemory:
+    """Allocates arrays that the processes of an Explorer share, so that no step copies one through a pipe."""
+
+    def __init__(self) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        # Never fork: a child of this process would inherit the locks of its threads and its open files.
+        self.context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self.blocks: list[Any] = []
+
+    def allocate(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Allocate a zeroed shared array; `blocks` remembers it for the other processes."""
+        self.blocks.append(self.context.RawArray("b", max(int(np.prod(shape)) * np.dtype(dtype).itemsize, 1)))
+        return map_blocks(iter(self.blocks[-1:]))(shape, dtype)
+
+
+def map_blocks(blocks: Iterator[Any]) -> Callable[[tuple[int, ...], Any], np.ndarray]:
+    """Return an `allocate` that takes the next of some blocks that are there already."""
+    return lambda shape, dtype: np.frombuffer(next(blocks), dtype, count=int(np.prod(shape))).reshape(shape)
+
+
+class SignalPipe:
+    """One end of the pipe between an Explorer and a worker process: signals of one byte, and messages with more to say.
+
+    `Connection` frames each message and makes a selector for each wait, which costs as much again as the pipe does.
+    Only on Windows, where a pipe is no file, signals are messages of one byte.
+
+    Args:
+        connection: this end of a `multiprocessing.Pipe`; closing it is the owner's.
+    """
+
+    def __init__(self, connection: "Connection[Any, Any]"):
+        self.connection = connection
+        self._is_file = os.name != "nt"
+        if self._is_file:
+            self._poll = select.poll()
+            self._poll.register(connection.fileno(), select.POLLIN)
+
+    def send(self, signal: bytes, *message: Any) -> None:
+        """Send one byte, and what belongs to it. Raises: OSError: if the other end is closed."""
+        if self._is_file:
+            os.write(self.connection.fileno(), signal)
+        else:
+            self.connection.send_bytes(signal)
+        if message:
+            self.connection.send(message)
+
+    def wait(self, timeout_s: float) -> bool:
+        """True if there is something to receive, or the other end is closed, within that time."""
+        return bool(self._poll.poll(timeout_s * 1000)) if self._is_file else self.connection.poll(timeout_s)
+
+    def linger(self, time_s: float) -> None:
+        """Wait for a signal without going to sleep, yielding to other processes."""
+        if self._is_file:
+            end = time.perf_counter() + time_s
+            while not self._poll.poll(0) and time.perf_counter() < end:
+                os.sched_yield()
+
+    def receive(self) -> bytes:
+        """Wait for one byte; `receive_message` gets what belongs to it.
+
+        Raises:
+            EOFError: if the other end is closed.
+            OSError: likewise, while something was under way.
+        """
+        signal = os.read(self.connection.fileno(), 1) if self._is_file else self.connection.recv_bytes()
+        if not signal:
+            raise EOFError
+        return signal
+
+    def receive_message(self) -> tuple[Any, ...]:
+        """Return what was sent with the signal."""
+        return self.connection.recv()
 
 
 class WorkerProcess:
@@ -73,11 +149,7 @@ class WorkerProcess:
             raise self._death() from None
 
     def receive(self, timeout_s: float) -> Any:
-        """Wait for the answer.
-
-        Raises:
-            WorkerError: if a worker raised, the process died, or no answer came in time.
-        """
+        """Wait for the answer. Raises: WorkerError: if a worker raised, the process died, or no answer came in time."""
         try:
             if not self._pipe.wait(timeout_s):
                 self._kill()

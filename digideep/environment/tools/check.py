@@ -5,6 +5,7 @@ Each check runs the environment itself, under seeds and random actions, and repo
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cached_property
@@ -16,6 +17,7 @@ from gymnasium.utils.env_checker import check_env
 
 from digideep.environment.closing import close_environment
 from digideep.environment.contract import NotAsDeclared
+from digideep.environment.making.film import Pictures
 from digideep.environment.making.make_environment import (
     EnvironmentInfo,
     EnvironmentSpec,
@@ -26,12 +28,10 @@ from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import ACTION_MASK
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker import WorkerPlan
-from digideep.environment.stepping.worker_group import WorkerGroup
-from digideep.environment.tools.random_actions import random_chooser
-from digideep.environment.tools.recording import Recording, record
+from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
+from digideep.environment.tools.recording import Recording, random_chooser, record
 from digideep.utility.seeding import make_generator
-from digideep.utility.user_code import in_words, is_ours
+from digideep.utility.user_code import words_unless_ours
 
 _TIMEOUT_S = 300.0
 _FOR_RESUME = ("first episode", "seeding", "re-living here", "re-living elsewhere")
@@ -91,9 +91,7 @@ def _ask(checker: Callable[[], Any], environment: gym.Env) -> tuple[bool | None,
         try:
             checker()
         except BaseException as err:  # it asserts, and environments raise what they like
-            if is_ours(err):
-                raise
-            return False, in_words(err)
+            return False, words_unless_ours(err)
         finally:
             close_environment(environment, "the environment")
     remarks = {" ".join(str(w.message).replace("\x1b[33mWARN: ", "").replace("\x1b[0m", "").split()) for w in caught}
@@ -208,21 +206,35 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
         try:
             points = theirs | (_POINTS if trial.first else {})
         except BaseException as err:  # an environment may raise anything
-            if is_ours(err):
-                raise
             points = theirs
-            words = str(err) if isinstance(err, NotAsDeclared) else in_words(err)
+            words = str(err) if isinstance(err, NotAsDeclared) else words_unless_ours(err)
             verdicts.append(Verdict("first episode", False, words))
         for point, examine in points.items():
             try:
                 verdicts.append(Verdict(point, *examine(trial)))
             except BaseException as err:
-                if is_ours(err):
-                    raise
-                verdicts.append(Verdict(point, False, in_words(err)))
+                verdicts.append(Verdict(point, False, words_unless_ours(err)))
     finally:
         close_environment(trial.environment, spec.name)
     return verdicts
+
+
+def why_no_video(spec: EnvironmentSpec) -> str | None:
+    """Try to draw one image. Returns: what is wrong, None if nothing is."""
+    environment = None
+    # A viewer of gymnasium's that could be built by half only complains when it is deleted.
+    hook, sys.unraisablehook = sys.unraisablehook, lambda complaint: None
+    try:
+        environment = make_environment(spec, render_mode="rgb_array")
+        environment.reset(seed=0)
+        return None if Pictures().take(environment.render()) is not None else "render() gives no picture"
+    except BaseException as err:  # drivers and optional packages fail in their own ways
+        return words_unless_ours(err)
+    finally:
+        if environment is not None:
+            close_environment(environment, spec.name)
+        environment = None  # deleted here, not after the next line
+        sys.unraisablehook = hook
 
 
 def why_no_exact_resume(verdicts: list[Verdict]) -> list[str]:
@@ -241,9 +253,7 @@ def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, 
             finally:
                 close_environment(environment, spec.name)
     except BaseException as err:  # the run itself will say so, with worker and step
-        if is_ours(err):
-            raise
-        logging.getLogger("digideep").debug("The environment could not be tried: %s", in_words(err))
+        logging.getLogger("digideep").debug("The environment could not be tried: %s", words_unless_ours(err))
         return None
     first, *others = recordings
     return all(first.difference(other) is None for other in others)

@@ -1,6 +1,7 @@
-"""Recordings of episodes under random actions, judged as a run would judge them."""
+"""Random actions, and recordings of episodes under them, judged as a run would judge them."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,27 +12,47 @@ from digideep.environment.contract import NotAsDeclared, ObservationJudge, check
 from digideep.environment.infos import write_info
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.environment.spaces import ACTION_MASK, ActionScaler, mask_size, sample_actions
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.tools.random_actions import random_chooser
 from digideep.utility.seeding import make_generator
+
+Chooser = Callable[[Mapping[str, Any]], Any]
+
+
+def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.random.Generator) -> Chooser:
+    """Return a function that draws actions from the whole range.
+
+    Args:
+        environment: whose `step` takes the actions.
+        info: of it.
+        generator: owned by the caller.
+
+    Returns:
+        A function from the newest info to an action, among those that its "action_mask" allows, if it has one.
+    """
+    inner = environment.unwrapped
+    if isinstance(inner, ParallelAdapter):
+        return lambda newest_info: inner.sample(generator)
+    space, scale, size = info.agent_action_space, ActionScaler(info.action_space), mask_size(info.agent_action_space)
+
+    def choose(newest_info: Mapping[str, Any]) -> Any:
+        mask = None if size is None else newest_info.get(ACTION_MASK)
+        allowed = None if mask is None or np.shape(mask) != (size,) else np.asarray(mask)[None] != 0
+        action = np.asarray(scale(sample_actions(space, generator, 1, allowed))[0], info.action_space.dtype)
+        return action.item() if isinstance(info.action_space, gym.spaces.Discrete) else action
+
+    return choose
 
 
 @dataclass
 class Recording:
-    """What happened under a seed and a sequence of random actions, at most one episode.
+    """What happened under a seed and a sequence of random actions, at most one episode."""
 
-    Attributes:
-        observations: path -> array, of the reset and of each step.
-        rewards, ends: of each step; an end is (terminated, truncated).
-        complaints: what would stop a run.
-        remarks: the first thing that is not as the environment declares it, but does no harm.
-    """
-
-    observations: list[dict[str, np.ndarray]] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-    ends: list[tuple[bool, bool]] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    observations: list[dict[str, np.ndarray]] = field(default_factory=list)  # of the reset and of each step, by path
+    rewards: list[float] = field(default_factory=list)  # of each step
+    ends: list[tuple[bool, bool]] = field(default_factory=list)  # of each step: terminated, truncated
+    complaints: list[str] = field(default_factory=list)  # what would stop a run
+    remarks: list[str] = field(default_factory=list)  # the first thing that is not as declared, but does no harm
 
     def difference(self, other: "Recording") -> str | None:
         """Return where two recordings part; None if they are the same to the last bit."""
