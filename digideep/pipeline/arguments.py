@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
-from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
+from digideep.telemetry.writers import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
 
 _EXAMPLES = """examples:

@@ -4,7 +4,7 @@ from digideep.environment.making.make_environment import EnvironmentSpec, inspec
 from digideep.environment.stepping.processes import available_cores, choose_num_processes
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
-from digideep.pipeline.branches import check_tree
+from digideep.pipeline.building import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights
 from digideep.pipeline.runner import Runner

@@ -18,8 +18,7 @@ import digideep
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import WINDOW, import_pyplot, quietly
 from digideep.post.loader import Loader, read_sessions
-from digideep.post.markup import section, table
-from digideep.post.report_plots import comparison, learning, metrics, profile, resources
+from digideep.post.report_plots import comparison, learning, metrics, profile, resources, section, table
 from digideep.post.sessions import state_of
 from digideep.telemetry.output import tolerate_encodings
 from digideep.utility.errors import UsageError

@@ -16,8 +16,7 @@ from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.server_process import require_address
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
-from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
-from digideep.telemetry.writers import EpochFigures, Writer
+from digideep.telemetry.writers import LOCALHOST, EpochFigures, WatchOptions, Writer
 
 _log = logging.getLogger("digideep")
 

@@ -19,8 +19,7 @@ import numpy as np
 import yaml
 
 from digideep.telemetry.server_process import ServerProcess
-from digideep.telemetry.watch_options import LOCALHOST
-from digideep.telemetry.writers import EpochFigures, shares
+from digideep.telemetry.writers import LOCALHOST, EpochFigures, shares
 from digideep.utility.errors import UsageError
 
 _log = logging.getLogger("digideep")

@@ -1,11 +1,26 @@
-"""Dashboards: where the figures of an epoch go besides the log files."""
+"""Dashboards: where the figures of an epoch go besides the log files, and which of them a person wants."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from digideep.telemetry.monitor import Pack
+
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What is logged and shown besides the files of every run, named as on the command line."""
+
+    tensorboard: bool = False
+    visdom: bool = False
+    visdom_port: int = 8097
+    bind: str = LOCALHOST  # the address that both servers listen on
+    no_monitor_cpu: bool = False
+    no_monitor_gpu: bool = False
 
 
 class EpochFigures(NamedTuple):

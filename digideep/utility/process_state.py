@@ -69,6 +69,17 @@ def set_globals_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread within the context. Idle threads would spin on cores that other processes need."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+
+
+@contextmanager
 def left_as_it_was() -> Iterator[None]:
     """Restore at the end what a run changes in its process, for a caller who goes on with other work."""
     generators, variables = globals_state(), {name: os.environ.get(name) for name in _VARIABLES}
