@@ -115,8 +115,8 @@ def _make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("instead of training anew").add_argument
     add("--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place")
     add("--schedules", choices=CONTINUATIONS, help="with --resume and a changed plan (/runner/n_epochs): stretch what "
-        "is scheduled, such as the learning rate, over the whole new plan (default), keep it as it is, or begin it anew "
-        "over what is left")  # fmt: skip
+        "is scheduled, such as the learning rate, over the whole new plan (default), keep it as it is, or begin it "
+        "anew over what is left")  # fmt: skip
     add("--play", action="store_true", help="run the policy without exploration, record videos, print returns")
     add("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
     add("--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop")

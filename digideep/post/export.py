@@ -11,7 +11,6 @@ import json
 import logging
 import re
 import shutil
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from digideep.post.export_check import Arrays, Run, largest_difference, play, sc
 from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
 from digideep.post.policy import Policy
+from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
 
@@ -208,8 +208,9 @@ def _move(file: Path, target: Path) -> None:
         raise UsageError(f"{target} cannot be written: {err.strerror}. Give another place with --output.") from err
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.export",
         description="Write a session's policy as one file: raw observations in, environment actions out. Several "
@@ -221,19 +222,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--agent", metavar="NAME", help="one of several (all)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to (exports/ of the session)")
     args = parser.parse_args(argv)
-    try:
-        files = export(
-            args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
-        )  # fmt: skip
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
-    for file in files:
+    for file in export(
+        args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
+    ):  # fmt: skip
         print(
             f"{file.path}: does what the session's policy does (largest difference, in episodes and all over the space "
             f"of observations: {file.difference:.2g})"
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import base64
 import html
 import os
 import stat
-import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from digideep.post.drawing import WINDOW, import_pyplot, quietly
 from digideep.post.loader import Loader, read_sessions
 from digideep.post.report_plots import comparison, learning, metrics, profile, resources, section, table
 from digideep.post.sessions import state_of
-from digideep.telemetry.output import tolerate_encodings
+from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
 from digideep.utility.text import printable
@@ -174,8 +173,9 @@ def _require_no_link(target: Path, sessions: list[Path]) -> None:
                 require_own_output(root, file)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.report", description="Write one HTML page about one or more sessions."
     )
@@ -185,22 +185,16 @@ def main(argv: list[str] | None = None) -> int:
         "--window", type=int, default=WINDOW, metavar="N", help=f"epochs of the moving average ({WINDOW})"
     )
     args = parser.parse_args(argv)
-    tolerate_encodings()
+    loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
+    target = args.output or loaders[0].path / "report.html"
+    _require_no_link(target, args.sessions)
+    page = make_report(loaders, args.window)
     try:
-        loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
-        target = args.output or loaders[0].path / "report.html"
-        _require_no_link(target, args.sessions)
-        page = make_report(loaders, args.window)
-        try:
-            target.write_text(page, encoding="utf-8", errors="backslashreplace")
-        except (OSError, ValueError) as err:
-            reason = f"{printable(str(target))} cannot be written: {getattr(err, 'strerror', None) or err}"
-            raise UsageError(f"{reason}. Give another place with -o.") from err
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
+        target.write_text(page, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as err:
+        reason = f"{printable(str(target))} cannot be written: {getattr(err, 'strerror', None) or err}"
+        raise UsageError(f"{reason}. Give another place with -o.") from err
     print(target)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """The Monitor: statistics of named values, written to `varlog.json` as JSON lines."""
 
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from digideep.utility.files import append_json
 
 Pack = dict[str, Any]  # {"meta": {"epoch", "frame", "episode", "clock"}, "data": {key: figures of a Statistic}}
 
@@ -93,9 +94,7 @@ class Monitor:
         """
         closed = {key: self._open.pop(key).summary() for key in list(self._open) if self._windows[key] is None}
         packs = [*self._packs, *([self._pack(closed)] if closed else [])]
-        if path is not None and packs:
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(pack) + "\n" for pack in packs)
+        append_json(path, packs)
         self._packs = []
         return packs
 

@@ -1,14 +1,15 @@
-"""Files that somebody else may have written, or damaged: read with care, and never written through a link.
+"""Files that somebody else may have written, or damaged, read with care; and logs.
 
 Whatever such a file holds, reading it ends soon, in values or in one `SessionError` that names the file. Text is UTF-8
 in files, whatever the locale is.
 """
 
 import contextlib
+import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -105,6 +106,13 @@ def _parse(data: bytes, where: str) -> Any:
         raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
 
 
+def append_json(path: Path | None, values: Sequence[Any]) -> None:
+    """Append each value as a line of a JSON-lines file; do nothing without a file or values."""
+    if path is not None and values:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(value) + "\n" for value in values)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """YAML as digideep writes it: plain values, whole numbers in digits, and no aliases, which can multiply."""
 
@@ -178,4 +186,4 @@ def is_directory(path: Path) -> bool:
 
 
 def _reason(err: Exception) -> str:
-    return err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return getattr(err, "strerror", None) or str(err)
