@@ -108,11 +108,7 @@ class Course:
         return f"{now:.3g}" if now == last else f"{now:.3g} to {last:.3g}"
 
     def require_positive(self, name: str, n_updates: int) -> None:
-        """Refuse a value that is 0 in all of what is left of the plan: nothing would be learned.
-
-        Raises:
-            UsageError: naming it.
-        """
+        """Refuse a value that is 0 in all of what is left of the plan: nothing would be learned."""
         left = max(self.planned - n_updates, 1)
         if any(self(n_updates + left * sample // _SAMPLES) > 0 for sample in range(_SAMPLES)):
             return

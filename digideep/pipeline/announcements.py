@@ -32,7 +32,6 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """Return the last screen: where the session is, and how to go on with it.
 
     Args:
-        headline: what has happened.
         path: of the session; None if nothing was written.
         is_finished: the plan was met; otherwise the session can be resumed as it is.
     """

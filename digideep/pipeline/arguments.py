@@ -77,10 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(argv: list[str] | None = None) -> Arguments:
-    """Read and check the command line.
-
-    Args:
-        argv: without the program's name; None takes the process's own.
+    """Read and check the command line. Args: argv: without the program's name; None takes the process's own.
 
     Raises:
         UsageError: for unknown or malformed arguments, and for flags that do not go together.

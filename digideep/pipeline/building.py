@@ -26,9 +26,6 @@ def check_tree(tree: Any, runner: type[Component]) -> None:
     Args:
         tree: with classes, from `from_plain`.
         runner: the base class of what turns the loop.
-
-    Raises:
-        UsageError: naming the path.
     """
     _check_branch("", tree, ("runner", "env", "explorer", "memory", "agents"))
     _check_branch("/explorer", tree["explorer"], ("train", "test", "eval"))
@@ -86,15 +83,7 @@ def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
 def build_agents(
     session: Session, tree: Tree, info: EnvironmentInfo, memory: Memory, *, seed: int
 ) -> dict[str, AgentBase]:
-    """Build the agents that a parameter tree describes, by name.
-
-    Args:
-        session: gives the device and the profiler.
-        tree: with classes, from `from_plain`.
-        info: of the environment.
-        memory: of the run.
-        seed: of the run.
-    """
+    """Build the agents of a parameter tree by name. Args: tree: with classes, from `from_plain`."""
     agents = {}
     for name, description in tree["agents"].items():
         own = info.of_agent(name)

@@ -34,9 +34,6 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
     """Play whole episodes without exploration and note what one of the agents saw and did.
 
     Args:
-        policies: of all agents of the environment.
-        environment: of the session.
-        name: of the agent.
         count: of observations, at least; the last episode is played to its end, unless it is as long again.
 
     Returns:
@@ -177,15 +174,7 @@ def difference(expected: np.ndarray, found: np.ndarray, space: gym.Space | None)
 
 
 def largest_difference(run: Run, samples: Samples, space: gym.Space) -> float:
-    """Run a file on all samples, by one, by seven and all at once.
-
-    Args:
-        run: from inputs to outputs of the file.
-        samples: with B of each.
-        space: of the environment's actions.
-
-    Returns:
-        The largest `difference` of actions.
+    """Run a file on all samples, by one, by seven and all at once. Returns: the largest `difference` of actions.
 
     Raises:
         UsageError: if it is too large, or not a number.

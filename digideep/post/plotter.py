@@ -56,11 +56,7 @@ _X_LABELS = {"frame": "frames", "epoch": "epochs", "episode": "episodes", "clock
 
 
 def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a plot, defaults filled in.
-
-    Raises:
-        UsageError: for an unknown one.
-    """
+    """Return the options of a plot, defaults filled in; refuse an unknown one."""
     known = _OPTIONS[kind]
     for name in text:
         if name not in known:
@@ -72,10 +68,9 @@ def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_groups(root: Path, patterns: list[list[str]], *parts: str) -> Groups:
-    """Return the sessions that each group of patterns names; damaged ones are left out, see `read_sessions`.
+    """Return the sessions below `root` that each group of patterns names, see `read_sessions`.
 
     Args:
-        root: below which they are.
         patterns: of each group: a name, or one with *, ? and [...].
         parts: what is needed of each session.
 

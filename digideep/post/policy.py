@@ -20,8 +20,10 @@ from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.continuing import plan_of
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
+from digideep.utility.user_code import in_words
 
 
 class Policy:
@@ -48,12 +50,13 @@ class Policy:
     def __init__(self, state: dict[str, Any], device: str = "cpu", agent: str | None = None):
         tree = from_plain(state["params"])
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
-        self.name = _choose_agent(list(tree["agents"]), agent)
+        self.name = choose_agent(list(tree["agents"]), agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
-        memory = SimpleNamespace(n_frames=_frames(state, tree))
+        cycles = state["runner"]["i_epoch"] * tree["runner"]["n_cycles"] + state["runner"]["i_cycle"]
+        memory = SimpleNamespace(n_frames=cycles * plan_of(tree).cycle_frames)
         context = AgentContext(
             self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
             torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
@@ -65,8 +68,7 @@ class Policy:
             self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(
-                f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
-                f"{' '.join(str(err).split())}). Play it with --play --frozen."
+                f"The checkpoint does not fit this version of digideep ({in_words(err)}). Play it with --play --frozen."
             ) from err
         self._scale_actions = ActionScaler(self.info.action_space)
 
@@ -102,11 +104,7 @@ class Policy:
             self.hidden_state = np.where(self._is_first[:, None], np.float32(0), self.hidden_state)
 
     def raw(self, observation: Any) -> dict[str, np.ndarray]:
-        """Return raw observations by path: (B, ...), a single one as a batch of one.
-
-        Raises:
-            UsageError: if they are not what the environment's spaces say.
-        """
+        """Return raw observations by path: (B, ...), a single one as B = 1; refuse what the spaces do not say."""
         return self._read(observation)[0]
 
     def _read(self, observation: Any) -> tuple[dict[str, np.ndarray], bool]:
@@ -248,16 +246,10 @@ class Policy:
         return values if is_batch else float(values[0])
 
 
-def _choose_agent(names: list[str], name: str | None) -> str:
+def choose_agent(names: list[str], name: str | None) -> str:
     """Return the name of the agent that is meant. Raises: UsageError: if that is none, or not clear."""
     if name is None and len(names) > 1:
         raise UsageError(f"There are the agents {', '.join(names)}. Name one of them, such as agent='{names[0]}'.")
     if name is not None and name not in names:
         raise UsageError(f"There is no agent '{name}'. {did_you_mean(name, names)}")
     return names[0] if name is None else name
-
-
-def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
-    """Return the number of frames that had been collected by the checkpoint."""
-    progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
-    return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps

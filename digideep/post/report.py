@@ -10,6 +10,7 @@ import os
 import stat
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,15 +41,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 
 
 def make_report(loaders: list[Loader], window: int = WINDOW) -> str:
-    """Return the page.
-
-    Args:
-        loaders: of the sessions, at least one.
-        window: epochs of the moving average of train returns.
-
-    Raises:
-        UsageError: if a package is missing.
-    """
+    """Return the page. Args: window: epochs of the moving average of train returns."""
     import_pyplot()
     groups = make_groups(loaders)
     title = loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions"
@@ -93,11 +86,8 @@ def _overview(loaders: list[Loader]) -> str:
 
 def _repeated(groups: list[Group]) -> str:
     """Name the sessions that repeat others and count only once."""
-    names = [
-        f"{html.escape(loader.name)} (seed {html.escape(str(loader.seed))})"
-        for group in groups
-        for loader in group.repeated
-    ]
+    repeated = [loader for group in groups for loader in group.repeated]
+    names = [html.escape(f"{loader.name} (seed {loader.seed})") for loader in repeated]
     if not names:
         return ""
     return (
@@ -149,19 +139,20 @@ def _parameters(groups: list[Group]) -> str:
         content += "<h3>What differs</h3>" + (table(header, rows) if found else "<p>Nothing but the seed.</p>")
     for group in groups:
         loader = group.loaders[0]
-        rows = ((path, str(value)) for path, value in parameters_of(loader).items())
-        tree = table(("parameter in force", "value"), rows)
-        changed = [(key, str(value)) for key, value in changes_of(loader).items()]
-        changes = table(("changed by --repeal", "to"), changed) if changed else ""
-        panel = table(
-            ("control panel at the start", "value"), ((key, str(value)) for key, value in loader.cpanel.items())
-        )
+        tree = _listed(("parameter in force", "value"), parameters_of(loader))
+        changed = changes_of(loader)
+        changes = _listed(("changed by --repeal", "to"), changed) if changed else ""
+        panel = _listed(("control panel at the start", "value"), loader.cpanel)
         command = f"<pre>{html.escape(str(loader.params.get('session_cmd', '')))}</pre>"
         state = " open" if len(groups) == 1 else ""
         name = html.escape(group.name)
         content += f"<details{state}><summary>{name}</summary>{command}{panel}{changes}</details>"
         content += f"<details><summary>{name}: the whole tree</summary>{tree}</details>"
     return section("Parameters", content)
+
+
+def _listed(header: tuple[str, str], values: dict[str, Any]) -> str:
+    return table(header, ((name, str(value)) for name, value in values.items()))
 
 
 def _require_no_link(target: Path, sessions: list[Path]) -> None:

@@ -14,12 +14,7 @@ from digideep.utility.errors import UsageError
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table, everything escaped, numbers on the right.
-
-    Args:
-        header: names of the columns.
-        rows: their values.
-    """
+    """Return a table, everything escaped, numbers on the right."""
 
     def cell(value: Any) -> str:
         if isinstance(value, float):

@@ -16,6 +16,7 @@ from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
 from digideep.utility.importing import SESSIONS
+from digideep.utility.own_files import DONE, RUNNING
 from digideep.utility.text import printable
 
 # What a run is judged by in the list, best first: keys of varlog.json below /return/.
@@ -45,9 +46,9 @@ def find_sessions(path: Path) -> list[Path]:
 
 def state_of(path: Path) -> str:
     """Return the state of a session: "running", "done" or "stopped"."""
-    if _is_locked(path / "running.lock"):
+    if _is_locked(path / RUNNING):
         return "running"
-    return "done" if (path / "done.lock").exists() else "stopped"
+    return "done" if (path / DONE).exists() else "stopped"
 
 
 def _is_locked(file: Path) -> bool:

@@ -126,10 +126,6 @@ class _Sender:
     """A thread that sends the lines of a log to a server, from the first one again whenever the server was away.
 
     Args:
-        log: `visdom.log`.
-        host: where the server is reached.
-        port: of the server.
-        environment: name of the windows' group.
         bind: address that a server of our own listens on; None where there is one already.
     """
 
@@ -243,11 +239,7 @@ def _ask(port: int, bind: str) -> bytes:
 
 
 def require_visdom(port: int, bind: str) -> None:
-    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty.
-
-    Raises:
-        UsageError: saying what to do.
-    """
+    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty."""
     spec = importlib.util.find_spec("visdom")
     if spec is None or spec.origin is None:
         raise UsageError(

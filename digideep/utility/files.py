@@ -30,7 +30,6 @@ def open_regular(
     """Open a regular file to read its bytes. Nothing else is opened: a FIFO would hang, a device never end.
 
     Args:
-        path: of the file.
         follows_links: False refuses a link, wherever it leads.
         errors: to raise for what is missing or no regular file, and for what the system does not let us read.
     """
@@ -61,11 +60,7 @@ def kind_of(mode: int) -> str:
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """Return the value in a JSON file. Args: kind: dict or list, what it must be.
-
-    Raises:
-        SessionError: if it cannot be read, or holds something else.
-    """
+    """Return the value in a JSON file, a dict or list as `kind` says. Raises: SessionError: for anything else."""
     with open_regular(path) as file:
         value = _parse(file.read(_LARGEST_BYTES + 1), printable(str(path)))
     if not isinstance(value, kind):
@@ -130,11 +125,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file of plain values.
-
-    Raises:
-        SessionError: if it cannot be read, or holds anything else.
-    """
+    """Return the mapping in a YAML file of plain values. Raises: SessionError: for anything else."""
     name = printable(str(path))
     with open_regular(path) as file:
         data = file.read(_LARGEST_YAML_BYTES + 1)

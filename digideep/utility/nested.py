@@ -10,7 +10,6 @@ def leaves(
     """Return the values of a nested tree by path, such as "/runner/seed".
 
     Args:
-        tree: the tree.
         path: of the tree itself.
         opens: True for the dictionaries and lists that are looked into. Empty ones are values.
     """

@@ -16,11 +16,7 @@ _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC", "MUJOCO_
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device to compute on. Args: name: "cpu", "cuda", or "auto" for CUDA where there is some.
-
-    Raises:
-        UsageError: if it is not here.
-    """
+    """Return the device to compute on: "cpu", "cuda" (refused where there is none), or "auto" for CUDA if there is."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
