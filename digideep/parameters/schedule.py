@@ -57,11 +57,6 @@ class Constant(Schedule):
         return self.value
 
 
-def as_schedule(value: float | Description) -> Schedule:
-    """Return the schedule of a parameter that is a number or the description of a schedule."""
-    return build(value, Schedule) if isinstance(value, dict) else Constant(value=value)
-
-
 class Course:
     """A schedule on its way through a run's plan: it can begin anew, or be kept at a value, when the plan changes.
 
@@ -71,7 +66,8 @@ class Course:
     """
 
     def __init__(self, value: float | Description, planned: int = 0):
-        self.schedule, self.planned = as_schedule(value), planned
+        self.schedule: Schedule = build(value, Schedule) if isinstance(value, dict) else Constant(value=value)
+        self.planned = planned
         self._place(0, None)
 
     def _place(self, begun_at: int, kept: float | None) -> None:

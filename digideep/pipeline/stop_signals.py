@@ -78,8 +78,7 @@ class StopSignals:
     def hold(self) -> None:
         """Let a signal be a request, from here on, that waits until somebody looks at `reason`.
 
-        Raises:
-            Interruption: if there was one that could not end the program.
+        One that came before and could not end the program does so now, by an Interruption.
         """
         if not self._is_held and self.reason is not None:
             self.interrupt()

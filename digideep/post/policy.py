@@ -20,7 +20,6 @@ from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
-from digideep.pipeline.continuing import plan_of
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.user_code import in_words
@@ -55,8 +54,7 @@ class Policy:
         spaces = self.info.observation_spaces.items()
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
-        cycles = state["runner"]["i_epoch"] * tree["runner"]["n_cycles"] + state["runner"]["i_cycle"]
-        memory = SimpleNamespace(n_frames=cycles * plan_of(tree).cycle_frames)
+        memory = SimpleNamespace(n_frames=_frames(state, tree))
         context = AgentContext(
             self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
             torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
@@ -253,3 +251,9 @@ def choose_agent(names: list[str], name: str | None) -> str:
     if name is not None and name not in names:
         raise UsageError(f"There is no agent '{name}'. {did_you_mean(name, names)}")
     return names[0] if name is None else name
+
+
+def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
+    """Return the number of frames that had been collected by the checkpoint."""
+    progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
+    return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps

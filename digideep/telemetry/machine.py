@@ -87,10 +87,10 @@ def _find_gpus() -> list:
     """Return (module, handle) of each NVIDIA GPU; none if there is no driver or no nvidia-ml-py."""
     try:
         import pynvml
-    except ImportError:
-        return []
-    try:
+
         pynvml.nvmlInit()
         return [(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
+    except ImportError:
+        return []
     except pynvml.NVMLError:
         return []
