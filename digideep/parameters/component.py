@@ -44,7 +44,7 @@ class Parameter(NamedTuple):
 
     def fit(self, name: str, value: Any) -> Any:
         """Check a value by the annotation, see `fit_value`."""
-        if value is None and (self.default is None and not self.is_required):
+        if value is None and self.default is None:
             return None
         return fit_value(name, value, self.annotation)
 

@@ -121,8 +121,7 @@ def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
     Raises:
         UsageError: for an unknown key, a value of another type than the one it replaces, or one that is not plain.
     """
-    for key, value in cpanel.items():
-        to_plain({key: value}, "cpanel")  # refuses what could not be written down
+    to_plain(cpanel, "cpanel")  # refuses what could not be written down
     changed = {
         key: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for key, value in cpanel.items()
     }

@@ -6,8 +6,8 @@ from typing import Any
 
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
+from digideep.parameters.tree import leaves
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
 from digideep.utility.plan import Plan
 from digideep.utility.user_code import in_words
 

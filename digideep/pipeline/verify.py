@@ -18,14 +18,13 @@ import torch
 
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
-from digideep.parameters.tree import from_plain
+from digideep.parameters.tree import from_plain, leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
 from digideep.utility.own_files import DONE
 
 _POLL_S = 0.01

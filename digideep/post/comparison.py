@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from digideep.parameters.tree import leaves
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
 
 _REPETITIONS = 2000  # of the bootstrap
 _LAST = 0.1  # of the frames: what the score of a run without tests is the mean of

@@ -174,12 +174,9 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
     log = loader.prolog
     seconds = {key: float(np.sum(log[key]["totals"])) for key in log}
     root = root.rstrip("/")
-    tree: dict[str, list[str]] = {}  # blocks by the block around them
-    for path in seconds:
-        tree.setdefault(parent_of(path, seconds), []).append(path)
     if root and root not in seconds:
         raise UsageError(f"{loader.name}: {root} was not timed. {did_you_mean(root, seconds)}")
-    total = seconds.get(root) or sum(seconds[key] for key in tree.get(root, []))
+    total = seconds.get(root) or sum(time for path, time in seconds.items() if parent_of(path, seconds) == root)
     if not total:
         raise UsageError(f"{loader.name} has no times below '{root or '/'}': was it run with --profiler-level?")
     plt = import_pyplot()
@@ -189,7 +186,7 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
     for level in range(levels):
         ring: list[tuple[str | None, float]] = []
         for key, size in nodes:
-            ring += _split(key, size, tree, seconds, total, options)
+            ring += _split(key, size, seconds, total, options)
         names = [
             f"{label(key[len(parent_of(key, seconds)) :].lstrip('/'))}\n{100 * size / total:.0f} %" if key else ""
             for key, size in ring
@@ -214,15 +211,14 @@ def _duration(seconds: float) -> str:
 
 
 def _split(
-    key: str | None, size: float, tree: dict[str, list[str]], seconds: dict[str, float], total: float,
-    options: dict[str, Any],
-) -> list[tuple[str | None, float]]:  # fmt: skip
+    key: str | None, size: float, seconds: dict[str, float], total: float, options: dict[str, Any]
+) -> list[tuple[str | None, float]]:
     """Return a block's children and the rest of it, which children below the threshold are part of."""
     if key is None:
         return [(None, size)]
     least = options["collapse_threshold"] * total if options["collapse"] else 0.0
     shown: list[tuple[str | None, float]] = [
-        (child, seconds[child]) for child in tree.get(key, []) if seconds[child] >= least and seconds[child] > 0
+        (path, time) for path, time in seconds.items() if parent_of(path, seconds) == key and time >= least and time > 0
     ]
     rest = size - sum(part for _, part in shown)
     return [*shown, (None, max(rest, 0.0))]
