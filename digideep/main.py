@@ -75,6 +75,9 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
     except Exception as err:
         if signals.reason is not None and not has_begun:  # an import may turn the interruption into an error of its own
             signals.interrupt()
+        if has_begun and session.path is not None and not session.path.exists():
+            print(f"digideep: the session {session.path} has been removed while it ran.", file=sys.stderr)
+            return 1
         if session is None or not session.report_failure(traceback.format_exc()):
             traceback.print_exc()
         print(f"digideep: {type(err).__name__}: {one_line(str(err))}", file=sys.stderr)

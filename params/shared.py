@@ -207,11 +207,10 @@ def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
 
 def stochastic_policy(cpanel: Panel) -> Description:
     """Describe the policy of an on-policy method. A recurrent one has its core in the place of the last layer."""
-    encoder = encoder_parameters(cpanel)
-    if not cpanel["recurrent"]:
-        return describe_from(cpanel, StochasticPolicy, **encoder)
-    layers = cpanel["hidden_sizes"][:-1]
-    return describe_from(cpanel, RecurrentPolicy, hidden_sizes=layers, is_shared=cpanel["share_core"], **encoder)
+    own = encoder_parameters(cpanel)
+    layers, is_shared = cpanel["hidden_sizes"][:-1], cpanel["share_core"]
+    recurrent = describe_from(cpanel, RecurrentPolicy, hidden_sizes=layers, is_shared=is_shared, **own)
+    return recurrent if cpanel["recurrent"] else describe_from(cpanel, StochasticPolicy, **own)
 
 
 def newest_sampler(cpanel: Panel) -> Description:
@@ -220,9 +219,9 @@ def newest_sampler(cpanel: Panel) -> Description:
     Raises:
         UsageError: if there are fewer sequences than minibatches.
     """
+    length, steps, workers = cpanel["sequence_length"], cpanel["n_steps"], cpanel["num_workers"]
     if not cpanel["recurrent"]:
         return describe(NewestChunk)
-    length, steps, workers = cpanel["sequence_length"], cpanel["n_steps"], cpanel["num_workers"]
     sampler = describe(NewestSequences, sequence_length=length)
     if length is not None:
         require_int("sequence_length", length, 1)

@@ -105,14 +105,14 @@ def _take_truncations_for_terminations() -> None:
 
 
 def _flip_advantages() -> None:
-    from digideep.agent import ppo
+    from digideep.agent import on_policy
 
-    right = ppo.generalized_advantages
+    right = on_policy.generalized_advantages
 
     def faulty(*args, **parameters):
         return -right(*args, **parameters)
 
-    ppo.generalized_advantages = faulty
+    on_policy.generalized_advantages = faulty
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -19,6 +19,7 @@ from digideep.parameters.checks import require
 from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
+from digideep.utility.process_state import check_switches
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 
@@ -133,6 +134,8 @@ class Explorer(Component):
         )
         self._parts = [Part(buffers, self.seats.values()) for buffers in self.envs.parts]
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
+        if keep_trajectory:
+            check_switches()
 
     @property
     def frames(self) -> int:
@@ -168,6 +171,7 @@ class Explorer(Component):
         Raises:
             NonFiniteError: if an environment delivers NaN or infinity.
             WorkerError: if a worker raises, dies or hangs. StoppedError: if whole episodes are cut off.
+            UsageError: if settings of torch would change what is learned.
         """
         with self.profiler(self.mode), self._acting():
             if not self._has_begun or (self.do_reset and not self._was_reset):
@@ -192,6 +196,7 @@ class Explorer(Component):
             self._finish_steps(builder, quota)
             if builder is None:
                 return {}
+            check_switches()
             for part in self._parts:
                 part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
             if self.overlap:

@@ -4,7 +4,9 @@ import copy
 import importlib
 import importlib.util
 import json
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,8 @@ from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
+
+_log = logging.getLogger("digideep")
 
 # What the keys of 2019's digideep, and those that have been renamed since, are called today: the first name that a
 # panel has, and what else there is to say of its value.
@@ -141,10 +145,57 @@ def _advice(key: str, cpanel: Panel) -> str:
     return _GONE.get(key) or did_you_mean(key, cpanel)
 
 
+class _WatchedPanel(dict[str, Any]):
+    """A control panel that notes which keys are read. Whoever goes through all values reads them all."""
+
+    def __init__(self, values: Panel, read: set[str]):
+        super().__init__(values)
+        self.read = read
+
+    def __getitem__(self, key: str) -> Any:
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.read.add(str(key))
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:  # dict(panel) and {**panel} ask for each key because of it
+        return iter(super().keys())
+
+    def items(self) -> Any:
+        self.read.update(super().keys())
+        return super().items()
+
+    def values(self) -> Any:
+        return dict(self.items()).values()
+
+    def copy(self) -> "_WatchedPanel":
+        return _WatchedPanel(dict(super().items()), self.read)
+
+    def __or__(self, others: Panel) -> "_WatchedPanel":  # type: ignore[override]
+        return _WatchedPanel({**dict(super().items()), **others}, self.read)
+
+
 def generate(module: ModuleType, cpanel: Panel) -> Tree:
-    """Call `gen_params` and return its parameter tree; refuse a file in which it fails."""
+    """Call `gen_params` and return its parameter tree, with plain values; refuse a file in which it fails.
+
+    A key that nothing reads is told, or refused where it is one of the original's.
+    """
+    read: set[str] = set()
+    panel = _WatchedPanel(cpanel, read)
     try:
-        tree: Tree = module.gen_params(cpanel)
+        tree: Tree = to_plain(module.gen_params(panel))
+        for key in sorted(panel.keys() - read):
+            told = f"Nothing in {module.__name__} reads '{key}' of its control panel."
+            advice = _advice(key, {name: value for name, value in cpanel.items() if name in read})
+            if key in _GONE or not read.isdisjoint(_TODAY.get(key, ())):
+                raise UsageError(f"{told} {advice}")
+            _log.warning("%s %s", told, advice)
         return tree
     except UsageError:
         raise

@@ -140,7 +140,7 @@ class Session:
             self.weights, self.state = self.state, None
             self._params = load_params(args.params)
             self.cpanel = override_panel(self._params.cpanel, args.cpanel)
-            self.tree = to_plain(generate(self._params, self.cpanel))
+            self.tree = generate(self._params, self.cpanel)
         self.tree = override_tree(self.tree, args.repeal)
         if not self.is_resuming and not args.dry_run:
             self.path = find_new_directory(self._base(), args.session_name)

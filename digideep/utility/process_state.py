@@ -39,6 +39,20 @@ def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def check_switches() -> None:
+    """Refuse settings of torch that would change a training: gradients off, or floats that are not 32 bits wide."""
+    if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
+        found = "torch's gradients switched off"
+    elif torch.get_default_dtype() is not torch.float32:
+        found = f"torch's default dtype at {torch.get_default_dtype()}"
+    else:
+        return
+    raise UsageError(
+        f"Code of yours, such as the environment, has left {found} for the whole program, which would change what is "
+        "learned. Do it within a `with` block, or undo it."
+    )
+
+
 def globals_state() -> dict[str, Any]:
     """Return the state of the global generators."""
     version, words, gauss = random.getstate()

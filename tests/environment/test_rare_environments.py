@@ -11,7 +11,7 @@ from digideep.environment.making.make_environment import EnvironmentSpec, make_e
 from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.spaces import check_action_mask
 from digideep.environment.tools.random_actions import random_chooser
-from digideep.utility.errors import WorkerError
+from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.user_code import in_words
 from tests.environment.test_parallel_games import make_explorer as explore_together
 from tests.support import rare
@@ -126,3 +126,25 @@ def test_a_mask_with_nan_allows_nothing():
         check_action_mask(Discrete(3), mask, np.ones(2, np.bool_), 3)
     allowed = check_action_mask(Discrete(3), mask, np.array([True, False]), 3)
     assert allowed[0].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("switch", "undo", "found"),
+    [
+        (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True), "gradients switched off"),
+        (lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(torch.float32), "float64"),
+    ],
+)
+def test_settings_of_torch_that_an_environment_leaves_behind_end_the_run_before_anything_is_learned(
+    switch, undo, found
+):
+    explorer = make_explorer("Rare-v0", Scripted([0, 0]), env_kwargs={"switch": switch})
+    try:
+        with pytest.raises(UsageError, match=f"Code of yours, such as the environment, has left torch's .*{found}"):
+            explorer.update()
+        with pytest.raises(UsageError, match=found):
+            make_explorer("Rare-v0", Scripted([0, 0]))
+        make_explorer("Rare-v0", Scripted([0, 0]), keep_trajectory=False).close()  # who only plays may do so
+    finally:
+        undo()
+        explorer.close()

@@ -1,6 +1,10 @@
 """Control panels of the recipes: their keys, those of 2019's digideep, and recipes that are built upon others."""
 
+import copy
+import json
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -131,3 +135,47 @@ def test_an_encoder_that_is_not_there_is_refused():
     module = load_params("params.dqn_atari")
     with pytest.raises(UsageError, match="encoder must be nature or impala, got 'vit'"):
         generate(module, override_panel(module.cpanel, {"encoder": "vit"}))
+
+
+def module_with(gen_params, **cpanel):
+    return SimpleNamespace(__name__="mine", cpanel=cpanel, gen_params=gen_params)
+
+
+@pytest.mark.parametrize(("key", "today"), [("tau", "gae_lambda"), ("actor_feature_size", "hidden_sizes"),
+                                            ("use_gae", "gae_lambda"), ("add_time_step", "TimeAware")])  # fmt: skip
+def test_a_key_of_2019_that_a_parameter_file_of_ones_own_gives_its_parent_is_refused(key, today):
+    parent = load_params("params.ppo_classic")
+    mine = module_with(lambda panel: parent.gen_params(panel), **parent.cpanel | {key: 1})
+    with pytest.raises(UsageError, match=f"Nothing in mine reads '{key}' of its control panel. .*{today}"):
+        generate(mine, mine.cpanel)
+
+
+def test_a_key_that_nothing_reads_is_told_with_what_it_may_have_meant(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
+    parent = load_params("params.sac_classic")
+    mine = module_with(lambda panel: parent.gen_params(panel | {"seed": 3}), **parent.cpanel | {"lr_atcor": 1.0})
+    generate(mine, mine.cpanel)
+    assert caplog.messages == ["Nothing in mine reads 'lr_atcor' of its control panel. Did you mean 'lr_actor'?"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda panel: {**panel}, dict, lambda panel: panel["mine"], lambda panel: panel.get("mine"),
+        lambda panel: list(panel.items()), lambda panel: list(panel.values()), copy.deepcopy,
+        lambda panel: "mine" in panel, lambda panel: {"other": 1} | panel, lambda panel: (panel | {})["mine"],
+        lambda panel: panel.copy()["mine"], json.dumps, lambda panel: panel.pop("mine"),
+        lambda panel: [panel[key] for key in panel], lambda panel: {"panel": panel},
+    ],
+)  # fmt: skip
+def test_whoever_goes_through_a_panel_reads_all_of_it(read, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
+    assert generate(module_with(lambda panel: {"found": read(panel)}, mine=1), {"mine": 1})
+    assert caplog.messages == []
+
+
+def test_the_recipes_read_all_of_their_panels(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("digideep"), "propagate", True)
+    for recipe in RECIPES:
+        generate(load_params(f"params.{recipe}"), panel(recipe))
+    assert caplog.messages == []

@@ -123,6 +123,14 @@ def test_an_environment_cannot_end_the_program_in_silence(kind, code, said, tmp_
     assert (tmp_path / "s").exists() == (code == 1)
 
 
+def test_a_session_that_is_removed_while_it_runs_is_said_in_one_line(tmp_path, capsys):
+    kind = {"kind": "remove the session in step", "log": str(tmp_path / "log")}
+    assert main(train(tmp_path, number_epochs=3, env_kwargs=kind)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"digideep: the session {tmp_path / 's'} has been removed while it ran."
+    assert not (tmp_path / "s").exists()
+
+
 @pytest.mark.parametrize("kind", ["exit 0 in close", "raise in close", "interrupt in close"])
 def test_a_close_that_fails_changes_no_exit_code(kind, tmp_path, capsys):
     assert main(train(tmp_path, kind)) == 0

@@ -17,13 +17,14 @@ class Rare(gym.Env):
     Args:
         reward: of each step.
         info: of each step, and of each reset.
+        switch: called in each step.
         given: attributes that take the place of what the class has, such as spaces.
     """
 
     observation_space, action_space = Box(-1, 1, (3,), np.float32), Discrete(2)
 
-    def __init__(self, reward=1.0, info=None, **given):
-        self.reward, self.info = reward, info or {}
+    def __init__(self, reward=1.0, info=None, switch=lambda: None, **given):
+        self.reward, self.info, self.switch = reward, info or {}, switch
         vars(self).update(given)
         self.observation_space = copy.deepcopy(self.observation_space)  # it draws
 
@@ -34,6 +35,7 @@ class Rare(gym.Env):
         return self.observation_space.sample(), self.info
 
     def step(self, action):
+        self.switch()
         self.steps += 1
         return self.observation_space.sample(), self.reward, False, self.steps == 4, self.info
 

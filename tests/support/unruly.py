@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,6 +58,8 @@ class Unruly(gym.Env):
             raise GeneratorExit
         if what == "raise":
             raise RuntimeError("the gripper is stuck")
+        if what == "remove the session":
+            shutil.rmtree(Path(self.log).parent / "s", ignore_errors=True)
         if what == "hang":
             time.sleep(3600)
         if what == "fork" and os.fork() == 0:
