@@ -9,11 +9,7 @@ _SHOWN = 200  # characters of a value
 
 
 def require(condition: bool, name: str, value: Any, expected: str) -> None:
-    """Refuse a parameter's value unless the condition holds.
-
-    Raises:
-        UsageError: if it does not.
-    """
+    """Refuse a parameter's value unless the condition holds."""
     if not condition:
         raise UsageError(f"{name} must be {expected}, got {shown(value)}.")
 

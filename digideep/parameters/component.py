@@ -1,13 +1,9 @@
-"""Components: what a parameter tree may name, how it is described, checked and built.
+"""Components: what a parameter tree may name, how it is described, checked and built; see docs/parameters.md.
 
-A description is a plain dictionary: `{"class": PPO, "gamma": 0.99, ...}`. In a parameter file the class is the class
-itself; on disk it is its dotted name. Constructors follow one rule: arguments before the `*` exist only at run time
-(spaces, device, generators) and are injected by name; keyword-only arguments are parameters and come from the
-description. So a description can be checked against the signature the moment it is written: names, and values against
-the annotations. A parameter may be null where its annotation says `| None`, or its default is None.
-
-A constructor that ends in `**parameters` hands them to the next one in the method resolution order, so its own
-arguments are followed by those of that one, and so on. What a subclass names itself hides what its parents name.
+Arguments before the `*` of a constructor exist only at run time (spaces, device, generators) and are injected by name;
+keyword-only ones are parameters. A parameter may be null where its annotation says `| None`, or its default is None.
+A constructor that ends in `**parameters` hands them to the next one in the method resolution order. What a subclass
+names itself hides what its parents name.
 """
 
 import inspect
@@ -48,17 +44,13 @@ class Parameter(NamedTuple):
 
     def fit(self, name: str, value: Any) -> Any:
         """Check a value by the annotation, see `fit_value`."""
-        if value is None and (self.default is None and not self.is_required):
+        if value is None and self.default is None:
             return None
         return fit_value(name, value, self.annotation)
 
 
 def parameters_of(cls: type[Component]) -> dict[str, Parameter]:
-    """Return the parameters of a component by name: its own, then those of its parents.
-
-    Raises:
-        UsageError: if `cls` is no component.
-    """
+    """Return the parameters of a component by name, its own before those of its parents; refuse any other class."""
     if not (isinstance(cls, type) and issubclass(cls, Component)):
         raise UsageError(f"{shown(cls)} is no digideep component. Derive it from one of digideep's base classes.")
     return _signature(cls)  # type: ignore[arg-type]  # a quirk of mypy's: classes are hashable
@@ -96,11 +88,7 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def check_parameters(cls: type[Component], parameters: dict[str, Any]) -> None:
-    """Compare parameters with those of a class, see `parameters_of`.
-
-    Raises:
-        UsageError: if `cls` is no component, a parameter is unknown or of the wrong type, or a required one is missing.
-    """
+    """Refuse parameters that are not those of a component, see `parameters_of`, of the wrong type, or not complete."""
     known = parameters_of(cls)
     for name, value in parameters.items():
         if name not in known:

@@ -51,11 +51,10 @@ _GONE = {
     "runner_name": "The parameter file names the Runner's class, under 'runner' in its tree.",
     "eps": "It is the optimizer's parameter: override /agents/agent/optimizer by --repeal.",
     "warm_start": "Override /explorer/train/warm_start by --repeal.",
-    "total_frames": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
-    "total_timesteps": "A run has number_epochs x epoch_size x num_workers x n_steps frames.",
-    "mean_lambda": "No loss has such a term today.",
-    "std_lambda": "No loss has such a term today.",
-    "z_lambda": "No loss has such a term today.",
+    **dict.fromkeys(
+        ("total_frames", "total_timesteps"), "A run has number_epochs x epoch_size x num_workers x n_steps frames."
+    ),
+    **dict.fromkeys(("mean_lambda", "std_lambda", "z_lambda"), "No loss has such a term today."),
     "add_monitor": "Leave it out: episodes are always logged.",
     "add_time_step": "Wrap environments into gymnasium's TimeAwareObservation, by norm_wrappers.",
     "add_frame_stack_axis": "Wrap environments into gymnasium's FrameStackObservation, by norm_wrappers.",
@@ -66,13 +65,10 @@ _GONE = {
 
 
 def load_params(name: str) -> ModuleType:
-    """Import a parameter file.
+    """Import a parameter file, which has the dictionary `cpanel` and the function `gen_params(cpanel)`.
 
     Args:
         name: a path that ends in .py, or a dotted module name.
-
-    Returns:
-        A module with the dictionary `cpanel` and the function `gen_params(cpanel)`.
 
     Raises:
         UsageError: if it is not there, does not import, or lacks one of the two.
@@ -124,17 +120,12 @@ def _import_module(name: str, given: str) -> ModuleType:
 
 
 def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
-    """Return a copy of a control panel with some values replaced.
-
-    Args:
-        cpanel: the parameter file's.
-        overrides: from `--cpanel`.
+    """Return a copy of a parameter file's control panel with the values that `--cpanel` gives.
 
     Raises:
         UsageError: for an unknown key, a value of another type than the one it replaces, or one that is not plain.
     """
-    for key, value in cpanel.items():
-        to_plain({key: value}, "cpanel")  # refuses what could not be written down
+    to_plain(cpanel, "cpanel")  # refuses what could not be written down
     changed = {
         key: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for key, value in cpanel.items()
     }
@@ -191,10 +182,9 @@ class _WatchedPanel(dict[str, Any]):
 
 
 def generate(module: ModuleType, cpanel: Panel) -> Tree:
-    """Call `gen_params` and return its parameter tree, with plain values. Keys that nothing reads are told.
+    """Call `gen_params` and return its parameter tree, with plain values; refuse a file in which it fails.
 
-    Raises:
-        UsageError: if it fails, its own UsageErrors included; if a key is one of the original's that nothing reads.
+    A key that nothing reads is told, or refused where it is one of the original's.
     """
     read: set[str] = set()
     panel = _WatchedPanel(cpanel, read)

@@ -57,11 +57,6 @@ class Constant(Schedule):
         return self.value
 
 
-def as_schedule(value: float | Description) -> Schedule:
-    """Return the schedule of a parameter that is a number or the description of a schedule."""
-    return build(value, Schedule) if isinstance(value, dict) else Constant(value=value)
-
-
 class Course:
     """A schedule on its way through a run's plan: it can begin anew, or be kept at a value, when the plan changes.
 
@@ -71,7 +66,8 @@ class Course:
     """
 
     def __init__(self, value: float | Description, planned: int = 0):
-        self.schedule, self.planned = as_schedule(value), planned
+        self.schedule: Schedule = build(value, Schedule) if isinstance(value, dict) else Constant(value=value)
+        self.planned = planned
         self._place(0, None)
 
     def _place(self, begun_at: int, kept: float | None) -> None:
@@ -108,11 +104,7 @@ class Course:
         return f"{now:.3g}" if now == last else f"{now:.3g} to {last:.3g}"
 
     def require_positive(self, name: str, n_updates: int) -> None:
-        """Refuse a value that is 0 in all of what is left of the plan: nothing would be learned.
-
-        Raises:
-            UsageError: naming it.
-        """
+        """Refuse a value that is 0 in all of what is left of the plan: nothing would be learned."""
         left = max(self.planned - n_updates, 1)
         if any(self(n_updates + left * sample // _SAMPLES) > 0 for sample in range(_SAMPLES)):
             return

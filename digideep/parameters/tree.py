@@ -4,6 +4,7 @@ On disk a tree consists of dictionaries, lists, strings, numbers, booleans and n
 describes a component.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,21 @@ def like(name: str, value: Any, current: Any) -> Any:
     if type(value) is not expected:
         raise UsageError(f"{name} must be {kind_name(expected)}, got {shown(value)}.")
     return value
+
+
+def leaves(
+    tree: Any, path: str = "", *, opens: Callable[[Any], bool] = lambda node: isinstance(node, dict)
+) -> dict[str, Any]:
+    """Return the values of a nested tree by path, such as "/runner/seed".
+
+    Args:
+        path: of the tree itself.
+        opens: True for the dictionaries and lists that are looked into. Empty ones are values.
+    """
+    if not isinstance(tree, (dict, list)) or not tree or not opens(tree):
+        return {path: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {p: leaf for key, value in items for p, leaf in leaves(value, f"{path}/{key}", opens=opens).items()}
 
 
 def dump_yaml(plain: Tree, path: Path) -> None:

@@ -13,12 +13,7 @@ _log = logging.getLogger("digideep")
 
 
 def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
-    """Log for each agent which observations it sees, and how they are scaled.
-
-    Args:
-        agents: by name.
-        explorer: where they act.
-    """
+    """Log for each agent which observations it sees, and how they are scaled. Args: agents: by name."""
     for name, agent in agents.items():
         wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
@@ -33,24 +28,10 @@ def doubts(agents: Mapping[str, AgentBase]) -> list[str]:
     return [f"Agent '{name}' learns NOTHING: {doubt}." for name, doubt in found.items() if doubt is not None]
 
 
-def announce_plan(agents: Mapping[str, AgentBase], note: str | None) -> None:
-    """Log what became of the plan, and what will not be learned in it.
-
-    Args:
-        agents: by name.
-        note: from `go_on`.
-    """
-    if note is not None:
-        _log.info("%s", note)
-    for doubt in doubts(agents):
-        _log.warning("%s", doubt)
-
-
 def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """Return the last screen: where the session is, and how to go on with it.
 
     Args:
-        headline: what has happened.
         path: of the session; None if nothing was written.
         is_finished: the plan was met; otherwise the session can be resumed as it is.
     """

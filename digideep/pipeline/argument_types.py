@@ -5,6 +5,7 @@ All of them raise argparse.ArgumentTypeError, whose message argparse completes w
 
 import argparse
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from digideep.parameters.checks import shown
@@ -47,22 +48,20 @@ def plain_name(text: str) -> str:
     return text
 
 
-def _is_natural(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 18
+def _integer(low: int, high: int, what: str) -> Callable[[str], int]:
+    """Return a type for an integer in [low, high], in at most 18 digits."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 18 and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{shown(text)} is no {what}")
+        return int(text)
+
+    return read
 
 
-def positive(text: str) -> int:
-    """Return an integer of at least 1."""
-    if not _is_natural(text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no positive integer")
-    return int(text)
-
-
-def natural(text: str) -> int:
-    """Return a seed: an integer of at least 0."""
-    if not _is_natural(text):
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no seed. Expected an integer from 0 to 10**18 - 1")
-    return int(text)
+positive = _integer(1, 10**18 - 1, "positive integer")
+natural = _integer(0, 10**18 - 1, "seed. Expected an integer from 0 to 10**18 - 1")
+port = _integer(1, 65535, "port. Expected an integer from 1 to 65535")
 
 
 def address(text: str) -> str:
@@ -71,10 +70,3 @@ def address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError as err:
         raise argparse.ArgumentTypeError(f"{shown(text)} is no IP address. Expected one such as 0.0.0.0") from err
-
-
-def port(text: str) -> int:
-    """Return the number of a port."""
-    if not _is_natural(text) or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{shown(text)} is no port. Expected an integer from 1 to 65535")
-    return int(text)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
-from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
+from digideep.telemetry.writers import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
 
 _EXAMPLES = """examples:
@@ -77,10 +77,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_arguments(argv: list[str] | None = None) -> Arguments:
-    """Read and check the command line.
-
-    Args:
-        argv: without the program's name; None takes the process's own.
+    """Read and check the command line. Args: argv: without the program's name; None takes the process's own.
 
     Raises:
         UsageError: for unknown or malformed arguments, and for flags that do not go together.
@@ -104,93 +101,54 @@ def _make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,  # the defaults are those of Arguments
     )
-    what = parser.add_argument_group("what to run")
-    what.add_argument(
-        "--params", metavar="FILE", type=path_name, help="parameter file: a path ending in .py, or a dotted module"
-    )
-    what.add_argument("--cpanel", metavar="JSON", type=json_object, help="override values of its control panel")
-    what.add_argument(
-        "--repeal", metavar="JSON", type=json_object,
-        help='override values of the parameter tree by path, such as \'{"/runner/save_int": 1}\'; also with --resume',
-    )  # fmt: skip
-    what.add_argument(
-        "--load-checkpoint", metavar="DIR", type=path_name,
-        help="a checkpoint, or a session (its newest valid checkpoint); with --params a new session begins "
-        "with its weights",
-    )  # fmt: skip
+    add = parser.add_argument_group("what to run").add_argument
+    add("--params", metavar="FILE", type=path_name, help="parameter file: a path ending in .py, or a dotted module")
+    add("--cpanel", metavar="JSON", type=json_object, help="override values of its control panel")
+    add("--repeal", metavar="JSON", type=json_object, help="override values of the parameter tree by path, such as "
+        "'{\"/runner/save_int\": 1}'; also with --resume")  # fmt: skip
+    add("--load-checkpoint", metavar="DIR", type=path_name, help="a checkpoint, or a session (its newest valid "
+        "checkpoint); with --params a new session begins with its weights")  # fmt: skip
 
-    how = parser.add_argument_group("instead of training anew")
-    how.add_argument(
-        "--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place"
-    )
-    how.add_argument(
-        "--schedules", choices=CONTINUATIONS,
-        help="with --resume and a changed plan (/runner/n_epochs): stretch what is scheduled, such as the learning "
-        "rate, over the whole new plan (default), keep it as it is, or begin it anew over what is left",
-    )  # fmt: skip
-    how.add_argument(
-        "--play", action="store_true", help="run the policy without exploration, record videos, print returns"
-    )
-    how.add_argument("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
-    how.add_argument(
-        "--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop"
-    )
-    how.add_argument(
-        "--verify-resume", metavar="EPOCHS", type=positive, nargs="?", const=4,
-        help="prove exact resume on these parameters: train EPOCHS (4) straight, and again stopped, killed and resumed",
-    )  # fmt: skip
+    add = parser.add_argument_group("instead of training anew").add_argument
+    add("--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place")
+    add("--schedules", choices=CONTINUATIONS, help="with --resume and a changed plan (/runner/n_epochs): stretch what "
+        "is scheduled, such as the learning rate, over the whole new plan (default), keep it as it is, or begin it "
+        "anew over what is left")  # fmt: skip
+    add("--play", action="store_true", help="run the policy without exploration, record videos, print returns")
+    add("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
+    add("--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop")
+    add("--verify-resume", metavar="EPOCHS", type=positive, nargs="?", const=4, help="prove exact resume on these "
+        "parameters: train EPOCHS (4) straight, and again stopped, killed and resumed")  # fmt: skip
 
-    play = parser.add_argument_group("with --play")
-    play.add_argument("--episodes", metavar="N", type=positive, help="episodes to play (10)")
-    play.add_argument(
-        "--render",
-        choices=("video", "human", "none"),
-        help="videos (default; with --json nothing), a window, or nothing",
-    )
-    play.add_argument("--seed", metavar="N", type=natural, help="of the episodes (the run's own)")
-    play.add_argument("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
-    play.add_argument(
-        "--frozen",
-        action="store_true",
-        help="play with the sources that the session keeps in modules/: this runs its code",
-    )
+    add = parser.add_argument_group("with --play").add_argument
+    add("--episodes", metavar="N", type=positive, help="episodes to play (10)")
+    add("--render", choices=("video", "human", "none"), help="videos (default; with --json nothing), a window, or "
+        "nothing")  # fmt: skip
+    add("--seed", metavar="N", type=natural, help="of the episodes (the run's own)")
+    add("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
+    add("--frozen", action="store_true", help="play with the sources that the session keeps in modules/: this runs its "
+        "code")  # fmt: skip
 
-    session = parser.add_argument_group("the session")
-    session.add_argument(
-        "--session-path", metavar="DIR", type=path_name, help="where sessions are made (./digideep_sessions)"
-    )
-    session.add_argument("--session-name", metavar="NAME", type=plain_name, help="name of the new session's directory")
-    session.add_argument(
-        "--save-modules", metavar="MODULE", nargs="+", help="packages to copy into modules/ whole, with their data"
-    )
-    session.add_argument("--msg", metavar="TEXT", help="a note to keep with the session")
-    session.add_argument("--dry-run", action="store_true", help="do everything, write nothing")
+    add = parser.add_argument_group("the session").add_argument
+    add("--session-path", metavar="DIR", type=path_name, help="where sessions are made (./digideep_sessions)")
+    add("--session-name", metavar="NAME", type=plain_name, help="name of the new session's directory")
+    add("--save-modules", metavar="MODULE", nargs="+", help="packages to copy into modules/ whole, with their data")
+    add("--msg", metavar="TEXT", help="a note to keep with the session")
+    add("--dry-run", action="store_true", help="do everything, write nothing")
 
-    watch = parser.add_argument_group("watching")
-    watch.add_argument(
-        "--log-level", metavar="0-4", type=int, choices=range(5), help="least level shown: 0 debug, 1 info, "
-        "2 warn, 3 error, 4 fatal",
-    )  # fmt: skip
-    watch.add_argument("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
-    watch.add_argument(
-        "--profiler-level",
-        metavar="N",
-        type=int,
-        help="blocks within blocks that are timed: 1 for the outer ones, 0 none, -1 all",
-    )
-    watch.add_argument(
-        "--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine"
-    )
-    watch.add_argument(
-        "--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none"
-    )
-    watch.add_argument("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
-    watch.add_argument(
-        "--bind", metavar="ADDRESS", type=address,
-        help=f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
-    )  # fmt: skip
-    watch.add_argument("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
-    watch.add_argument("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
+    add = parser.add_argument_group("watching").add_argument
+    add("--log-level", metavar="0-4", type=int, choices=range(5), help="least level shown: 0 debug, 1 info, "
+        "2 warn, 3 error, 4 fatal")  # fmt: skip
+    add("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
+    add("--profiler-level", metavar="N", type=int, help="blocks within blocks that are timed: 1 for the outer ones, "
+        "0 none, -1 all")  # fmt: skip
+    add("--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine")
+    add("--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none")
+    add("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
+    add("--bind", metavar="ADDRESS", type=address, help=f"address that these servers listen on ({LOCALHOST}: this "
+        "machine only). They ask for no password")  # fmt: skip
+    add("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
+    add("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
 
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where agents compute (auto)")
     return parser
@@ -212,48 +170,44 @@ _EXCLUSIONS = {
 
 
 def _check_combination(args: Arguments) -> None:
+    # What was given: 0 is a seed.
     flags = {
-        name
-        for name, value in vars(args).items()
-        if not (value is None or value is False or value in ({}, [], ""))  # 0 is a seed
+        name for name, value in vars(args).items() if not (value is None or value is False or value in ({}, [], ""))
     }
     for name, others in _EXCLUSIONS.items():
         for other in others:
-            if name in flags and other in flags:
+            if flags >= {name, other}:
                 raise UsageError(f"{_flag(name)} and {_flag(other)} do not go together: leave one of them out.")
-    if "resume" in flags and "load_checkpoint" not in flags:
-        raise UsageError("--resume needs a session: give --resume DIR.")
-    if "load_checkpoint" in flags and not flags & {"resume", "play", "custom", "params"}:
-        raise UsageError(
-            "--load-checkpoint alone does nothing: add --resume, --play or --custom, or --params FILE to begin a new "
-            "session with its weights."
-        )
-    if "load_checkpoint" in flags:
-        for name in ("params", "cpanel"):
-            for other in ("play", "custom"):
-                if name in flags and other in flags:
-                    raise UsageError(
-                        f"--load-checkpoint and {_flag(name)} do not go together with {_flag(other)}: leave one out."
-                    )
-    if "schedules" in flags and "resume" not in flags:
-        raise UsageError("--schedules goes with --resume only: add --resume DIR or leave it out.")
-    if not flags & {"params", "load_checkpoint"}:
-        raise UsageError("Nothing to run: give --params FILE, or --resume DIR. See --help for examples.")
-    for name in ("episodes", "render", "seed", "json", "frozen"):
-        if name in flags and "play" not in flags:
-            raise UsageError(f"{_flag(name)} goes with --play only: add --play or leave it out.")
-    if flags >= {"load_checkpoint", "session_path"} and not flags & {"params"}:
-        raise UsageError(
-            "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out."
-        )
-    if args.frozen and args.load_checkpoint is None:
-        raise UsageError("--frozen needs the session whose sources it runs: give --load-checkpoint DIR.")
-    if args.bind != LOCALHOST and not (args.tensorboard or args.visdom):
-        raise UsageError("--bind opens the servers of --tensorboard and --visdom: add one of them or leave it out.")
-    if args.quiet and args.log_level != 1:
-        raise UsageError("--quiet and --log-level do not go together: leave one of them out.")
-    if args.profiler_level < -1:
-        raise UsageError(f"--profiler-level must be -1 or more, got {args.profiler_level}.")
+    has_checkpoint = "load_checkpoint" in flags
+    refusals = {
+        "--resume needs a session: give --resume DIR.": args.resume and not has_checkpoint,
+        "--load-checkpoint alone does nothing: add --resume, --play or --custom, or --params FILE to begin a new "
+        "session with its weights.": has_checkpoint and not flags & {"resume", "play", "custom", "params"},
+        **{
+            f"--load-checkpoint and {_flag(name)} do not go together with {_flag(other)}: leave one out.":
+                flags >= {"load_checkpoint", name, other}
+            for name in ("params", "cpanel")
+            for other in ("play", "custom")
+        },
+        "--schedules goes with --resume only: add --resume DIR or leave it out.": args.schedules and not args.resume,
+        "Nothing to run: give --params FILE, or --resume DIR. See --help for examples.":
+            not flags & {"params", "load_checkpoint"},
+        **{
+            f"{_flag(name)} goes with --play only: add --play or leave it out.": name in flags and not args.play
+            for name in ("episodes", "render", "seed", "json", "frozen")
+        },
+        "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out.":
+            has_checkpoint and "session_path" in flags and "params" not in flags,
+        "--frozen needs the session whose sources it runs: give --load-checkpoint DIR.":
+            args.frozen and not has_checkpoint,
+        "--bind opens the servers of --tensorboard and --visdom: add one of them or leave it out.":
+            args.bind != LOCALHOST and not (args.tensorboard or args.visdom),
+        "--quiet and --log-level do not go together: leave one of them out.": args.quiet and args.log_level != 1,
+        f"--profiler-level must be -1 or more, got {args.profiler_level}.": args.profiler_level < -1,
+    }  # fmt: skip
+    for refusal, is_due in refusals.items():
+        if is_due:
+            raise UsageError(refusal)
 
 
 def _flag(name: str) -> str:

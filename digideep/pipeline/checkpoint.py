@@ -1,14 +1,6 @@
-"""Checkpoints: directories that are valid or are not, and hold no code.
+"""Checkpoints: directories that are valid or are not, and hold no code; docs/resume.md says what is in them.
 
-`checkpoint-<epoch>/` (with `+<cycle>` behind it when a run was stopped within an epoch) holds
-
-* `states.safetensors`: all arrays, under path-like names;
-* `runner.json`: everything else; a numpy array stands there as `{"$array": name}`, a torch tensor as
-  `{"$tensor": name}`;
-* `session.json`: what belongs to the session's files: the lengths of its logs, the newest segment of its memory;
-* `manifest.json`: sha256 and size of each of these, and the versions of the software that wrote them.
-
-It is written aside, flushed to the disk, and renamed: a name that looks like a checkpoint is one, unless something
+One is written aside, flushed to the disk, and renamed: a name that looks like a checkpoint is one, unless something
 altered it afterwards, and the manifest tells. Nothing whole is deleted that a newer checkpoint did not replace: what is
 broken, or newer than the checkpoint that is resumed, is renamed to `checkpoint-<epoch>.aside`.
 """
@@ -41,7 +33,8 @@ BEST = "best"  # the name of the checkpoint with the best policy: it can be play
 STATES, RUNNER, SESSION, MANIFEST = "states.safetensors", "runner.json", "session.json", "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)(?:\+(\d+))?")
 _ASIDE = re.compile(r"checkpoint-[\d+]+\.aside(?:-\d+)?")
-_ARRAY, _TENSOR = "$array", "$tensor"
+_ARRAY, _TENSOR = "$array", "$tensor"  # in runner.json: {"$array": name in states.safetensors}
+_log = logging.getLogger("digideep")
 
 
 def checkpoint_name(epoch: int, cycle: int = 0) -> str:
@@ -102,11 +95,7 @@ def split_arrays(state: Any, arrays: dict[str, torch.Tensor], path: str = "") ->
 
 
 def join_arrays(rest: Any, arrays: dict[str, torch.Tensor]) -> Any:
-    """Return the nested state that `split_arrays` took apart.
-
-    Raises:
-        KeyError: if an array is missing.
-    """
+    """Return the nested state that `split_arrays` took apart. Raises: KeyError: if an array is missing."""
     if not isinstance(rest, dict):
         return rest
     if rest.keys() == {_ARRAY}:
@@ -117,16 +106,13 @@ def join_arrays(rest: Any, arrays: dict[str, torch.Tensor]) -> Any:
 
 
 def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session: dict[str, Any]) -> Path:
-    """Write a checkpoint so that it is there as a whole or not at all.
+    """Write a checkpoint so that it is there as a whole or not at all. Returns: its directory.
 
     Args:
         directory: the session's `checkpoints/`.
         name: from `checkpoint_name`; a checkpoint of that name is replaced.
         state: nested dictionaries with arrays and JSON values.
         session: JSON values about the session's files.
-
-    Returns:
-        The checkpoint's directory.
     """
     arrays: dict[str, torch.Tensor] = {}
     rest = split_arrays(state, arrays)
@@ -186,13 +172,7 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def drop_oldest(directory: Path, kept: dict[str, Any], keep: int | None) -> None:
-    """Delete what newer checkpoints have replaced.
-
-    Args:
-        directory: the session's `checkpoints/`.
-        kept: the run's checkpoints by name, oldest first; those that are deleted are taken out.
-        keep: how many to keep, at least 1; None for all.
-    """
+    """Delete the oldest of the checkpoints `kept`, named oldest first, but for `keep`, and take them out of it."""
     for name in list(kept)[:-keep] if keep is not None else ():
         remove_checkpoint(directory / name)
         del kept[name]
@@ -292,13 +272,10 @@ def load_checkpoint(path: Path, needs_memory: bool) -> Loaded:
         segments = find_segments(path.parents[1] / "memory", need_of(figures)) if needs_memory else []
     except CheckpointError as err:
         raise CheckpointError(str(err) if str(path.parents[1]) in str(err) else f"{path} is broken: {err}") from err
-    changed = {
-        name: f"{old} -> {versions().get(name)}" for name, old in written_by.items() if versions().get(name) != old
-    }
+    now = versions()
+    changed = {name: f"{old} -> {now.get(name)}" for name, old in written_by.items() if now.get(name) != old}
     if changed:
-        logging.getLogger("digideep").warning(
-            "%s was written by other software (%s): numbers may differ.", path.name, changed
-        )
+        _log.warning("%s was written by other software (%s): numbers may differ.", path.name, changed)
     return Loaded(path, state, figures, segments)
 
 
@@ -306,7 +283,6 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
     """Load the newest checkpoint of a session that is as it was written, see `load_checkpoint`.
 
     Args:
-        session: its directory.
         needs_memory: check the memory's segments.
         before: a checkpoint; only older ones are looked at. None looks at all.
 
@@ -321,7 +297,7 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
         try:
             return load_checkpoint(path, needs_memory)
         except CheckpointError as err:
-            logging.getLogger("digideep").warning("Skipping %s: %s", path.name, err)
+            _log.warning("Skipping %s: %s", path.name, err)
         except UnreadableError as err:
             raise UnreadableError(f"{err} Or name an older checkpoint, to go on from there.") from err
     raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")

@@ -14,60 +14,49 @@ _PARTS_TO_RESUME = ("explorer", "memory", "monitor")
 
 
 def check_state(order: tuple[int, int] | None, state: dict[str, Any], needs_memory: bool) -> None:
-    """Refuse a state that is none of a run, whatever its hash.
+    """Refuse, by a CheckpointError, a state that is none of a run, whatever its hash.
 
     Args:
         order: epoch and cycle that the checkpoint's name says; None if it has another name.
-        state: all that was read.
         needs_memory: it is to be trained on, not only played.
-
-    Raises:
-        CheckpointError: naming the value.
     """
     for name in (*_PARTS, *(_PARTS_TO_RESUME if needs_memory else ())):
-        if not isinstance(state.get(name), dict):
-            raise CheckpointError(f"{name} is {state.get(name)!r:.100}, expected an object.")
+        _require(isinstance(state.get(name), dict), name, state.get(name), "an object")
+    params, runner = state["params"], state["runner"]
     for name in ("runner", "env", "explorer", "memory", "agents"):
-        if not isinstance(state["params"].get(name), dict):
-            raise CheckpointError(f"params/{name} is {state['params'].get(name)!r:.100}, expected an object.")
-    runner = state["runner"]
+        _require(isinstance(params.get(name), dict), f"params/{name}", params.get(name), "an object")
     for name in ("i_epoch", "i_cycle"):
-        if not isinstance(runner.get(name), int) or isinstance(runner[name], bool):
-            raise CheckpointError(f"{name} is {runner.get(name)!r:.100}, expected a whole number.")
+        number = runner.get(name)
+        _require(isinstance(number, int) and not isinstance(number, bool), name, number, "a whole number")
     if order is not None and (runner["i_epoch"], runner["i_cycle"]) != order:
         raise CheckpointError(f"it holds epoch {runner['i_epoch']}, cycle {runner['i_cycle']}, other than its name.")
     # Returns that are not finite are read, since they have been written: the Runner forgets them.
     returns = runner.get("recent_returns")
-    if not isinstance(returns, list) or not all(map(is_number, returns)):
-        raise CheckpointError(f"recent_returns is {returns!r:.100}, expected a list of numbers.")
+    is_list = isinstance(returns, list) and all(map(is_number, returns))
+    _require(is_list, "recent_returns", returns, "a list of numbers")
     for name in ("test_return", "best_return"):
-        if runner.get(name) is not None and not is_number(runner[name]):
-            raise CheckpointError(f"{name} is {runner[name]!r:.100}, expected a number.")
+        _require(runner.get(name) is None or is_number(runner[name]), name, runner.get(name), "a number")
 
 
 def check_figures(figures: dict[str, Any]) -> None:
-    """Refuse what cannot be said about the files of a session. Args: figures: what the checkpoint says.
-
-    Raises:
-        CheckpointError: naming the value.
-    """
+    """Refuse what cannot be said about a session's files, as `check_state`. Args: figures: what a checkpoint says."""
     elapsed_s, logs = figures.get("elapsed_s", 0.0), figures.get("logs", {})
-    if not is_finite(elapsed_s) or elapsed_s < 0:
-        raise CheckpointError(f"elapsed_s is {elapsed_s!r:.100}, expected seconds.")
-    if not isinstance(logs, dict) or not all(is_finite(size) and size >= 0 for size in logs.values()):
-        raise CheckpointError(f"logs is {logs!r:.100}, expected sizes by name.")
+    _require(is_finite(elapsed_s) and elapsed_s >= 0, "elapsed_s", elapsed_s, "seconds")
+    are_sizes = isinstance(logs, dict) and all(is_finite(size) and size >= 0 for size in logs.values())
+    _require(are_sizes, "logs", logs, "sizes by name")
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise CheckpointError(f"{name} is {value!r:.100}, expected {expected}.")
 
 
 def check_kinds(state: Any, like: Any, path: str = "") -> None:
-    """Compare the kinds of a state's values with those of a state that is as it should be.
+    """Refuse, by a CheckpointError, a state that has values of other kinds than one that is as it should be.
 
     Args:
-        state: nested dictionaries.
         like: the state of a new run of the same parameters. What it lacks is not looked at, nor what is None there.
         path: of the two within the whole.
-
-    Raises:
-        CheckpointError: for the first value of another kind.
     """
     if isinstance(like, dict) and isinstance(state, dict):
         for key in like.keys() & state.keys():

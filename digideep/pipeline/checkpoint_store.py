@@ -110,12 +110,7 @@ class CheckpointStore:
         self._directory, self._segments.directory = session / "checkpoints", session / "memory"
 
     def take_back(self, resumed: Path, keep: int | None) -> None:
-        """Set aside what was saved after the checkpoint that is resumed, and delete what nobody needs.
-
-        Args:
-            resumed: the checkpoint.
-            keep: as for `save`.
-        """
+        """Set aside what was saved after the checkpoint `resumed`; delete what nobody needs. Args: keep: see `save`."""
         sweep_checkpoints(self._directory)
         kept = list_checkpoints(self._directory)
         while kept[-1] != resumed:
@@ -131,10 +126,8 @@ class CheckpointStore:
         """Write a checkpoint, having written what is new in the memory, and delete the oldest ones.
 
         Args:
-            name: of the checkpoint.
             content: all but the memory's.
             figures: what the checkpoint says about the session's files.
-            memory: whose content goes to segments.
             keep: how many checkpoints to keep; None for all.
         """
         need = self._segments.append(memory)

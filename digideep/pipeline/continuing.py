@@ -1,14 +1,15 @@
 """What may differ between a checkpoint and the run that goes on with it, in place or in a new session."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
+from digideep.parameters.tree import leaves
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
 from digideep.utility.plan import Plan
+from digideep.utility.user_code import in_words
 
 # Paths of a parameter tree on which the content of a checkpoint depends.
 _FIXED = re.compile(
@@ -42,11 +43,7 @@ def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> None:
-    """Refuse an environment whose spaces are not those of a checkpoint. Args: name: of the environment.
-
-    Raises:
-        UsageError: naming both.
-    """
+    """Refuse an environment whose spaces are not those of a checkpoint. Args: name: of the environment."""
     if (difference := space_difference(old, new)) is not None:
         raise UsageError(
             f"The spaces of {name} are not those of the checkpoint: {difference}. Load it with the environment that it "
@@ -55,14 +52,11 @@ def check_same_spaces(old: Mapping[str, Any], new: Mapping[str, Any], name: str)
 
 
 def space_difference(old: Mapping[str, Any], new: Mapping[str, Any], agent: str = "") -> str | None:
-    """Describe the first difference between the spaces of a checkpoint ("there") and an environment ("here").
+    """Describe the first difference between the spaces of a checkpoint ("there") and an environment ("here"), if any.
 
     Args:
         old, new: from `EnvironmentInfo.to_plain`.
         agent: whose they are, as an addition to words.
-
-    Returns:
-        None if there is none.
     """
     ours, theirs = old.get("agents", {}), new.get("agents", {})
     if ours.keys() != theirs.keys():
@@ -91,15 +85,7 @@ def _listed(names: Mapping[str, Any]) -> str:
 
 
 def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse to go on with a checkpoint under parameters that its content does not fit.
-
-    Args:
-        old: the plain parameter tree of the checkpoint.
-        new: that of the run that goes on.
-
-    Raises:
-        UsageError: for the first such parameter.
-    """
+    """Refuse to go on with a checkpoint of the plain tree `old` under parameters that its content does not fit."""
     for path, (before, after) in differences(old, new).items():
         if _FIXED.fullmatch(path):
             raise UsageError(
@@ -110,11 +96,7 @@ def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None
 
 
 def check_plans(agents: Mapping[str, AgentBase]) -> None:
-    """Refuse a plan in which an agent learns nothing, or a memory without what it learns from.
-
-    Raises:
-        UsageError: naming what does not fit.
-    """
+    """Refuse a plan in which an agent learns nothing, or a memory without what it learns from."""
     for name, agent in agents.items():
         kept = agent.memory.keys
         missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
@@ -136,52 +118,46 @@ def load_weights(
         state: of the other run's checkpoint.
         source: where it was found, for messages.
         tree: the plain parameter tree of the new run.
-        agents: of the new run, by name.
-        explorer: of its training.
         spaces: of its environment, from `EnvironmentInfo.to_plain`.
 
     Raises:
         UsageError: naming the first difference, if the spaces, the networks or the normalisers are others.
     """
-
-    def require_same(what: str, old: Any, new: Any) -> None:
-        for path, (before, after) in differences(old, new).items():
-            raise UsageError(
-                f"{source} does not fit: {what}{path} is {before!r} there and {after!r} here. Make them equal with "
-                "--cpanel or --repeal."
-            )
-
     try:
         if (difference := space_difference(state["spaces"], spaces)) is not None:
             raise UsageError(f"{source} does not fit: {difference}; fine-tuning needs the same spaces.")
-        _check_same_networks(state, tree, agents, explorer, spaces, require_same)
+        for what, old, new in _networks(state, tree, agents, explorer, spaces):
+            for path, (before, after) in differences(old, new).items():
+                raise UsageError(
+                    f"{source} does not fit: {what}{path} is {before!r} there and {after!r} here. Make them equal with "
+                    "--cpanel or --repeal."
+                )
         for name, agent in agents.items():
             agent.load_weights(state["agents"][name])
         explorer.load_statistics(state["statistics"])
     except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as err:
         if isinstance(err, UsageError):
             raise
-        raise UsageError(f"{source} does not fit: {type(err).__name__}: {' '.join(str(err).split())}") from err
+        raise UsageError(f"{source} does not fit: {in_words(err)}") from err
 
 
-def _check_same_networks(
+def _networks(
     state: Mapping[str, Any], new: Mapping[str, Any], agents: Mapping[str, AgentBase], explorer: Explorer,
-    spaces: Mapping[str, Any], require_same: Callable[[str, Any, Any], None],
-) -> None:  # fmt: skip
+    spaces: Mapping[str, Any],
+) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+    """Yield what the networks and normalisers of both runs must have in common: its name, and both values."""
     old = state["params"]
-    require_same("agents", sorted(old["agents"]), sorted(new["agents"]))
+    yield "agents", sorted(old["agents"]), sorted(new["agents"])
     for name, agent in agents.items():
         before, after = old["agents"][name], new["agents"][name]
         seen = spaces.get("agents", {}).get(name, spaces)["observations"]
-        require_same(f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths)
+        yield f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths
         networks = ({k: v for k, v in each["policy"].items() if k not in _FREE} for each in (before, after))
-        require_same(f"/agents/{name}/policy", *networks)
-        weights = (_shapes(each) for each in (state["agents"][name]["policy"], agent.policy.state_dict()))
-        require_same(f"weights of agent {name}", *weights)
+        yield f"/agents/{name}/policy", *networks
+        yield f"weights of agent {name}", _shapes(state["agents"][name]["policy"]), _shapes(agent.policy.state_dict())
     wrappers = ([wrapper["class"] for wrapper in tree["env"].get("vect_wrappers", [])] for tree in (old, new))
-    require_same("/env/vect_wrappers", *wrappers)
-    statistics = (_shapes(each) for each in (state["statistics"], explorer.statistics()))
-    require_same("statistics", *statistics)
+    yield "/env/vect_wrappers", *wrappers
+    yield "statistics", _shapes(state["statistics"]), _shapes(explorer.statistics())
 
 
 def _paths(agent: Mapping[str, Any], spaces: Mapping[str, Any]) -> list[str]:

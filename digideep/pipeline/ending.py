@@ -14,13 +14,10 @@ _THREADS_S, _HANDLERS_S = 5.0, 15.0  # for threads, and for exit handlers, to en
 
 
 def watch_the_end(exit_code: int) -> None:
-    """Make sure that the process ends after `sys.exit`, even if something in it does not.
+    """Make sure that the process ends, with this exit code, after `sys.exit`, even if something in it does not.
 
     Python waits for all threads that are no daemons, then for all exit handlers; either can be an environment's, and
     take forever. Where threads linger, exit handlers run beside them.
-
-    Args:
-        exit_code: which the process has in any case.
     """
     has_no_threads = threading.Event()
     atexit.register(has_no_threads.set)  # the last one is called first

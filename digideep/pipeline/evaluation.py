@@ -51,12 +51,6 @@ def play(
 ) -> bool:
     """Play episodes with the eval explorer; print returns, record videos, write `evaluation.json`.
 
-    Args:
-        session: of the evaluation.
-        make_explorer: `Runner.make_explorer`.
-        environment: what is played.
-        render_mode: from `choose_render_mode`.
-
     Returns:
         True if all episodes were played; False if a stop was asked for before.
     """
@@ -96,7 +90,7 @@ def play(
 def _play_episodes(session: Session, explorer: Explorer, num_episodes: int) -> list[Episode]:
     """Play episodes, printing a line for each, until there are enough or the run is to stop."""
     episodes: list[Episode] = []
-    is_silent = session.args.json or session.args.quiet
+    say = partial(print, file=session.output, flush=True)
     try:
         with session.signals.cutting():
             explorer.reset()
@@ -105,11 +99,8 @@ def _play_episodes(session: Session, explorer: Explorer, num_episodes: int) -> l
                 ended = explorer.take_episodes()
                 session.write_episodes("eval", ended)
                 episodes += ended
-                if not is_silent:
-                    line = (
-                        f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps"
-                    )
-                    print(line, file=session.output, flush=True)
+                if not (session.args.json or session.args.quiet):
+                    say(f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps")
     except StoppedError:
         _log.warning("Episode %d was cut off.", len(episodes) + 1)
     return episodes
@@ -137,6 +128,8 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
     """Return the returns and lengths of episodes, and statistics of the returns, as JSON values."""
     returns = [episode.episode_return for episode in episodes]
     quantiles = np.quantile(returns, _QUANTILES).tolist()
+    names = episodes[0].player_returns or {}
+    players = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
     return {
         "episodes": len(episodes),
         "mean": fmean(returns),
@@ -146,15 +139,8 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
         "quantiles": {f"{level:g}": value for level, value in zip(_QUANTILES, quantiles, strict=True)},
         "returns": returns,
         "lengths": [episode.length for episode in episodes],
-        **_players(episodes),
+        **({"players": players} if players else {}),
     }
-
-
-def _players(episodes: list[Episode]) -> dict[str, Any]:
-    """Return the mean return of each player, if there are several."""
-    names = episodes[0].player_returns or {}
-    means = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
-    return {"players": means} if means else {}
 
 
 class EpisodeRecorder:
@@ -184,7 +170,6 @@ class EpisodeRecorder:
         Args:
             epoch: decides the seed and the file's name.
             frames: of the training so far.
-            statistics: of the normalisers of the training.
         """
         path = self._session.path
         if path is None or self._has_failed:
@@ -195,12 +180,11 @@ class EpisodeRecorder:
         except StoppedError:
             _log.info("The video of epoch %d was cut off and is left out.", epoch)
             shutil.rmtree(target.with_suffix(""), ignore_errors=True)
-            return
         except Exception as err:  # drivers and codecs fail in many ways: none of them ends a training
             self._has_failed = True
             _log.warning("No episode can be recorded (%s): the training goes on without videos.", err)
-            return
-        self._session.logbook.show_video(target, frames)
+        else:
+            self._session.logbook.show_video(target, frames)
 
     def _record_to(self, target: Path, epoch: int, statistics: dict[str, Any]) -> None:
         aside = target.with_suffix("")
@@ -216,6 +200,4 @@ class EpisodeRecorder:
         if not films:
             raise RuntimeError("nothing was filmed")
         films[0].replace(target)
-        for left in aside.iterdir():
-            left.unlink()
-        aside.rmdir()
+        shutil.rmtree(aside)

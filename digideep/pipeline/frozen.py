@@ -20,19 +20,9 @@ sys.exit(main())
 
 
 def play_frozen(args: Arguments, argv: list[str]) -> int:
-    """Run the same command in a process that finds `modules/` of the session before everything else.
+    """Run the same command in a process that finds `modules/` of the session first. Returns: its exit code.
 
-    The session's own code is executed: only this flag ever does that, and it says so.
-
-    Args:
-        args: with `load_checkpoint`.
-        argv: the command line that they were read from.
-
-    Returns:
-        The exit code of that process.
-
-    Raises:
-        UsageError: if the session keeps no sources.
+    The session's own code is executed: only this flag ever does that, and it says so. A session without is refused.
     """
     assert args.load_checkpoint is not None
     path = Path(args.load_checkpoint).resolve()

@@ -1,8 +1,6 @@
 """What a session keeps in `modules/`: the sources that run, so that `--play --frozen` can run them once more.
 
-That is digideep, the parameter recipes, and every module of the user's that has been imported by the time the session
-is made: parameter file, environments, wrappers, agents, Runner, each under its own dotted name. Packages are kept
-whole, as they may import more of themselves later. Data files, whatever was installed, and other sessions are not.
+docs/sessions.md says which. Packages are kept whole, as they may import more of themselves later.
 """
 
 import importlib.metadata
@@ -39,7 +37,6 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
     """Copy the sources that run into a session.
 
     Args:
-        modules: the directory to make.
         params: the parameter file, imported. It is kept wherever it lies, unless it was installed.
         packages: what else to keep: names of packages or modules, with all their files.
 
@@ -77,22 +74,15 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
 
 
 def find_package(name: str) -> Path:
-    """Find the directory or the file of a module's source, without importing the module itself.
-
-    Raises:
-        UsageError: if it is not there.
-    """
+    """Find the directory or the file of a module's source, without importing it. Raises: UsageError: for none."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or not (spec.submodule_search_locations or (spec.origin or "").endswith(".py")):
+    places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin or ""]
+    if not places or not (len(places) > 1 or places[0].endswith(".py")):
         raise UsageError(f"--save-modules {name} is no Python package that can be found. Put it on PYTHONPATH.")
-    return (
-        Path(next(iter(spec.submodule_search_locations)))
-        if spec.submodule_search_locations
-        else Path(spec.origin or "")
-    )
+    return Path(places[0])
 
 
 def _own_sources(params: ModuleType) -> dict[Path, Path]:

@@ -36,9 +36,7 @@ def note_repeal(session: Path, epoch: int, repeal: dict[str, Any], loaded: dict[
     """Note what changes from here on, and forget what the checkpoint that is resumed takes back.
 
     Args:
-        session: its directory.
         epoch: finished epochs.
-        repeal: path -> value.
         loaded: plain tree of the checkpoint that is resumed; empty for a new run.
     """
     file = session / NAME
@@ -72,11 +70,7 @@ def _value_at(tree: Any, path: str) -> Any:
 
 
 def replace_value(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value into a plain tree, as --repeal did.
-
-    Raises:
-        LookupError: if there is no such place.
-    """
+    """Put a value into a plain tree, as --repeal did. Raises: LookupError: if there is no such place."""
     *parents, last = path.strip("/").split("/")
     node: Any = tree
     try:

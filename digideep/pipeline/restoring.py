@@ -4,12 +4,14 @@ from digideep.environment.making.make_environment import EnvironmentSpec, inspec
 from digideep.environment.stepping.processes import available_cores, choose_num_processes
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
-from digideep.pipeline.branches import check_tree
+from digideep.pipeline.building import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.utility.errors import CheckpointError, FinishedError, TooLargeError, UsageError, WorkerError
+from digideep.utility.text import one_line
+from digideep.utility.user_code import in_words
 
 # What wrong values in a checkpoint end in, whose files are as they were written.
 _CONTENT_ERRORS = (
@@ -20,10 +22,8 @@ _CONTENT_ERRORS = (
 def make_runner(session: Session) -> Runner:
     """Build the Runner that the session's parameter tree describes, and restore the checkpoint it loads, if any.
 
-    Where the newest checkpoint of a session turns out not to hold what a run does, the one before is tried.
-
-    Raises:
-        UsageError: if the tree or the checkpoint does not fit.
+    Where the newest checkpoint of a session turns out not to hold what a run does, the one before is tried. What does
+    not fit is refused.
     """
     first: CheckpointError | None = None
     complaint = ""
@@ -79,7 +79,7 @@ def _make_runner(session: Session) -> Runner:
     except BaseException as err:
         runner.close()
         if isinstance(err, WorkerError):
-            raise UsageError(f"{session.loaded_from} cannot be restored: {_one_line(err)}") from err
+            raise UsageError(f"{session.loaded_from} cannot be restored: {one_line(str(err))}") from err
         if isinstance(err, _CONTENT_ERRORS) and not isinstance(err, UsageError):
             raise _misfit(session, "the parameters", err) from err
         raise
@@ -114,8 +114,4 @@ def _begin(runner: Runner) -> None:
 
 
 def _misfit(session: Session, what: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{session.loaded_from} does not fit {what}: {type(error).__name__}: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return CheckpointError(f"{session.loaded_from} does not fit {what}: {in_words(error)}")

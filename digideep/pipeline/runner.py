@@ -12,7 +12,7 @@ from digideep.memory.generic import Memory
 from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import announce_plan, doubts, farewell, log_sight
+from digideep.pipeline.announcements import doubts, farewell, log_sight
 from digideep.pipeline.building import build_agents
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.continuing import check_same_spaces, plan_of
@@ -21,9 +21,8 @@ from digideep.pipeline.progress import Progress
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.errors import StoppedError, UsageError
-from digideep.utility.process_state import configure_torch, globals_state, left_as_it_was, set_globals_state
+from digideep.utility.process_state import configure_torch, globals_state, left_as_it_was, one_thread, set_globals_state
 from digideep.utility.seeding import seed_globals
-from digideep.utility.threads import one_thread
 
 _log = logging.getLogger("digideep")
 _MAX_THREADS = 1_024
@@ -84,9 +83,8 @@ class Runner(Component):
             require_between("max_time", max_time)
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
-        self.test_act, self.test_int, self.save_int = test_act, test_int, save_int
+        self.test_act, self.test_int, self.save_int, self.video_int = test_act, test_int, save_int, video_int
         self.keep_checkpoints, self.max_time, self.max_iter = keep_checkpoints, max_time, max_iter
-        self.video_int = video_int
         self.i_epoch, self.i_cycle = 0, 0
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
@@ -195,14 +193,13 @@ class Runner(Component):
             self.monitor.record(f"/update/{agent_name}", self.agents[agent_name].update())
 
     def train(self) -> int:
-        """Run until the last epoch, or until something asks to stop.
-
-        Returns:
-            `FINISHED`, or `STOPPED` with a checkpoint written.
-        """
+        """Run until the last epoch, or until a stop. Returns: `FINISHED`, or `STOPPED` with a checkpoint written."""
         self.session.mark(is_done=False)
         self.session.watch_signals(self.max_time)
-        announce_plan(self.agents, self.plan_note)
+        if self.plan_note is not None:
+            _log.info("%s", self.plan_note)
+        for doubt in doubts(self.agents):
+            _log.warning("%s", doubt)
         self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
         first_epoch, reason = self.i_epoch, None
         try:

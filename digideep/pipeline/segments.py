@@ -1,11 +1,8 @@
-"""The memory's content on disk: segments that are written once and never changed.
+"""The memory's content on disk: segments that are written once and never changed; docs/replay.md says why.
 
-Each checkpoint adds what was stored since the one before it, as `memory/segment-<first>-<end>-<hash>.safetensors`
-(chunks `first` to `end - 1`, counted since the run began; several files if it is much, or goes round the ring). Each
-segment names the one before it with size and sha256, in its own header; a checkpoint names the newest one, and the
-oldest chunk that it needs. So saving costs what is new, whatever the memory holds and however often it was saved. The
-hash in the name keeps segments apart that hold the same chunks of different pasts: of a run that was resumed from an
-older checkpoint.
+A segment holds chunks `first` to `end - 1`, counted since the run began, and names the one before it with size and
+sha256, in its own header. The hash in its own name keeps segments apart that hold the same chunks of different pasts:
+of a run that was resumed from an older checkpoint.
 """
 
 import hashlib
@@ -53,11 +50,7 @@ class Need(NamedTuple):
 
 
 def need_of(figures: dict[str, Any]) -> Need:
-    """Read it. Args: figures: what a checkpoint says about the session's files.
-
-    Raises:
-        CheckpointError: if that is something else.
-    """
+    """Read it from a checkpoint's figures. Raises: CheckpointError: if they say something else."""
     need = figures.get("memory", {"oldest": 0, "newest": None})
     if not isinstance(need, dict) or not _is_count(need.get("oldest")):
         raise CheckpointError(f"'memory' is {need!r:.100}, expected the oldest chunk and the newest segment.")
@@ -84,7 +77,6 @@ def find_segments(
 
     Args:
         directory: the session's `memory/`.
-        need: of the checkpoint.
         is_checked: compare each file with the hash that is known of it.
         covered: names of segments that were found for older checkpoints, and from which chunk on: not found again.
 
@@ -143,11 +135,7 @@ class SegmentStore:
         self._pinned: set[str] = set()  # needed by checkpoints that were set aside
 
     def append(self, memory: Memory) -> dict[str, Any]:
-        """Write what the memory has stored since the last segment.
-
-        Returns:
-            What a checkpoint says about the memory's content, as JSON values.
-        """
+        """Write what the memory has stored since the last segment. Returns: what a checkpoint says of it, as JSON."""
         ring = memory.ring
         oldest = ring.n_chunks - len(ring)
         first = max(oldest, self._newest.end if self._newest is not None else 0)
@@ -177,11 +165,7 @@ class SegmentStore:
         self._newest = segment
 
     def restore(self, memory: Memory, n_chunks: int) -> None:
-        """Fill an empty memory.
-
-        Args:
-            memory: to be filled.
-            n_chunks: stored since the run began.
+        """Fill an empty memory. Args: n_chunks: stored since the run began.
 
         Raises:
             CheckpointError: if a file does not hold what this memory held.

@@ -43,7 +43,7 @@ from digideep.telemetry.output import JsonOutput, OutputStream
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.importing import SESSIONS, find_in_working_directory
-from digideep.utility.own_files import part_links, require_own
+from digideep.utility.own_files import DONE, part_links, require_own
 from digideep.utility.process_state import find_device
 
 _log = logging.getLogger("digideep")
@@ -112,7 +112,9 @@ class Session:
 
         choose_graphics()
         find_in_working_directory()  # where parameter files and their packages are looked for
-        self._start_console()
+        _log.setLevel(logging.DEBUG)
+        _log.propagate = False
+        self._add_handler(ConsoleHandler(self.console, logging.WARNING if args.quiet else LEVELS[args.log_level]))
         try:
             self._choose()
         except OSError as err:
@@ -151,12 +153,6 @@ class Session:
         require_own(base, is_directory=True)
         return base
 
-    def _start_console(self) -> None:
-        _log.setLevel(logging.DEBUG)
-        _log.propagate = False
-        level = logging.WARNING if self.args.quiet else LEVELS[self.args.log_level]
-        self._add_handler(ConsoleHandler(self.console, level))
-
     def _add_handler(self, handler: logging.Handler) -> None:
         _log.addHandler(handler)
         self._handlers.append(handler)
@@ -169,7 +165,7 @@ class Session:
         )
         if self.is_resuming:
             self._lock = take_over(source.session)
-            if (source.session / "done.lock").exists() and not self.args.repeal:
+            if (source.session / DONE).exists() and not self.args.repeal:
                 raise FinishedError(
                     f"{source.session} has finished. Play it with --play --load-checkpoint {source.session}."
                 )
@@ -189,12 +185,9 @@ class Session:
         return self._source.loaded.path if self._source is not None else None
 
     def fall_back(self, error: CheckpointError, first: CheckpointError) -> None:
-        """Load the checkpoint before the one that turned out not to fit.
+        """Load the checkpoint before the one that turned out not to fit, see `CheckpointSource.fall_back`.
 
-        Args:
-            error: what is wrong with it.
-            first: what was wrong with the newest one. It is raised if there is none left, or if the user named the
-                checkpoint or changes its parameters: then it may not be the checkpoint that is at fault.
+        With --repeal it may not be the checkpoint that is at fault: then the first error is raised, too.
         """
         if self.args.repeal:
             raise first
@@ -210,11 +203,7 @@ class Session:
     # ------------------------------------------------------------------ the directory
 
     def open(self, runner: SavedRun) -> None:
-        """Make the directory, with a first checkpoint, and start what writes into it. Nothing is refused any more.
-
-        Args:
-            runner: built, and restored if resuming.
-        """
+        """Make the directory, with a first checkpoint, and start what writes into it. Nothing is refused any more."""
         if self.is_resuming:
             self._take_back_future(runner.keep_checkpoints)
         elif self.path is not None:
@@ -290,7 +279,7 @@ class Session:
         self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"])
 
     def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
-        """Write a checkpoint, see `CheckpointStore.save`. Args: state: of everything but the memory's content."""
+        """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the memory's content."""
         if self._store is not None:
             figures = {"logs": self.logbook.sizes(), "elapsed_s": self.elapsed_s}
             self._store.save(name, self._with_parameters(state), figures, memory, keep)
@@ -311,9 +300,9 @@ class Session:
     def mark(self, *, is_done: bool) -> None:
         """Mark the run as finished, or take the mark back: the plan may have grown."""
         if self.path is not None and is_done:
-            (self.path / "done.lock").write_text("\n", encoding="utf-8")
+            (self.path / DONE).write_text("\n", encoding="utf-8")
         elif self.path is not None:
-            (self.path / "done.lock").unlink(missing_ok=True)
+            (self.path / DONE).unlink(missing_ok=True)
 
     def watch_signals(self, max_time_h: float | None = None) -> None:
         """Let signals ask for a stop after the cycle from here on; a second SIGINT stops at once. See `StopSignals`.

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,8 +16,7 @@ import filelock
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
-from digideep.utility.names import session_name
-from digideep.utility.own_files import remove, require_own
+from digideep.utility.own_files import DONE, RUNNING, remove, require_own
 from digideep.utility.text import printable
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
@@ -39,20 +39,25 @@ loader = Loader(Path(__file__).parent)
 
 # What a resumed run writes into; a link that leads nowhere is among them, which no pattern finds.
 _FILES = (
-    "report.log", "varlog.json", "prolog.json", "monlog.json", "visdom.log", "repeal.json", "done.lock", "running.lock",
+    "report.log", "varlog.json", "prolog.json", "monlog.json", "visdom.log", "repeal.json", DONE, RUNNING,
 )  # fmt: skip
 _DIRECTORIES = ("monitor", "tensorboard", "videos", "memory")
 
+_ADJECTIVES = (
+    "agile amber brave bright calm candid clever cosmic crisp curious daring deft eager earnest fair fearless fleet "
+    "frank gentle gifted golden happy honest humble jolly keen kind lively lucid mellow merry mighty nimble noble "
+    "patient polite proud quick quiet rapid serene sharp silent silver sober solid steady sunny swift tidy vivid wise"
+)
+_SURNAMES = (
+    "abel ampere babbage barto bayes bellman bernoulli bohr boltzmann boole cantor cauchy church curie darwin dijkstra "
+    "einstein euclid euler faraday fermat fermi feynman fourier franklin galois gauss germain godel hamilton hilbert "
+    "hopper hypatia jacobi kalman kepler kolmogorov kovalevskaya lagrange laplace leibniz lovelace markov maxwell "
+    "minsky nash newton noether pascal pontryagin ramanujan riemann shannon sutton tesla turing watkins wiener"
+)
+
 
 def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packages: list[str]) -> None:
-    """Write what a session keeps of how it is trained: control panel and sources; and make it a package.
-
-    Args:
-        session: its directory.
-        panel: plain control panel.
-        params: the parameter file, imported.
-        packages: what else to keep, see `keep_sources`.
-    """
+    """Write what a session keeps of its training, control panel and sources (see `keep_sources`); make it a package."""
     (session / "cpanel.json").write_text(json.dumps(panel, indent=2) + "\n", encoding="utf-8")
     keep_sources(session / "modules", params, packages)
     for name, text in _PACKAGE.items():
@@ -65,11 +70,7 @@ def written_files(session: Path) -> list[Path]:
 
 
 def require_own_files(session: Path) -> None:
-    """Refuse to resume where that would write through a link, or into what is no file.
-
-    Raises:
-        UsageError: naming it.
-    """
+    """Refuse to resume where that would write through a link, or into what is no file."""
     for name in ("checkpoints", *_DIRECTORIES, "memory/ring"):
         require_own(session / name, is_directory=True)
     for file in written_files(session):
@@ -92,9 +93,9 @@ def find_new_directory(base: Path, name: str | None) -> Path:
         UsageError: if nothing can be made there under that name.
     """
     try:
-        path = base / (name or session_name(datetime.now()))
+        path = base / (name or _draw_name())
         while name is None and path.exists():  # another run of this second drew the same name
-            path = base / session_name(datetime.now())
+            path = base / _draw_name()
         if path.exists():
             raise UsageError(f"{path} exists already. Choose another --session-name, or --resume it.")
         parent = base
@@ -111,15 +112,14 @@ def find_new_directory(base: Path, name: str | None) -> Path:
         raise UsageError(f"No session can be made there ({err}). Choose another --session-path.") from err
 
 
+def _draw_name() -> str:
+    """Return `session_YYYYMMDDHHMMSS_<adjective>_<surname>`, drawn from the system's entropy, not from a seed."""
+    draw = random.SystemRandom()
+    return f"session_{datetime.now():%Y%m%d%H%M%S}_{draw.choice(_ADJECTIVES.split())}_{draw.choice(_SURNAMES.split())}"
+
+
 def take_over(session: Path) -> filelock.BaseFileLock:
-    """Refuse to resume a session that cannot be written as it must be, and hold it.
-
-    Returns:
-        Its lock, see `hold`.
-
-    Raises:
-        UsageError: saying what is in the way.
-    """
+    """Refuse to resume a session that cannot be written as it must be, and hold it. Returns: its lock, see `hold`."""
     if not os.access(session, os.W_OK):
         raise UsageError(f"{session} cannot be written. Resume needs write permission there.")
     require_own_files(session)
@@ -127,13 +127,9 @@ def take_over(session: Path) -> filelock.BaseFileLock:
 
 
 def hold(session: Path) -> filelock.BaseFileLock:
-    """Hold `running.lock` as long as this process lives; the system lets go of it even after SIGKILL.
-
-    Raises:
-        UsageError: if another process holds it.
-    """
-    require_own(session / "running.lock")
-    lock = filelock.FileLock(session / "running.lock")
+    """Hold `running.lock` while this process lives: even SIGKILL frees it. Refuse a session that another one holds."""
+    require_own(session / RUNNING)
+    lock = filelock.FileLock(session / RUNNING)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -196,13 +192,13 @@ def _begin(aside: Path, final: Path) -> filelock.BaseFileLock:
         pass  # it has been renamed in this very moment
     except UsageError as err:
         raise UsageError(f"{final} is being made by another process. Choose another --session-name.") from err
-    if lock is None or final.exists() or not (aside / "running.lock").exists():
+    if lock is None or final.exists() or not (aside / RUNNING).exists():
         if lock is not None:
             shutil.rmtree(aside, ignore_errors=True)
             let_go(lock)
         raise UsageError(f"{final} exists already. Choose another --session-name, or --resume it.")
     for left in aside.iterdir():
-        if left.name != "running.lock":
+        if left.name != RUNNING:
             remove(left)
     return lock
 

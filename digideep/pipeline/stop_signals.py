@@ -70,11 +70,7 @@ class StopSignals:
                 signal.signal(number, signal.SIG_IGN)
 
     def release(self) -> None:
-        """Let a signal end the program at once, from here on.
-
-        Raises:
-            Interruption: if there was one.
-        """
+        """Let a signal end the program at once, from here on, by an Interruption, also one that came before."""
         self._is_held = False
         if self.reason is not None:
             self.interrupt()
@@ -82,8 +78,7 @@ class StopSignals:
     def hold(self) -> None:
         """Let a signal be a request, from here on, that waits until somebody looks at `reason`.
 
-        Raises:
-            Interruption: if there was one that could not end the program.
+        One that came before and could not end the program does so now, by an Interruption.
         """
         if not self._is_held and self.reason is not None:
             self.interrupt()
@@ -111,11 +106,7 @@ class StopSignals:
         return self._may_cut and (self.reason is not None or time.monotonic() >= self._deadline)
 
     def interrupt(self) -> NoReturn:
-        """End the program at once, as the signal asked.
-
-        Raises:
-            Interruption: in any case.
-        """
+        """Raise an Interruption: end the program at once, as the signal asked."""
         self._is_held = True  # what is being closed is not to be interrupted again
         raise Interruption(f"stopped by {self.reason}. Run the same command again.", STOPPED)
 

@@ -18,23 +18,20 @@ import torch
 
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
-from digideep.parameters.tree import from_plain
+from digideep.parameters.tree import from_plain, leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
+from digideep.utility.own_files import DONE
 
 _POLL_S = 0.01
 
 
 def verify_resume(args: Arguments) -> int:
     """Train once straight; train again, stopped with SIGTERM and killed with SIGKILL, and resumed; compare.
-
-    Args:
-        args: with `verify_resume` epochs, at least 2.
 
     Returns:
         0 if every array and every other value of the two last checkpoints is the same, 1 if not.
@@ -74,7 +71,7 @@ def verify_resume(args: Arguments) -> int:
             process.wait()
 
         say("4. resumed, to the end")
-        if not (stopped / "done.lock").exists():
+        if not (stopped / DONE).exists():
             with _child(base, *common, "--resume", str(stopped)) as process:
                 _finish(process, base)
 
@@ -101,16 +98,10 @@ def _child(base: Path, *arguments: str) -> Iterator[subprocess.Popen]:
 
 
 def _finish(process: subprocess.Popen, base: Path) -> None:
-    """Wait for the end of a run.
-
-    Raises:
-        UsageError: if it failed.
-    """
+    """Wait for the end of a run. Raises: UsageError: if it failed."""
     if process.wait() != 0:
-        lines = (base / "output").read_text(encoding="utf-8", errors="replace").strip().splitlines() or [
-            "it said nothing"
-        ]
-        raise UsageError(f"the run ended with exit code {process.returncode}: {lines[-1]}")
+        text = (base / "output").read_text(encoding="utf-8", errors="replace").strip() or "it said nothing"
+        raise UsageError(f"the run ended with exit code {process.returncode}: {text.splitlines()[-1]}")
 
 
 def _wait_for(process: subprocess.Popen, base: Path, epoch: int) -> None:
@@ -124,11 +115,7 @@ def _wait_for(process: subprocess.Popen, base: Path, epoch: int) -> None:
 
 
 def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
-    """Compare two checkpoints bit by bit.
-
-    Returns:
-        The paths of what differs or is in one only, and the number of values and arrays looked at.
-    """
+    """Compare checkpoints bit by bit. Returns: paths of what differs or one lacks; the number of values looked at."""
     ours, theirs = (leaves(_whole_state(path)) for path in (first, second))
     paths = [path for path in sorted(ours.keys() | theirs.keys()) if not path.endswith("/clock")]
     return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)

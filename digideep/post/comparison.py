@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from digideep.parameters.tree import leaves
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from digideep.utility.nested import leaves
 
 _REPETITIONS = 2000  # of the bootstrap
 _LAST = 0.1  # of the frames: what the score of a run without tests is the mean of
@@ -103,15 +103,11 @@ def differences(groups: list[Group]) -> dict[str, list[Any]]:
 
 
 def measured_return(loader: Loader, measure: str | None = None) -> tuple[float, int] | None:
-    """Return a run's score, and the frame at which it was measured.
+    """Return a run's score, and the frame at which it was measured; None where there was no such episode.
 
     Args:
-        loader: of the session.
         measure: "test" for the mean return of its last test; "train" for that of the training episodes in the last
             tenth of its frames; None takes the test where there was one.
-
-    Returns:
-        None where there was no such episode.
     """
     measure = measure or measure_of(loader)
     key = f"/return/{measure}"

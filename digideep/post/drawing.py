@@ -32,12 +32,7 @@ class Curve(NamedTuple):
 
 
 def smooth(values: np.ndarray, window: int) -> np.ndarray:
-    """Return the moving average over the last `window` points, or at the start over fewer.
-
-    Args:
-        values: (P,).
-        window: at least 1, which changes nothing.
-    """
+    """Return the moving average of values (P,) over the last `window` >= 1 points, or at the start over fewer."""
     if window < 1:
         raise UsageError(f"window_size must be at least 1, got {window}.")
     sums = np.cumsum(np.concatenate([[0.0], values]))
@@ -71,7 +66,6 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
     """Return x and y of a key in a session's log.
 
     Args:
-        loader: of the session.
         log: "varlog" or "monlog".
         key: such as "/return/train".
         field: of the x-axis, such as "frame"; "clock" becomes minutes since the first line.
@@ -109,11 +103,7 @@ def quietly() -> Iterator[None]:
 
 
 def import_pyplot() -> ModuleType:
-    """Import matplotlib's pyplot, for a machine without a screen.
-
-    Raises:
-        UsageError: if it is not installed.
-    """
+    """Import matplotlib's pyplot, for a machine without a screen. Raises: UsageError: if it is not installed."""
     try:
         import matplotlib
     except ImportError as err:
@@ -153,13 +143,10 @@ def as_svg(figure: Any) -> str:
 
 
 def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Path | None = None) -> list[Path]:
-    """Write a figure in several formats; the figure is closed.
+    """Write a figure of matplotlib in several formats; the figure is closed.
 
     Args:
-        figure: of matplotlib.
-        stem: of the files.
-        extensions: of the files.
-        dpi: of those made of pixels.
+        dpi: of files made of pixels.
         root: the session in which they are written, if it is in one: then through no link.
 
     Raises:

@@ -11,10 +11,9 @@ import json
 import logging
 import re
 import shutil
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +21,14 @@ import gymnasium as gym
 import torch
 
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.parameters.suggest import did_you_mean
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
-from digideep.post.policy import Policy
+from digideep.post.policy import Policy, choose_agent
+from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
+from digideep.utility.user_code import in_words
 
 SUFFIXES = {"torchscript": ".pt", "onnx": ".onnx", "torch.export": ".pt2"}
 DESCRIPTION = "digideep.json"  # what TorchScript and torch.export files hold beside the module
@@ -71,14 +71,6 @@ def _any_batch(examples: Any) -> Any:
     return (tuple({0: torch.export.Dim("batch")} for _ in examples),)
 
 
-def _load_torchscript(path: Path) -> Run:
-    return _run_module(torch.jit.load(str(path)))
-
-
-def _load_torch_export(path: Path) -> Run:
-    return _run_module(torch.export.load(path).module())
-
-
 def _run_module(module: Any) -> Run:
     def run(inputs: Arrays) -> Arrays:
         with torch.inference_mode():
@@ -97,7 +89,11 @@ def _load_onnx(path: Path) -> Run:
 
 
 _SAVE = {"torchscript": _save_torchscript, "onnx": _save_onnx, "torch.export": _save_torch_export}
-_LOAD = {"torchscript": _load_torchscript, "onnx": _load_onnx, "torch.export": _load_torch_export}
+_LOAD: dict[str, Callable[[Path], Run]] = {
+    "torchscript": lambda path: _run_module(torch.jit.load(str(path))),
+    "onnx": _load_onnx,
+    "torch.export": lambda path: _run_module(torch.export.load(path).module()),
+}
 
 
 @contextlib.contextmanager
@@ -130,15 +126,11 @@ def export(
     """Write policies as files and compare them with the session's own.
 
     Args:
-        session: its directory.
         format: a key of `SUFFIXES`.
         checkpoint: its name; None takes the newest valid one.
         output: the file; None makes `exports/policy<suffix>` in the session. Of several agents, the name of each is put
             before its suffix.
         agent: one of several; None takes all.
-
-    Returns:
-        What was written.
 
     Raises:
         UsageError: if a package is missing, the format cannot hold the policy, or the file does not do what it does.
@@ -148,13 +140,12 @@ def export(
     loader = Loader(session)
     state = loader.state(checkpoint)
     names = list(state["agents"])
+    chosen = names if agent is None else [choose_agent(names, agent)]
     policies = {name: Policy(state, agent=name) for name in names}
-    if agent is not None and agent not in names:
-        raise UsageError(f"There is no agent '{agent}'. {did_you_mean(agent, names)}")
     path = output or loader.path / "exports" / f"policy{SUFFIXES[format]}"
     written: list[tuple[Path, Exported]] = []
     with tempfile.TemporaryDirectory() as directory, contextlib.closing(loader.training_environment()) as environment:
-        for name in names if agent is None else [agent]:
+        for name in chosen:
             aside = Path(directory) / f"{len(written)}{SUFFIXES[format]}"
             furthest = _export_one(policies, environment, name, format, aside, state["runner"]["i_epoch"])
             stem = path.stem if len(names) == 1 else f"{path.stem}-" + re.sub(r"[^\w.-]", "_", name)
@@ -189,9 +180,10 @@ def _export_one(
     except UsageError:
         raise
     except Exception as err:  # exporters and their runtimes fail in ways of their own
-        reason = f"{type(err).__name__}: {' '.join(str(err).split())}"[:300]
         others = ", ".join(other for other in SUFFIXES if other != format)
-        raise UsageError(f"{format} cannot hold this policy: {reason}. Try {others}, or use loader.policy.") from err
+        raise UsageError(
+            f"{format} cannot hold this policy: {in_words(err)[:300]}. Try {others}, or use loader.policy."
+        ) from err
 
 
 def _move(file: Path, target: Path) -> None:
@@ -208,8 +200,9 @@ def _move(file: Path, target: Path) -> None:
         raise UsageError(f"{target} cannot be written: {err.strerror}. Give another place with --output.") from err
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.export",
         description="Write a session's policy as one file: raw observations in, environment actions out. Several "
@@ -221,19 +214,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--agent", metavar="NAME", help="one of several (all)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to (exports/ of the session)")
     args = parser.parse_args(argv)
-    try:
-        files = export(
-            args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
-        )  # fmt: skip
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
-    for file in files:
+    for file in export(
+        args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
+    ):  # fmt: skip
         print(
             f"{file.path}: does what the session's policy does (largest difference, in episodes and all over the space "
             f"of observations: {file.difference:.2g})"
         )
-    return 0
 
 
 if __name__ == "__main__":

@@ -34,20 +34,20 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
     """Play whole episodes without exploration and note what one of the agents saw and did.
 
     Args:
-        policies: of all agents of the environment.
-        environment: of the session.
-        name: of the agent.
         count: of observations, at least; the last episode is played to its end, unless it is as long again.
 
     Returns:
         What was noted, and an action mask as the environment gave it, if it gives one.
     """
     noted: list[tuple[Arrays, Arrays]] = []
-    mask, total, seed = None, 0, derive_seed(0, "export") % 2**31
-    observation, info = environment.reset(seed=seed)
-    for policy in policies.values():
-        policy.reset()
-    while total < 2 * count:
+    mask, total, is_over = None, 0, True
+    seed: int | None = derive_seed(0, "export") % 2**31
+    while total < (count if is_over else 2 * count):
+        if is_over:
+            observation, info = environment.reset(seed=seed)
+            seed = None
+            for policy in policies.values():
+                policy.reset()
         actions = {}
         for agent, policy in policies.items():
             seen, own_info, present = _of_agent(environment, agent, observation, info)
@@ -59,12 +59,7 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
                 noted.append(_note(policy, seen, mask, before, actions[agent], rows))
                 total += len(rows)
         observation, _, terminated, truncated, info = environment.step(_joined(environment, actions))
-        if terminated or truncated:
-            if total >= count:
-                break
-            observation, info = environment.reset()
-            for policy in policies.values():
-                policy.reset()
+        is_over = terminated or truncated
     inputs, outputs = ([np.concatenate(each) for each in zip(*side, strict=True)] for side in zip(*noted, strict=True))
     return Samples(inputs, outputs, 1e-5), None if mask is None else mask.reshape(-1, mask.shape[-1])[0]
 
@@ -177,15 +172,7 @@ def difference(expected: np.ndarray, found: np.ndarray, space: gym.Space | None)
 
 
 def largest_difference(run: Run, samples: Samples, space: gym.Space) -> float:
-    """Run a file on all samples, by one, by seven and all at once.
-
-    Args:
-        run: from inputs to outputs of the file.
-        samples: with B of each.
-        space: of the environment's actions.
-
-    Returns:
-        The largest `difference` of actions.
+    """Run a file on all samples, by one, by seven and all at once. Returns: the largest `difference` of actions.
 
     Raises:
         UsageError: if it is too large, or not a number.

@@ -142,10 +142,8 @@ def describe_space(space: gym.Space) -> dict[str, Any]:
     described = {"type": type(space).__name__, "dtype": str(space.dtype), "shape": list(space.shape or ())}
     if isinstance(space, gym.spaces.Box):
         for name in ("low", "high"):
-            flat = [
-                float(bound) if math.isfinite(bound) else None for bound in getattr(space, name).reshape(-1).tolist()
-            ]
-            described[name] = flat
+            bounds = getattr(space, name).reshape(-1).tolist()
+            described[name] = [float(bound) if math.isfinite(bound) else None for bound in bounds]
     for name in ("n", "nvec", "start"):
         if hasattr(space, name):
             described[name] = np.asarray(getattr(space, name)).tolist()

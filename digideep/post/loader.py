@@ -90,11 +90,7 @@ class Loader:
 
     @cached_property
     def repeals(self) -> list[dict[str, Any]]:
-        """What each `--repeal` changed: {"epoch": finished epochs by then, "repeal": {path: value}}, oldest first.
-
-        That of the first start (epoch 0) is part of `params.yaml`, too. What was taken back since, by resuming a
-        checkpoint before it, is left out.
-        """
+        """What each `--repeal` changed, see `read_repeals`; that of the first start (epoch 0) is in `params.yaml`."""
         return read_repeals(self.path)
 
     @property
@@ -237,7 +233,6 @@ def read_sessions(paths: Iterable[Path], *parts: str) -> list[Loader]:
     """Open sessions and read what is needed of each; one that is damaged is left out, with a line on stderr.
 
     Args:
-        paths: their directories.
         parts: names of the Loader's properties, such as "params" and "varlog".
 
     Raises:

@@ -58,11 +58,7 @@ class Log(Mapping[str, dict[str, np.ndarray]]):
         return key in self._rows
 
     def __getitem__(self, key: str) -> dict[str, np.ndarray]:
-        """Return the fields of a key as arrays.
-
-        Raises:
-            KeyError: if nothing was logged under that name.
-        """
+        """Return the fields of a key as arrays. Raises: KeyError: if nothing was logged under that name."""
         if key not in self._rows:
             raise KeyError(f"'{key}' is not in {self.path.name}. {did_you_mean(key, self._rows)}")
         rows = self._rows[key]

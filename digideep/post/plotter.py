@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from digideep.post.drawing import (
     series_of,
 )
 from digideep.post.loader import Loader, leave_out, read_sessions
-from digideep.telemetry.output import tolerate_encodings
+from digideep.telemetry.output import command
+from digideep.telemetry.writers import parent_of
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import SESSIONS
 from digideep.utility.text import printable
@@ -56,11 +56,7 @@ _X_LABELS = {"frame": "frames", "epoch": "epochs", "episode": "episodes", "clock
 
 
 def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a plot, defaults filled in.
-
-    Raises:
-        UsageError: for an unknown one.
-    """
+    """Return the options of a plot, defaults filled in; refuse an unknown one."""
     known = _OPTIONS[kind]
     for name in text:
         if name not in known:
@@ -72,10 +68,9 @@ def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_groups(root: Path, patterns: list[list[str]], *parts: str) -> Groups:
-    """Return the sessions that each group of patterns names; damaged ones are left out, see `read_sessions`.
+    """Return the sessions below `root` that each group of patterns names, see `read_sessions`.
 
     Args:
-        root: below which they are.
         patterns: of each group: a name, or one with *, ? and [...].
         parts: what is needed of each session.
 
@@ -179,10 +174,9 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
     log = loader.prolog
     seconds = {key: float(np.sum(log[key]["totals"])) for key in log}
     root = root.rstrip("/")
-    tree = _children(seconds)
     if root and root not in seconds:
         raise UsageError(f"{loader.name}: {root} was not timed. {did_you_mean(root, seconds)}")
-    total = seconds.get(root) or sum(seconds[key] for key in tree.get(root, []))
+    total = seconds.get(root) or sum(time for path, time in seconds.items() if parent_of(path, seconds) == root)
     if not total:
         raise UsageError(f"{loader.name} has no times below '{root or '/'}': was it run with --profiler-level?")
     plt = import_pyplot()
@@ -192,8 +186,11 @@ def draw_profile(loader: Loader, root: str, options: dict[str, Any]) -> Any:
     for level in range(levels):
         ring: list[tuple[str | None, float]] = []
         for key, size in nodes:
-            ring += _split(key, size, tree, seconds, total, options)
-        names = [f"{label(_short(key, seconds))}\n{100 * size / total:.0f} %" if key else "" for key, size in ring]
+            ring += _split(key, size, seconds, total, options)
+        names = [
+            f"{label(key[len(parent_of(key, seconds)) :].lstrip('/'))}\n{100 * size / total:.0f} %" if key else ""
+            for key, size in ring
+        ]
         colours: list[Any] = [plt.get_cmap("tab20")(i % 20) if key else (0, 0, 0, 0) for i, (key, _) in enumerate(ring)]
         axes.pie(
             [size for _, size in ring], radius=(level + 2) / (levels + 1), labels=names, colors=colours,
@@ -213,33 +210,15 @@ def _duration(seconds: float) -> str:
                 f"{seconds:.2f} s")  # fmt: skip
 
 
-def _short(key: str, seconds: dict[str, float]) -> str:
-    """Return a block's name within the block around it."""
-    parent = next((parent for parent, children in _children(seconds).items() if key in children), "")
-    return key[len(parent) :].lstrip("/")
-
-
-def _children(seconds: dict[str, float]) -> dict[str, list[str]]:
-    """Return blocks by the block around them. A name may hold a slash: the longest timed prefix is the parent."""
-    tree: dict[str, list[str]] = {}
-    for key in seconds:
-        parent = key.rpartition("/")[0]
-        while parent and parent not in seconds:
-            parent = parent.rpartition("/")[0]
-        tree.setdefault(parent, []).append(key)
-    return tree
-
-
 def _split(
-    key: str | None, size: float, tree: dict[str, list[str]], seconds: dict[str, float], total: float,
-    options: dict[str, Any],
-) -> list[tuple[str | None, float]]:  # fmt: skip
+    key: str | None, size: float, seconds: dict[str, float], total: float, options: dict[str, Any]
+) -> list[tuple[str | None, float]]:
     """Return a block's children and the rest of it, which children below the threshold are part of."""
     if key is None:
         return [(None, size)]
     least = options["collapse_threshold"] * total if options["collapse"] else 0.0
     shown: list[tuple[str | None, float]] = [
-        (child, seconds[child]) for child in tree.get(key, []) if seconds[child] >= least and seconds[child] > 0
+        (path, time) for path, time in seconds.items() if parent_of(path, seconds) == key and time >= least and time > 0
     ]
     rest = size - sum(part for _, part in shown)
     return [*shown, (None, max(rest, 0.0))]
@@ -276,8 +255,9 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
         return save(figure, output / stem, extensions, options["dpi"], root)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.plotter",
@@ -296,22 +276,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--opts", type=json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
     args = parser.parse_args(argv)
-    tolerate_encodings()
-    try:
-        parts = ("params", {"variable": "varlog", "monitor": "monlog", "profiler": "prolog"}[args.type])
-        groups = find_groups(args.root_dir, args.session_names, *parts)
-        if args.verbose:
-            for group in groups:
-                print("group:", ", ".join(str(loader.path) for loader in group))
-        if args.output_dir is None and sum(map(len, groups)) != 1:
-            raise UsageError("Several sessions are drawn: say where to with -o DIR.")
-        output = groups[0][0].path / "plots" if args.output_dir is None else args.root_dir.resolve() / args.output_dir
-        for file in plot(groups, args.type, args.keyx, args.keyy, args.opts, output):
-            print(file)
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
-    return 0
+    parts = ("params", {"variable": "varlog", "monitor": "monlog", "profiler": "prolog"}[args.type])
+    groups = find_groups(args.root_dir, args.session_names, *parts)
+    if args.verbose:
+        for group in groups:
+            print("group:", ", ".join(str(loader.path) for loader in group))
+    if args.output_dir is None and sum(map(len, groups)) != 1:
+        raise UsageError("Several sessions are drawn: say where to with -o DIR.")
+    output = groups[0][0].path / "plots" if args.output_dir is None else args.root_dir.resolve() / args.output_dir
+    for file in plot(groups, args.type, args.keyx, args.keyy, args.opts, output):
+        print(file)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
+from digideep.utility.user_code import in_words
 
 
 class Policy:
@@ -48,7 +49,7 @@ class Policy:
     def __init__(self, state: dict[str, Any], device: str = "cpu", agent: str | None = None):
         tree = from_plain(state["params"])
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
-        self.name = _choose_agent(list(tree["agents"]), agent)
+        self.name = choose_agent(list(tree["agents"]), agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
@@ -65,8 +66,7 @@ class Policy:
             self._resize(1)
         except (KeyError, TypeError, AttributeError, RuntimeError, ValueError) as err:
             raise CheckpointError(
-                f"The checkpoint does not fit this version of digideep ({type(err).__name__}: "
-                f"{' '.join(str(err).split())}). Play it with --play --frozen."
+                f"The checkpoint does not fit this version of digideep ({in_words(err)}). Play it with --play --frozen."
             ) from err
         self._scale_actions = ActionScaler(self.info.action_space)
 
@@ -102,11 +102,7 @@ class Policy:
             self.hidden_state = np.where(self._is_first[:, None], np.float32(0), self.hidden_state)
 
     def raw(self, observation: Any) -> dict[str, np.ndarray]:
-        """Return raw observations by path: (B, ...), a single one as a batch of one.
-
-        Raises:
-            UsageError: if they are not what the environment's spaces say.
-        """
+        """Return raw observations by path: (B, ...), a single one as B = 1; refuse what the spaces do not say."""
         return self._read(observation)[0]
 
     def _read(self, observation: Any) -> tuple[dict[str, np.ndarray], bool]:
@@ -248,7 +244,7 @@ class Policy:
         return values if is_batch else float(values[0])
 
 
-def _choose_agent(names: list[str], name: str | None) -> str:
+def choose_agent(names: list[str], name: str | None) -> str:
     """Return the name of the agent that is meant. Raises: UsageError: if that is none, or not clear."""
     if name is None and len(names) > 1:
         raise UsageError(f"There are the agents {', '.join(names)}. Name one of them, such as agent='{names[0]}'.")

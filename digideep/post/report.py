@@ -8,9 +8,9 @@ import base64
 import html
 import os
 import stat
-import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,9 @@ import digideep
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import WINDOW, import_pyplot, quietly
 from digideep.post.loader import Loader, read_sessions
-from digideep.post.markup import section, table
-from digideep.post.report_plots import comparison, learning, metrics, profile, resources
+from digideep.post.report_plots import comparison, learning, metrics, profile, resources, section, table
 from digideep.post.sessions import state_of
-from digideep.telemetry.output import tolerate_encodings
+from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
 from digideep.utility.text import printable
@@ -42,15 +41,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 
 
 def make_report(loaders: list[Loader], window: int = WINDOW) -> str:
-    """Return the page.
-
-    Args:
-        loaders: of the sessions, at least one.
-        window: epochs of the moving average of train returns.
-
-    Raises:
-        UsageError: if a package is missing.
-    """
+    """Return the page. Args: window: epochs of the moving average of train returns."""
     import_pyplot()
     groups = make_groups(loaders)
     title = loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions"
@@ -95,11 +86,8 @@ def _overview(loaders: list[Loader]) -> str:
 
 def _repeated(groups: list[Group]) -> str:
     """Name the sessions that repeat others and count only once."""
-    names = [
-        f"{html.escape(loader.name)} (seed {html.escape(str(loader.seed))})"
-        for group in groups
-        for loader in group.repeated
-    ]
+    repeated = [loader for group in groups for loader in group.repeated]
+    names = [html.escape(f"{loader.name} (seed {loader.seed})") for loader in repeated]
     if not names:
         return ""
     return (
@@ -151,19 +139,20 @@ def _parameters(groups: list[Group]) -> str:
         content += "<h3>What differs</h3>" + (table(header, rows) if found else "<p>Nothing but the seed.</p>")
     for group in groups:
         loader = group.loaders[0]
-        rows = ((path, str(value)) for path, value in parameters_of(loader).items())
-        tree = table(("parameter in force", "value"), rows)
-        changed = [(key, str(value)) for key, value in changes_of(loader).items()]
-        changes = table(("changed by --repeal", "to"), changed) if changed else ""
-        panel = table(
-            ("control panel at the start", "value"), ((key, str(value)) for key, value in loader.cpanel.items())
-        )
+        tree = _listed(("parameter in force", "value"), parameters_of(loader))
+        changed = changes_of(loader)
+        changes = _listed(("changed by --repeal", "to"), changed) if changed else ""
+        panel = _listed(("control panel at the start", "value"), loader.cpanel)
         command = f"<pre>{html.escape(str(loader.params.get('session_cmd', '')))}</pre>"
         state = " open" if len(groups) == 1 else ""
         name = html.escape(group.name)
         content += f"<details{state}><summary>{name}</summary>{command}{panel}{changes}</details>"
         content += f"<details><summary>{name}: the whole tree</summary>{tree}</details>"
     return section("Parameters", content)
+
+
+def _listed(header: tuple[str, str], values: dict[str, Any]) -> str:
+    return table(header, ((name, str(value)) for name, value in values.items()))
 
 
 def _require_no_link(target: Path, sessions: list[Path]) -> None:
@@ -175,8 +164,9 @@ def _require_no_link(target: Path, sessions: list[Path]) -> None:
                 require_own_output(root, file)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m digideep.post.report", description="Write one HTML page about one or more sessions."
     )
@@ -186,22 +176,16 @@ def main(argv: list[str] | None = None) -> int:
         "--window", type=int, default=WINDOW, metavar="N", help=f"epochs of the moving average ({WINDOW})"
     )
     args = parser.parse_args(argv)
-    tolerate_encodings()
+    loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
+    target = args.output or loaders[0].path / "report.html"
+    _require_no_link(target, args.sessions)
+    page = make_report(loaders, args.window)
     try:
-        loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
-        target = args.output or loaders[0].path / "report.html"
-        _require_no_link(target, args.sessions)
-        page = make_report(loaders, args.window)
-        try:
-            target.write_text(page, encoding="utf-8", errors="backslashreplace")
-        except (OSError, ValueError) as err:
-            reason = f"{printable(str(target))} cannot be written: {getattr(err, 'strerror', None) or err}"
-            raise UsageError(f"{reason}. Give another place with -o.") from err
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
+        target.write_text(page, encoding="utf-8", errors="backslashreplace")
+    except (OSError, ValueError) as err:
+        reason = f"{printable(str(target))} cannot be written: {getattr(err, 'strerror', None) or err}"
+        raise UsageError(f"{reason}. Give another place with -o.") from err
     print(target)
-    return 0
 
 
 if __name__ == "__main__":

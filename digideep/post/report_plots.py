@@ -1,16 +1,36 @@
-"""The parts of a report that are drawn: each takes groups of sessions and returns HTML, or nothing."""
+"""Pieces of a report as HTML: tables, and the parts that are drawn, each of groups of sessions, or nothing."""
 
 import contextlib
 import html
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from digideep.post.comparison import Group, Score, score
 from digideep.post.drawing import COLOURS, Curve, as_svg, draw_line, import_pyplot, join, label, number, series_of
-from digideep.post.markup import section, table
 from digideep.telemetry.writers import shares
 from digideep.utility.errors import UsageError
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table, everything escaped, numbers on the right."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, float):
+            return f'<td class="n">{value:,.2f}</td>'
+        if isinstance(value, int) and not isinstance(value, bool):
+            return f'<td class="n">{value:,}</td>'
+        return f"<td>{html.escape(str(value))}</td>"
+
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def section(title: str, content: str) -> str:
+    """Return a part of the page under a title; nothing where it has no content. Args: content: HTML."""
+    return f"<h2>{title}</h2>{content}" if content else ""
 
 
 def comparison(groups: list[Group]) -> str:

@@ -12,10 +12,11 @@ import filelock
 import numpy as np
 
 from digideep.post.loader import Loader, read_sessions
-from digideep.telemetry.output import tolerate_encodings
+from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
 from digideep.utility.importing import SESSIONS
+from digideep.utility.own_files import DONE, RUNNING
 from digideep.utility.text import printable
 
 # What a run is judged by in the list, best first: keys of varlog.json below /return/.
@@ -45,9 +46,9 @@ def find_sessions(path: Path) -> list[Path]:
 
 def state_of(path: Path) -> str:
     """Return the state of a session: "running", "done" or "stopped"."""
-    if _is_locked(path / "running.lock"):
+    if _is_locked(path / RUNNING):
         return "running"
-    return "done" if (path / "done.lock").exists() else "stopped"
+    return "done" if (path / DONE).exists() else "stopped"
 
 
 def _is_locked(file: Path) -> bool:
@@ -122,29 +123,23 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
     console.print(table, highlight=False)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command. Returns: the exit code."""
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m digideep.post.sessions", description="List sessions.")
     parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
     parser.add_argument("--json", action="store_true", help="print a list of objects")
     args = parser.parse_args(argv)
-    tolerate_encodings()
-    try:
-        if not is_directory(Path(args.path)):
-            raise UsageError(f"{printable(args.path)} is no directory. Give one that holds sessions.")
-        base = Path(args.path).resolve()
-        loaders = read_sessions(find_sessions(base), "params", "varlog")
-        rows = [describe(loader, time.time()) for loader in loaders]
-    except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
-        return err.exit_code
+    if not is_directory(Path(args.path)):
+        raise UsageError(f"{printable(args.path)} is no directory. Give one that holds sessions.")
+    base = Path(args.path).resolve()
+    rows = [describe(loader, time.time()) for loader in read_sessions(find_sessions(base), "params", "varlog")]
     if args.json:
         print(json.dumps(rows, indent=2))
     elif rows:
         print_table(rows, base)
     else:
         print(f"No sessions under {printable(str(base))}.")
-    return 0
 
 
 if __name__ == "__main__":

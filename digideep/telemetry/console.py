@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from digideep.telemetry.log_handlers import REPORT
-from digideep.telemetry.monitor import Pack
 from digideep.telemetry.writers import EpochFigures, shares
 
 _REFRESH_S = 0.5  # drawing takes some milliseconds of the training's own thread
@@ -56,9 +55,7 @@ class Display:
 
         Args:
             epoch: such as "3/24".
-            frames: done.
-            episodes: ended.
-            recent: returns of the last ones.
+            recent: returns of the last episodes.
             machine: load, see `StatLogger`.
         """
         now = time.perf_counter()
@@ -118,7 +115,7 @@ class Display:
         """Note for the panel what is known once an epoch: losses, test returns, the share of each phase."""
         if self._live is None:
             return
-        means = _means(figures.packs)
+        means = {key: data["sum"] / data["num"] for pack in figures.packs for key, data in pack["data"].items()}
         losses = {key: value for key, value in means.items() if key.startswith("/update/")}
         self._rows["losses"] = "   ".join(f"{key.rpartition('/')[2]} {value:.3g}" for key, value in losses.items())
         if "/return/test" in means:
@@ -136,10 +133,6 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
-
-
-def _means(packs: list[Pack]) -> dict[str, float]:
-    return {key: data["sum"] / data["num"] for pack in packs for key, data in pack["data"].items()}
 
 
 def _describe(machine: dict[str, float]) -> str:

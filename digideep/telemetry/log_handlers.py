@@ -25,21 +25,16 @@ class ConsoleHandler(logging.Handler):
         self._console.print(record.getMessage(), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-class _ReportFormatter(logging.Formatter):
-    """`[seconds since the start, LEVEL] text`, as digideep has always written it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one record as a line."""
-        return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
-
-
 class ReportHandler(logging.FileHandler):
     """Writes `report.log`; if that fails (a full disk), it says so once."""
 
     def __init__(self, path: Path):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
-        self.setFormatter(_ReportFormatter())
         self._has_failed = False
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `[seconds since the start, LEVEL] text`, as digideep has always written it."""
+        return f"[{record.relativeCreated / 1000:12.5f}s, {record.levelname[:5]:>5}] {record.getMessage()}"
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Print one line, once, instead of a traceback for each record."""

@@ -16,8 +16,7 @@ from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.server_process import require_address
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
-from digideep.telemetry.watch_options import LOCALHOST, WatchOptions
-from digideep.telemetry.writers import EpochFigures, Writer
+from digideep.telemetry.writers import LOCALHOST, EpochFigures, WatchOptions, Writer
 
 _log = logging.getLogger("digideep")
 
@@ -44,11 +43,7 @@ class Logbook:
         self._writers: list[Writer] = []
 
     def require(self) -> None:
-        """Refuse dashboards that cannot work here.
-
-        Raises:
-            UsageError: saying what to do.
-        """
+        """Refuse dashboards that cannot work here."""
         options = self._options
         if options.tensorboard or options.visdom:
             require_address(options.bind)
@@ -73,8 +68,6 @@ class Logbook:
         Args:
             path: the session's directory; None writes nothing.
             first_frame: frames of the checkpoint that is resumed; None for a new run.
-            cpanel: plain control panel.
-            tree: plain parameter tree.
         """
         self.path, options = path, self._options
         self._stats = StatLogger(
@@ -97,12 +90,7 @@ class Logbook:
             self._tell(lambda writer: writer.parameters(cpanel, tree))
 
     def cut(self, path: Path, sizes: dict[str, int]) -> None:
-        """Take back what a stopped run logged after the checkpoint that is resumed.
-
-        Args:
-            path: the session's directory.
-            sizes: what `sizes` returned when the checkpoint was written.
-        """
+        """Take back what a stopped run logged after the checkpoint that is resumed, whose `sizes` are given."""
         for file in growing_files(path):
             size = sizes.get(str(file.relative_to(path)))
             if size is None:
@@ -160,10 +148,8 @@ class Logbook:
         """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far.
 
         Args:
-            mode: of the explorer.
             episodes: (worker, return, length in steps) of each.
             elapsed_s: seconds since the run began.
-            environment: its name.
         """
         lines: dict[int, list[str]] = {}
         for worker, episode_return, length in episodes:

@@ -1,12 +1,13 @@
 """Log the load of the machine to `monlog.json`, by a thread that sleeps nearly all the time."""
 
-import json
 import logging
 import threading
 import time
 from pathlib import Path
 
 import psutil
+
+from digideep.utility.files import append_json
 
 _MEGABYTE = 2**20
 _INTERVAL_S = 2.0  # from measurement to measurement
@@ -69,16 +70,11 @@ class StatLogger:
             self.sample()  # loads count from here
             while not self._stop.wait(_INTERVAL_S):
                 self.latest = self.sample()
-                self._write(self.latest)
+                figures = {"std": 0.0, "num": 1}
+                data = {k: {**figures, "min": v, "max": v, "sum": v} for k, v in self.latest.items()}
+                append_json(self.path, [{"meta": {"clock": time.time()}, "data": data}])
         except Exception as err:  # a measurement never ends a training
             logging.getLogger("digideep").warning("The load of the machine is logged no more: %s", err)
-
-    def _write(self, figures: dict[str, float]) -> None:
-        if self.path is None:
-            return
-        data = {key: {"std": 0.0, "num": 1, "min": value, "max": value, "sum": value} for key, value in figures.items()}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"meta": {"clock": time.time()}, "data": data}) + "\n")
 
     def close(self) -> None:
         """Stop the thread."""
@@ -91,10 +87,10 @@ def _find_gpus() -> list:
     """Return (module, handle) of each NVIDIA GPU; none if there is no driver or no nvidia-ml-py."""
     try:
         import pynvml
-    except ImportError:
-        return []
-    try:
+
         pynvml.nvmlInit()
         return [(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(pynvml.nvmlDeviceGetCount())]
+    except ImportError:
+        return []
     except pynvml.NVMLError:
         return []

@@ -1,11 +1,12 @@
 """The Monitor: statistics of named values, written to `varlog.json` as JSON lines."""
 
-import json
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from digideep.utility.files import append_json
 
 Pack = dict[str, Any]  # {"meta": {"epoch", "frame", "episode", "clock"}, "data": {key: figures of a Statistic}}
 
@@ -36,11 +37,7 @@ class Statistic:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue where `state_dict` left off.
-
-        Raises:
-            ValueError: if the figures are others.
-        """
+        """Continue where `state_dict` left off. Raises: ValueError: if that is another state."""
         if state.keys() != vars(self).keys() or not all(isinstance(value, (int, float)) for value in state.values()):
             raise ValueError(f"The figures of a statistic are {state!r:.200}, expected numbers for {list(vars(self))}.")
         vars(self).update(state)
@@ -63,11 +60,7 @@ class Monitor:
         self._packs: list[Pack] = []
 
     def __call__(self, key: str, value: float, window: int | None = None) -> None:
-        """Add one value.
-
-        Raises:
-            ValueError: if a key comes with another window than before.
-        """
+        """Add one value. Raises: ValueError: if a key comes with another window than before."""
         if self._windows.setdefault(key, window) != window:
             raise ValueError(f"The window of '{key}' was {self._windows[key]}, got {window}. Keep one window per key.")
         statistic = self._open.get(key)
@@ -93,9 +86,7 @@ class Monitor:
         """
         closed = {key: self._open.pop(key).summary() for key in list(self._open) if self._windows[key] is None}
         packs = [*self._packs, *([self._pack(closed)] if closed else [])]
-        if path is not None and packs:
-            with path.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(pack) + "\n" for pack in packs)
+        append_json(path, packs)
         self._packs = []
         return packs
 
@@ -108,11 +99,7 @@ class Monitor:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off.
-
-        Raises:
-            ValueError: if the state is no Monitor's.
-        """
+        """Continue where `state_dict` left off. Raises: ValueError: if that is another state."""
         self._open = {}
         for key, figures in state["open"].items():
             self._open[key] = Statistic()

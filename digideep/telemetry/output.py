@@ -1,12 +1,15 @@
-"""Write to standard output, which may be closed while a run goes on, or may be reserved for JSON."""
+"""Write to standard output, which may be closed while a run goes on, or be reserved for JSON; and end a command."""
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+from digideep.utility.errors import UsageError
 
 _log = logging.getLogger("digideep")
 
@@ -60,6 +63,22 @@ def tolerate_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def command(run: Callable[[list[str] | None], None]) -> Callable[..., int]:
+    """Let a command return an exit code, and say in a line on standard error what it refuses."""
+
+    @functools.wraps(run)
+    def main(argv: list[str] | None = None) -> int:
+        tolerate_encodings()
+        try:
+            run(argv)
+        except UsageError as err:
+            print(f"digideep: {err}", file=sys.stderr)
+            return err.exit_code
+        return 0
+
+    return main
 
 
 def let_go_of_terminal() -> None:

@@ -1,10 +1,12 @@
 """The Profiler: where the time goes, as a tree of nested `with profiler("name")` blocks."""
 
-import json
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+
+from digideep.utility.files import append_json
 
 
 class Node:
@@ -44,25 +46,26 @@ class Profiler:
             node = self.current.children[name] = Node(self, self.current, f"{self.current.path}/{name}")
         return node
 
-    def figures(self) -> dict[str, dict[str, float | None]]:
-        """Return `{path: {"starts": None, "occurs": count, "totals": seconds}}`, parents before children."""
-        found, stack = {}, [self.root]
+    def _nodes(self) -> Iterator[Node]:
+        """Yield all blocks, parents before children."""
+        stack = [self.root]
         while stack:
             node = stack.pop()
-            if node.occurs:
-                found[node.path] = {"starts": None, "occurs": node.occurs, "totals": node.total_s}
+            yield node
             stack.extend(reversed(node.children.values()))
-        return found
+
+    def figures(self) -> dict[str, dict[str, float | None]]:
+        """Return `{path: {"starts": None, "occurs": count, "totals": seconds}}`, parents before children."""
+        return {
+            node.path: {"starts": None, "occurs": node.occurs, "totals": node.total_s}
+            for node in self._nodes()
+            if node.occurs
+        }
 
     def dump(self, path: Path | None, meta: dict[str, int]) -> dict[str, dict[str, float | None]]:
         """Append the figures since the last dump to `prolog.json` as one line, and start anew."""
         figures = self.figures()
-        if path is not None and figures:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"meta": meta, "data": figures}) + "\n")
-        stack = [self.root]
-        while stack:
-            node = stack.pop()
+        append_json(path, [{"meta": meta, "data": figures}] if figures else [])
+        for node in self._nodes():
             node.occurs, node.total_s = 0, 0.0
-            stack.extend(node.children.values())
         return figures

@@ -22,11 +22,7 @@ _TITLES = {"tensorboard": "TensorBoard", "visdom": "visdom"}
 
 
 def require_address(bind: str) -> None:
-    """Refuse an address that no server of this machine can listen on.
-
-    Raises:
-        UsageError: saying what to do.
-    """
+    """Refuse an address that no server of this machine can listen on."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     try:
         with socket.socket(family) as trial:

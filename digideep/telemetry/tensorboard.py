@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from digideep.telemetry.server_process import ServerProcess
-from digideep.telemetry.writers import EpochFigures
+from digideep.telemetry.writers import EpochFigures, Writer
 
 _log = logging.getLogger("digideep")
 _VIDEO_PIXELS, _VIDEO_FRAMES = 200, 100  # of the longer side, and per episode: a GIF is large
@@ -23,7 +23,7 @@ _LAYOUT = {
 }
 
 
-class TensorBoardWriter:
+class TensorBoardWriter(Writer):
     """Writes event files.
 
     Args:
@@ -42,7 +42,7 @@ class TensorBoardWriter:
         self._server = ServerProcess("tensorboard", str(directory), bind)
 
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
-        """See `Writer`: as text, and for the page "HParams"."""
+        """Show it as text, and for the page "HParams"."""
         from torch.utils.tensorboard.summary import hparams
 
         rows = "".join(f"| {key} | `{value}` |\n" for key, value in cpanel.items())
@@ -53,7 +53,7 @@ class TensorBoardWriter:
             self._writer.file_writer.add_summary(summary)
 
     def epoch(self, figures: EpochFigures) -> None:
-        """See `Writer`: the mean of each line of `varlog.json`, under its key; least and greatest of returns."""
+        """Show the mean of each line of `varlog.json`, under its key; least and greatest of returns."""
         add = self._writer.add_scalar
         for pack in figures.packs:
             frame, clock = pack["meta"].get("frame", figures.meta["frame"]), pack["meta"]["clock"]
@@ -69,12 +69,11 @@ class TensorBoardWriter:
             add(f"machine{key}", value, frame)
 
     def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
-        """See `Writer`."""
         for name, array in arrays.items():
             self._writer.add_histogram(name, array, frame)
 
     def video(self, path: Path, frame: int) -> None:
-        """See `Writer`: as an animated GIF under "Images", the only kind of video that TensorBoard shows."""
+        """Show it as an animated GIF under "Images", the only kind of video that TensorBoard shows."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         gif, (height, width) = _as_gif(path)
@@ -83,11 +82,9 @@ class TensorBoardWriter:
         self._writer.file_writer.add_summary(Summary(value=[Summary.Value(tag="episode", image=image)]), frame)
 
     def flush(self) -> None:
-        """See `Writer`."""
         self._writer.flush()
 
     def close(self) -> None:
-        """See `Writer`."""
         self._writer.close()
         self._server.close()
 

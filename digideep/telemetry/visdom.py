@@ -19,8 +19,7 @@ import numpy as np
 import yaml
 
 from digideep.telemetry.server_process import ServerProcess
-from digideep.telemetry.watch_options import LOCALHOST
-from digideep.telemetry.writers import EpochFigures, shares
+from digideep.telemetry.writers import LOCALHOST, EpochFigures, Writer, shares
 from digideep.utility.errors import UsageError
 
 _log = logging.getLogger("digideep")
@@ -35,7 +34,7 @@ _LAYOUT = {"xlabel": "frames", "margintop": 30, "layoutopts": {"plotly": {"title
 _BAND = {"mean": {}, "min": {"line": {"width": 0}}, "max": {"line": {"width": 0}, "fill": "tonexty"}}
 
 
-class VisdomWriter:
+class VisdomWriter(Writer):
     """Draws windows: returns with a band, losses, speed, phases, load, parameters, the latest recorded episode.
 
     Args:
@@ -53,7 +52,8 @@ class VisdomWriter:
         log.touch()
         # Its type stub, of an older version, does not know `offline`.
         self._client = visdom.Visdom(env=environment, offline=True, log_to_filename=str(log))  # type: ignore[call-arg]
-        self._windows = _windows(log)
+        # The names of the windows that the log draws.
+        self._windows = {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
         self._points: dict[str, tuple[list[str], list[float], list[list[float]], dict[str, Any]]] = {}
         self._phases: dict[str, float] = {}
         self._started = time.monotonic()
@@ -61,13 +61,11 @@ class VisdomWriter:
         self._sender = _Sender(log, reachable(bind), port, environment, None if is_answering(port, bind) else bind)
 
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
-        """See `Writer`."""
         text = yaml.safe_dump(tree, sort_keys=False).replace("&", "&amp;").replace("<", "&lt;")
         options = {"title": "parameters", "width": 380, "height": 300}
         self._client.text(f"<pre>{text}</pre>", win="parameters", opts=options)
 
     def epoch(self, figures: EpochFigures) -> None:
-        """See `Writer`."""
         for pack in figures.packs:
             frame = pack["meta"].get("frame", figures.meta["frame"])
             for key, data in pack["data"].items():
@@ -111,45 +109,31 @@ class VisdomWriter:
             self._client.pie(np.array(list(split.values())), win="time per phase", opts=options)
         self._phases = {}
 
-    def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
-        """See `Writer`: TensorBoard shows these; here they would be a window per layer."""
-
     def video(self, path: Path, frame: int) -> None:
-        """See `Writer`."""
         options = {"title": f"episode at frame {frame:,}", "autoplay": True, "loop": True}
         self._client.video(videofile=str(path), win="episode", opts=options)
 
     def flush(self) -> None:
-        """See `Writer`."""
         self._draw()
 
     def close(self) -> None:
-        """See `Writer`: what is still to be sent gets a moment."""
+        """Send no more; what is still to be sent gets a moment."""
         self._draw()
         self._sender.close()
-
-
-def _windows(log: Path) -> set[str]:
-    """Return the names of the windows that a log draws."""
-    return {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
 
 
 class _Sender:
     """A thread that sends the lines of a log to a server, from the first one again whenever the server was away.
 
     Args:
-        log: `visdom.log`.
-        host: where the server is reached.
-        port: of the server.
-        environment: name of the windows' group.
         bind: address that a server of our own listens on; None where there is one already.
     """
 
     def __init__(self, log: Path, host: str, port: int, environment: str, bind: str | None):
         self._log_file, self._host, self._port, self._environment, self._bind = log, host, port, environment, bind
         self._server: ServerProcess | None = None
-        self._closing, self._offset, self._is_connected, self._has_warned = threading.Event(), 0, False, False
-        self._was_connected = False
+        self._closing, self._offset = threading.Event(), 0
+        self._has_warned, self._was_connected = False, False
         self._connection: http.client.HTTPConnection | None = None
         self._thread = threading.Thread(target=self._run, name="digideep-visdom-sender", daemon=True)
         self._thread.start()
@@ -183,15 +167,11 @@ class _Sender:
             _log.warning("visdom does not answer (%s): the training goes on without, trying again.", reason)
 
     def _send_news(self) -> None:
-        """Send the lines that the server has not got yet.
-
-        Raises:
-            OSError: if the server does not take them.
-        """
-        if not self._is_connected:
+        """Send the lines that the server has not got yet. Raises: OSError: if it does not take them."""
+        if self._connection is None:
             self._connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
             self._post("close", {"win": None, "eid": self._environment})  # windows of an earlier part of this session
-            self._is_connected, self._offset = True, 0
+            self._offset = 0
             if self._has_warned or not self._was_connected:
                 _log.info("visdom: http://%s:%d/env/%s", self._host, self._port, self._environment)
             self._has_warned, self._was_connected = False, True
@@ -213,7 +193,6 @@ class _Sender:
             raise ConnectionResetError("its windows are gone")
 
     def _disconnect(self) -> None:
-        self._is_connected = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -260,11 +239,7 @@ def _ask(port: int, bind: str) -> bytes:
 
 
 def require_visdom(port: int, bind: str) -> None:
-    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty.
-
-    Raises:
-        UsageError: saying what to do.
-    """
+    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty."""
     spec = importlib.util.find_spec("visdom")
     if spec is None or spec.origin is None:
         raise UsageError(

@@ -1,11 +1,27 @@
-"""Dashboards: where the figures of an epoch go besides the log files."""
+"""Dashboards: where the figures of an epoch go besides the log files, and which of them a person wants."""
 
+from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from digideep.telemetry.monitor import Pack
+
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """What is logged and shown besides the files of every run, named as on the command line."""
+
+    tensorboard: bool = False
+    visdom: bool = False
+    visdom_port: int = 8097
+    bind: str = LOCALHOST  # the address that both servers listen on
+    no_monitor_cpu: bool = False
+    no_monitor_gpu: bool = False
 
 
 class EpochFigures(NamedTuple):
@@ -17,8 +33,11 @@ class EpochFigures(NamedTuple):
     machine: dict[str, float]  # newest sample of the StatLogger: percent, MiB
 
 
-class Writer(Protocol):
-    """Somewhere to show figures. It never disturbs the run: what fails there costs a warning."""
+class Writer:
+    """Somewhere to show figures. It never disturbs the run: what fails there costs a warning.
+
+    A method that a dashboard has no use for does nothing.
+    """
 
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
         """Show what was chosen. Args: cpanel: plain control panel; tree: plain parameter tree."""
@@ -39,18 +58,19 @@ class Writer(Protocol):
         """Send no more."""
 
 
-def shares(seconds: dict[str, float]) -> dict[str, float]:
-    """Return percent of the time per phase, each without the phases within it, largest first.
+def parent_of(path: str, timed: Container[str]) -> str:
+    """Return the block around a block, "" for none. A name may hold a slash: the longest timed prefix is the parent."""
+    parent = path.rpartition("/")[0]
+    while parent and parent not in timed:
+        parent = parent.rpartition("/")[0]
+    return parent
 
-    Args:
-        seconds: by path of the profiler's blocks.
-    """
+
+def shares(seconds: dict[str, float]) -> dict[str, float]:
+    """Return percent of the time per phase, each without the phases within it, largest first."""
     own = dict(seconds)
     for path, value in seconds.items():
-        parent = path.rpartition("/")[0]
-        while parent and parent not in own:
-            parent = parent.rpartition("/")[0]
-        if parent:
+        if parent := parent_of(path, own):
             own[parent] -= value
     total = sum(own.values())
     if total <= 0:

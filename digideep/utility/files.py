@@ -1,14 +1,15 @@
-"""Files that somebody else may have written, or damaged: read with care, and never written through a link.
+"""Files that somebody else may have written, or damaged, read with care; and logs.
 
 Whatever such a file holds, reading it ends soon, in values or in one `SessionError` that names the file. Text is UTF-8
 in files, whatever the locale is.
 """
 
 import contextlib
+import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +30,6 @@ def open_regular(
     """Open a regular file to read its bytes. Nothing else is opened: a FIFO would hang, a device never end.
 
     Args:
-        path: of the file.
         follows_links: False refuses a link, wherever it leads.
         errors: to raise for what is missing or no regular file, and for what the system does not let us read.
     """
@@ -60,11 +60,7 @@ def kind_of(mode: int) -> str:
 
 
 def read_json(path: Path, kind: type) -> Any:
-    """Return the value in a JSON file. Args: kind: dict or list, what it must be.
-
-    Raises:
-        SessionError: if it cannot be read, or holds something else.
-    """
+    """Return the value in a JSON file, a dict or list as `kind` says. Raises: SessionError: for anything else."""
     with open_regular(path) as file:
         value = _parse(file.read(_LARGEST_BYTES + 1), printable(str(path)))
     if not isinstance(value, kind):
@@ -105,6 +101,13 @@ def _parse(data: bytes, where: str) -> Any:
         raise SessionError(f"{where} is no JSON ({' '.join(str(err).split())[:200]}).") from err
 
 
+def append_json(path: Path | None, values: Sequence[Any]) -> None:
+    """Append each value as a line of a JSON-lines file; do nothing without a file or values."""
+    if path is not None and values:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(value) + "\n" for value in values)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """YAML as digideep writes it: plain values, whole numbers in digits, and no aliases, which can multiply."""
 
@@ -122,11 +125,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file of plain values.
-
-    Raises:
-        SessionError: if it cannot be read, or holds anything else.
-    """
+    """Return the mapping in a YAML file of plain values. Raises: SessionError: for anything else."""
     name = printable(str(path))
     with open_regular(path) as file:
         data = file.read(_LARGEST_YAML_BYTES + 1)
@@ -178,4 +177,4 @@ def is_directory(path: Path) -> bool:
 
 
 def _reason(err: Exception) -> str:
-    return err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return getattr(err, "strerror", None) or str(err)

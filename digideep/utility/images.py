@@ -23,11 +23,7 @@ def is_image(space: gym.Space[Any]) -> bool:
 
 
 def divisors(space: gym.spaces.Box) -> np.ndarray:
-    """Return what numbers are divided by to lie in [-1, 1]: the larger bound of each, 1 where it is not known.
-
-    Returns:
-        float64, of the space's shape.
-    """
+    """Return what numbers are divided by to lie in [-1, 1], float64: the larger bound of each; 1 if it is not known."""
     bounds = np.maximum(np.abs(space.low.astype(np.float64)), np.abs(space.high.astype(np.float64)))
     return np.where((bounds > 1) & (bounds <= _LARGEST_PIXEL), bounds, 1.0)
 

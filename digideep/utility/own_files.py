@@ -9,12 +9,13 @@ from digideep.utility.errors import CheckpointError, UnreadableError, UsageError
 from digideep.utility.files import kind_of, open_regular
 from digideep.utility.text import printable
 
+RUNNING, DONE = "running.lock", "done.lock"  # held while a process runs it; there once its plan is met
+
 
 def read_file(path: Path, size: int | None = None, count: int = -1) -> bytes:
     """Read a regular file; anything else (a link, a pipe, a device) is not even opened.
 
     Args:
-        path: of the file.
         size: that it must have, in bytes; None for any. It is compared before anything is read.
         count: bytes to read from its beginning; -1 reads all.
 
@@ -57,12 +58,7 @@ def require_own(
 def require_own_output(root: Path, file: Path) -> None:
     """Refuse to write what a person asked for, such as a report, where that is not the session's own.
 
-    Args:
-        root: the session's directory.
-        file: below it.
-
-    Raises:
-        UsageError: if the file, or a directory on the way to it, is there and is something else.
+    Neither the file, nor a directory between the session, `root`, and it may be there and be something else.
     """
     for part in (file, *file.parents):
         if part == root:

@@ -16,11 +16,7 @@ _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC", "MUJOCO_
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device to compute on. Args: name: "cpu", "cuda", or "auto" for CUDA where there is some.
-
-    Raises:
-        UsageError: if it is not here.
-    """
+    """Return the device to compute on: "cpu", "cuda" (refused where there is none), or "auto" for CUDA if there is."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
@@ -44,11 +40,7 @@ def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:
 
 
 def check_switches() -> None:
-    """Refuse settings of torch that are left for the whole process, and would change a training.
-
-    Raises:
-        UsageError: if gradients are off, or floats are not 32 bits wide.
-    """
+    """Refuse settings of torch that would change a training: gradients off, or floats that are not 32 bits wide."""
     if not torch.is_grad_enabled() or torch.is_inference_mode_enabled():
         found = "torch's gradients switched off"
     elif torch.get_default_dtype() is not torch.float32:
@@ -84,6 +76,17 @@ def set_globals_state(state: dict[str, Any]) -> None:
     cuda = list(state.get("cuda", {}).values())
     if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread within the context. Idle threads would spin on cores that other processes need."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ def parse_json(text: str, *, is_strict: bool = False) -> Any:
     """Return the value that JSON text stands for.
 
     Args:
-        text: of one value.
         is_strict: refuse keys that are given twice, and NaN and infinity, which Python's reader takes.
 
     Raises:

@@ -14,7 +14,7 @@ from digideep.memory.generic import Memory
 from digideep.memory.transitions import draw_uniform, gather_stacked
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
-from digideep.utility.threads import one_thread
+from digideep.utility.process_state import one_thread
 from tests.environment.test_atari import atari
 from tests.support.helpers import Scripted
 

@@ -143,7 +143,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_SEEDING_TESTS}::test_global_generators_go_back_to_where_they_were_amid_a_pair_of_normal_numbers",
     ),
     Fault(
-        "digideep/utility/threads.py",
+        "digideep/utility/process_state.py",
         "        torch.set_num_threads(number)",
         "        torch.set_num_threads(1)",
         "one thread for good",

@@ -7,7 +7,7 @@ import pytest
 from digideep.learning.optimizers import Adam, Optimizer
 from digideep.memory.generic import Memory
 from digideep.parameters.component import Component, build, describe, dotted_name, parameters_of, resolve
-from digideep.parameters.schedule import Constant, Linear, Schedule, as_schedule
+from digideep.parameters.schedule import Constant, Course, Linear, Schedule
 from digideep.utility.errors import UsageError
 
 
@@ -136,5 +136,5 @@ def test_the_standard_library_is_not_even_imported():
 def test_schedules_are_functions_of_the_updates_done():
     line = build(describe(Linear, start=1.0, end=0.5, duration=10), Schedule)
     assert [line(n) for n in (0, 5, 10, 99)] == [1.0, 0.75, 0.5, 0.5]
-    assert as_schedule(0.3)(7) == 0.3
-    assert as_schedule(describe(Constant, value=2.0))(0) == 2.0
+    assert Course(0.3)(7) == 0.3
+    assert Course(describe(Constant, value=2.0))(0) == 2.0

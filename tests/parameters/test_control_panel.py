@@ -13,7 +13,7 @@ from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.schedule import Linear
 from digideep.parameters.tree import from_plain, to_plain
-from digideep.pipeline.branches import check_tree
+from digideep.pipeline.building import check_tree
 from digideep.pipeline.runner import Runner
 from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT

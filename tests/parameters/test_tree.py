@@ -13,7 +13,7 @@ from digideep.memory.generic import Memory
 from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, from_plain, override_tree, to_plain
-from digideep.pipeline.branches import check_tree
+from digideep.pipeline.building import check_tree
 from digideep.pipeline.runner import Runner
 from digideep.utility.errors import UsageError
 

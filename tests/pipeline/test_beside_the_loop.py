@@ -19,7 +19,7 @@ from digideep.post.loader import Loader
 from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
-from digideep.telemetry.watch_options import WatchOptions
+from digideep.telemetry.writers import WatchOptions
 from digideep.utility.seeding import make_generator
 from tests.support.helpers import CLASSIC, tiny
 from tests.support.scripted import Witness

@@ -14,7 +14,8 @@ from digideep.post import comparison, plotter, report, report_plots, sessions
 from digideep.post.comparison import changes_of, differences, make_groups, measured_return, score
 from digideep.post.drawing import join, series_of
 from digideep.post.loader import Loader
-from digideep.post.plotter import _children, _split
+from digideep.post.plotter import _split
+from digideep.telemetry.writers import parent_of
 
 
 def session(base, name, *, seed=0, repeals=(), monlog=(), runner=None, gamma=0.9, **series):
@@ -158,12 +159,11 @@ def test_returns_of_tests_are_not_smoothed_and_those_of_training_are(tmp_path, m
 
 def test_blocks_are_left_out_by_their_share_of_all_that_is_drawn():
     seconds = {"/a": 80.0, "/a/b": 40.0, "/a/b/c": 9.0, "/d/e": 20.0}
-    tree = _children(seconds)
-    assert tree == {"": ["/a", "/d/e"], "/a": ["/a/b"], "/a/b": ["/a/b/c"]}
+    assert [parent_of(path, seconds) for path in seconds] == ["", "/a", "/a/b", ""]
     options = {"collapse": True, "collapse_threshold": 0.1}
-    assert _split("/a", 80.0, tree, seconds, 100.0, options) == [("/a/b", 40.0), (None, 40.0)]
-    assert _split("/a/b", 40.0, tree, seconds, 100.0, options) == [(None, 40.0)]
-    assert _split("/a/b", 40.0, tree, seconds, 100.0, options | {"collapse": False})[0] == ("/a/b/c", 9.0)
+    assert _split("/a", 80.0, seconds, 100.0, options) == [("/a/b", 40.0), (None, 40.0)]
+    assert _split("/a/b", 40.0, seconds, 100.0, options) == [(None, 40.0)]
+    assert _split("/a/b", 40.0, seconds, 100.0, options | {"collapse": False})[0] == ("/a/b/c", 9.0)
 
 
 # ---------------------------------------------------------------------- lists and reports
