@@ -1,6 +1,7 @@
 """The contract of agents."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from digideep.utility.seeding import derive_seed, generator_state, make_generato
 
 P = TypeVar("P", bound="Stateful")
 
-
+_RESERVED = ("policy", "generator", "numpy_generator", "n_updates", "schedules")  # names in an agent's state
 ACTION_MASK = "/infos/action_mask"
 
 
@@ -96,7 +97,12 @@ class AgentBase(Component):
     # ------------------------------------------------------------------ building
 
     def register(self, name: str, part: P) -> P:
-        """Save and restore a part with the agent, under this name. Returns: the part."""
+        """Save and restore a part with the agent, under a name that is not taken. Returns: the part."""
+        what = f"'{name}' cannot be registered with {type(self).__name__}: "
+        if name in {*self._parts, *_RESERVED}:
+            raise UsageError(f"{what}the name is taken. Choose another one.")
+        if not hasattr(part, "load_state_dict"):
+            raise UsageError(f"{what}a {type(part).__name__} has no state_dict. Put tensors into a torch module.")
         self._parts[name] = part
         return part
 
@@ -132,6 +138,7 @@ class AgentBase(Component):
 
     # ------------------------------------------------------------------ what the Runner calls
 
+    @abstractmethod
     def action_generator(
         self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,
@@ -152,6 +159,7 @@ class AgentBase(Component):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def update(self) -> dict[str, float]:
         """Learn from the memory. Returns: metrics by name, finite."""
         raise NotImplementedError
@@ -186,7 +194,7 @@ class AgentBase(Component):
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
         sampler = build(description, Component, planned_frames=self.plan.frames)
-        if not callable(sampler):
+        if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
 
@@ -195,7 +203,9 @@ class AgentBase(Component):
     @cached_property
     def fast_act(self) -> FastAct | None:
         """The policy's fast way to act, if it has one and sees one array of the environment's as it is."""
-        is_plain = self.flatten is None and not self.use_action_mask
+        ways = (AgentBase.observe, AgentBase.join, AgentBase.allowed, AgentBase.to_tensor)
+        is_own = all(getattr(type(self), way.__name__) is way for way in ways)  # nothing of it is overridden
+        is_plain = is_own and self.flatten is None and not self.use_action_mask
         return fast_act_of(self.policy) if is_plain else None
 
     def choose(
@@ -299,7 +309,13 @@ class AgentBase(Component):
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the policy, of what is registered, generators and counters."""
+        """Return the state of the policy, of what is registered, generators and counters.
+
+        Raises:
+            NonFiniteError: if weights of the policy are not finite.
+        """
+        if isinstance(self.policy, torch.nn.Module):
+            self.check_finite({f"The sum of '{name}'": float(p.sum()) for name, p in self.policy.named_parameters()})
         return {
             **{name: dict(part.state_dict()) for name, part in self._stateful.items()},
             "generator": self.generator.get_state(),

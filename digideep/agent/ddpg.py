@@ -1,5 +1,6 @@
 """Deep Deterministic Policy Gradient. Source: Lillicrap et al. 2016, arXiv:1509.02971, Algorithm 1."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
-from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions
+from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.component import Description, build
 from digideep.policy.observations import Observations
@@ -30,7 +31,7 @@ def critic_targets(batch: Transitions, target_actor: Network, target_critics: Ne
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """The squared error of each critic, summed."""
-    values = critics(batch.observations, batch.actions)  # (num, B)
+    values = as_values(critics(batch.observations, batch.actions), targets)
     errors = values - targets
     loss = (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
@@ -70,12 +71,13 @@ class DDPG(OffPolicyAgent):
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
         self.target_actor = self.make_target("target_actor", self.actor_step, polyak_factor)
 
+    critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)  # of subclasses some take noise
     critic_loss, actor_loss = staticmethod(critic_loss), staticmethod(actor_loss)
 
     def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
         """The critic's step, the actor's and the targets'; see `OffPolicyAgent`."""
         with torch.no_grad():
-            targets = critic_targets(batch, self.target_actor.network, self.target_critics.network)
+            targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network)
         critic, errors = self.critic_step(batch, targets)
         actor = self.actor_step(batch.observations, self.critic_step.frozen)
         self.target_critics.update()

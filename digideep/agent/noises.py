@@ -3,6 +3,7 @@
 Actions are in [-1, 1], which the environment's edge scales: so a noise of 0.1 is 5 % of any action range.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ class Noise(Component):
     def __init__(self, generator: np.random.Generator):
         self.generator = generator
 
+    @abstractmethod
     def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         """Explore.
 

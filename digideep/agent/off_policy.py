@@ -1,5 +1,6 @@
 """What replay methods share: acting, drawing, targets, and one turn of learning as often as the sampler says."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,6 +41,20 @@ Rate = float | Description  # a number, or a schedule over gradient steps
 # What losses return: the loss and metrics by name, 0-dimensional; of critics absolute errors (B,) too, for priorities.
 ActorLoss = tuple[Tensor, dict[str, Tensor]]
 CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
+
+
+def as_values(values: Tensor, targets: Tensor) -> Tensor:
+    """Pass on what critics say, (num, B), for targets (B,).
+
+    Raises:
+        UsageError: for critics of several outputs, which need a loss of their own.
+    """
+    if values.shape[1:] != targets.shape:
+        raise UsageError(
+            f"Each critic says {tuple(values.shape[2:])} values of a transition, where this loss takes one. Leave "
+            "critic_outputs at its default, or override critic_targets, critic_loss and actor_loss."
+        )
+    return values
 
 
 class OffPolicyAgent(AgentBase):
@@ -156,6 +171,7 @@ class OffPolicyAgent(AgentBase):
             to_tensor(chunk[ACTION_MASK + "_2"] != 0) if self.use_action_mask else None,
         )
 
+    @abstractmethod
     def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
         """Take a step of each network that is due, and move the targets; compiled as one function.
 

@@ -1,5 +1,6 @@
 """What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -94,6 +95,7 @@ class OnPolicyAgent(AgentBase):
                 "deliver. Give it the sampler digideep.memory.sampler.NewestSequences."
             )
 
+    @abstractmethod
     def loss(
         self, now: Evaluation, batch: Trajectories, scheduled: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions
+from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
 from digideep.policy.networks import Scalar
@@ -23,7 +23,7 @@ def critic_targets(batch: Transitions, actor: Actor, critics: Network, noise: Te
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """Half the squared error of each critic, summed: Eq. 5."""
-    values = critics(batch.observations, batch.actions)  # (num, B)
+    values = as_values(critics(batch.observations, batch.actions), targets)
     errors = values - targets
     loss = 0.5 * (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
@@ -75,11 +75,11 @@ class SAC(OffPolicyAgent):
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
         self.log_alpha = self.register("log_alpha", Scalar(math.log(alpha)).to(self.device))
-        self.alpha_step = self.make_step("alpha", self.log_alpha, alpha_loss, lr_alpha)
+        self.alpha_step = self.make_step("alpha", self.log_alpha, self.alpha_loss, lr_alpha)
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
 
     critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
-    actor_loss = staticmethod(actor_loss)
+    actor_loss, alpha_loss = staticmethod(actor_loss), staticmethod(alpha_loss)
 
     def step_arguments(self, batch: Transitions) -> tuple[Tensor, Tensor, bool]:
         """See `OffPolicyAgent`: the noises of both actions, and whether the targets' update is due."""

@@ -44,6 +44,8 @@ class TD3(ddpg.DDPG):
         require_between("target_noise_clip", target_noise_clip)
         self.policy_delay, self.noise_std, self.noise_clip = policy_delay, target_noise_std, target_noise_clip
 
+    critic_targets = staticmethod(critic_targets)
+
     def doubt(self) -> str | None:
         """See `AgentBase`: the actor waits for `policy_delay` steps of the critics."""
         steps = self.sampler.total_steps(self.plan) if hasattr(self.sampler, "total_steps") else self.policy_delay
@@ -59,7 +61,7 @@ class TD3(ddpg.DDPG):
         """The critics' step, and where it is due the actor's and the targets'; see `OffPolicyAgent`."""
         with torch.no_grad():
             noise = (noise * self.noise_std).clamp(-self.noise_clip, self.noise_clip)
-            targets = critic_targets(batch, self.target_actor.network, self.target_critics.network, noise)
+            targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network, noise)
         metrics, errors = self.critic_step(batch, targets)
         if is_actor_due:
             metrics = metrics | self.actor_step(batch.observations, self.critic_step.frozen)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from digideep.learning.optimizers import Optimizer
 from digideep.parameters.checks import require_between
+from digideep.utility.errors import UsageError
 
 Loss = Callable[..., tuple[Tensor, Any]]
 
@@ -25,7 +26,15 @@ class Metrics(NamedTuple):
 
 
 def pack(metrics: dict[str, Tensor]) -> Metrics:
-    """Join named metrics. Args: metrics: by name, 0-dimensional."""
+    """Join named metrics. Args: metrics: by name, 0-dimensional.
+
+    Raises:
+        UsageError: for what is no such tensor.
+    """
+    for name, value in metrics.items():
+        if not isinstance(value, Tensor) or value.dim():
+            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UsageError(f"The metric '{name}' of a loss must be a 0-dimensional tensor, got {found}.")
     return Metrics(tuple(metrics), torch.stack(list(metrics.values())).detach())
 
 
@@ -54,9 +63,16 @@ class Means:
 def flatten_parameters(module: nn.Module) -> Tensor:
     """Move all parameters of a module into one flat tensor, of which they become views.
 
+    What takes no gradient, such as layers that are given and not learned, becomes a buffer.
+
     Returns:
         float32 (P,), in the order of `module.parameters()`; changing it changes the module.
     """
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            if not parameter.requires_grad:
+                delattr(part, name)
+                part.register_buffer(name, parameter.detach())
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
     _lay(module, flat)
     return flat
@@ -126,11 +142,15 @@ class GradientStep:
         if max_grad_norm is not None:
             require_between("max_grad_norm (null for no limit)", max_grad_norm, 1e-6)
         self.module, self.loss, self.optimizer, self.max_grad_norm = module, loss, optimizer, max_grad_norm
+        _claim(module)
         self.flat = flatten_parameters(module)
         self.learner = copy.deepcopy(module).requires_grad_(True).train()
         _lay(self.learner, self.flat)
-        _share_buffers(module, self.learner)
+        self._places = _share_buffers(module, self.learner)
         self._buffers = kept_buffers(self.learner)
+        unique = {id(parameter): name for name, parameter in self.learner.named_parameters()}
+        every = self.learner.named_parameters(remove_duplicate=False)
+        self._names = {name: unique[id(parameter)] for name, parameter in every}  # of tied parameters several
         self.frozen = FlatModule(module, self.flat)
         self._gradient = torch.zeros_like(self.flat)
         for each in (module, self.learner):
@@ -164,6 +184,11 @@ class GradientStep:
         loss, by_products = self.loss(self.learner, *args)
         torch.autograd.backward(loss)  # adds to the parameters' gradients, which are views of the flat one
         with torch.no_grad():
+            for place, name, shared in self._places:
+                found = place[name]
+                if found is not shared and found is not None:  # it was put there instead of changed in place
+                    shared.copy_(found)
+                    place[name] = shared
             self._apply(self._gradient)
         return by_products
 
@@ -172,14 +197,16 @@ class GradientStep:
 
         A function whose gradient is taken may not change what it does not own, so that it is given copies of buffers.
         """
-        buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
-        tensors = {**_split(self.learner, flat), **buffers}
+        parts = _split(self.learner, flat)
+        tensors = {alias: parts[name] for alias, name in self._names.items()}
+        tensors |= {name: buffer.clone() for name, buffer in self._buffers.items()}
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return torch.func.functional_call(self.learner, tensors, args, kwargs)
+            # Writes into `tensors` what the module puts in their place.
+            return torch.func.functional_call(self.learner, tensors, args, kwargs, tie_weights=False)
 
         loss, by_products = self.loss(call, *args)
-        return loss, (by_products, buffers)
+        return loss, (by_products, {name: tensors[name] for name in self._buffers})
 
     def _apply(self, gradient: Tensor) -> None:
         if self.max_grad_norm is not None:
@@ -196,11 +223,33 @@ class GradientStep:
             tensor.copy_(state[name])
 
 
-def _share_buffers(module: nn.Module, twin: nn.Module) -> None:
-    """Let both have the same buffers: what one learns of its data, the other knows."""
+def _claim(module: nn.Module) -> None:
+    """Note that a step moves these parameters.
+
+    Raises:
+        UsageError: if another one does: it would go on with parameters that nothing else sees.
+    """
+    for name, parameter in module.named_parameters():
+        if getattr(parameter, "is_claimed", False):
+            raise UsageError(
+                f"'{name}' of {type(module).__name__} belongs to another gradient step. What several losses move needs "
+                "one module and one step, whose loss is their sum."
+            )
+        parameter.is_claimed = True  # type: ignore[attr-defined]
+
+
+def _share_buffers(module: nn.Module, twin: nn.Module) -> list[tuple[dict[str, Tensor | None], str, Tensor]]:
+    """Let both have the same buffers: what one learns of its data, the other knows.
+
+    Returns:
+        Each place of the twin's, the name there and the buffer.
+    """
+    places = []
     for own, other in zip(module.modules(), twin.modules(), strict=True):
         for name, buffer in own.named_buffers(recurse=False):
             other._buffers[name] = buffer
+            places.append((other._buffers, name, buffer))
+    return places
 
 
 def kept_buffers(module: nn.Module) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ The keys of an optimizer's state do not depend on its parameters: each of them m
 """
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -18,10 +19,12 @@ _LARGEST_DECAY = 0.999999  # of a running mean
 class Optimizer(Component):
     """Changes flat parameters by their gradient. Its state belongs to whoever calls it."""
 
+    @abstractmethod
     def init(self, flat: Tensor) -> dict[str, Tensor]:
         """Return the optimizer's state before the first step. Args: flat: float32 (P,), whose size and device count."""
         raise NotImplementedError
 
+    @abstractmethod
     def step(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Tensor) -> None:
         """Take one step against the gradient; change `flat` and `state` in place, and nothing else.
 

@@ -1,5 +1,6 @@
 """Values that change while training: functions of how much of the plan is done."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ class Schedule(Component):
 
     planned = 0
 
+    @abstractmethod
     def __call__(self, n_updates: int) -> float:
         """Return the value after `n_updates` updates."""
         raise NotImplementedError

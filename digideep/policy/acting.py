@@ -31,6 +31,8 @@ def does_as(module: nn.Module, cls: type, *methods: str) -> bool:
     return (
         isinstance(module, cls)
         and all(getattr(type(module), name) is getattr(cls, name) for name in methods)
+        and "forward" not in vars(module)
+        and type(module).__call__ is nn.Module.__call__
         and not (module._forward_hooks or module._forward_pre_hooks)
     )
 
@@ -99,7 +101,7 @@ def _layers_of(networks: tuple[nn.Module, ...]) -> list[nn.Module]:
 def _array(module: nn.Module, name: str) -> np.ndarray:
     """Return the memory of a parameter. Raises: LookupError: if something else computes it at each call."""
     parameter = module._parameters.get(name)
-    if parameter is None:
+    if parameter is None or hasattr(type(module), name):
         raise LookupError(f"{name} is computed")
     return parameter.detach().numpy()
 

@@ -68,7 +68,8 @@ class StochasticPolicy(PolicyBase):
 
     def fast_act(self) -> FastAct | None:
         """See `PolicyBase`."""
-        return stochastic_act(self.actor, self.head) if self.encoder is None and is_on_cpu(self) else None
+        is_plain = self.encoder is None and not self.gives_value and is_on_cpu(self)
+        return stochastic_act(self.actor, self.head) if is_plain else None
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`."""

@@ -160,7 +160,7 @@ def test_a_key_that_nothing_reads_is_told_with_what_it_may_have_meant(caplog, mo
     parent = load_params("params.sac_classic")
     mine = module_with(lambda panel: parent.gen_params(panel | {"seed": 3}), **parent.cpanel | {"lr_atcor": 1.0})
     generate(mine, mine.cpanel)
-    assert caplog.messages == ["Nothing in mine reads 'lr_atcor' of its control panel. Did you mean 'lr_actor'?"]
+    assert caplog.messages[:1] == ["Nothing in mine reads 'lr_atcor' of its control panel. Did you mean 'lr_actor'?"]
 
 
 @pytest.mark.parametrize(
