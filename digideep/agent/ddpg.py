@@ -25,13 +25,13 @@ def critic_targets(batch: Transitions, target_actor: Network, target_critics: Ne
     Returns:
         float32 (B,).
     """
-    values = target_critics(batch.next_observations, target_actor(batch.next_observations)).amin(0)
-    return batch.rewards + batch.discounts * values
+    values = target_critics(batch.next_observations, target_actor(batch.next_observations))
+    return batch.rewards + batch.discounts * as_values(values, batch).amin(0)
 
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """The squared error of each critic, summed."""
-    values = as_values(critics(batch.observations, batch.actions), targets)
+    values = as_values(critics(batch.observations, batch.actions), batch)
     errors = values - targets
     loss = (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())

@@ -43,13 +43,13 @@ ActorLoss = tuple[Tensor, dict[str, Tensor]]
 CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
 
 
-def as_values(values: Tensor, targets: Tensor) -> Tensor:
-    """Pass on what critics say, (num, B), for targets (B,).
+def as_values(values: Tensor, batch: Transitions) -> Tensor:
+    """Pass on what critics say of B transitions, (num, B).
 
     Raises:
         UsageError: for critics of several outputs, which need a loss of their own.
     """
-    if values.shape[1:] != targets.shape:
+    if values.shape[1:] != batch.rewards.shape:
         raise UsageError(
             f"Each critic says {tuple(values.shape[2:])} values of a transition, where this loss takes one. Leave "
             "critic_outputs at its default, or override critic_targets, critic_loss and actor_loss."

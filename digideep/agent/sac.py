@@ -17,13 +17,13 @@ from digideep.policy.observations import Observations
 def critic_targets(batch: Transitions, actor: Actor, critics: Network, noise: Tensor, alpha: Tensor) -> Tensor:
     """Return reward and discounted soft value of the next observation, float32 (B,). Eq. 2 and 3; noise is (B, A)."""
     actions, log_p = actor(batch.next_observations, noise)
-    values = critics(batch.next_observations, actions).amin(0) - alpha * log_p
+    values = as_values(critics(batch.next_observations, actions), batch).amin(0) - alpha * log_p
     return batch.rewards + batch.discounts * values
 
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """Half the squared error of each critic, summed: Eq. 5."""
-    values = as_values(critics(batch.observations, batch.actions), targets)
+    values = as_values(critics(batch.observations, batch.actions), batch)
     errors = values - targets
     loss = 0.5 * (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())

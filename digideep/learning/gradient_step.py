@@ -63,14 +63,15 @@ class Means:
 def flatten_parameters(module: nn.Module) -> Tensor:
     """Move all parameters of a module into one flat tensor, of which they become views.
 
-    What takes no gradient, such as layers that are given and not learned, becomes a buffer.
+    What takes no gradient, such as layers that are given and not learned, becomes a buffer, unless that is everything.
 
     Returns:
         float32 (P,), in the order of `module.parameters()`; changing it changes the module.
     """
+    learns = any(parameter.requires_grad for parameter in module.parameters())
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            if not parameter.requires_grad:
+            if learns and not parameter.requires_grad:
                 delattr(part, name)
                 part.register_buffer(name, parameter.detach())
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])

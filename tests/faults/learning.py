@@ -22,8 +22,8 @@ FAULTS = (
         ("self._gradient.copy_(gradient)  #", "self._gradient.add_(gradient)  #", "they show the sum of all gradients"),
         ("buffer.copy_(buffers[name])", "pass", "running statistics of a compiled step stay as they are"),
         (
-            "_split(self.learner, flat), **buffers}",
-            "_split(self.learner, flat)}",
+            "name: buffer.clone() for",
+            "name: buffer for",
             "a compiled step changes statistics within the function whose gradient is taken",
         ),
     ),
@@ -40,8 +40,25 @@ FAULTS = (
         "digideep/learning/gradient_step.py",
         f"{_STEP}learning_moves_running_statistics_as_torch_does",
         ("requires_grad_(True).train()", "requires_grad_(True).eval()", "the twin learns in evaluation mode"),
-        ("        _share_buffers(module, self.learner)\n", "", "the twin keeps its statistics to itself"),
+        ("= _share_buffers(module, self.learner)", "= []", "the twin keeps its statistics to itself"),
         ("        _lay(self.learner, self.flat)\n", "", "the twin learns by itself"),
+    ),
+    *faults_in(
+        "digideep/learning/gradient_step.py",
+        f"{_STEP}a_buffer_that_a_forward_replaces_is_that_of_the_module_and_of_targets",
+        ("                    place[name] = shared\n", "", "the twin goes on with a buffer of its own"),
+        ("shared.copy_(found)", "pass", "what a forward puts in a buffer's place is lost"),
+        ("{name: tensors[name] for name in self._buffers}", "{**self._buffers}", "and when it is compiled"),
+    ),
+    *faults_in(
+        "digideep/learning/gradient_step.py",
+        f"{_STEP}layers_that_take_no_gradient_stay_as_they_are_in_module_twin_and_target",
+        ("if learns and not parameter.requires_grad", "if False", "given layers are trained"),
+    ),
+    *faults_in(
+        "digideep/learning/gradient_step.py",
+        f"{_STEP}no_parameter_belongs_to_two_steps",
+        ("        _claim(module)\n", "", "two steps move one parameter apart"),
     ),
     *faults_in(
         "digideep/learning/gradient_step.py",

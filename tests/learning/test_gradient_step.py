@@ -1,5 +1,6 @@
 """One step of gradient descent, beside torch's own optimizer, eager and compiled."""
 
+import copy
 import os
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from digideep.learning.compiling import _record, compiled, pays_to_compile, separate_compiled_code
 from digideep.learning.gradient_step import GradientStep, Means, flatten_parameters, pack
 from digideep.learning.optimizers import Adam
+from digideep.learning.target_network import TargetNetwork
 from digideep.utility.errors import UsageError
 from tests.support.helpers import DEVICES
 
@@ -229,3 +231,61 @@ def test_a_step_reports_numbers_that_have_no_gradient_and_means_are_over_the_ste
         means.add(metrics)
     assert means.take() == {"critic": (6 + 1 + 2 + 6) / 4, "actor": 3.0}
     assert both.values.tolist() == [6.0, 3.0], "what a step reported is left alone"
+
+
+def test_layers_that_take_no_gradient_stay_as_they_are_in_module_twin_and_target():
+    module = make_module()
+    module[0].requires_grad_(False)
+    weight = module[0].weight.clone()
+    step = GradientStep(module, loss, Adam(), lr=0.1)
+    target = TargetNetwork(step, 1.0)
+    step(*data(0))
+    target.update()
+    assert len(step.flat) == 9
+    for each in (module, step.learner, target.network.module):
+        assert torch.equal(each[0].weight, weight)
+        assert torch.equal(each[2].weight, step.flat[:8][None])
+
+
+@pytest.mark.parametrize("shares", [lambda module: module, lambda module: nn.Sequential(module[0], nn.Linear(8, 1))])
+def test_no_parameter_belongs_to_two_steps(shares):
+    module = make_module()
+    GradientStep(module, loss, Adam())
+    with pytest.raises(UsageError, match=r"'0.weight' of Sequential belongs to another gradient step"):
+        GradientStep(shares(module), loss, Adam())
+    GradientStep(copy.deepcopy(module), loss, Adam())
+
+
+class Averaging(nn.Module):
+    """A layer whose running mean is a new tensor after each forward in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * x.detach().mean(0)
+        return self.layer(x - self.mean)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_buffer_that_a_forward_replaces_is_that_of_the_module_and_of_targets(is_compiled):
+    torch.manual_seed(0)
+    module = Averaging()
+    step = GradientStep(module, loss, Adam(), lr=0.1)
+    target = TargetNetwork(step, 0.5)
+    take = compiled(step, torch.device("cpu")) if is_compiled else step
+    for seed in range(2):
+        take(*data(seed))
+    target.update()
+    first, second = (data(seed)[0].mean(0) for seed in range(2))
+    for each in (module, step.learner, target.network.module):
+        torch.testing.assert_close(each.mean, 0.25 * first + 0.5 * second)
+
+
+@pytest.mark.parametrize(("value", "found"), [(1.0, "float"), (torch.zeros(2), r"shape \(2,\)")])
+def test_a_metric_that_is_no_number_of_torch_is_named(value, found):
+    with pytest.raises(UsageError, match=f"The metric 'kl' of a loss must be a 0-dimensional tensor, got {found}"):
+        pack({"loss": torch.zeros(()), "kl": value})

@@ -138,3 +138,21 @@ def test_schedules_are_functions_of_the_updates_done():
     assert [line(n) for n in (0, 5, 10, 99)] == [1.0, 0.75, 0.5, 0.5]
     assert Course(0.3)(7) == 0.3
     assert Course(describe(Constant, value=2.0))(0) == 2.0
+
+
+class Asking(Lamp):
+    def __init__(self, room, agent, **parameters):
+        super().__init__(room, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("description", "base", "message"),
+    [
+        (describe(Optimizer), Optimizer, "Optimizer cannot stand here: it leaves to its subclasses what it does"),
+        (describe(Schedule), Schedule, "Schedule cannot stand here: it leaves to its subclasses what it does"),
+        (describe(Asking, watts=5), Lamp, "Asking cannot stand here: it asks for 'agent', and is given 'room'"),
+    ],
+)
+def test_what_cannot_be_built_here_is_refused_before_it_is_tried(description, base, message):
+    with pytest.raises(UsageError, match=message):
+        build(description, base, room="hall")

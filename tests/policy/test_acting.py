@@ -214,7 +214,21 @@ def with_a_weight_that_is_computed(policy):
     torch.nn.utils.parametrizations.weight_norm(policy.actor[2])
 
 
-@pytest.mark.parametrize("change", [with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
+def with_a_forward_of_one_layer(policy):
+    policy.actor[0].forward = lambda x: torch.nn.Linear.forward(policy.actor[0], x) + 1
+
+
+def with_a_call_of_its_own(policy):
+    policy.actor[0].__class__ = type("Called", (torch.nn.Linear,), {"__call__": lambda self, x: self.forward(x) + 1})
+
+
+def with_a_property_for_a_weight(policy):
+    weight = property(lambda self: 2 * self._parameters["weight"])
+    policy.actor[0].__class__ = type("Twice", (torch.nn.Linear,), {"weight": weight})
+
+
+@pytest.mark.parametrize("change", [with_a_forward_of_one_layer, with_a_call_of_its_own, with_a_property_for_a_weight,
+                                    with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
                                     with_a_hook_before_a_layer, with_a_weight_that_is_computed])  # fmt: skip
 def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
     class Changed(StochasticPolicy):

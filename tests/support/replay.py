@@ -59,7 +59,7 @@ def make_agent(
     precision="fp32",
     **changes,
 ):
-    """One of the four agents, with networks of 16 units."""
+    """One of the four agents, or of a subclass, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     network = {"hidden_sizes": [16], "precision": precision}
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
@@ -72,8 +72,8 @@ def make_agent(
                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
         DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
               "epsilon": 0.2},
-    }[cls]  # fmt: skip
-    actions = actions or (CHOICE if cls is DQN else UNIT)
+    }[next(kind for kind in cls.__mro__ if kind in (SAC, TD3, DDPG, DQN))]  # fmt: skip
+    actions = actions or (CHOICE if issubclass(cls, DQN) else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
     return cls(make_context(observations, actions, memory, seed, infos, device), **common | own | changes)
 
