@@ -280,6 +280,7 @@ def test_a_buffer_that_a_forward_replaces_is_that_of_the_module_and_of_targets(i
     for seed in range(2):
         take(*data(seed))
     target.update()
+    assert step.learner.mean is module.mean
     first, second = (data(seed)[0].mean(0) for seed in range(2))
     for each in (module, step.learner, target.network.module):
         torch.testing.assert_close(each.mean, 0.25 * first + 0.5 * second)
