@@ -16,6 +16,7 @@ import numpy as np
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
+from digideep.utility.user_code import place
 
 Panel = dict[str, Any]
 
@@ -112,9 +113,10 @@ def _import_module(name: str, given: str) -> ModuleType:
     except UsageError as err:
         raise UsageError(f"--params {given}: {err}") from err
     except ModuleNotFoundError as err:
-        raise UsageError(
-            f"--params {given} cannot be imported: {err}. Give a path ending in .py, or a module that is on PYTHONPATH."
-        ) from err
+        advice = f"{place(err)}. Correct the import."
+        if f"{name}.".startswith(f"{err.name}."):
+            advice = ". Give a path ending in .py, or a module that is on PYTHONPATH."
+        raise UsageError(f"--params {given} cannot be imported: {err}{advice}") from err
     except Exception as err:
         raise UsageError(f"--params {given} fails when it is imported: {type(err).__name__}: {err}") from err
 

@@ -207,3 +207,15 @@ def test_a_schedule_is_not_annealed_once_more():
     with pytest.raises(UsageError, match="lr is a schedule already"):
         generate(module, module.cpanel | {"lr": lr})
     assert generate(module, module.cpanel | {"lr": lr, "anneal_lr": False})["agents"]["agent"]["lr"] == to_plain(lr)
+
+
+def test_an_import_that_is_missing_in_a_parameter_file_is_told_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("importing_params.py").write_text("import json\nfrom digideep.learning.courses import Linear\n")
+    with pytest.raises(
+        UsageError, match=r"'digideep.learning.courses' \(importing_params.py, line 2\). Correct the imp"
+    ):
+        load_params("importing_params.py")
+    with pytest.raises(UsageError, match=r"No module named 'no'. Give a path ending in .py, or a module"):
+        load_params("no.such.module")
