@@ -315,7 +315,9 @@ class AgentBase(Component):
             NonFiniteError: if weights of the policy are not finite.
         """
         if isinstance(self.policy, torch.nn.Module):
-            self.check_finite({f"The sum of '{name}'": float(p.sum()) for name, p in self.policy.named_parameters()})
+            self.check_finite(
+                {f"The sum of '{name}'": float(p.detach().sum()) for name, p in self.policy.named_parameters()}
+            )
         return {
             **{name: dict(part.state_dict()) for name, part in self._stateful.items()},
             "generator": self.generator.get_state(),

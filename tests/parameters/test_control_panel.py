@@ -213,9 +213,7 @@ def test_an_import_that_is_missing_in_a_parameter_file_is_told_with_its_line(tmp
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     Path("importing_params.py").write_text("import json\nfrom digideep.learning.courses import Linear\n")
-    with pytest.raises(
-        UsageError, match=r"'digideep.learning.courses' \(importing_params.py, line 2\). Correct"
-    ):
+    with pytest.raises(UsageError, match=r"'digideep.learning.courses' \(importing_params.py, line 2\). Correct"):
         load_params("importing_params.py")
     with pytest.raises(UsageError, match=r"No module named 'no'. Give a path ending in .py, or a module"):
         load_params("no.such.module")
