@@ -144,7 +144,8 @@ def _advice(key: str, cpanel: Panel) -> str:
     for name, remark in _TODAY.get(key, {}).items():
         if name in cpanel:
             return f"Today it is '{name}'{remark}."
-    return _GONE.get(key) or did_you_mean(key, cpanel)
+    advice = _GONE.get(key) or did_you_mean(key, cpanel)
+    return f"{advice} What else the tree has is set by --repeal." if advice.startswith("Known: ") else advice
 
 
 class _WatchedPanel(dict[str, Any]):
