@@ -220,7 +220,5 @@ def test_an_import_that_is_missing_in_a_parameter_file_is_told_with_its_line(tmp
 
 
 def test_who_names_a_parameter_that_the_panel_lacks_is_led_to_the_tree():
-    with pytest.raises(
-        UsageError, match=r"unknown key 'target_kl'. Known: .*lr.* What else the tree has"
-    ):
+    with pytest.raises(UsageError, match=r"unknown key 'target_kl'. Known: .*lr.* What else the tree has"):
         override_panel(panel("ppo_classic"), {"target_kl": 0.02})
