@@ -231,12 +231,12 @@ def _claim(module: nn.Module) -> None:
         UsageError: if another one does: it would go on with parameters that nothing else sees.
     """
     for name, parameter in module.named_parameters():
-        if getattr(parameter, "is_claimed", False):
+        if "is_claimed" in vars(parameter):
             raise UsageError(
                 f"'{name}' of {type(module).__name__} belongs to another gradient step. What several losses move needs "
                 "one module and one step, whose loss is their sum."
             )
-        parameter.is_claimed = True  # type: ignore[attr-defined]
+        vars(parameter)["is_claimed"] = True  # a copy is not
 
 
 def _share_buffers(module: nn.Module, twin: nn.Module) -> list[tuple[dict[str, Tensor | None], str, Tensor]]:

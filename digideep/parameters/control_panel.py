@@ -180,7 +180,7 @@ class _WatchedPanel(dict[str, Any]):
     def copy(self) -> "_WatchedPanel":
         return _WatchedPanel(dict(super().items()), self.read)
 
-    def __or__(self, others: Panel) -> "_WatchedPanel":  # type: ignore[override]
+    def __or__(self, others: Any) -> Any:
         return _WatchedPanel({**dict(super().items()), **others}, self.read)
 
 
