@@ -1,0 +1,51 @@
+"""The site of the documentation: `make docs` builds it into docs/_build/html."""
+
+import re
+
+from docutils import nodes
+from docutils.utils.math import latex2mathml
+
+from digideep import __version__
+
+project = "Digideep"
+release = __version__
+html_title = "Digideep"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_copyright = False
+html_math_renderer = "mathml"
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3  # links to headings, as code hosts make them
+
+autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_typehints = "none"  # the docstrings say types, shapes and ranges
+
+# Files beside docs/ have a page here that includes them. Links to them are right on a code host as they stand.
+_BESIDE = {"benchmarks/RESULTS.md": "/results.md", "CONTRIBUTING.md": "/contributing.md", "CHANGELOG.md": "/changes.md"}
+
+
+def _redirect(app, docname, source):
+    """Lead links out of docs/ to the pages of the site."""
+    source[0] = re.sub(
+        r"\]\((?:\.\./)+([\w/]+\.md)", lambda match: f"]({_BESIDE.get(match[1], match[0][2:])}", source[0]
+    )
+
+
+def _equation(display):
+    """Return a visitor that writes an equation as MathML, which browsers draw without a script from elsewhere."""
+
+    def visit(translator, node):
+        translator.body.append(str(latex2mathml.tex2mathml(node.astext(), as_block=display)))
+        raise nodes.SkipNode
+
+    return visit
+
+
+def setup(app):
+    app.connect("source-read", _redirect)
+    app.add_html_math_renderer("mathml", (_equation(False), None), (_equation(True), None))
