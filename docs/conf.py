@@ -36,6 +36,16 @@ def _redirect(app, docname, source):
     )
 
 
+def _plain_docstring(app, what, name, obj, options, lines):
+    """Show backquotes of docstrings as code and everything else as it stands: they are prose, not reStructuredText."""
+    for index, line in enumerate(lines):
+        parts = line.split("`")
+        if len(parts) % 2:
+            text = [re.sub(r"([*|]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
+            code = [f"``{part}``" for part in parts[1::2]]
+            lines[index] = "".join(part for pair in zip(text, [*code, ""], strict=True) for part in pair)
+
+
 def _equation(display):
     """Return a visitor that writes an equation as MathML, which browsers draw without a script from elsewhere."""
 
@@ -48,4 +58,5 @@ def _equation(display):
 
 def setup(app):
     app.connect("source-read", _redirect)
+    app.connect("autodoc-process-docstring", _plain_docstring, priority=100)  # before napoleon reads the sections
     app.add_html_math_renderer("mathml", (_equation(False), None), (_equation(True), None))
