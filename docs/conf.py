@@ -42,7 +42,7 @@ def _plain_docstring(app, what, name, obj, options, lines):
         parts = line.split("`")
         if len(parts) % 2:
             text = [re.sub(r"([*|]|_(?=\W|$))", r"\\\1", part) for part in parts[::2]]
-            code = [f"``{part}``" for part in parts[1::2]]
+            code = [f"``{part}``\\ " for part in parts[1::2]]  # the space ends the code, and is not shown
             lines[index] = "".join(part for pair in zip(text, [*code, ""], strict=True) for part in pair)
 
 

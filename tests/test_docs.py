@@ -1,22 +1,23 @@
 """The documents tell the truth: their code runs, their commands are understood, their tables are those of the code."""
 
 import argparse
+import ast
 import importlib
 import json
 import re
 from pathlib import Path
 
 import pytest
+from digideep.pipeline.tools import TOOLS
 
 from digideep.main import main
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import override_tree
 from digideep.pipeline.arguments import parse_arguments
-from digideep.pipeline.tools import TOOLS
 from digideep.utility.errors import UsageError
 from params import shared
+from tests.support.documents import DOCS, PAGES, blocks, foreign_commands, inline_commands, own_commands, prose, table
 from tests.support.helpers import ROOT, tiny
-from tests.support.documents import DOCS, PAGES, blocks, foreign_commands, inline_commands, own_commands, table
 
 METHODS = {
     "ppo": ["ppo_classic", "ppo_mujoco", "ppo_dmc", "ppo_atari", "ppo_mpe"],
@@ -75,7 +76,8 @@ def test_code_of_the_pages_runs(page, inside, capfd):
     scope = {"__name__": "page"}
     for block in blocks(page):
         if block.language == "python" and not block.marker:
-            exec(compile(block.text, block.place, "exec"), scope)
+            text = re.sub(r"total_frames=[\d_]+", "total_frames=256", block.text)
+            exec(compile(text, block.place, "exec"), scope)
 
 
 class _Parsed(Exception):
@@ -122,12 +124,57 @@ def test_commands_are_understood(page, inside):
             try:
                 understand(module, argv)
             except (UsageError, SystemExit) as err:
+                if argv == ["--help"]:
+                    continue
                 pytest.fail(f"{page.name}: {module} {' '.join(argv)}: {err}", pytrace=False)
+
+
+def shrunk(argv):
+    """The same command for a run of a second."""
+    verb, recipe, *rest = argv
+    words = " ".join(rest)
+    words = re.sub(r"--total-frames \d+", "", words)
+    words = re.sub(r"--episodes \d+", "--episodes 1", words).split()
+    if verb != "train":
+        return [verb, recipe, *words]
+    given = {word.partition("=")[0] for word in words}
+    small = {"n_steps": 8, "num_workers": 2, "n_update": 1, "num_mini_batches": 2, "warm_start": 4, "batch_size": 4}
+    small |= {"total_frames": 32, "epoch_frames": 16, "test_win_size": 1, "compile": "off"}
+    small = {key: value for key, value in small.items() if key in load_params(recipe).cpanel and key not in given}
+    return [verb, recipe, *words, "--set", *(f"{key}={value}" for key, value in small.items())]
+
+
+def commands_of(*pages):
+    for page in pages:
+        for block in blocks(DOCS / f"{page}.md"):
+            if block.language == "sh" and not block.marker:
+                yield from (argv for module, *argv in own_commands(block.text) if module == "digideep")
+
+
+def test_the_first_hour_can_be_spent(inside, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    done = set()
+    for argv in commands_of("first_hour"):
+        if argv[0] in {"train", "resume", "play", "evaluate", "sessions"} - done:
+            code = main(argv if argv[0] == "sessions" else shrunk(argv))
+            assert code == (3 if argv[0] == "resume" else 0), (argv, capfd.readouterr())
+            done.add(argv[0])
+            if argv[0] == "train":
+                assert main(shrunk([*argv[:3], "stopped"])) == 0
+    assert len(done) == 5
+
+
+def test_the_files_of_the_pages_train(inside, capfd):
+    commands = [argv for argv in commands_of("how_to", "environments", "parameters") if argv[0] == "train"]
+    own = [argv for argv in commands if (inside / argv[1]).is_file() or "tell_progress=true" in argv]
+    assert {argv[1] for argv in own} > {"touch.py", "my_task.py", "own_runner.py"}
+    for argv in own:
+        assert main(shrunk(argv)) == 0, (argv, capfd.readouterr())
 
 
 @names
 def test_links_and_files_exist(page):
-    text = page.read_text()
+    text = prose(page)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert target.startswith("https://") or (page.parent / target).exists(), target
     for path in re.findall(r"`((?:params|digideep|docs|benchmarks|tests)/[\w/]+\.\w+)`", text):
@@ -137,14 +184,28 @@ def test_links_and_files_exist(page):
 # ------------------------------------------------------------------ tables
 
 
-def keys_of_all_panels():
-    return set(shared.session_panel()), set.intersection(*map(set, PANELS.values()))
+def test_the_messages_of_the_troubleshooting_page_are_those_of_the_code():
+    texts = []
+    for path in (ROOT / "digideep").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(re.sub(r"%[sd]", "…", node.value))
+    messages = table(DOCS / "troubleshooting.md", "Messages")
+    assert len(messages) > 15
+    for message in messages:
+        pattern = re.escape(message).replace("…", ".*?")
+        assert any(re.search(pattern, text, re.DOTALL) for text in texts), message
 
 
-def test_the_shared_keys_are_those_of_every_panel():
-    documented = set(table(DOCS / "parameters.md", "Keys that every control panel has"))
-    session, common = keys_of_all_panels()
-    assert session <= documented <= session | common
+def test_the_shared_keys_are_those_of_every_panel_with_their_defaults():
+    documented = table(DOCS / "parameters.md", "Keys that every control panel has")
+    session, common = shared.session_panel(), set.intersection(*map(set, PANELS.values()))
+    assert set(session) <= set(documented) <= set(session) | common
+    for key, (default, *_) in documented.items():
+        assert default == (json.dumps(session[key]) if key in session else ""), key
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,12 +14,11 @@ PAGES = [
     *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
 ]
 _FENCE = re.compile(r"(?:<!-- (?P<marker>[^>]*) -->\n+)?^```(?P<language>\S*)\n(?P<text>.*?)^```$", re.M | re.S)
-_OURS = re.compile(r"python main\.py|digideep|python -m (digideep[\w.]*)")
 _WORDS = {"for", "do", "done", "cd", "export"}  # of the shell, in blocks of commands
 
 
 class Block(NamedTuple):
-    """A fenced block. `marker` is the HTML comment before it: what executes it, why nothing does, or its file's name."""
+    """A fenced block. `marker` is the comment before it: what executes it, why nothing does, or the file's name."""
 
     page: Path
     language: str
@@ -35,9 +34,8 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, directives of the site left out."""
-    found = (
-        Block(page, match["language"], match["text"], match["marker"] or "") for match in _FENCE.finditer(page.read_text())
-    )
+    matches = _FENCE.finditer(page.read_text())
+    found = (Block(page, match["language"], match["text"], match["marker"] or "") for match in matches)
     return [block for block in found if not block.language.startswith("{")]
 
 
@@ -75,17 +73,22 @@ def own_commands(text: str) -> Iterator[list[str]]:
 
 def foreign_commands(text: str) -> list[str]:
     """Return the commands of a block that are neither Digideep's nor words of the shell."""
-    ours = ("python main.py", "python -m digideep", "digideep")
+    ours = ("python main.py", "python -m digideep", "digideep ")
     lines = (" ".join(words) for words in commands(text))
     stripped = (re.sub(r"^(?:(?:do|[A-Z_]+=\S*) )+", "", line) for line in lines)
     return [line for line in stripped if not line.startswith(ours) and line.split()[0] not in _WORDS]
 
 
+def prose(page: Path) -> str:
+    """Return the text of a page without its blocks."""
+    return _FENCE.sub("", page.read_text())
+
+
 def inline_commands(page: Path) -> list[str]:
-    """Return the commands of Digideep that stand within the text of a page, those with a gap (…) left out."""
-    text = _FENCE.sub("", page.read_text())
-    spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", text))
-    return [span for span in spans if re.match(r"(?:python main\.py|python -m digideep[\w.]*|digideep) ", span) and "…" not in span]
+    """Return the commands of Digideep within the text of a page: not those with a gap (…), nor a verb alone."""
+    spans = (" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", prose(page)))
+    begin = re.compile(r"python main\.py |python -m digideep[\w.]* |digideep \S+ \S|digideep --")
+    return [span for span in spans if begin.match(span) and "…" not in span]
 
 
 def table(page: Path, heading: str) -> dict[str, list[str]]:
