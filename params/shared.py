@@ -122,12 +122,12 @@ def plan_parameters(cpanel: Panel) -> dict[str, Any]:
     return {"n_epochs": epochs, "n_cycles": cycles}
 
 
-def memory_chunks(cpanel: Panel) -> int:
+def memory_chunks(cpanel: Panel) -> Any:
     """Return the chunks of the memory: "memory_size" holds transitions, "memory_size_in_chunks" takes its place."""
-    chunks = cpanel.get("memory_size_in_chunks")
+    size, chunks = (cpanel.get(key) for key in ("memory_size", "memory_size_in_chunks"))  # type: Any, Any
     if chunks is None:
-        require_int("memory_size", cpanel["memory_size"], 1)
-        chunks = -(-cpanel["memory_size"] // (cpanel["num_workers"] * cpanel["n_steps"]))
+        require_int("memory_size", size, 1)
+        chunks = -(-size // (cpanel["num_workers"] * cpanel["n_steps"]))
     return chunks
 
 
@@ -236,7 +236,7 @@ def annealed(cpanel: Panel, key: str) -> float | Description:
 def recurrence_panel() -> Panel:
     """Return the keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
-        "recurrent": False,
+        "recurrent": False,  # the policy remembers
         "cell": "gru",  # or lstm
         "core_size": 64,  # units of the cell
         "share_core": False,  # one core for actor and critic: half the cost

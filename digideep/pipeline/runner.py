@@ -182,7 +182,7 @@ class Runner(Component):
                 return self.custom()
             if self.session.mode == "create":
                 path = self.session.path
-                print(f"Created {path}. Train it with: python main.py --resume {path}", file=self.session.output)
+                print(f"Created {path}. Train it with: digideep resume {path}", file=self.session.output)
                 return FINISHED
             return self.train()
         finally:

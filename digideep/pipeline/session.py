@@ -135,7 +135,9 @@ class Session:
         if args.params is not None:
             self.weights, self.state = self.state, None
             self._params = self._recipe or load_params(args.params)
-            changes = {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames else {}
+            changes = (
+                {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames is not None else {}
+            )
             self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
             self.tree = generate(self._params, self.cpanel)
         elif args.total_frames is not None:
