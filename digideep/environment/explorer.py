@@ -4,31 +4,23 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from digideep.environment.episode_infos import Episode, FigureReader
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Actor, Chunk, Part, seat_agents
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.checks import require
 from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.process_state import check_switches
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
-
-
-class Episode(NamedTuple):
-    """A finished episode, before any wrapper changed its rewards; of a game with lives, the whole game."""
-
-    worker: int
-    episode_return: float
-    length: int
-    player_returns: dict[str, float] | None = None  # where there are several players; the return is their sum
 
 
 class Explorer(Component):
@@ -125,6 +117,7 @@ class Explorer(Component):
         self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
+        self._figures = FigureReader(info.episode_infos, info.all_players, mode)
         self.seats = seat_agents(agents, environment, info, mode, num_workers)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
@@ -279,14 +272,19 @@ class Explorer(Component):
                 players: dict[str, float] = {}
                 for seat, view in part.seated:
                     players |= seat.player_returns(view, row)
-                self._finished.append(
-                    Episode(worker, float(buffers.returns[row]), int(buffers.lengths[row]), players or None)
-                )
+                figures = float(buffers.returns[row]), int(buffers.lengths[row]), players or None
+                self._finished.append(Episode(worker, *figures, *self._figures.read(buffers.figures[row])))
             if quota is not None:
                 quota[worker] -= 1
 
+    @property
+    def info_names(self) -> list[str]:
+        """The keys that `infos` of its episodes may have."""
+        return self._figures.names
+
     def take_episodes(self) -> list[Episode]:
         """Return the episodes that ended since the last call."""
+        self._figures.warn()
         finished, self._finished = self._finished, []
         return finished
 

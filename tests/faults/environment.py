@@ -6,7 +6,7 @@ _EXPLORER = "digideep/environment/explorer.py"
 _BUFFERS = "digideep/environment/stepping/step_buffers.py"
 _SEATS = "digideep/environment/seats.py"
 _GAMES = "digideep/environment/making/parallel_adapter.py"
-_WORKER = "digideep/environment/stepping/worker_group.py"
+_WORKER = "digideep/environment/stepping/worker.py"
 _GROUP = "digideep/environment/stepping/worker_group.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"

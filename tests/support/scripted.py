@@ -63,6 +63,42 @@ class Script(gym.Env):
         return self._observation(), float(reward), end == "terminated", end == "truncated", {"lives": lives}
 
 
+class Teller(Counter):
+    """Counter with the infos that are written, one for each step; it ends after the last.
+
+    Args:
+        infos: of the steps. A word "nan" or "inf" stands for that number.
+        first: of the reset.
+    """
+
+    action_space = Discrete(2)
+
+    def __init__(self, infos, first=None):
+        super().__init__(len(infos))
+        self.infos, self.first = infos, first or {}
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], self.first
+
+    def step(self, action):
+        *outcome, _ = super().step(action)
+        info = self.infos[self.steps - 1]
+        return *outcome, {key: float(value) if value in ("nan", "inf") else value for key, value in info.items()}
+
+
+class Gossip(Roster):
+    """Roster whose players tell their number of the step, and b in its last one that it was a success."""
+
+    def step(self, actions):
+        *outcome, _ = super().step(actions)
+        infos = {agent: {"steps": self.steps} for agent in actions}
+        if "a" in infos:
+            infos["a"] |= {"own": 0.5, "success": False}
+        if "b" in infos:
+            infos["b"]["is_success"] = self.steps == 3
+        return *outcome, infos
+
+
 class Witness(Picture):
     """Picture that notes the seeds of what is drawn."""
 
@@ -93,7 +129,9 @@ for _name, _maker, _limit in (
     ("Lottery-v0", Lottery, None),
     ("Lives-v0", lambda steps: LifeLoss(Script(steps), 0), None),
     ("Witness-v0", Witness, 12),
+    ("Teller-v0", Teller, None),
 ):
     if _name not in gym.registry:
         gym.register(_name, _maker, max_episode_steps=_limit)
 register_parallel("tests/late", Late)
+register_parallel("tests/gossip", Gossip)
