@@ -112,12 +112,14 @@ class Explorer(Component):
         self._should_stop = should_stop
 
         self.steps, self.n_episode = 0, 0
+        self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
         self._has_begun = False  # the workers have episodes
         self._was_reset = False
         self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
         self._figures = FigureReader(info.episode_infos, info.all_players, mode)
+        self.info_names = self._figures.names  # that infos of its episodes may have
         self.seats = seat_agents(agents, environment, info, mode, num_workers)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
@@ -145,6 +147,7 @@ class Explorer(Component):
         """Begin a new episode in every worker."""
         self._await()
         self._ahead = None
+        self._tell_progress()
         self.envs.reset()
         for part in self._parts:
             part.row, part.has_arrived = None, False
@@ -172,8 +175,9 @@ class Explorer(Component):
             builder, self._ahead, step, quota = self._ahead, None, 0, self._quota()
             if builder is not None:  # the first step is under way
                 step, self.steps = 1, self.steps + 1
-            elif self.keep_trajectory:
-                builder = self._new_builder()
+            else:
+                self._tell_progress()
+                builder = self._new_builder() if self.keep_trajectory else None
             while (self.n_steps is not None and step < self.n_steps) or (quota is not None and (quota > 0).any()):
                 for part in self._parts:
                     self._finish_step(part, builder, quota)  # while the other part simulates
@@ -193,6 +197,7 @@ class Explorer(Component):
                 part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
             if self.overlap:
                 self._ahead = self._new_builder()
+                self._tell_progress()
                 for part in self._parts:
                     self._begin_step(part, self._ahead, 0)
             chunk = builder.chunk(step + 1)
@@ -201,6 +206,11 @@ class Explorer(Component):
                 there = [each.reshape(self.num_workers, -1, *each.shape[1:]).any(1) for each in masks]
                 chunk["/masks"] = np.logical_or.reduce(there)
             return chunk
+
+    def _tell_progress(self) -> None:
+        """Tell the workers the run's progress, for episodes of the chunk that begins; no step may be under way."""
+        is_known = self.mode == "train" and self.planned_frames > 0
+        self.envs.buffers.progress[:] = min(self.frames / self.planned_frames, 1.0) if is_known else 1.0
 
     def _new_builder(self) -> ChunkBuilder:
         return ChunkBuilder((self.n_steps or 64) + 1)
@@ -277,11 +287,6 @@ class Explorer(Component):
             if quota is not None:
                 quota[worker] -= 1
 
-    @property
-    def info_names(self) -> list[str]:
-        """The keys that `infos` of its episodes may have."""
-        return self._figures.names
-
     def take_episodes(self) -> list[Episode]:
         """Return the episodes that ended since the last call."""
         self._figures.warn()
@@ -325,6 +330,7 @@ class Explorer(Component):
         self._finished = [Episode(*episode) for episode in state["finished"]]
         self._has_begun = bool(state["workers"])
         diverged = self.envs.load_state_dict(state["workers"]) if self._has_begun else []
+        self._tell_progress()
         if state["ahead"] is not None:  # the workers are a step further than the seats
             self._ahead = self._new_builder()
             self._ahead.restore({path: np.array(array) for path, array in state["ahead"].items()})

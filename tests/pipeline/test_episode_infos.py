@@ -65,13 +65,6 @@ def test_playing_prints_them_and_its_json_has_them_by_episode(session, capsys):
         assert f"{line}\n" in printed
 
 
-@pytest.mark.usefixtures("forking_verify")
-def test_sums_over_an_episode_survive_a_stop_and_a_kill(capfd):
-    panel = tiny(**TOLD | {"epoch_size": 4, "n_steps": 8, "num_workers": 3, "num_processes": 2})
-    assert main(["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu", "--cpanel", panel]) == 0
-    assert "bit-identical: resume is exact." in capfd.readouterr().out
-
-
 def test_an_unknown_way_is_refused_before_anything_is_made(tmp_path, capsys):
     panel = tiny(episode_infos={"x": "max"})
     assert main(["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path / "s"), *QUIET]) == 2

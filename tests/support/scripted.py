@@ -99,6 +99,46 @@ class Gossip(Roster):
         return *outcome, infos
 
 
+class Pupil(Counter):
+    """Counter of three steps; its observation is the progress that it was told at its reset, -1 for none."""
+
+    action_space = Discrete(2)
+
+    def __init__(self):
+        super().__init__(3)
+        self.progress = None
+
+    def _observation(self):
+        return np.array([self.progress])
+
+    def reset(self, *, seed=None, options=None):
+        self.progress = -1.0 if options is None else options["progress"]
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        return *super().step(action)[:4], {"steps": self.steps}
+
+
+class Stubborn(Pupil):
+    """Pupil whose reset cannot be told anything."""
+
+    def reset(self, *, seed=None):
+        return super().reset(seed=seed)
+
+
+class Class(Roster):
+    """Roster whose players see the progress."""
+
+    def _observe(self, agent):
+        seen = super()._observe(agent)
+        (seen["line"] if agent == "b" else seen)[0] = self.progress
+        return seen
+
+    def reset(self, seed=None, options=None):
+        self.progress = -1.0 if options is None else options["progress"]
+        return super().reset(seed, options)
+
+
 class Witness(Picture):
     """Picture that notes the seeds of what is drawn."""
 
@@ -130,8 +170,11 @@ for _name, _maker, _limit in (
     ("Lives-v0", lambda steps: LifeLoss(Script(steps), 0), None),
     ("Witness-v0", Witness, 12),
     ("Teller-v0", Teller, None),
+    ("Pupil-v0", Pupil, None),
+    ("Stubborn-v0", Stubborn, None),
 ):
     if _name not in gym.registry:
         gym.register(_name, _maker, max_episode_steps=_limit)
 register_parallel("tests/late", Late)
 register_parallel("tests/gossip", Gossip)
+register_parallel("tests/class", Class)

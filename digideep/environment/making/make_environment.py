@@ -1,7 +1,8 @@
 """The one place that makes environments."""
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +66,8 @@ class EnvironmentSpec(Component):
         steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
             seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
             that happened since the last seed is re-lived.
+        tell_progress: reset with `options={"progress": p}`: p in [0, 1], the share of the run's frames that was done at
+            the beginning of the chunk in which the episode begins; 1 where nothing is trained.
     """
 
     name: str
@@ -80,6 +83,7 @@ class EnvironmentSpec(Component):
     players: Mapping[str, Sequence[str | int]] | None = None
     atari: Description | None = None
     steps_per_seed: int = 0
+    tell_progress: bool = False
 
     def __post_init__(self) -> None:
         require_int("steps_per_seed", self.steps_per_seed, 0)
@@ -259,6 +263,8 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(environment, name, None), gym.Space):
                 raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
+        if spec.tell_progress:
+            _require_options(environment.unwrapped.reset, spec.name)
         if spec.episode_infos:
             check_first_infos(spec.episode_infos, *first_infos(environment))
         # The time limit is that of a wrapper, or else the environment's own.
@@ -276,9 +282,21 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         close_environment(environment, spec.name)
 
 
+def _require_options(reset: Callable[..., Any], name: str) -> None:
+    """Refuse an environment that cannot be told anything at its reset, as far as that can be seen."""
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (ValueError, TypeError):  # no Python function
+        return
+    if not any(each.name == "options" or each.kind is each.VAR_KEYWORD for each in parameters):
+        raise UsageError(f"tell_progress: reset() of {name} takes no options. Add options=None there, or leave it out.")
+
+
 def _inspect_adapter(environment: ParallelAdapter, spec: EnvironmentSpec) -> EnvironmentInfo:
     """Return what the workers see of a parallel game, and under `agents` what each agent sees."""
     key = spec.observation_key
+    if spec.tell_progress:
+        _require_options(environment.environment.reset, spec.name)
     if spec.episode_infos:
         environment.reset(seed=0)
         check_first_infos(spec.episode_infos, *environment.player_infos())

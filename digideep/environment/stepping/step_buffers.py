@@ -21,6 +21,7 @@ class StepBuffers:
         returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
         figures: float64 (N, players or 1, keys + 1), of the infos of the logged episode that ended last; see
             `episode_infos.py`.
+        progress: float64 (N,), of the run, for episodes that begin now; see `tell_progress` of `EnvironmentSpec`.
         is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
     """
 
@@ -40,6 +41,7 @@ class StepBuffers:
         self.lengths = allocate((num_workers,), np.int64)
         self.figures = allocate((num_workers, len(info.all_players) or 1, len(info.episode_infos) + 1), np.float64)
         self.figures[...] = np.nan
+        self.progress = allocate((num_workers,), np.float64)
 
     def part(self, first: int, last: int) -> "StepBuffers":
         """Return the rows of workers `first` to `last - 1`, as views."""

@@ -61,6 +61,7 @@ class Worker:
         self.info: dict[str, Any] = {}  # of the newest observation
         self.actions: list[np.ndarray | int] = []  # since the environment was seeded
         self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
+        self.told: list[float | None] = []  # progress that each reset since then was given, the seeded one first
         self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
 
@@ -68,30 +69,41 @@ class Worker:
         """Let the seeds of the episodes to come depend on `seed` and `purpose` alone."""
         self.generator = make_generator(seed, "environment", *purpose, self.rank)
 
-    def reset(self) -> Any:
-        """Begin a new episode under a fresh seed. Returns: its first observation."""
+    def reset(self, progress: float | None = None) -> Any:
+        """Begin a new episode under a fresh seed.
+
+        Args:
+            progress: to tell the environment; None tells it nothing.
+
+        Returns:
+            Its first observation.
+        """
         self.episode_seed = int(self.generator.integers(2**31))
-        return self._begin()
+        return self._begin(progress)
 
-    def go_on(self) -> Any:
-        """Begin the episode after one that has ended. Returns: its first observation."""
+    def go_on(self, progress: float | None = None) -> Any:
+        """Begin the episode after one that has ended. Args: progress: see `reset`. Returns: its first observation."""
         if self.is_finished and len(self.actions) >= self.steps_per_seed:
-            return self.reset()
-        return self._continue()
+            return self.reset(progress)
+        return self._continue(progress)
 
-    def _begin(self) -> Any:
-        self.actions, self.resets = [], []
+    def _begin(self, progress: float | None) -> Any:
+        self.actions, self.resets, self.told = [], [], []
         self._begin_episode()
-        observation, self.info = check_reset(self.environment.reset(seed=self.episode_seed))
+        return self._reset(progress, seed=self.episode_seed)
+
+    def _reset(self, progress: float | None, **seed: Any) -> Any:
+        self.told.append(progress)
+        options: dict[str, Any] = {} if progress is None else {"options": {"progress": progress}}
+        observation, self.info = check_reset(self.environment.reset(**seed, **options))
         return observation
 
-    def _continue(self) -> Any:
+    def _continue(self, progress: float | None) -> Any:
         self.resets.append(len(self.actions))
         if self.is_finished:
             self._begin_episode()
         self.is_ended = False
-        observation, self.info = check_reset(self.environment.reset())
-        return observation
+        return self._reset(progress)
 
     def _begin_episode(self) -> None:
         self.is_ended = self.is_finished = False
@@ -138,12 +150,13 @@ class Worker:
         return f"worker {self.rank} (episode seed {self.episode_seed}, step {len(self.actions)}, last action {last})"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what happened since the last seed: the seed, the actions, and the resets between them."""
+        """Return what happened since the last seed: the seed, the actions, the resets between them, what was told."""
         return {
             "generator": generator_state(self.generator),
             "episode_seed": self.episode_seed,
             "actions": np.stack(self.actions) if self.actions else None,
             "resets": list(self.resets),
+            "told": list(self.told),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> tuple[Any, float, bool] | None:
@@ -152,13 +165,14 @@ class Worker:
         self.episode_seed = state["episode_seed"]
         if self.episode_seed is None:
             return None
-        outcome, resets = (self._begin(), 0.0, False), set(state["resets"])
+        told, resets = iter(state.get("told", ())), set(state["resets"])
+        outcome = self._begin(next(told, None)), 0.0, False
         actions = np.empty((0, 0)) if state["actions"] is None else state["actions"]
         for index, action in enumerate(actions):
             if index in resets:
-                self._continue()
+                self._continue(next(told, None))
             outcome = self.step(action.item() if self.is_numbered else np.array(action))
-        return (self._continue(), 0.0, False) if len(actions) in resets else outcome
+        return (self._continue(next(told, None)), 0.0, False) if len(actions) in resets else outcome
 
 
 class TallyingWorker(Worker):
@@ -175,9 +189,9 @@ class TallyingWorker(Worker):
         self._add()
         super()._end_episode()
 
-    def _continue(self) -> Any:
+    def _continue(self, progress: float | None) -> Any:
         goes_on = not self.is_finished
-        observation = super()._continue()
+        observation = super()._continue(progress)
         if goes_on:  # after a lost life, by a step
             self._add()
         return observation

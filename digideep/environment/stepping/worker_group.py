@@ -47,12 +47,13 @@ class WorkerGroup:
         self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
         self._own = {path: array[ranks.start : ranks.stop] for path, array in buffers.observations.items()}
         self._infos = [(array, path[1:]) for path, array in buffers.infos.items()]
+        self._tells_progress = plan.spec.tell_progress
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
         for worker in self.workers:
             try:
-                self._write(worker, worker.reset(), 0.0, False)
+                self._write(worker, worker.reset(self._progress(worker)), 0.0, False)
             except BaseException as err:
                 self._blame(worker, err)
         self._check()
@@ -63,13 +64,16 @@ class WorkerGroup:
         for worker in self.workers:
             try:
                 if worker.is_ended:
-                    self._write(worker, worker.go_on(), 0.0, False)
+                    self._write(worker, worker.go_on(self._progress(worker)), 0.0, False)
                 else:
                     action = actions[worker.rank]
                     self._write(worker, *worker.step(action.item() if worker.is_numbered else np.array(action)))
             except BaseException as err:
                 self._blame(worker, err)
         self._check()
+
+    def _progress(self, worker: Worker) -> float | None:
+        return float(self.buffers.progress[worker.rank]) if self._tells_progress else None
 
     def _write(self, worker: Worker, observation: Any, reward: float, terminated: bool) -> None:
         """Write what a worker has now into its row."""
