@@ -70,6 +70,8 @@ def session_panel() -> Panel:
         "env_kwargs": {},  # keyword arguments of the environment
         "test_env_kwargs": {},  # further ones in tests and when playing
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
+        "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
+        "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "channel_axis": None,  # of images, first or last; null takes the smaller end
         "number_epochs": None,  # a number of epochs instead of total_frames
@@ -171,6 +173,8 @@ def environment_tree(
         from_module=module_name(cpanel["from_module"]),
         from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
+        episode_infos=cpanel["episode_infos"],
+        tell_progress=cpanel["tell_progress"],
         norm_wrappers=list(norm_wrappers),
         vect_wrappers=_vect_wrappers(cpanel) if vect_wrappers is None else list(vect_wrappers),
         **players,

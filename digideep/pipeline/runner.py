@@ -122,6 +122,7 @@ class Runner(Component):
             self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
             for name in ("train", "test"):
                 self.explorer[name] = self.make_explorer(name)
+            self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
             length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len

@@ -279,10 +279,10 @@ class Session:
         if self._on_epoch is not None and self._on_epoch(figures) is False:
             self.signals.reason = self.signals.reason or "on_epoch"
 
-    def write_episodes(self, mode: str, episodes: Sequence[Episode]) -> None:
-        """Append finished episodes to the csv files of their workers."""
-        rows = ((episode.worker, episode.episode_return, episode.length) for episode in episodes)
-        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"])
+    def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
+        """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""
+        rows = [(episode.worker, episode.episode_return, episode.length, episode.columns()) for episode in episodes]
+        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"], info_names)
 
     def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
         """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the memory's content."""
