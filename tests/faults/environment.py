@@ -184,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _GAMES,
-        "has_truncated |= was_there and not stays and not has_terminated",
+        "has_truncated |= not has_terminated",
         "has_truncated |= was_cut",
         "a time limit taken for a terminal state of the game",
         f"{_MULTI_AGENT}::test_a_game_is_truncated_if_somebody_could_have_gone_on_at_its_end",
