@@ -203,6 +203,18 @@ def test_returns_of_tests_are_not_smoothed_and_those_of_training_are(tmp_path, m
     assert drawn == [smoothed, plain]
     text = "".join(ET.parse(loader.path / "plots/return_train.svg").getroot().itertext())
     assert "moving average of 5 points" in text
+    assert "band" not in text  # of one run
+
+
+def test_a_plot_has_the_band_that_was_asked_for_and_names_it(tmp_path, capsys):
+    for seed, value in ((0, 1.0), (1, 3.0)):
+        session(tmp_path, f"s{seed}", seed=seed, test=[(100, 1, value)])
+    more = ["-r", str(tmp_path), "-i", "s?", "-o", str(tmp_path), "--keyy", "/return/test", "--opts"]
+    assert plotter.main([*more, '{"band": "std"}']) == 0
+    text = "".join(ET.parse(tmp_path / "return_test.svg").getroot().itertext())
+    assert "band: one standard deviation of the runs to each side" in text
+    assert plotter.main([*more, '{"band": "sem"}']) == 2
+    assert "band must be one of ci, range, std, got 'sem'" in capsys.readouterr().err
 
 
 def test_blocks_are_left_out_by_their_share_of_all_that_is_drawn():
