@@ -8,15 +8,14 @@ from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
-    # 40 x 40 cycles of 4 x 32 frames: 204,800 frames
-    "number_epochs": 40,
-    "epoch_size": 40,
+    "total_frames": 204_800,
+    "epoch_frames": 5120,
     "num_workers": 4,
     "n_steps": 32,
     "test_interval": 1,
     # RL-Zoo's DQN for CartPole-v1: size of memory, start, replay ratio, gamma, network, clipping, end of exploration.
     # CleanRL's: batch, frames from one copy of the target to the next (500)
-    "memory_size_in_chunks": 800,
+    "memory_size": 102_400,
     "warm_start": 1000,
     "gradient_steps_per_frame": 0.5,
     "batch_size": 128,

@@ -7,9 +7,8 @@ from params import shared
 
 cpanel = shared.session_panel() | {
     "model_name": "CartPole-v1",
-    # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
-    "number_epochs": 24,
-    "epoch_size": 20,
+    "total_frames": 491_520,
+    "epoch_frames": 20_480,
     "num_workers": 8,
     "n_steps": 128,
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only

@@ -29,6 +29,7 @@ class Episode(NamedTuple):
     episode_return: float
     length: int
     player_returns: dict[str, float] | None = None  # where there are several players; the return is their sum
+    success: float | None = None  # what the environment says of it: 1 or 0; None where it says nothing
 
 
 class Explorer(Component):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import digideep
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import BANDS, WINDOW, quietly
 from digideep.post.figures import write_figures
@@ -31,12 +30,14 @@ from digideep.post.report_plots import (
     section,
     table,
 )
-from digideep.post.sessions import find_sessions, state_of
+from digideep.post.sessions import find_sessions
+from digideep.post.status import state_of
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
 from digideep.utility.own_files import require_own_output
 from digideep.utility.text import printable
+from digideep.utility.version import __version__
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
 _VIDEO_BYTES = 4 * 2**20  # larger ones are named, not shown
@@ -77,9 +78,8 @@ def make_report(
             _videos(loaders),
             _parameters(groups),
         ]
-        page = make_page(
-            title, f"{datetime.now():%Y-%m-%d %H:%M}, digideep {digideep.__version__}", parts, groups, pictures, band
-        )
+        stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {__version__}"
+        page = make_page(title, stamp, parts, groups, pictures, band)
         if figures is not None:
             write_figures(pictures.charts, [group.name for group in groups], figures, band)
     return page
