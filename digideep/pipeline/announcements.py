@@ -12,6 +12,7 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
 from digideep.parameters.tree import Tree
 from digideep.pipeline.continuing import plan_of
+from digideep.utility.files import as_typed
 
 _log = logging.getLogger("digideep")
 
@@ -66,6 +67,7 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """
     if path is None:
         return headline
+    path = as_typed(path)
     more = " --repeal '{\"/runner/n_epochs\": N}'" if is_finished else ""
     quoted = shlex.quote(str(path))
     lines = {

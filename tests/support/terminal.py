@@ -76,7 +76,9 @@ def main(columns: str, seconds: str, file: str, *command: str) -> None:
     lines = screen_of(watch(int(columns), float(seconds), list(command)))
     with open(os.devnull, "w") as nowhere:
         console = Console(record=True, width=int(columns), file=nowhere, force_terminal=True)
-        console.print(Text.from_ansi("\n".join(lines)), soft_wrap=False)
+        for line in map(Text.from_ansi, lines):
+            for start in range(0, max(len(line), 1), int(columns)):  # a terminal breaks anywhere
+                console.print(line[start : start + int(columns)])
         svg = console.export_svg(title=" ".join(command[-3:]), code_format=_FORMAT)
     Path(file).write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 

@@ -1,6 +1,7 @@
 """The line of an epoch and the panel, by a clock that the test sets."""
 
 import io
+import logging
 import re
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from digideep.telemetry import console
 from digideep.telemetry.console import Display
+from digideep.telemetry.log_handlers import ConsoleHandler
 from digideep.telemetry.writers import EpochFigures
 
 
@@ -77,3 +79,13 @@ def test_there_is_no_column_for_success_where_none_is_told(monkeypatch):
     assert "success" not in panel
     assert "loss 1" in panel
     assert len(lines[0].split()) == 7
+
+
+def test_a_message_is_broken_between_words_on_a_terminal_and_commands_are_not():
+    output = io.StringIO()
+    handler = ConsoleHandler(Console(file=output, width=20, force_terminal=True, color_system=None), logging.INFO)
+    for text in ("steps of 500, then a path/that/is/longer/than/it", "headline\n  play     python main.py --play"):
+        handler.emit(logging.LogRecord("digideep", logging.INFO, "", 0, text, None, None))
+    assert output.getvalue().splitlines() == [
+        "steps of 500, then a", "    path/that/is/longer/than/it", "headline", "  play     python main.py --play",
+    ]  # fmt: skip
