@@ -12,6 +12,7 @@ release = __version__
 html_title = "Digideep"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+smartquotes = False  # tables hold JSON
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
