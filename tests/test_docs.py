@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
-from digideep.pipeline.tools import TOOLS
 
 from digideep.main import main
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import override_tree
 from digideep.pipeline.arguments import parse_arguments
+from digideep.pipeline.tools import TOOLS
 from digideep.utility.errors import UsageError
 from params import shared
 from tests.support.documents import DOCS, PAGES, blocks, foreign_commands, inline_commands, own_commands, prose, table
