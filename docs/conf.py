@@ -12,7 +12,7 @@ release = __version__
 html_title = "Digideep"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
-smartquotes = False  # tables hold JSON
+smartquotes_action = "D"  # dashes only: tables hold JSON
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -47,11 +47,16 @@ def _plain_docstring(app, what, name, obj, options, lines):
             lines[index] = "".join(part for pair in zip(text, [*code, ""], strict=True) for part in pair)
 
 
+# docutils writes a hat with an index as limits, with the index below the letter.
+_HAT = re.compile(r'<munderover>\s*(<mi>\w</mi>)\s*(<(m[in])>\w</\3>)\s*(<mo stretchy="false">.</mo>)\s*</munderover>')
+
+
 def _equation(display):
     """Return a visitor that writes an equation as MathML, which browsers draw without a script from elsewhere."""
 
     def visit(translator, node):
-        translator.body.append(str(latex2mathml.tex2mathml(node.astext(), as_block=display)))
+        mathml = str(latex2mathml.tex2mathml(node.astext(), as_block=display))
+        translator.body.append(_HAT.sub(r'<msub><mover accent="true">\1\4</mover>\2</msub>', mathml))
         raise nodes.SkipNode
 
     return visit
