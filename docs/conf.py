@@ -56,7 +56,9 @@ def _equation(display):
 
     def visit(translator, node):
         mathml = str(latex2mathml.tex2mathml(node.astext(), as_block=display))
-        translator.body.append(_HAT.sub(r'<msub><mover accent="true">\1\4</mover>\2</msub>', mathml))
+        mathml = _HAT.sub(r"<msub><mover>\1\4</mover>\2</msub>", mathml)
+        # Without a mathematical font, accents lie on their letters.
+        translator.body.append(mathml.replace('accent="true"', "").replace("ˉ", "¯"))
         raise nodes.SkipNode
 
     return visit
