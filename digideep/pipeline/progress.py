@@ -26,6 +26,8 @@ class Progress:
         recent_returns: of the last 100 training episodes, oldest first.
         test_return: mean of the last test; None before the first one.
         best_return: mean of the best test; None before the first one.
+        test_success: share of the last test's episodes that succeeded; None where the environment does not tell.
+        tests_since_best: tests after the best one.
     """
 
     def __init__(self, session: Session, histogram_int: int | None):
@@ -34,6 +36,8 @@ class Progress:
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
         self.test_return: float | None = None
         self.best_return: float | None = None
+        self.test_success: float | None = None
+        self.tests_since_best = 0
         self._is_tested = False  # since the last line of the console
 
     def start(self, name: str, total_frames: int, frames: int) -> None:
@@ -58,9 +62,12 @@ class Progress:
         episodes = explorer.take_episodes()
         self._record("test", explorer, episodes)
         self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
+        successes = [episode.success for episode in episodes if episode.success is not None]
+        self.test_success = fmean(successes) if successes else None
         is_best = self.best_return is None or self.test_return > self.best_return
+        self.tests_since_best += 1
         if is_best:
-            self.best_return = self.test_return
+            self.best_return, self.tests_since_best = self.test_return, 0
         return is_best
 
     def _record(self, mode: str, explorer: Explorer, episodes: Sequence[Episode]) -> None:
@@ -81,7 +88,8 @@ class Progress:
         self._monitor("/speed/frames_per_s", self._display.measure(frames))
         for recent_return in self.recent_returns:
             self._monitor("/return/recent", recent_return)
-        self._display.details(logbook.log_epoch())
+        figures = logbook.log_epoch()
+        self._display.details(figures)
         recent = fmean(self.recent_returns) if self.recent_returns else None
         returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
         self._is_tested = False
@@ -90,17 +98,24 @@ class Progress:
         if is_due and logbook.has_dashboards:
             for agent in agents.values():
                 logbook.show_histograms(agent.histograms(), frames)
+        self._session.tell(figures)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs, as JSON values."""
-        recent = list(self.recent_returns)
-        return {"recent_returns": recent, "test_return": self.test_return, "best_return": self.best_return}
+        return {
+            "recent_returns": list(self.recent_returns),
+            "test_return": self.test_return,
+            "best_return": self.best_return,
+            "test_success": self.test_success,
+            "tests_since_best": self.tests_since_best,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` left off, without returns that are infinite or NaN.
 
         Nothing is ever better than those, and neither has a mean.
         """
-        self.test_return = state["test_return"]
+        self.test_return, self.test_success = state["test_return"], state["test_success"]
+        self.tests_since_best = int(state["tests_since_best"])
         self.best_return = state["best_return"] if is_finite(state["best_return"]) else None
         self.recent_returns.extend(filter(math.isfinite, state["recent_returns"]))

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-import digideep
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import WINDOW, import_pyplot, quietly
 from digideep.post.loader import Loader, read_sessions
 from digideep.post.report_plots import comparison, learning, metrics, profile, resources, section, table
-from digideep.post.sessions import state_of
+from digideep.post.status import state_of
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
 from digideep.utility.text import printable
+from digideep.utility.version import __version__
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
 _VIDEO_BYTES = 4 * 2**20  # larger ones are named, not shown
@@ -58,7 +58,7 @@ def make_report(loaders: list[Loader], window: int = WINDOW) -> str:
             _videos(loaders),
             _parameters(groups),
         ]
-    stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {digideep.__version__}"
+    stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {__version__}"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
