@@ -13,6 +13,7 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
 from digideep.parameters.tree import Tree
 from digideep.pipeline.continuing import plan_of
+from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS
 
 _log = logging.getLogger("digideep")
@@ -70,10 +71,10 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
         return headline
     program = "python main.py" if Path(sys.argv[0]).name == "main.py" else "digideep"
     is_near = path.parent == Path.cwd() / SESSIONS  # its name is enough
-    session = shlex.quote(path.name if is_near else str(path))
-    place = "" if is_near else f" -r {shlex.quote(str(path.parent))}"
+    session = shlex.quote(path.name if is_near else str(as_typed(path)))
+    place = "" if is_near else f" -r {shlex.quote(str(as_typed(path.parent)))}"
     lines = {
-        "session": path,
+        "session": as_typed(path),
         "resume": f"{program} resume {session}{' --total-frames N' if is_finished else ''}",
         "play": f"{program} play {session}",
         "report": f"{program} report {session}",

@@ -89,7 +89,7 @@ class Progress:
         for recent_return in self.recent_returns:
             self._monitor("/return/recent", recent_return)
         figures = logbook.log_epoch()
-        self._display.details(figures)
+        self._display.details(figures, self.best_return)
         recent = fmean(self.recent_returns) if self.recent_returns else None
         returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
         self._is_tested = False

@@ -45,6 +45,7 @@ from digideep.telemetry.output import JsonOutput, OutputStream
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.writers import EpochFigures
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.own_files import DONE, part_links, require_own
 from digideep.utility.process_state import find_device
@@ -222,7 +223,7 @@ class Session:
         if self.path is None:
             _log.info("Dry run: nothing is written.")
             return
-        _log.info("Session: %s", self.path)
+        _log.info("Session: %s", as_typed(self.path))
         if self.loaded_from is not None:
             _log.info("%s: %s", "Loaded" if self.weights is None else "Weights", self.loaded_from)
 

@@ -10,7 +10,6 @@ import inspect
 import json
 import logging
 import re
-import sys
 import textwrap
 import tokenize
 from collections.abc import Iterator
@@ -211,4 +210,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

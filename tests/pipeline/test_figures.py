@@ -219,7 +219,7 @@ def test_parameters_are_those_in_force_and_other_ones_are_another_group(base, st
     assert loaders[3].params["env"]["kwargs"] == {"a": 1}
     groups = make_groups(loaders)
     assert [len(group.loaders) for group in groups] == [1, 1, 1, 1]
-    found = differences(groups)
+    found = differences([group.loaders[0] for group in groups])
     assert found["/runner/n_epochs"] == [5, 6, 6, 5]
     assert found["/agents/agent/lr/start from epoch 6"] == [None, 1e-5, None, None]
     page = report.make_report([Loader(light(paths[i], tmp_path / name)) for i, name in ((0, "a"), (3, "b"))])
