@@ -70,6 +70,8 @@ def session_panel() -> Panel:
         "env_kwargs": {},  # keyword arguments of the environment
         "test_env_kwargs": {},  # further ones in tests and when playing
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
+        "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
+        "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "channel_axis": None,  # of images, first or last; null takes the smaller end
         "number_epochs": None,  # a number of epochs instead of total_frames
@@ -122,12 +124,12 @@ def plan_parameters(cpanel: Panel) -> dict[str, Any]:
     return {"n_epochs": epochs, "n_cycles": cycles}
 
 
-def memory_chunks(cpanel: Panel) -> int:
+def memory_chunks(cpanel: Panel) -> Any:
     """Return the chunks of the memory: "memory_size" holds transitions, "memory_size_in_chunks" takes its place."""
-    chunks = cpanel.get("memory_size_in_chunks")
+    size, chunks = (cpanel.get(key) for key in ("memory_size", "memory_size_in_chunks"))  # type: Any, Any
     if chunks is None:
-        require_int("memory_size", cpanel["memory_size"], 1)
-        chunks = -(-cpanel["memory_size"] // (cpanel["num_workers"] * cpanel["n_steps"]))
+        require_int("memory_size", size, 1)
+        chunks = -(-size // (cpanel["num_workers"] * cpanel["n_steps"]))
     return chunks
 
 
@@ -171,6 +173,8 @@ def environment_tree(
         from_module=module_name(cpanel["from_module"]),
         from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
+        episode_infos=cpanel["episode_infos"],
+        tell_progress=cpanel["tell_progress"],
         norm_wrappers=list(norm_wrappers),
         vect_wrappers=_vect_wrappers(cpanel) if vect_wrappers is None else list(vect_wrappers),
         **players,
@@ -236,7 +240,7 @@ def annealed(cpanel: Panel, key: str) -> float | Description:
 def recurrence_panel() -> Panel:
     """Return the keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
-        "recurrent": False,
+        "recurrent": False,  # the policy remembers
         "cell": "gru",  # or lstm
         "core_size": 64,  # units of the cell
         "share_core": False,  # one core for actor and critic: half the cost

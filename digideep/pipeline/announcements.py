@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from digideep.environment.normalizers import VecNormalizeObs
 from digideep.parameters.tree import Tree
 from digideep.pipeline.continuing import plan_of
 from digideep.utility.files import as_typed
+from digideep.utility.importing import SESSIONS
 
 _log = logging.getLogger("digideep")
 
@@ -67,14 +69,15 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """
     if path is None:
         return headline
-    path = as_typed(path)
-    more = " --repeal '{\"/runner/n_epochs\": N}'" if is_finished else ""
-    quoted = shlex.quote(str(path))
+    program = "python main.py" if Path(sys.argv[0]).name == "main.py" else "digideep"
+    is_near = path.parent == Path.cwd() / SESSIONS  # its name is enough
+    session = shlex.quote(path.name if is_near else str(as_typed(path)))
+    place = "" if is_near else f" -r {shlex.quote(str(as_typed(path.parent)))}"
     lines = {
-        "session": path,
-        "resume": f"python main.py --resume {quoted}{more}",
-        "play": f"python main.py --play --load-checkpoint {quoted}",
-        "report": f"python -m digideep.post.report {quoted}",
-        "plot": f"python -m digideep.post.plotter -r {shlex.quote(str(path.parent))} -i {shlex.quote(path.name)}",
+        "session": as_typed(path),
+        "resume": f"{program} resume {session}{' --total-frames N' if is_finished else ''}",
+        "play": f"{program} play {session}",
+        "report": f"{program} report {session}",
+        "plot": f"{program} plot{place} -i {shlex.quote(path.name)}",
     }
     return "\n".join([headline, *(f"  {name:<8} {text}" for name, text in lines.items())])

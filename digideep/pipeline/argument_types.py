@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from digideep.parameters.checks import shown
@@ -57,6 +58,11 @@ def directory_name(text: str) -> str:
     """Return the path of a session or checkpoint; its name alone is enough for one in ./digideep_sessions."""
     path = os.path.join(SESSIONS, path_name(text))
     return path if not os.path.lexists(text) and os.path.lexists(path) else text
+
+
+def directory_path(text: str) -> Path:
+    """See `directory_name`."""
+    return Path(directory_name(text))
 
 
 def device_name(text: str) -> str:

@@ -53,14 +53,14 @@ class Progress:
         """Take in the episodes that ended in a cycle. Args: epoch: such as "3/24"."""
         episodes = explorer.take_episodes()
         self.recent_returns.extend(episode.episode_return for episode in episodes)
-        self._record("train", episodes)
+        self._record("train", explorer, episodes)
         recent, machine = list(self.recent_returns), self._session.logbook.machine
         self._display.cycle(epoch, explorer.frames, explorer.n_episode, recent, machine)
 
     def test(self, explorer: Explorer) -> bool:
         """Take in the episodes of a test. Returns: True if it is the best one so far."""
         episodes = explorer.take_episodes()
-        self._record("test", episodes)
+        self._record("test", explorer, episodes)
         self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
         successes = [episode.success for episode in episodes if episode.success is not None]
         self.test_success = fmean(successes) if successes else None
@@ -70,13 +70,17 @@ class Progress:
             self.best_return, self.tests_since_best = self.test_return, 0
         return is_best
 
-    def _record(self, mode: str, episodes: Sequence[Episode]) -> None:
+    def _record(self, mode: str, explorer: Explorer, episodes: Sequence[Episode]) -> None:
         for episode in episodes:
             self._monitor(f"/return/{mode}", episode.episode_return)
             self._monitor(f"/length/{mode}", episode.length)
             for player, player_return in (episode.player_returns or {}).items():
                 self._monitor(f"/return/{mode}/{player}", player_return)
-        self._session.write_episodes(mode, episodes)
+            self._monitor.record(f"/info/{mode}", episode.infos)
+            if episode.success is not None:
+                self._monitor(f"/success/{mode}", episode.success)
+            self._monitor.record(f"/success/{mode}", episode.player_successes or {})
+        self._session.write_episodes(mode, episodes, explorer.info_names)
 
     def epoch(self, moment: Mapping[str, int], agents: Mapping[str, AgentBase]) -> None:
         """Show and write the figures of an epoch. Args: moment: from `Runner.moment`; agents: by name."""

@@ -122,6 +122,7 @@ class Runner(Component):
             self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
             for name in ("train", "test"):
                 self.explorer[name] = self.make_explorer(name)
+            self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
             length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
@@ -182,7 +183,7 @@ class Runner(Component):
                 return self.custom()
             if self.session.mode == "create":
                 path = self.session.path
-                print(f"Created {path}. Train it with: python main.py --resume {path}", file=self.session.output)
+                print(f"Created {path}. Train it with: digideep resume {path}", file=self.session.output)
                 return FINISHED
             return self.train()
         finally:

@@ -136,7 +136,9 @@ class Session:
         if args.params is not None:
             self.weights, self.state = self.state, None
             self._params = self._recipe or load_params(args.params)
-            changes = {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames else {}
+            changes = (
+                {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames is not None else {}
+            )
             self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
             self.tree = generate(self._params, self.cpanel)
         elif args.total_frames is not None:
@@ -278,10 +280,10 @@ class Session:
         if self._on_epoch is not None and self._on_epoch(figures) is False:
             self.signals.reason = self.signals.reason or "on_epoch"
 
-    def write_episodes(self, mode: str, episodes: Sequence[Episode]) -> None:
-        """Append finished episodes to the csv files of their workers."""
-        rows = ((episode.worker, episode.episode_return, episode.length) for episode in episodes)
-        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"])
+    def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
+        """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""
+        rows = [(episode.worker, episode.episode_return, episode.length, episode.columns()) for episode in episodes]
+        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"], info_names)
 
     def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
         """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the memory's content."""

@@ -99,13 +99,22 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
     console.print(table, highlight=False)
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="digideep sessions", description="List sessions: state, environment, agent, frames, best return.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  digideep sessions\n  digideep sessions elsewhere --json",
+    )  # fmt: skip
+    parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
+    return parser
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m digideep.post.sessions", description="List sessions.")
-    parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
-    parser.add_argument("--json", action="store_true", help="print a list of objects")
-    args = parser.parse_args(argv)
+    args = make_parser().parse_args(argv)
     if not is_directory(Path(args.path)):
         raise UsageError(f"{printable(args.path)} is no directory. Give one that holds sessions.")
     base = Path(args.path).resolve()
