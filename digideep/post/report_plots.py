@@ -266,7 +266,8 @@ def resources(groups: list[Group], pictures: Pictures) -> str:
             layout = {"title": {"text": plain_label(title)}, "height": 240, "yaxis": {"rangemode": "tozero"},
                       "xaxis": {"title": {"text": "minutes, without pauses"}}}  # fmt: skip
             places += pictures.add({"traces": traces, "layout": layout}, "small")
-    note = '<p class="note">A line for each session, in the colour of its group.</p>'
+    several = '<p class="note">A line for each session, in the colour of its group.</p>'
+    note = several if len(logged) > 1 else ""
     return section("Resources", places and f'<div class="pictures">{places}</div>{note}')
 
 
