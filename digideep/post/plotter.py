@@ -269,15 +269,15 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
         return save(figure, output / stem, extensions, options["dpi"], root)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.post.plotter",
+        prog="digideep plot",
         description="Plot what sessions logged.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"options and their defaults:\n{known}",
+        epilog="examples:\n  digideep plot -i 'cheetah_[012]' --keyy /return/train -o plots\n"
+        f"  digideep plot -i NAME --keyx episode --keyy /length/train\n\noptions and their defaults:\n{known}",
     )
     parser.add_argument("-r", "--root-dir", type=Path, default=Path(SESSIONS), help=f"(./{SESSIONS})")
     parser.add_argument(
@@ -291,7 +291,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--keyy", default="", help="what to draw, such as /return/train")
     parser.add_argument("--opts", type=json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
     parts = ("params", {"variable": "varlog", "monitor": "monlog", "profiler": "prolog"}[args.type])
     groups = find_groups(args.root_dir, args.session_names, *parts)
     if args.verbose:

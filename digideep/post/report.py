@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.pipeline.argument_types import directory_path
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import BANDS, WINDOW, quietly
 from digideep.post.figures import write_figures
@@ -203,15 +204,23 @@ def _is_session(path: Path) -> bool:
         return False
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.post.report",
+        prog="digideep report",
         description="Write one HTML page about sessions. Those that differ in their seed only become one curve.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "examples:\n  digideep report NAME --figures figures\n"
+            "  digideep report digideep_sessions -o report.html --title 'Two rates'"
+        ),
     )
     parser.add_argument(
-        "sessions", nargs="+", type=Path, metavar="SESSION", help="a session, or a directory: all sessions below it"
+        "sessions",
+        nargs="+",
+        type=directory_path,
+        metavar="SESSION",
+        help="a session, or a directory: all sessions below it",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="(report.html of the first session, or of the directory)"
@@ -227,7 +236,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="write each picture with curves there as PDF and SVG, for papers"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
     paths = _sessions_of(args.sessions)
     loaders = read_sessions(paths, *_PARTS)
     first = args.sessions[0] if args.sessions[0] not in paths else loaders[0].path
