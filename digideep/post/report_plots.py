@@ -208,9 +208,12 @@ def metrics(groups: list[Group], window: int, pictures: Pictures) -> str:
 def _draw_all(keys: list[str], members: Members, window: int, pictures: Pictures) -> str:
     """Draw keys as small pictures; those of a single value are named in a line."""
     charts = make_charts(keys, members, window, _FEWER_POINTS)
-    constant = [f"{html.escape(chart.title)} {chart.constant:g}" for chart in charts if chart.constant is not None]
-    note = f'<p class="note">The same all the time: {", ".join(constant)}.</p>' if constant else ""
-    return pictures.add_curves((chart for chart in charts if chart.constant is None), "small") + note
+    settings = {
+        chart.key: chart for chart in charts if chart.constant is not None and not chart.key.startswith("/success/")
+    }
+    words = ", ".join(f"{html.escape(chart.title)} {chart.constant:g}" for chart in settings.values())
+    note = f'<p class="note">The same all the time: {words}.</p>' if settings else ""
+    return pictures.add_curves((chart for chart in charts if chart.key not in settings), "small") + note
 
 
 def profile(groups: list[Group], pictures: Pictures) -> str:
