@@ -147,6 +147,8 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
     add("--bind", metavar="ADDRESS", type=address, help=f"address that these servers listen on ({LOCALHOST}: this "
         "machine only). They ask for no password")  # fmt: skip
+    add("--wandb", action="store_true", help="send to Weights & Biases; WANDB_MODE=offline writes files instead")
+    add("--mlflow", action="store_true", help="send to MLflow: to MLFLOW_TRACKING_URI, or into the session")
     add("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
     add("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
 
@@ -157,14 +159,14 @@ def _make_parser() -> argparse.ArgumentParser:
 # Flags that do not go together, as pairs: (flag, the flags it excludes).
 _EXCLUSIONS = {
     "resume": ("play", "custom", "create_session_only", "dry_run", "params", "cpanel", "session_name", "session_path"),
-    "play": ("custom", "create_session_only", "tensorboard", "visdom"),
+    "play": ("custom", "create_session_only", "tensorboard", "visdom", "wandb", "mlflow"),
     "custom": ("create_session_only",),
     "create_session_only": ("dry_run",),
     "verify_resume": (
         "resume", "play", "custom", "create_session_only", "load_checkpoint", "dry_run", "session_name", "session_path",
-        "tensorboard", "visdom",
+        "tensorboard", "visdom", "wandb", "mlflow",
     ),
-    "dry_run": ("tensorboard", "visdom"),
+    "dry_run": ("tensorboard", "visdom", "wandb", "mlflow"),
     "frozen": ("params", "dry_run"),
 }  # fmt: skip
 
