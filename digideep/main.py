@@ -1,5 +1,6 @@
 """The entry point: Session -> Runner -> train, play or a custom job. The one place that gives exit codes."""
 
+import importlib
 import os
 import sys
 import traceback
@@ -7,6 +8,7 @@ from typing import Any, NoReturn
 
 from digideep.pipeline.ending import watch_the_end
 from digideep.pipeline.stop_signals import StopSignals
+from digideep.pipeline.tools import TOOLS
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.text import one_line
 from digideep.utility.user_code import end_forked_child, in_words
@@ -14,6 +16,11 @@ from digideep.utility.user_code import end_forked_child, in_words
 
 def main(argv: list[str] | None = None) -> int:
     """Run the program. Args: argv: without its name; None takes the process's own. Returns: the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in TOOLS:
+        tool = importlib.import_module(TOOLS[words[0]][0])
+        code: int = getattr(tool, "cli", tool.main)(words[1:])
+        return code
     signals = StopSignals()
     signals.install()
     code = 0

@@ -6,14 +6,13 @@ cpanel = (
     dqn_classic.cpanel
     | shared.atari_panel()
     | {
-        # 100 x 78 cycles of 8 x 32 steps: 1,996,800 steps, 8 million frames of the game
-        "number_epochs": 100,
-        "epoch_size": 78,
+        "total_frames": 1_996_800,  # 8 million frames of the game
+        "epoch_frames": 19_968,
         "num_workers": 8,
         "test_interval": 10,
         # Mnih et al. 2015, Extended Data Table 1: memory (7.1 GB), replay ratio, batch, gamma. CleanRL's: rate, start,
         # exploration over the first tenth, frames from one copy of the target to the next (1,000), of 10 million steps
-        "memory_size_in_chunks": 3907,
+        "memory_size": 1_000_000,
         "warm_start": 50_000,
         "gradient_steps_per_frame": 0.25,
         "batch_size": 32,

@@ -8,20 +8,19 @@ from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
-    # 40 x 40 cycles of 4 x 32 frames: 204,800 frames
-    "number_epochs": 40,
-    "epoch_size": 40,
-    "num_workers": 4,
-    "n_steps": 32,
+    "total_frames": 204_800,  # of the run; at least
+    "epoch_frames": 5120,  # of an epoch, after which figures are written; about
+    "num_workers": 4,  # environments
+    "n_steps": 32,  # of each environment in a cycle
     "test_interval": 1,
     # RL-Zoo's DQN for CartPole-v1: size of memory, start, replay ratio, gamma, network, clipping, end of exploration.
     # CleanRL's: batch, frames from one copy of the target to the next (500)
-    "memory_size_in_chunks": 800,
+    "memory_size": 102_400,  # transitions
     "warm_start": 1000,
     "gradient_steps_per_frame": 0.5,
     "batch_size": 128,
     "n_step_return": 1,
-    "prioritized": False,
+    "prioritized": False,  # true draws what was least expected more often, Schaul et al. 2016
     "gamma": 0.99,
     "polyak_factor": 1.0,
     "target_update_interval": 250,
@@ -29,7 +28,7 @@ cpanel = shared.replay_panel() | {
     "is_dueling": False,
     "epsilon_start": 1.0,
     "epsilon_end": 0.04,
-    "epsilon_frames": 8000,
+    "epsilon_frames": 8000,  # over which exploration falls from start to end
     "lr": 5e-4,  # CleanRL's is 2.5e-4, RL-Zoo's 2.3e-3 unlearns after 50,000 frames
     "anneal_lr": True,  # to 0 over the run
     "max_grad_norm": 10.0,

@@ -6,8 +6,7 @@ cpanel = (
     ppo_classic.cpanel
     | shared.atari_panel()
     | {
-        # 98 x 20 cycles of 8 x 128 steps: 2,007,040 steps, 8 million frames of the game
-        "number_epochs": 98,
+        "total_frames": 2_007_040,  # 8 million frames of the game
         "test_interval": 49,
         # Schulman et al. 2017, Table 5, with 4 epochs as in the code of its authors ("The 37 implementation details")
         "n_update": 4,

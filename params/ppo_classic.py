@@ -7,11 +7,10 @@ from params import shared
 
 cpanel = shared.session_panel() | {
     "model_name": "CartPole-v1",
-    # 24 x 20 cycles of 8 x 128 frames: 491,520 frames
-    "number_epochs": 24,
-    "epoch_size": 20,
-    "num_workers": 8,
-    "n_steps": 128,
+    "total_frames": 491_520,  # of the run; at least
+    "epoch_frames": 20_480,  # of an epoch, after which figures are written; about
+    "num_workers": 8,  # environments
+    "n_steps": 128,  # of each environment in a cycle
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
     # RL-Zoo's PPO for CartPole-v1: gamma, lambda, clip, no entropy bonus; half its epochs and learning rate, chunks of
     # 128 steps instead of 32. With CleanRL's gamma 0.99, lambda 0.95, bonus and 4 epochs, every third seed unlearned
@@ -27,7 +26,7 @@ cpanel = shared.session_panel() | {
     "value_loss_coef": 0.5,
     "entropy_coef": 0.0,
     "max_grad_norm": 0.5,
-    "use_clipped_value_loss": False,
+    "use_clipped_value_loss": False,  # true keeps new values within clip_param of the old ones
     "normalize_advantages": True,
     "recompute_advantages": True,
     "normalize_observations": False,  # by their running mean and spread

@@ -9,9 +9,8 @@ cpanel = ppo_classic.cpanel | {
     "model_name": "mpe2/simple_spread_v3",
     # agent -> players, by name or pattern: one each are independent learners, one for several shares its parameters
     "players": {"agent": ["*"]},
-    # 25 x 10 cycles of 16 x 125 frames: 500,000 frames, each of them a step of three players
-    "number_epochs": 25,
-    "epoch_size": 10,
+    "total_frames": 500_000,  # each of them a step of three players
+    "epoch_frames": 20_000,
     "num_workers": 16,
     "n_steps": 125,  # five episodes
     # Epochs, lambda, clip, lr, eps and entropy of the scripts of Yu et al. 2022, arXiv:2103.01955, for simple_spread;

@@ -4,9 +4,7 @@ from params import ppo_classic
 
 cpanel = ppo_classic.cpanel | {
     "model_name": "HalfCheetah-v5",
-    # 49 x 10 cycles of 4 x 512 frames: 1,003,520 frames
-    "number_epochs": 49,
-    "epoch_size": 10,
+    "total_frames": 1_003_520,
     "num_workers": 4,
     "n_steps": 512,
     # Schulman et al. 2017, Table 3: 2048 frames an update, 10 epochs, minibatches of 64, gamma, clip, lr

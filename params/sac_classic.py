@@ -6,14 +6,13 @@ from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
-    # 20 x 1,000 cycles of one frame: 20,000 frames
-    "number_epochs": 20,
-    "epoch_size": 1000,
-    "num_workers": 1,
-    "n_steps": 1,
+    "total_frames": 20_000,  # of the run; at least
+    "epoch_frames": 1000,  # of an epoch, after which figures are written; about
+    "num_workers": 1,  # environments
+    "n_steps": 1,  # of each environment in a cycle
     # RL-Zoo's SAC for Pendulum-v1: lr and random start; the rest is stable-baselines3's default, which is that of
     # Haarnoja et al. 2018, arXiv:1812.05905, Table 1
-    "memory_size_in_chunks": 1_000_000,
+    "memory_size": 1_000_000,  # transitions
     "warm_start": 100,
     "gradient_steps_per_frame": 1.0,
     "batch_size": 256,

@@ -29,6 +29,8 @@ from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
 Tree = dict[str, Any]
+_CANDIDATES = 1000  # sizes of an epoch that are tried
+_LENGTHS = ("total_frames", "epoch_frames", "number_epochs", "epoch_size")
 _ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
 
 
@@ -68,8 +70,15 @@ def session_panel() -> Panel:
         "env_kwargs": {},  # keyword arguments of the environment
         "test_env_kwargs": {},  # further ones in tests and when playing
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
+        "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
+        "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "channel_axis": None,  # of images, first or last; null takes the smaller end
+        "number_epochs": None,  # a number of epochs instead of total_frames
+        "epoch_size": None,  # cycles of an epoch instead of epoch_frames
+        "target_return": None,  # mean return of a test at which the run is finished
+        "target_success": None,  # likewise, the share of its episodes that succeed
+        "patience": None,  # tests in a row without a better one after which the run is finished
         "test_activate": True,
         "test_interval": 10,  # epochs
         "test_win_size": 10,  # episodes of a test
@@ -87,11 +96,50 @@ def session_panel() -> Panel:
     }
 
 
+def plan_parameters(cpanel: Panel) -> dict[str, Any]:
+    """Return the epochs of a run, and the cycles of an epoch, that come nearest to the frames that the panel asks for.
+
+    A run has at least "total_frames"; to waste few beyond them, an epoch may have a quarter more or less than
+    "epoch_frames". "number_epochs" and "epoch_size" take their places where they are given.
+    """
+    for key in ("num_workers", "n_steps"):
+        require_int(key, cpanel[key], 1)
+    total, size, epochs, cycles = (cpanel.get(key) for key in _LENGTHS)  # type: Any, Any, Any, Any
+    chunk = cpanel["num_workers"] * cpanel["n_steps"]
+    if cycles is None:
+        require_int("epoch_frames", size, 1)
+        cycles = max(round(size / chunk), 1)
+        if epochs is None:
+            require_int("total_frames", total, 1)
+            whole = -(-total // chunk)
+            cycles = min(cycles, whole)
+            low, high = max(cycles * 3 // 4, 1), cycles * 5 // 4
+            sizes = [cycles, *range(low, high + 1, max((high - low) // _CANDIDATES, 1))]
+            cycles = min(sizes, key=lambda each: (-(-whole // each) * each, abs(each - cycles)))
+    require_int("epoch_size", cycles, 1)
+    if epochs is None:
+        require_int("total_frames", total, 1)
+        epochs = -(-total // (chunk * cycles))
+    require_int("number_epochs", epochs, 1)
+    return {"n_epochs": epochs, "n_cycles": cycles}
+
+
+def memory_chunks(cpanel: Panel) -> Any:
+    """Return the chunks of the memory: "memory_size" holds transitions, "memory_size_in_chunks" takes its place."""
+    size, chunks = (cpanel.get(key) for key in ("memory_size", "memory_size_in_chunks"))  # type: Any, Any
+    if chunks is None:
+        require_int("memory_size", size, 1)
+        chunks = -(-size // (cpanel["num_workers"] * cpanel["n_steps"]))
+    return chunks
+
+
 def runner_parameters(cpanel: Panel) -> dict[str, Any]:
     """Return the parameters of a Runner."""
     return {
-        "n_epochs": cpanel["number_epochs"],
-        "n_cycles": cpanel["epoch_size"],
+        **plan_parameters(cpanel),
+        "target_return": cpanel["target_return"],
+        "target_success": cpanel["target_success"],
+        "patience": cpanel["patience"],
         "seed": cpanel["seed"],
         "test_act": cpanel["test_activate"],
         "test_int": cpanel["test_interval"],
@@ -125,6 +173,8 @@ def environment_tree(
         from_module=module_name(cpanel["from_module"]),
         from_params=cpanel["from_params"],
         info_keys=_info_keys(cpanel),
+        episode_infos=cpanel["episode_infos"],
+        tell_progress=cpanel["tell_progress"],
         norm_wrappers=list(norm_wrappers),
         vect_wrappers=_vect_wrappers(cpanel) if vect_wrappers is None else list(vect_wrappers),
         **players,
@@ -171,7 +221,7 @@ def memory_tree(cpanel: Panel) -> Description:
     return describe(
         Memory,
         chunk_sample_len=cpanel["n_steps"],
-        buffer_chunk_len=cpanel["memory_size_in_chunks"],
+        buffer_chunk_len=memory_chunks(cpanel),
         on_disk=cpanel.get("memory_on_disk", False),
     )
 
@@ -190,7 +240,7 @@ def annealed(cpanel: Panel, key: str) -> float | Description:
 def recurrence_panel() -> Panel:
     """Return the keys of the control panels of methods whose policy may remember, see docs/recurrence.md."""
     return {
-        "recurrent": False,
+        "recurrent": False,  # the policy remembers
         "cell": "gru",  # or lstm
         "core_size": 64,  # units of the cell
         "share_core": False,  # one core for actor and critic: half the cost
@@ -243,6 +293,7 @@ def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
         "recurrent": False,  # only PPO can be
+        "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
         "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
         "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
@@ -259,11 +310,11 @@ def replay_sampler(cpanel: Panel) -> Description:
         raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
     for key in ("num_workers", "n_steps"):
         require_int(key, cpanel[key], 1)
-    size = cpanel["memory_size_in_chunks"] * cpanel["n_steps"] * cpanel["num_workers"]
+    size = memory_chunks(cpanel) * cpanel["n_steps"] * cpanel["num_workers"]
     if size < cpanel["batch_size"]:
         raise UsageError(
-            f"memory_size_in_chunks must hold at least one batch ({cpanel['batch_size']} transitions), "
-            f"got {cpanel['memory_size_in_chunks']}. Raise it or lower batch_size."
+            f"memory_size must hold at least one batch ({cpanel['batch_size']} transitions), got {size}. Raise it or "
+            "lower batch_size."
         )
     priorities = describe(Priorities) if cpanel.get("prioritized", False) else None
     starts = max(cpanel["warm_start"], cpanel["batch_size"])

@@ -8,15 +8,14 @@ from params import shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",
-    # 200 x 5,000 cycles of one frame: 1,000,000 frames
-    "number_epochs": 200,
-    "epoch_size": 5000,
-    "num_workers": 1,
-    "n_steps": 1,
+    "total_frames": 1_000_000,  # of the run; at least
+    "epoch_frames": 5000,  # of an epoch, after which figures are written; about
+    "num_workers": 1,  # environments
+    "n_steps": 1,  # of each environment in a cycle
     "test_interval": 2,
     # Spinning Up's TD3: lr, size of memory, random actions, polyak_factor, noises, delay and networks; they are from
     # Fujimoto et al. 2018, arXiv:1802.09477, Section 6.1, but for the networks (400-300 there). RL-Zoo's batch
-    "memory_size_in_chunks": 1_000_000,
+    "memory_size": 1_000_000,  # transitions
     "warm_start": 10_000,
     "gradient_steps_per_frame": 1.0,
     "batch_size": 256,

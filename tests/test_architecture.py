@@ -24,7 +24,7 @@ ALLOWED["pipeline"] = set(ALLOWED)
 ALLOWED["post"] = set(ALLOWED)
 # Within the environment: what stands in a line may import that line and the ones above it.
 LAYERS = [
-    {"closing", "contract", "infos", "scaling", "spaces"},
+    {"closing", "contract", "episode_infos", "infos", "scaling", "spaces"},
     {"making"},
     {"stepping"},
     {"explorer", "explorer_limits", "normalizers", "seats"},

@@ -4,31 +4,23 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from digideep.environment.episode_infos import Episode, FigureReader
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Actor, Chunk, Part, seat_agents
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.checks import require
 from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.process_state import check_switches
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
-
-
-class Episode(NamedTuple):
-    """A finished episode, before any wrapper changed its rewards; of a game with lives, the whole game."""
-
-    worker: int
-    episode_return: float
-    length: int
-    player_returns: dict[str, float] | None = None  # where there are several players; the return is their sum
 
 
 class Explorer(Component):
@@ -120,11 +112,14 @@ class Explorer(Component):
         self._should_stop = should_stop
 
         self.steps, self.n_episode = 0, 0
+        self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
         self._has_begun = False  # the workers have episodes
         self._was_reset = False
         self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
+        self._figures = FigureReader(info.episode_infos, info.all_players, mode)
+        self.info_names = self._figures.names  # that infos of its episodes may have
         self.seats = seat_agents(agents, environment, info, mode, num_workers)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
@@ -152,6 +147,7 @@ class Explorer(Component):
         """Begin a new episode in every worker."""
         self._await()
         self._ahead = None
+        self._tell_progress()
         self.envs.reset()
         for part in self._parts:
             part.row, part.has_arrived = None, False
@@ -179,8 +175,9 @@ class Explorer(Component):
             builder, self._ahead, step, quota = self._ahead, None, 0, self._quota()
             if builder is not None:  # the first step is under way
                 step, self.steps = 1, self.steps + 1
-            elif self.keep_trajectory:
-                builder = self._new_builder()
+            else:
+                self._tell_progress()
+                builder = self._new_builder() if self.keep_trajectory else None
             while (self.n_steps is not None and step < self.n_steps) or (quota is not None and (quota > 0).any()):
                 for part in self._parts:
                     self._finish_step(part, builder, quota)  # while the other part simulates
@@ -200,6 +197,7 @@ class Explorer(Component):
                 part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
             if self.overlap:
                 self._ahead = self._new_builder()
+                self._tell_progress()
                 for part in self._parts:
                     self._begin_step(part, self._ahead, 0)
             chunk = builder.chunk(step + 1)
@@ -208,6 +206,11 @@ class Explorer(Component):
                 there = [each.reshape(self.num_workers, -1, *each.shape[1:]).any(1) for each in masks]
                 chunk["/masks"] = np.logical_or.reduce(there)
             return chunk
+
+    def _tell_progress(self) -> None:
+        """Tell the workers the run's progress, for episodes of the chunk that begins; no step may be under way."""
+        is_known = self.mode == "train" and self.planned_frames > 0
+        self.envs.buffers.progress[:] = min(self.frames / self.planned_frames, 1.0) if is_known else 1.0
 
     def _new_builder(self) -> ChunkBuilder:
         return ChunkBuilder((self.n_steps or 64) + 1)
@@ -279,14 +282,14 @@ class Explorer(Component):
                 players: dict[str, float] = {}
                 for seat, view in part.seated:
                     players |= seat.player_returns(view, row)
-                self._finished.append(
-                    Episode(worker, float(buffers.returns[row]), int(buffers.lengths[row]), players or None)
-                )
+                figures = float(buffers.returns[row]), int(buffers.lengths[row]), players or None
+                self._finished.append(Episode(worker, *figures, *self._figures.read(buffers.figures[row])))
             if quota is not None:
                 quota[worker] -= 1
 
     def take_episodes(self) -> list[Episode]:
         """Return the episodes that ended since the last call."""
+        self._figures.warn()
         finished, self._finished = self._finished, []
         return finished
 
@@ -327,6 +330,7 @@ class Explorer(Component):
         self._finished = [Episode(*episode) for episode in state["finished"]]
         self._has_begun = bool(state["workers"])
         diverged = self.envs.load_state_dict(state["workers"]) if self._has_begun else []
+        self._tell_progress()
         if state["ahead"] is not None:  # the workers are a step further than the seats
             self._ahead = self._new_builder()
             self._ahead.restore({path: np.array(array) for path, array in state["ahead"].items()})

@@ -3,7 +3,7 @@
 An action mask may also stand in the observation, a Dict, as in PettingZoo's games; if it is asked for, it is moved.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -87,17 +87,28 @@ def info_templates(environment: gym.Env, keys: list[str]) -> Templates:
     """
     if not keys:
         return {}
-    _, info = environment.reset(seed=0)
+    infos = first_infos(environment)
+    info = next(infos)
     if any(find_info(info, key) is None for key in keys):
-        environment.action_space.seed(0)
-        mask = info.get(ACTION_MASK)
-        is_masked = mask is not None and isinstance(environment.action_space, gym.spaces.Discrete)
-        action = environment.action_space.sample(np.asarray(mask, np.int8)) if is_masked else None
-        info = {**environment.step(environment.action_space.sample() if action is None else action)[4], **info}
+        info = {**next(infos), **info}
     for key in keys:
         if find_info(info, key) is None:
             raise UsageError(missing_info("the environment's", key, info))
     return {f"/{key}": info_template(key, find_info(info, key)) for key in keys}
+
+
+def first_infos(environment: gym.Env) -> Iterator[Mapping[str, Any]]:
+    """Yield the infos of a first reset and of a first step, which is taken only if that is asked for.
+
+    The action is drawn among those that an action mask in the info allows.
+    """
+    _, info = environment.reset(seed=0)
+    yield info
+    environment.action_space.seed(0)
+    mask = info.get(ACTION_MASK)
+    is_masked = mask is not None and isinstance(environment.action_space, gym.spaces.Discrete)
+    action = environment.action_space.sample(np.asarray(mask, np.int8)) if is_masked else None
+    yield environment.step(environment.action_space.sample() if action is None else action)[4]
 
 
 def missing_info(whose: str, key: str, known: Collection[str]) -> str:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -31,18 +32,19 @@ from digideep.utility.seeding import make_generator
 from digideep.utility.user_code import in_words, is_ours
 
 _EXAMPLES = """examples:
-  list       python -m digideep.environment.play --list-include 'dm_control/cheetah|Half' --list-exclude '.*-v4'
-  watch      python -m digideep.environment.play --model LunarLander-v3
-  film       python -m digideep.environment.play --model dm_control/cheetah-run-v0 --runs 1 --render video
-  check      python -m digideep.environment.play --model Mine-v0 --module envs/mine.py --check
+  list       digideep env --list-include 'dm_control/cheetah|Half' --list-exclude '.*-v4'
+  watch      digideep env --model LunarLander-v3
+  film       digideep env --model dm_control/cheetah-run-v0 --runs 1 --render video
+  check      digideep env --model Mine-v0 --module envs/mine.py --check
 
 exit codes: 0 all is well, 1 a check failed or the environment raised, 2 the command makes no sense.
 """
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.environment.play", description="List, run or check environments.",
+        prog="digideep env", description="List, run or check environments.",
         formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EXAMPLES, allow_abbrev=False,
     )  # fmt: skip
     listing = parser.add_argument_group("list")
@@ -69,12 +71,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     checking.add_argument(
         "--check", action="store_true", help="examine it: will a run of it be right, and resume exact?"
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Returns: the exit code."""
-    args = _parse(argv)
+    args = make_parser().parse_args(argv)
     try:
         if args.glfw:
             os.environ["MUJOCO_GL"] = "glfw"
@@ -198,7 +200,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interruption("stopped.", 0)
 
 
+def cli(argv: list[str] | None = None) -> int:
+    """Run the command as a process of its own, which Ctrl-C ends quietly. Returns: the exit code."""
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, _interrupt)
+    return main(argv)
+
+
 if __name__ == "__main__":
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupt)
-    raise SystemExit(main())
+    raise SystemExit(cli())

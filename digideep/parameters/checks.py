@@ -21,6 +21,13 @@ def require_int(name: str, value: Any, low: int = 0, high: int | None = None) ->
     require(is_integer and low <= value and (high is None or value <= high), name, value, expected)
 
 
+def require_counts(**values: int | None) -> None:
+    """Refuse anything but integers of at least 1, and None. Args: values: by their names."""
+    for name, value in values.items():
+        if value is not None:
+            require_int(name, value, 1)
+
+
 def require_between(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> None:
     """Refuse anything but a finite number in [low, high]."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

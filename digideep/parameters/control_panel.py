@@ -22,8 +22,8 @@ Panel = dict[str, Any]
 
 _log = logging.getLogger("digideep")
 
-# What the keys of 2019's digideep, and those that have been renamed since, are called today: the first name that a
-# panel has, and what else there is to say of its value.
+# What the keys of 2019's digideep, those that have been renamed since, and those of stable-baselines3 and CleanRL are
+# called today: the first name that a panel has, and what else there is to say of its value.
 _TODAY: dict[str, dict[str, str]] = {
     "tau": {"gae_lambda": "", "polyak_factor": ""},
     "use_gae": {"gae_lambda": ", where 1.0 takes plain returns"},
@@ -45,6 +45,24 @@ _TODAY: dict[str, dict[str, str]] = {
     "add_frame_stack_axis": {"frame_stack": ", the number of frames"},
     "add_image_transpose": {"channel_axis": ", first or last"},
     "add_vec_normalize": {"normalize_observations": " and 'normalize_rewards'"},
+    "total_timesteps": {"total_frames": ""},
+    "n_envs": {"num_workers": ""},
+    "num_envs": {"num_workers": ""},
+    "num_steps": {"n_steps": ""},
+    "n_epochs": {"n_update": ""},
+    "update_epochs": {"n_update": ""},
+    "num_minibatches": {"num_mini_batches": ""},
+    "env_id": {"model_name": ""},
+    "learning_rate": {"lr": "", "lr_actor": " and 'lr_critic'"},
+    "ent_coef": {"entropy_coef": "", "alpha": " and 'automatic_entropy_tuning'"},
+    "vf_coef": {"value_loss_coef": ""},
+    "clip_range": {"clip_param": ""},
+    "clip_coef": {"clip_param": ""},
+    "buffer_size": {"memory_size": ""},
+    "learning_starts": {"warm_start": ""},
+    "gradient_steps": {"gradient_steps_per_frame": ""},
+    "target_network_frequency": {"target_update_interval": ""},
+    "net_arch": {"hidden_sizes": ", a list such as [64, 64]"},
 }
 # What to do instead where a panel has no such name.
 _GONE = {
@@ -52,9 +70,6 @@ _GONE = {
     "runner_name": "The parameter file names the Runner's class, under 'runner' in its tree.",
     "eps": "It is the optimizer's parameter: override /agents/agent/optimizer by --repeal.",
     "warm_start": "Override /explorer/train/warm_start by --repeal.",
-    **dict.fromkeys(
-        ("total_frames", "total_timesteps"), "A run has number_epochs x epoch_size x num_workers x n_steps frames."
-    ),
     **dict.fromkeys(("mean_lambda", "std_lambda", "z_lambda"), "No loss has such a term today."),
     "add_monitor": "Leave it out: episodes are always logged.",
     "add_time_step": "Wrap environments into gymnasium's TimeAwareObservation, by norm_wrappers.",
@@ -124,18 +139,21 @@ def _import_module(name: str, given: str) -> ModuleType:
 def override_panel(cpanel: Panel, overrides: Panel) -> Panel:
     """Return a copy of a parameter file's control panel with the values that `--cpanel` gives.
 
+    A key that the panel does not list may be a parameter that the recipe would read: `generate` judges it.
+
     Raises:
-        UsageError: for an unknown key, a value of another type than the one it replaces, or one that is not plain.
+        UsageError: for a key that has another name today, a value of another type than the one it replaces, or one
+            that is not plain.
     """
     to_plain(cpanel, "cpanel")  # refuses what could not be written down
     changed = {
         key: value.item() if isinstance(value, np.generic) else copy.deepcopy(value) for key, value in cpanel.items()
     }
     for key, value in overrides.items():
-        if key not in cpanel:
+        if key not in cpanel and (key in _TODAY or key in _GONE):
             raise UsageError(f"--cpanel has the unknown key '{key}'. {_advice(key, cpanel)}")
         to_plain({key: value}, "--cpanel")
-        changed[key] = like(f"--cpanel '{key}'", value, changed[key])
+        changed[key] = like(f"--cpanel '{key}'", value, changed[key]) if key in cpanel else value
     return changed
 
 
@@ -145,7 +163,11 @@ def _advice(key: str, cpanel: Panel) -> str:
         if name in cpanel:
             return f"Today it is '{name}'{remark}."
     advice = _GONE.get(key) or did_you_mean(key, cpanel)
-    return f"{advice} What else the tree has is set by --repeal." if advice.startswith("Known: ") else advice
+    return (
+        f"{advice} What else the tree has is set by --repeal, or by --set with its path."
+        if advice.startswith("Known: ")
+        else advice
+    )
 
 
 class _WatchedPanel(dict[str, Any]):
@@ -187,13 +209,17 @@ class _WatchedPanel(dict[str, Any]):
 def generate(module: ModuleType, cpanel: Panel) -> Tree:
     """Call `gen_params` and return its parameter tree, with plain values; refuse a file in which it fails.
 
-    A key that nothing reads is told, or refused where it is one of the original's.
+    A key that nothing reads is told; it is refused where it is one of the original's, or not the file's own.
     """
     read: set[str] = set()
     panel = _WatchedPanel(cpanel, read)
     try:
         tree: Tree = to_plain(module.gen_params(panel))
         for key in sorted(panel.keys() - read):
+            if key not in module.cpanel:
+                known = {**cpanel, **dict.fromkeys(read)}
+                del known[key]
+                raise UsageError(f"--cpanel has the unknown key '{key}'. {_advice(key, known)}")
             told = f"Nothing in {module.__name__} reads '{key}' of its control panel."
             advice = _advice(key, {name: value for name, value in cpanel.items() if name in read})
             if key in _GONE or not read.isdisjoint(_TODAY.get(key, ())):

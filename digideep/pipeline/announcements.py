@@ -2,24 +2,56 @@
 
 import logging
 import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import torch
 
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
+from digideep.parameters.tree import Tree
+from digideep.pipeline.continuing import plan_of
+from digideep.utility.files import as_typed
+from digideep.utility.importing import SESSIONS
 
 _log = logging.getLogger("digideep")
 
 
-def log_sight(agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
-    """Log for each agent which observations it sees, and how they are scaled. Args: agents: by name."""
+def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
+    """Log how long the run is; for each agent what it sees, how that is scaled, and the sizes of its networks.
+
+    Args:
+        tree: the parameter tree.
+        agents: by name.
+        explorer: of the training.
+    """
+    plan, runner, memory = plan_of(tree), tree["runner"], tree["memory"]
+    _log.info(
+        "plan: %d epochs of %d cycles of %d x %d frames: %s frames; a memory of %s transitions",
+        runner["n_epochs"], runner["n_cycles"], plan.num_workers, plan.n_steps, f"{plan.frames:,}",
+        f"{memory['buffer_chunk_len'] * plan.cycle_frames:,}",
+    )  # fmt: skip
     for name, agent in agents.items():
         wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
         paths = [path for path in agent.observation_paths if path in normalised]
         addition = f"; normalised: {', '.join(paths)}" if paths else ""
         _log.info("agent '%s' sees %s%s", name, agent.sight(), addition)
+        sizes = _sizes(agent.policy) if isinstance(agent.policy, torch.nn.Module) else {}
+        if sizes:
+            parts = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+            _log.info("agent '%s' has %s parameters: %s", name, f"{sum(sizes.values()):,}", parts)
+
+
+def _sizes(policy: torch.nn.Module) -> dict[str, int]:
+    """Return the number of parameters of each network of a policy by name; of what is no network, by its own."""
+    sizes: dict[str, int] = {}
+    for name, parameter in policy.named_parameters():
+        network = name.split(".")[0]
+        sizes[network] = sizes.get(network, 0) + parameter.numel()
+    return sizes
 
 
 def doubts(agents: Mapping[str, AgentBase]) -> list[str]:
@@ -37,13 +69,15 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """
     if path is None:
         return headline
-    more = " --repeal '{\"/runner/n_epochs\": N}'" if is_finished else ""
-    quoted = shlex.quote(str(path))
+    program = "python main.py" if Path(sys.argv[0]).name == "main.py" else "digideep"
+    is_near = path.parent == Path.cwd() / SESSIONS  # its name is enough
+    session = shlex.quote(path.name if is_near else str(as_typed(path)))
+    place = "" if is_near else f" -r {shlex.quote(str(as_typed(path.parent)))}"
     lines = {
-        "session": path,
-        "resume": f"python main.py --resume {quoted}{more}",
-        "play": f"python main.py --play --load-checkpoint {quoted}",
-        "report": f"python -m digideep.post.report {quoted}",
-        "plot": f"python -m digideep.post.plotter -r {shlex.quote(str(path.parent))} -i {shlex.quote(path.name)}",
+        "session": as_typed(path),
+        "resume": f"{program} resume {session}{' --total-frames N' if is_finished else ''}",
+        "play": f"{program} play {session}",
+        "report": f"{program} report {session}",
+        "plot": f"{program} plot{place} -i {shlex.quote(path.name)}",
     }
     return "\n".join([headline, *(f"  {name:<8} {text}" for name, text in lines.items())])

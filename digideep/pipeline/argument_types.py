@@ -5,17 +5,27 @@ All of them raise argparse.ArgumentTypeError, whose message argparse completes w
 
 import argparse
 import ipaddress
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from digideep.parameters.checks import shown
+from digideep.utility.importing import SESSIONS
 from digideep.utility.text import parse_json
 
 _MAX_NAME, _MAX_PATH = 200, 2000  # bytes; what a session writes has longer names, and file systems end at 255 and 4,095
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """Return a JSON object whose keys are all different, and whose numbers are all finite."""
+    """Return a JSON object whose keys are all different, and whose numbers are all finite; of a file after an @."""
+    if text.startswith("@"):
+        try:
+            with open(path_name(text[1:]), encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as err:
+            raise argparse.ArgumentTypeError(f"{text[1:]} cannot be read: {getattr(err, 'strerror', err)}") from err
     try:
         value = parse_json(text, is_strict=True)
     except ValueError as err:
@@ -26,6 +36,40 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{shown(text)} is no JSON object. Expected one such as '{{\"seed\": 1}}'")
     return value
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Return the key and the value of KEY=VALUE. A value that is no JSON is the text itself; 1e6 is a whole number."""
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip("/"):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no KEY=VALUE. Expected one such as seed=1")
+    digits = value.replace("_", "") if re.fullmatch(r"-?\d+(_\d+)*", value) else value
+    try:
+        found = parse_json(digits, is_strict=True)
+    except ValueError:
+        if value[:1] in ("[", "{", '"'):
+            raise argparse.ArgumentTypeError(f"{shown(value)} of {shown(key)} is no JSON") from None
+        return key, value
+    is_whole = isinstance(found, float) and "." not in value and found.is_integer()
+    return key, int(found) if is_whole else found
+
+
+def directory_name(text: str) -> str:
+    """Return the path of a session or checkpoint; its name alone is enough for one in ./digideep_sessions."""
+    path = os.path.join(SESSIONS, path_name(text))
+    return path if not os.path.lexists(text) and os.path.lexists(path) else text
+
+
+def directory_path(text: str) -> Path:
+    """See `directory_name`."""
+    return Path(directory_name(text))
+
+
+def device_name(text: str) -> str:
+    """Return the name of a device to compute on."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no device. Expected auto, cpu, cuda, cuda:1 or mps")
+    return text
 
 
 def path_name(text: str) -> str:

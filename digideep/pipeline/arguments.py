@@ -1,22 +1,34 @@
 """Read the command line."""
 
 import argparse
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from digideep.parameters.schedule import CONTINUATIONS
 from digideep.parameters.suggest import did_you_mean
-from digideep.pipeline.argument_types import address, json_object, natural, path_name, plain_name, port, positive
+from digideep.pipeline.argument_types import positive
+from digideep.pipeline.flags import add_flags
+from digideep.pipeline.tools import TOOLS
+from digideep.pipeline.verbs import VERBS
 from digideep.telemetry.writers import LOCALHOST, WatchOptions
 from digideep.utility.errors import UsageError
 
-_EXAMPLES = """examples:
+
+def _listed() -> str:
+    verbs = {**{name: verb.help for name, verb in VERBS.items()}, **{name: what for name, (_, what) in TOOLS.items()}}
+    return "\n".join(f"  {name:<12} {what}" for name, what in verbs.items())
+
+
+_EXAMPLES = f"""verbs, each with a --help of its own:
+{_listed()}
+
+examples of flags, as the digideep of 2019 had them:
   train          python main.py --params params/ppo_mujoco.py
-  change values  python main.py --params params/ppo_classic.py --cpanel '{"model_name": "Acrobot-v1", "seed": 3}'
+  change values  python main.py --params params/ppo_classic.py --set model_name=Acrobot-v1 seed=3
   resume         python main.py --resume digideep_sessions/NAME
   play           python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 5
   evaluate       python main.py --play --load-checkpoint digideep_sessions/NAME --episodes 100 --seed 5 --json
-  go on longer   python main.py --resume digideep_sessions/NAME --repeal '{"/runner/n_epochs": 48}'
+  go on longer   python main.py --resume digideep_sessions/NAME --total-frames 1000000
   fine-tune      python main.py --params params/ppo_classic.py --load-checkpoint digideep_sessions/NAME
   prove resume   python main.py --params params/ppo_classic.py --verify-resume
 
@@ -42,6 +54,7 @@ class Arguments(WatchOptions):
     repeal: dict[str, Any] = field(default_factory=dict)
     load_checkpoint: str | None = None
     resume: bool = False
+    total_frames: int | None = None
     schedules: str | None = None
     play: bool = False
     custom: bool = False
@@ -68,6 +81,20 @@ class Arguments(WatchOptions):
         return "play" if self.play else "custom" if self.custom else "create" if self.create_session_only else "train"
 
 
+def _take_assignments(values: dict[str, Any]) -> None:
+    """Put what --set says where it belongs: paths to --repeal, names to --cpanel."""
+    for key, value in values.pop("set", ()):
+        name = "repeal" if key.startswith("/") else "cpanel"
+        if name == "cpanel" and (values.get("resume") or values.get("play")):
+            raise UsageError(
+                f"--set {key}: a session that is there takes paths of its tree, such as /agents/agent/{key}. See its "
+                "params.yaml."
+            )
+        if key in values.get(name, {}):
+            raise UsageError(f"--set gives '{key}' a second value: give one.")
+        values[name] = {**values.get(name, {}), key: value}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -82,77 +109,46 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
     Raises:
         UsageError: for unknown or malformed arguments, and for flags that do not go together.
     """
-    values = vars(_make_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else list(argv)
+    verb = words.pop(0) if words and words[0] in VERBS else None
+    if verb is None and words and not words[0].startswith("-"):
+        raise UsageError(f"'{words[0]}' is no verb. {did_you_mean(words[0], [*VERBS, *TOOLS])} See --help.")
+    values = vars(make_parser(verb).parse_args(words))
+    values = (VERBS[verb].means if verb is not None else {}) | values
+    _take_assignments(values)
     if isinstance(values.get("resume"), str):
         if "load_checkpoint" in values:
             raise UsageError("--resume DIR and --load-checkpoint DIR name two directories: give one of them.")
         values |= {"resume": True, "load_checkpoint": values["resume"]}
     args = Arguments(**values)
-    _check_combination(args)
+    check_combination(args)
     return args
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Return what reads the command line: of `main.py`, or of what follows a verb."""
+    examples, what = (
+        _EXAMPLES,
+        "Train deep reinforcement-learning agents from parameter files, and resume them exactly.",
+    )
+    if verb is not None:
+        what = VERBS[verb].help[:1].upper() + VERBS[verb].help[1:] + "."
+        examples = "examples:\n" + "\n".join(f"  {line}" for line in VERBS[verb].examples.splitlines())
     parser = _Parser(
-        prog="digideep",
-        description="Train deep reinforcement-learning agents from parameter files, and resume them exactly.",
+        prog="digideep" if verb is None else f"digideep {verb}",
+        usage="%(prog)s [verb | flags]" if verb is None else f"%(prog)s {VERBS[verb].target[1]['metavar']} [flags]",
+        description=what,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=_EXAMPLES,
+        epilog=examples,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,  # the defaults are those of Arguments
     )
-    add = parser.add_argument_group("what to run").add_argument
-    add("--params", metavar="FILE", type=path_name, help="parameter file: a path ending in .py, or a dotted module")
-    add("--cpanel", metavar="JSON", type=json_object, help="override values of its control panel")
-    add("--repeal", metavar="JSON", type=json_object, help="override values of the parameter tree by path, such as "
-        "'{\"/runner/save_int\": 1}'; also with --resume")  # fmt: skip
-    add("--load-checkpoint", metavar="DIR", type=path_name, help="a checkpoint, or a session (its newest valid "
-        "checkpoint); with --params a new session begins with its weights")  # fmt: skip
-
-    add = parser.add_argument_group("instead of training anew").add_argument
-    add("--resume", metavar="DIR", type=path_name, nargs="?", const=True, help="go on with a session in place")
-    add("--schedules", choices=CONTINUATIONS, help="with --resume and a changed plan (/runner/n_epochs): stretch what "
-        "is scheduled, such as the learning rate, over the whole new plan (default), keep it as it is, or begin it "
-        "anew over what is left")  # fmt: skip
-    add("--play", action="store_true", help="run the policy without exploration, record videos, print returns")
-    add("--custom", action="store_true", help="run the custom() job of the parameter file's own Runner")
-    add("--create-session-only", action="store_true", help="write the session and its first checkpoint, and stop")
-    add("--verify-resume", metavar="EPOCHS", type=positive, nargs="?", const=4, help="prove exact resume on these "
-        "parameters: train EPOCHS (4) straight, and again stopped, killed and resumed")  # fmt: skip
-
-    add = parser.add_argument_group("with --play").add_argument
-    add("--episodes", metavar="N", type=positive, help="episodes to play (10)")
-    add("--render", choices=("video", "human", "none"), help="videos (default; with --json nothing), a window, or "
-        "nothing")  # fmt: skip
-    add("--seed", metavar="N", type=natural, help="of the episodes (the run's own)")
-    add("--json", action="store_true", help="print returns, lengths and quantiles as JSON, nothing else")
-    add("--frozen", action="store_true", help="play with the sources that the session keeps in modules/: this runs its "
-        "code")  # fmt: skip
-
-    add = parser.add_argument_group("the session").add_argument
-    add("--session-path", metavar="DIR", type=path_name, help="where sessions are made (./digideep_sessions)")
-    add("--session-name", metavar="NAME", type=plain_name, help="name of the new session's directory")
-    add("--save-modules", metavar="MODULE", nargs="+", help="packages to copy into modules/ whole, with their data")
-    add("--msg", metavar="TEXT", help="a note to keep with the session")
-    add("--dry-run", action="store_true", help="do everything, write nothing")
-
-    add = parser.add_argument_group("watching").add_argument
-    add("--log-level", metavar="0-4", type=int, choices=range(5), help="least level shown: 0 debug, 1 info, "
-        "2 warn, 3 error, 4 fatal")  # fmt: skip
-    add("--quiet", action="store_true", help="show warnings and errors only; report.log has the rest")
-    add("--profiler-level", metavar="N", type=int, help="blocks within blocks that are timed: 1 for the outer ones, "
-        "0 none, -1 all")  # fmt: skip
-    add("--tensorboard", action="store_true", help="write TensorBoard files and serve them on this machine")
-    add("--visdom", action="store_true", help="plot to a visdom server on this machine, started if there is none")
-    add("--visdom-port", metavar="PORT", type=port, help=f"its port ({WatchOptions.visdom_port})")
-    add("--bind", metavar="ADDRESS", type=address, help=f"address that these servers listen on ({LOCALHOST}: this "
-        "machine only). They ask for no password")  # fmt: skip
-    add("--wandb", action="store_true", help="send to Weights & Biases; WANDB_MODE=offline writes files instead")
-    add("--mlflow", action="store_true", help="send to MLflow: to MLFLOW_TRACKING_URI, or into the session")
-    add("--no-monitor-cpu", action="store_true", help="do not log the load of the CPU")
-    add("--no-monitor-gpu", action="store_true", help="do not log the load of the GPU")
-
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where agents compute (auto)")
+    if verb is not None:
+        name, options = VERBS[verb].target
+        parser.add_argument(name, **options)
+    if verb == "verify":
+        parser.add_argument("--epochs", metavar="N", type=positive, dest="verify_resume", help="epochs to train (4)")
+    add_flags(parser, None if verb is None else VERBS[verb].flags)
     return parser
 
 
@@ -171,7 +167,8 @@ _EXCLUSIONS = {
 }  # fmt: skip
 
 
-def _check_combination(args: Arguments) -> None:
+def check_combination(args: Arguments) -> None:
+    """Refuse flags that do not go together. Raises: UsageError: naming them."""
     # What was given: 0 is a seed.
     flags = {
         name for name, value in vars(args).items() if not (value is None or value is False or value in ({}, [], ""))
@@ -191,6 +188,10 @@ def _check_combination(args: Arguments) -> None:
             for name in ("params", "cpanel")
             for other in ("play", "custom")
         },
+        "--total-frames says how long a run is: it goes with --params or --resume. Leave it out.":
+            args.total_frames is not None and (args.mode != "train" or args.verify_resume is not None),
+        "--total-frames and '/runner/n_epochs' both say how long the run is: give one of them.":
+            args.total_frames is not None and "/runner/n_epochs" in args.repeal,
         "--schedules goes with --resume only: add --resume DIR or leave it out.": args.schedules and not args.resume,
         "Nothing to run: give --params FILE, or --resume DIR. See --help for examples.":
             not flags & {"params", "load_checkpoint"},

@@ -22,11 +22,11 @@ import torch
 from safetensors.torch import load as load_arrays
 from safetensors.torch import save as save_arrays
 
-import digideep
 from digideep.pipeline.checkpoint_content import DEEPEST, check_figures, check_state, is_deeper
 from digideep.pipeline.segments import Need, Segment, find_segments, need_of, sync_directory
 from digideep.utility.errors import CheckpointError, UnreadableError
 from digideep.utility.own_files import read_file, remove
+from digideep.utility.version import __version__
 
 FORMAT = 4
 BEST = "best"  # the name of the checkpoint with the best policy: it can be played, not resumed
@@ -192,7 +192,7 @@ def sweep_checkpoints(directory: Path) -> None:
 def versions() -> dict[str, str]:
     """Return the versions of the software that decides whether numbers repeat."""
     return {
-        "digideep": digideep.__version__,
+        "digideep": __version__,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,

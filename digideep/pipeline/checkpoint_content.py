@@ -34,7 +34,7 @@ def check_state(order: tuple[int, int] | None, state: dict[str, Any], needs_memo
     returns = runner.get("recent_returns")
     is_list = isinstance(returns, list) and all(map(is_number, returns))
     _require(is_list, "recent_returns", returns, "a list of numbers")
-    for name in ("test_return", "best_return"):
+    for name in ("test_return", "best_return", "test_success"):
         _require(runner.get(name) is None or is_number(runner[name]), name, runner.get(name), "a number")
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from digideep.memory.generic import Memory
 from digideep.pipeline.checkpoint import (
@@ -90,6 +90,20 @@ class CheckpointSource:
     def restore_memory(self, memory: Memory, n_chunks: int) -> None:
         """Fill a memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
         SegmentStore(self.session / "memory", self.loaded.segments).restore(memory, n_chunks)
+
+
+class SavedRun(Protocol):
+    """What a Session asks of the Runner that it opens for."""
+
+    i_epoch: int
+    keep_checkpoints: int | None
+
+    @property
+    def frames(self) -> int:
+        """Frames so far."""
+
+    def save(self) -> None:
+        """Write a checkpoint."""
 
 
 class CheckpointStore:

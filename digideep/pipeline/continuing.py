@@ -35,6 +35,12 @@ def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
     return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
 
 
+def longer_plan(tree: Mapping[str, Any], total_frames: int) -> dict[str, int]:
+    """Return what to override in a tree so that the run has at least so many frames."""
+    epoch_frames = plan_of(tree).frames // tree["runner"]["n_epochs"]
+    return {"/runner/n_epochs": -(-total_frames // epoch_frames)}
+
+
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Return the values that differ between two trees: path -> both values."""
     ours, theirs = (leaves(tree, opens=lambda node: True) for tree in (old, new))

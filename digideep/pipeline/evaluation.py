@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
@@ -97,7 +97,7 @@ def _play_episodes(session: Session, explorer: Explorer, num_episodes: int) -> l
             while len(episodes) < num_episodes and session.signals.reason is None:
                 explorer.update()
                 ended = explorer.take_episodes()
-                session.write_episodes("eval", ended)
+                session.write_episodes("eval", ended, explorer.info_names)
                 episodes += ended
                 if not (session.args.json or session.args.quiet):
                     say(f"episode {len(episodes):>3}: return {ended[-1].episode_return:,.3f}, {ended[-1].length} steps")
@@ -113,6 +113,12 @@ def _print_summary(session: Session, figures: dict[str, Any], videos: Path | Non
         f"min {figures['min']:,.3f}, max {figures['max']:,.3f}")  # fmt: skip
     for player, mean in figures.get("players", {}).items():
         say(f"  {player}: mean {mean:,.3f}")
+    if "success" in figures:
+        say(f"success: mean {figures['success']['mean']:.3f}")
+    for player, mean in figures.get("success", {}).get("players", {}).items():
+        say(f"  {player}: mean {mean:.3f}")
+    for key, values in figures.get("infos", {}).items():
+        say(f"{key}: mean {values['mean']:,.6g}")
     if videos is not None and videos.exists():
         say(f"videos: {videos}")
 
@@ -125,11 +131,18 @@ def _load_statistics(explorer: Explorer, statistics: dict[str, Any]) -> None:
 
 
 def summarize(episodes: list[Episode]) -> dict[str, Any]:
-    """Return the returns and lengths of episodes, and statistics of the returns, as JSON values."""
+    """Return returns, lengths and statistics of episodes, success and infos where there are any, as JSON values."""
     returns = [episode.episode_return for episode in episodes]
     quantiles = np.quantile(returns, _QUANTILES).tolist()
     names = episodes[0].player_returns or {}
     players = {name: fmean((episode.player_returns or {})[name] for episode in episodes) for name in names}
+    infos = {name: _over([e.infos.get(name) for e in episodes]) for name in _names([e.infos for e in episodes])}
+    successes: dict[str, Any] = {}
+    if any(episode.success is not None for episode in episodes):
+        successes = _over([episode.success for episode in episodes])
+        told = [episode.player_successes or {} for episode in episodes]
+        if by_player := {name: _over([each.get(name) for each in told])["mean"] for name in _names(told)}:
+            successes["players"] = by_player
     return {
         "episodes": len(episodes),
         "mean": fmean(returns),
@@ -140,7 +153,19 @@ def summarize(episodes: list[Episode]) -> dict[str, Any]:
         "returns": returns,
         "lengths": [episode.length for episode in episodes],
         **({"players": players} if players else {}),
+        **({"success": successes} if successes else {}),
+        **({"infos": infos} if infos else {}),
     }
+
+
+def _names(figures: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the keys of all dictionaries, in the order in which they come."""
+    return [*dict.fromkeys(name for each in figures for name in each)]
+
+
+def _over(values: list[float | None]) -> dict[str, Any]:
+    """Return values of episodes, None where one has none, and the mean of those that there are."""
+    return {"mean": fmean(value for value in values if value is not None), "values": values}
 
 
 class EpisodeRecorder:

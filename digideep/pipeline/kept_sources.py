@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-import digideep
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import installed_roots, is_session, session_of
 
@@ -43,7 +42,7 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
     Raises:
         UsageError: if one of `packages` is not there.
     """
-    sources = {"digideep": Path(digideep.__file__).parent} | {name: find_package(name) for name in packages}
+    sources = {"digideep": Path(__file__).parents[1]} | {name: find_package(name) for name in packages}
     for name, source in sources.items():
         target = modules.joinpath(*name.split("."))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +148,7 @@ def _ignored(directory: str, names: list[str]) -> list[str]:
 def _about(params: ModuleType) -> list[str]:
     """Return comments: the version of Python, and the commit of the parameter file's repository, if it is in one."""
     lines = [f"# What was installed when the session was made, for Python {platform.python_version()}."]
-    command = ["git", "-C", str(Path(params.__file__ or "").parent), "rev-parse", "HEAD"]
+    command = ["git", "-C", str(Path(getattr(params, "__file__", None) or "").parent), "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -26,6 +26,8 @@ class Progress:
         recent_returns: of the last 100 training episodes, oldest first.
         test_return: mean of the last test; None before the first one.
         best_return: mean of the best test; None before the first one.
+        test_success: share of the last test's episodes that succeeded; None where the environment does not tell.
+        tests_since_best: tests after the best one.
     """
 
     def __init__(self, session: Session, histogram_int: int | None):
@@ -34,6 +36,8 @@ class Progress:
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
         self.test_return: float | None = None
         self.best_return: float | None = None
+        self.test_success: float | None = None
+        self.tests_since_best = 0
         self._is_tested = False  # since the last line of the console
 
     def start(self, name: str, total_frames: int, frames: int) -> None:
@@ -49,27 +53,34 @@ class Progress:
         """Take in the episodes that ended in a cycle. Args: epoch: such as "3/24"."""
         episodes = explorer.take_episodes()
         self.recent_returns.extend(episode.episode_return for episode in episodes)
-        self._record("train", episodes)
+        self._record("train", explorer, episodes)
         recent, machine = list(self.recent_returns), self._session.logbook.machine
         self._display.cycle(epoch, explorer.frames, explorer.n_episode, recent, machine)
 
     def test(self, explorer: Explorer) -> bool:
         """Take in the episodes of a test. Returns: True if it is the best one so far."""
         episodes = explorer.take_episodes()
-        self._record("test", episodes)
+        self._record("test", explorer, episodes)
         self.test_return, self._is_tested = fmean(episode.episode_return for episode in episodes), True
+        successes = [episode.success for episode in episodes if episode.success is not None]
+        self.test_success = fmean(successes) if successes else None
         is_best = self.best_return is None or self.test_return > self.best_return
+        self.tests_since_best += 1
         if is_best:
-            self.best_return = self.test_return
+            self.best_return, self.tests_since_best = self.test_return, 0
         return is_best
 
-    def _record(self, mode: str, episodes: Sequence[Episode]) -> None:
+    def _record(self, mode: str, explorer: Explorer, episodes: Sequence[Episode]) -> None:
         for episode in episodes:
             self._monitor(f"/return/{mode}", episode.episode_return)
             self._monitor(f"/length/{mode}", episode.length)
             for player, player_return in (episode.player_returns or {}).items():
                 self._monitor(f"/return/{mode}/{player}", player_return)
-        self._session.write_episodes(mode, episodes)
+            self._monitor.record(f"/info/{mode}", episode.infos)
+            if episode.success is not None:
+                self._monitor(f"/success/{mode}", episode.success)
+            self._monitor.record(f"/success/{mode}", episode.player_successes or {})
+        self._session.write_episodes(mode, episodes, explorer.info_names)
 
     def epoch(self, moment: Mapping[str, int], agents: Mapping[str, AgentBase]) -> None:
         """Show and write the figures of an epoch. Args: moment: from `Runner.moment`; agents: by name."""
@@ -77,7 +88,8 @@ class Progress:
         self._monitor("/speed/frames_per_s", self._display.measure(frames))
         for recent_return in self.recent_returns:
             self._monitor("/return/recent", recent_return)
-        self._display.details(logbook.log_epoch())
+        figures = logbook.log_epoch()
+        self._display.details(figures, self.best_return)
         recent = fmean(self.recent_returns) if self.recent_returns else None
         returns = {"recent return": recent, "test return": self.test_return if self._is_tested else None}
         self._is_tested = False
@@ -86,17 +98,24 @@ class Progress:
         if is_due and logbook.has_dashboards:
             for agent in agents.values():
                 logbook.show_histograms(agent.histograms(), frames)
+        self._session.tell(figures)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs, as JSON values."""
-        recent = list(self.recent_returns)
-        return {"recent_returns": recent, "test_return": self.test_return, "best_return": self.best_return}
+        return {
+            "recent_returns": list(self.recent_returns),
+            "test_return": self.test_return,
+            "best_return": self.best_return,
+            "test_success": self.test_success,
+            "tests_since_best": self.tests_since_best,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` left off, without returns that are infinite or NaN.
 
         Nothing is ever better than those, and neither has a mean.
         """
-        self.test_return = state["test_return"]
+        self.test_return, self.test_success = state["test_return"], state["test_success"]
+        self.tests_since_best = int(state["tests_since_best"])
         self.best_return = state["best_return"] if is_finite(state["best_return"]) else None
         self.recent_returns.extend(filter(math.isfinite, state["recent_returns"]))

@@ -9,14 +9,15 @@ from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.tools.check import report_abilities
 from digideep.memory.generic import Memory
-from digideep.parameters.checks import require_between, require_int
+from digideep.parameters.checks import require_counts, require_int
 from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import doubts, farewell, log_sight
+from digideep.pipeline.announcements import doubts, farewell, log_start
 from digideep.pipeline.building import build_agents
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
+from digideep.pipeline.limits import Limits
 from digideep.pipeline.progress import Progress
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
@@ -41,7 +42,7 @@ class Runner(Component):
         n_cycles: cycles of an epoch.
         seed: of everything random, at least 0.
         test_act: test during training.
-        test_int: epochs from test to test; the last epoch is always tested.
+        test_int: epochs from test to test; the first and the last epoch are always tested.
         save_int: epochs from checkpoint to checkpoint; the last epoch is always saved.
         keep_checkpoints: newest checkpoints to keep; None keeps all.
         max_time: hours after which this process stops; None for no limit.
@@ -51,6 +52,7 @@ class Runner(Component):
             for none.
         video_int: epochs from one recorded episode to the next; None records none.
         cuda_deterministic: choose algorithms that repeat their results on CUDA too, where they are slower.
+        target_return, target_success, patience: what finishes a run before its last epoch, see `Limits`.
     """
 
     def __init__(
@@ -71,20 +73,18 @@ class Runner(Component):
         histogram_int: int | None = 10,
         video_int: int | None = None,
         cuda_deterministic: bool = False,
+        target_return: float | None = None,
+        target_success: float | None = None,
+        patience: int | None = None,
     ):
-        counts = {"n_epochs": n_epochs, "n_cycles": n_cycles, "test_int": test_int, "save_int": save_int}
-        limits = {"keep_checkpoints": keep_checkpoints, "max_iter": max_iter, "histogram_int": histogram_int}
-        for name, value in {**counts, **limits, "video_int": video_int}.items():
-            if name in counts or value is not None:
-                require_int(name, value, 1)
+        require_counts(n_epochs=n_epochs, n_cycles=n_cycles, test_int=test_int, save_int=save_int)
+        require_counts(keep_checkpoints=keep_checkpoints, histogram_int=histogram_int, video_int=video_int)
         require_int("num_threads", num_threads, 1, _MAX_THREADS)
         require_int("seed", seed, 0)
-        if max_time is not None:
-            require_between("max_time", max_time)
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int, self.video_int = test_act, test_int, save_int, video_int
-        self.keep_checkpoints, self.max_time, self.max_iter = keep_checkpoints, max_time, max_iter
+        self.keep_checkpoints = keep_checkpoints
         self.i_epoch, self.i_cycle = 0, 0
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
@@ -93,6 +93,9 @@ class Runner(Component):
         self._saved: tuple[Any, ...] | None = None
         self.plan_note: str | None = None  # what became of the plan when the run was resumed
         self.progress = Progress(session, histogram_int)
+        self.limits = Limits(
+            target_return, target_success, patience, is_tested=test_act, max_iter=max_iter, max_time=max_time
+        )
         self._process = ExitStack()  # what the run changes in its process, until `close`
         try:
             self._process.enter_context(left_as_it_was())
@@ -119,6 +122,7 @@ class Runner(Component):
             self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
             for name in ("train", "test"):
                 self.explorer[name] = self.make_explorer(name)
+            self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
             length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
@@ -128,7 +132,7 @@ class Runner(Component):
                 )
             if self.session.mode in ("train", "create"):
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
-                log_sight(self.agents, self.explorer["train"])
+                log_start(self.tree, self.agents, self.explorer["train"])
         self.override()
 
     def make_explorer(
@@ -179,7 +183,7 @@ class Runner(Component):
                 return self.custom()
             if self.session.mode == "create":
                 path = self.session.path
-                print(f"Created {path}. Train it with: python main.py --resume {path}", file=self.session.output)
+                print(f"Created {path}. Train it with: digideep resume {path}", file=self.session.output)
                 return FINISHED
             return self.train()
         finally:
@@ -195,15 +199,15 @@ class Runner(Component):
     def train(self) -> int:
         """Run until the last epoch, or until a stop. Returns: `FINISHED`, or `STOPPED` with a checkpoint written."""
         self.session.mark(is_done=False)
-        self.session.watch_signals(self.max_time)
+        self.session.watch_signals(self.limits.max_time)
         if self.plan_note is not None:
             _log.info("%s", self.plan_note)
         for doubt in doubts(self.agents):
             _log.warning("%s", doubt)
         self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
-        first_epoch, reason = self.i_epoch, None
+        first, reason = self.i_epoch, None
         try:
-            while self.i_epoch < self.n_epochs and (reason := self._why_stop(first_epoch)) is None:
+            while not self.is_finished and (reason := self.limits.why_stop(self.i_epoch - first, self.session)) is None:
                 if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
                     self.train_cycle()
                     self.note_episodes()
@@ -214,12 +218,18 @@ class Runner(Component):
         finally:
             self.progress.stop()
 
+    @property
+    def is_finished(self) -> bool:
+        """True if the plan is met, or the goal."""
+        return self.i_epoch >= self.n_epochs or self.limits.verdict(self.progress) is not None
+
     def end_epoch(self) -> None:
         """Count the epoch; test, film, log and save as the plan says.
 
         A test that a stop cuts off leaves the epoch open: it begins anew after a resume.
         """
-        is_tested = self.test_act and ((self.i_epoch + 1) % self.test_int == 0 or self.i_epoch + 1 == self.n_epochs)
+        epoch = self.i_epoch + 1
+        is_tested = self.test_act and (epoch % self.test_int == 0 or epoch in (1, self.n_epochs))
         before = self.state_dict() if is_tested else None
         self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch + 1, 0, True
         try:
@@ -234,23 +244,16 @@ class Runner(Component):
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
             self.recorder.record(self.i_epoch, self.frames, self.explorer["train"].statistics())
         self.log()
-        if self.i_epoch % self.save_int == 0 or self.i_epoch == self.n_epochs:
+        if self.i_epoch % self.save_int == 0 or self.is_finished:
             self.save()
         self._is_ending = False
-
-    def _why_stop(self, first_epoch: int) -> str | None:
-        """Return why the run should stop before its end; None if it should not."""
-        if self.max_iter is not None and self.i_epoch - first_epoch >= self.max_iter:
-            return f"max_exec_iter of {self.max_iter} epochs is over"
-        if self.max_time is not None and self.session.process_s >= self.max_time * 3600:
-            return f"max_exec_time of {self.max_time:g} h is over"
-        return self.session.signals.reason
 
     def _end(self, reason: str | None) -> int:
         """Mark a finished run, or save one that stops. Args: reason: why it stops; None: it has finished."""
         if reason is None:
             self.session.mark(is_done=True)
-            code, headline = FINISHED, f"Finished after {self.frames:,} frames."
+            verdict = self.limits.verdict(self.progress)
+            code, headline = FINISHED, f"Finished after {self.frames:,} frames{f': {verdict}' if verdict else ''}."
         else:
             self.save()
             code, headline = STOPPED, f"Stopped at {self.frames:,} frames ({reason})."

@@ -4,14 +4,15 @@ It owns the directory, the lock, the logbook, the device and the signals. Nothin
 `open`: by then, whatever a user can get wrong has been found.
 """
 
+import dataclasses
 import logging
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, TextIO, cast
 
 import filelock
 from rich.console import Console
@@ -23,7 +24,8 @@ from digideep.parameters.control_panel import generate, load_params, override_pa
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import versions
-from digideep.pipeline.checkpoint_store import CheckpointSource, CheckpointStore
+from digideep.pipeline.checkpoint_store import CheckpointSource, CheckpointStore, SavedRun
+from digideep.pipeline.continuing import longer_plan
 from digideep.pipeline.kept_sources import find_package
 from digideep.pipeline.repeals import note_repeal, replace_value
 from digideep.pipeline.session_directory import (
@@ -41,26 +43,14 @@ from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.output import JsonOutput, OutputStream
 from digideep.telemetry.profiler import Profiler
+from digideep.telemetry.writers import EpochFigures
 from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.own_files import DONE, part_links, require_own
 from digideep.utility.process_state import find_device
 
 _log = logging.getLogger("digideep")
-
-
-class SavedRun(Protocol):
-    """What a Session asks of the Runner that it opens for."""
-
-    i_epoch: int
-    keep_checkpoints: int | None
-
-    @property
-    def frames(self) -> int:
-        """Frames so far."""
-
-    def save(self) -> None:
-        """Write a checkpoint."""
 
 
 class Session:
@@ -83,17 +73,24 @@ class Session:
     Args:
         args: from `parse_arguments`.
         signals: those that stop the run; None makes some, which are installed when the run begins.
+        recipe: what `args.params` names, where it is not a file or module: it has `cpanel`, `gen_params`, `__name__`.
+        on_epoch: called with the figures of each epoch; what returns False stops the run, with a checkpoint.
+        output: where people read; None for standard output.
 
     Raises:
         UsageError: for anything that keeps the run from starting.
     """
 
-    def __init__(self, args: Arguments, signals: StopSignals | None = None):
+    def __init__(
+        self, args: Arguments, signals: StopSignals | None = None, *, recipe: Any = None,
+        on_epoch: Callable[[EpochFigures], Any] | None = None, output: TextIO | None = None,
+    ):  # fmt: skip
+        self._recipe, self._on_epoch = recipe, on_epoch
         self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         self.signals, self._owns_signals = signals or StopSignals(), signals is None
         # With --json, what is printed is JSON and nothing else.
         self.json_output = JsonOutput() if args.json else None
-        self.output = OutputStream(sys.stderr if args.json else sys.stdout)
+        self.output = OutputStream(output or (sys.stderr if args.json else sys.stdout))
         self.console = Console(file=cast(IO[str], self.output))
         self.signals.announce = self.console.print
         self.monitor = Monitor()
@@ -138,10 +135,15 @@ class Session:
             self._load(Path(args.load_checkpoint))
         if args.params is not None:
             self.weights, self.state = self.state, None
-            self._params = load_params(args.params)
-            self.cpanel = override_panel(self._params.cpanel, args.cpanel)
+            self._params = self._recipe or load_params(args.params)
+            changes = (
+                {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames is not None else {}
+            )
+            self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
             self.tree = generate(self._params, self.cpanel)
-        self.tree = override_tree(self.tree, args.repeal)
+        elif args.total_frames is not None:
+            self.args = dataclasses.replace(args, repeal=args.repeal | longer_plan(self.tree, args.total_frames))
+        self.tree = override_tree(self.tree, self.args.repeal)
         if not self.is_resuming and not args.dry_run:
             self.path = find_new_directory(self._base(), args.session_name)
 
@@ -165,7 +167,7 @@ class Session:
         )
         if self.is_resuming:
             self._lock = take_over(source.session)
-            if (source.session / DONE).exists() and not self.args.repeal:
+            if (source.session / DONE).exists() and not self.args.repeal and self.args.total_frames is None:
                 raise FinishedError(
                     f"{source.session} has finished. Play it with --play --load-checkpoint {source.session}."
                 )
@@ -221,7 +223,7 @@ class Session:
         if self.path is None:
             _log.info("Dry run: nothing is written.")
             return
-        _log.info("Session: %s", self.path)
+        _log.info("Session: %s", as_typed(self.path))
         if self.loaded_from is not None:
             _log.info("%s: %s", "Loaded" if self.weights is None else "Weights", self.loaded_from)
 
@@ -273,10 +275,15 @@ class Session:
         """Seconds since this process began."""
         return time.perf_counter() - self._started
 
-    def write_episodes(self, mode: str, episodes: Sequence[Episode]) -> None:
-        """Append finished episodes to the csv files of their workers."""
-        rows = ((episode.worker, episode.episode_return, episode.length) for episode in episodes)
-        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"])
+    def tell(self, figures: EpochFigures) -> None:
+        """Hand the figures of an epoch to whoever asked for them; stop the run if the answer is False."""
+        if self._on_epoch is not None and self._on_epoch(figures) is False:
+            self.signals.reason = self.signals.reason or "on_epoch"
+
+    def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
+        """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""
+        rows = [(episode.worker, episode.episode_return, episode.length, episode.columns()) for episode in episodes]
+        self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"], info_names)
 
     def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
         """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the memory's content."""

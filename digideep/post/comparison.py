@@ -6,6 +6,7 @@ when the session began, and what it changed from a later epoch on.
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,13 +23,19 @@ _NO_NUMBERS = {
     f"/runner/{name}" for name in ("save_int", "keep_checkpoints", "max_time", "max_iter", "histogram_int", "video_int")
 }
 _SEED = "/runner/seed"
+_NO_NUMBERS_OF_PANEL = (
+    "seed", "save_interval", "keep_checkpoints", "max_exec_time", "max_exec_iter", "histogram_interval",
+    "video_interval",
+)  # fmt: skip
+_VAGUE = ("start", "end", "duration", "class")  # last parts of paths that do not say what of
+_LONGEST_NAME = 70  # letters
 
 
 class Group(NamedTuple):
     """Sessions that differ in their seed only, one of each seed.
 
     Attributes:
-        name: of the first session, with the seeds.
+        name: what it differs in from the other groups, see `make_groups`.
         loaders: of the sessions.
         repeated: sessions whose seed one of `loaders` has, too. They say nothing new, and count nowhere.
     """
@@ -76,30 +83,91 @@ def _identity(loader: Loader) -> dict[str, Any]:
 def make_groups(loaders: list[Loader]) -> list[Group]:
     """Put sessions together that differ in their seed only, in the order of their first.
 
-    Of sessions with one seed, which repeat each other, the one that got furthest counts.
+    A group is named after what it differs in from the others: "lr = 0.0005", "SAC, Hopper-v5"; one that is alone, or
+    that nothing short tells from the others, after its first session. Of sessions with one seed, which repeat each
+    other, the one that got furthest counts.
     """
     found: dict[str, list[Loader]] = {}
     for loader in loaders:
         found.setdefault(json.dumps(_identity(loader), sort_keys=True), []).append(loader)
-    groups = []
+    pairs = []
     for members in found.values():
         by_seed: dict[str, list[Loader]] = {}
         for loader in members:
             by_seed.setdefault(json.dumps(loader.seed), []).append(loader)
         counted = [max(same, key=lambda loader: loader.varlog.last("frame")) for same in by_seed.values()]
         repeated = [loader for loader in members if not any(loader is other for other in counted)]
-        seeds = ", ".join(str(loader.seed) for loader in counted)
-        more = f" (seeds {seeds})" if len(counted) > 1 else ""
-        groups.append(Group(f"{counted[0].name}{more}", counted, tuple(repeated)))
-    return groups
+        pairs.append((counted, tuple(repeated)))
+    names = _names([counted[0] for counted, _ in pairs])
+    return [Group(name, *pair) for name, pair in zip(names, pairs, strict=True)]
 
 
-def differences(groups: list[Group]) -> dict[str, list[Any]]:
-    """Return parameters that are not the same in all groups: path -> the value in each; None where it is absent."""
-    trees = [{**parameters_of(group.loaders[0]), **changes_of(group.loaders[0])} for group in groups]
-    paths = dict.fromkeys(path for tree in trees for path in tree)
-    found = {path: [tree.get(path) for tree in trees] for path in paths if path != _SEED}
-    return {path: values for path, values in found.items() if any(value != values[0] for value in values)}
+def differences(loaders: Sequence[Loader]) -> dict[str, list[Any]]:
+    """Return parameters that are not the same in all sessions: path -> the value in each; None where it is absent."""
+    return _unequal([{**parameters_of(loader), **changes_of(loader)} for loader in loaders], _SEED)
+
+
+def _unequal(mappings: Sequence[Mapping[str, Any]], *ignored: str) -> dict[str, list[Any]]:
+    """Return the keys whose values differ, with the value of each mapping; None where it is absent."""
+    keys = dict.fromkeys(key for each in mappings for key in each if key not in ignored)
+    found = {key: [each.get(key) for each in mappings] for key in keys}
+    return {key: values for key, values in found.items() if any(value != values[0] for value in values)}
+
+
+def _names(loaders: Sequence[Loader]) -> list[str]:
+    """Name groups after what differs between them, by the first session of each.
+
+    That is the environment, the method, and among those of the same two keys of the control panel, or else paths of the
+    tree: "lr = 0.0005". A group gets its session's name where that says little (a single group) or is no name (much
+    differs, or nothing that can be told).
+    """
+    kinds = [(loader.agent_names, loader.params["env"]["name"]) for loader in loaders]
+    words: list[list[str]] = [
+        [part for part, column in zip(kind, zip(*kinds, strict=True), strict=True) if len(set(column)) > 1]
+        for kind in kinds
+    ]
+    for kind in dict.fromkeys(kinds):
+        peers = [index for index, other in enumerate(kinds) if other == kind]
+        for index, more in zip(peers, _differing([loaders[index] for index in peers]), strict=True):
+            words[index] += more
+    names = [", ".join(parts) for parts in words]
+    return [
+        name if 0 < len(name) <= _LONGEST_NAME and names.count(name) == 1 else loader.name
+        for name, loader in zip(names, loaders, strict=True)
+    ]
+
+
+def _differing(peers: Sequence[Loader]) -> list[list[str]]:
+    """Return for each session "key = value" of all that differs; of the control panel, if that tells them apart."""
+    panels = [loader.cpanel for loader in peers]
+    shared = set.intersection(*(set(panel) for panel in panels))
+    known = [{key: panel[key] for key in panel if key in shared} for panel in panels]
+    found = _unequal(known, *_NO_NUMBERS_OF_PANEL)
+    is_told_apart = len({json.dumps([values[i] for values in found.values()]) for i in range(len(peers))}) == len(peers)
+    if not is_told_apart or any(loader.repeals for loader in peers):  # those are not in the panel
+        found = differences(peers)
+        found = {name: found[path] for path, name in _short(list(found)).items() if path not in _NO_NUMBERS}
+    return [
+        [f"{key} = {_plain(values[i])}" for key, values in found.items() if values[i] is not None]
+        for i in range(len(peers))
+    ]
+
+
+def _short(paths: list[str]) -> dict[str, str]:
+    """Return each path's last parts, as many as tell it from the others; "start" alone would say too little."""
+    found = {}
+    for path in paths:
+        parts = path.removeprefix("/").split("/")
+        for count in range(2 if parts[-1].partition(" ")[0] in _VAGUE else 1, len(parts) + 1):
+            name = "/".join(parts[-count:])
+            if sum(f"/{other.removeprefix('/')}".endswith(f"/{name}") for other in paths) == 1:
+                break
+        found[path] = name
+    return found
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
 
 def measured_return(loader: Loader, measure: str | None = None) -> tuple[float, int] | None:

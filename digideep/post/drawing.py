@@ -1,7 +1,7 @@
 """What the plotter and the report share: curves of several sessions as one, and matplotlib."""
 
 import contextlib
-import io
+import html
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +17,12 @@ from digideep.utility.text import printable
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22")
 WINDOW = 5  # points of the moving average, but for what is measured without exploration
+BANDS = {  # around the mean of several runs: the name of each, and what it says in a picture
+    "ci": "95 % interval of the mean (bootstrap)",
+    "range": "from the least to the greatest run",
+    "std": "one standard deviation of the runs to each side",
+}
+_RESAMPLES = 1000  # of the bootstrap
 _MAX_POINTS = 1000
 _MAX_LABEL = 120  # letters
 _LARGEST = 1e100  # matplotlib computes with squares and products of what it draws
@@ -41,25 +47,54 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return (sums[ends] - sums[starts]) / (ends - starts)
 
 
-def join(series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1) -> Curve:
-    """Join several runs into one curve: the mean, and the least and greatest of them.
+def align(
+    series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1, most: int = _MAX_POINTS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read several runs at common places on the x-axis, over the range that all of them cover.
 
-    Each run is smoothed, then read at common places on the x-axis, over the range that all of them cover: points that
-    two runs logged at different frames are never taken for each other.
+    Each run is smoothed before: points that two runs logged at different frames are never taken for each other.
 
     Args:
         series: x and y of each run, x increasing.
         window: of `smooth`.
+        most: places at most.
+
+    Returns:
+        The places, float64 (P,), and the values, float64 (runs, P).
     """
     first, last = max(x[0] for x, _ in series), min(x[-1] for x, _ in series)
     places = np.unique(np.concatenate([x for x, _ in series]))
     places = places[(places >= first) & (places <= last)]
     if not len(places):
         raise UsageError("The runs of a group have no part of the x-axis in common: draw them as groups of their own.")
-    if len(places) > _MAX_POINTS:
-        places = np.linspace(first, last, _MAX_POINTS)
-    rows = np.stack([np.interp(places, x, smooth(y, window)) for x, y in series])
-    return Curve(places, rows.mean(0), rows.min(0), rows.max(0))
+    if len(places) > most:
+        places = np.linspace(first, last, most)
+    return places, np.stack([np.interp(places, x, smooth(y, window)) for x, y in series])
+
+
+def band_of(rows: np.ndarray, band: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and the upper edge of a band around the mean, float64 (P,) each.
+
+    Args:
+        rows: float64 (runs, P).
+        band: a key of `BANDS`. The interval of the mean is a percentile bootstrap over the runs, with a seed of its
+            own; of two or three runs it reaches from the least to the greatest. The deviation is that of a sample.
+    """
+    if band == "range" or len(rows) == 1:
+        return rows.min(0), rows.max(0)
+    if band == "std":
+        mean, deviation = rows.mean(0), rows.std(0, ddof=1)
+        return mean - deviation, mean + deviation
+    count = len(rows)
+    shares = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=_RESAMPLES) / count
+    low, high = np.quantile(shares @ rows, (0.025, 0.975), axis=0)
+    return low, high
+
+
+def join(series: Sequence[tuple[np.ndarray, np.ndarray]], window: int = 1, band: str = "range") -> Curve:
+    """Join several runs into one curve: their mean, and a band around it. Args: as of `align` and `band_of`."""
+    places, rows = align(series, window)
+    return Curve(places, rows.mean(0), *band_of(rows, band))
 
 
 def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +103,8 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
     Args:
         log: "varlog" or "monlog".
         key: such as "/return/train".
-        field: of the x-axis, such as "frame"; "clock" becomes minutes since the first line.
+        field: of the x-axis, such as "frame"; "clock" becomes minutes since the first line, and "time", of a varlog,
+            minutes of training without pauses.
 
     Lines without that field, and values that are no finite numbers, are left out.
 
@@ -79,6 +115,8 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
         entry = getattr(loader, log)[key]
     except KeyError as err:
         raise UsageError(f"{loader.name}: {err.args[0]}") from err
+    if field == "time" and "frame" in entry:
+        entry = {**entry, "time": _minutes(loader, entry["frame"])}
     if field not in entry:
         raise UsageError(f"{loader.name}: '{key}' has no field '{field}'. It has {', '.join(entry)}.")
     x, y = entry[field].astype(np.float64), entry["sum"] / entry["num"]
@@ -87,6 +125,16 @@ def series_of(loader: Loader, log: str, key: str, field: str) -> tuple[np.ndarra
     if not len(x):
         raise UsageError(f"{loader.name}: '{key}' has no finite value with a finite '{field}'.")
     return ((x - x[0]) / 60 if field == "clock" else x), y
+
+
+def _minutes(loader: Loader, frames: np.ndarray) -> np.ndarray:
+    """Return after how many minutes of training a run had done so many frames; NaN where its speed was not logged."""
+    speed = loader.varlog.get("/speed/frames_per_s", {})
+    if "frame" not in speed:
+        return np.full(len(frames), np.nan)
+    with np.errstate(all="ignore"):
+        done, seconds = speed["frame"], np.diff(speed["frame"], prepend=0) * speed["num"] / speed["sum"]
+        return np.interp(frames, done, np.cumsum(seconds) / 60)
 
 
 def draw_line(axes: Any, curve: Curve, **style: Any) -> None:
@@ -125,21 +173,16 @@ def label(text: Any) -> str:
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
+def plain_label(text: Any) -> str:
+    """Return text that plotly shows as it is, on one line: it would read tags."""
+    text = printable(str(text))
+    return html.escape(text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…", quote=False)
+
+
 def number(value: float) -> str:
     """Return a number as an axis shows it: 2,500,000 is 2.5 M."""
     size = abs(value)
     return f"{value / 1e6:g} M" if size >= 1e6 else f"{value:,.0f}" if size >= 1e4 else f"{value:,.4g}"
-
-
-def as_svg(figure: Any) -> str:
-    """Return a figure as an <svg> element, its text as text; the figure is closed."""
-    plt = import_pyplot()
-    buffer = io.StringIO()
-    with plt.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight")
-    plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Path | None = None) -> list[Path]:

@@ -21,6 +21,7 @@ import gymnasium as gym
 import torch
 
 from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.pipeline.argument_types import directory_path
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
@@ -200,20 +201,27 @@ def _move(file: Path, target: Path) -> None:
         raise UsageError(f"{target} cannot be written: {err.strerror}. Give another place with --output.") from err
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.post.export",
+        prog="digideep export",
         description="Write a session's policy as one file: raw observations in, environment actions out. Several "
         "agents get a file each.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  digideep export digideep_sessions/NAME --format onnx",
     )
-    parser.add_argument("session", type=Path, help="a session's directory")
+    parser.add_argument("session", type=directory_path, metavar="SESSION", help="a session's directory or name")
     parser.add_argument("--format", required=True, choices=tuple(SUFFIXES))
     parser.add_argument("--checkpoint", metavar="NAME", help="such as checkpoint-20 (the newest valid one)")
     parser.add_argument("--agent", metavar="NAME", help="one of several (all)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to (exports/ of the session)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
     for file in export(
         args.session, args.format, checkpoint=args.checkpoint, output=args.output, agent=args.agent
     ):  # fmt: skip

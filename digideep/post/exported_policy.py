@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import digideep
 from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.spaces import ActionScaler, observation_reader
 from digideep.parameters.tree import to_plain
 from digideep.policy.networks import EnsemblePerceptron
 from digideep.post.policy import Policy
 from digideep.utility.errors import UsageError
+from digideep.utility.version import __version__
 
 
 class Port(NamedTuple):
@@ -123,7 +123,7 @@ def torch_dtype(dtype: Any) -> torch.dtype:
 def describe_export(module: ExportedPolicy, policy: Policy, epoch: int) -> dict[str, str]:
     """Return what a file says of itself: strings by key, in JSON unless they are names."""
     return {
-        "digideep_version": digideep.__version__,
+        "digideep_version": __version__,
         "environment": policy.spec.name,
         "environment_kwargs": json.dumps(policy.spec.kwargs),
         "norm_wrappers": json.dumps(to_plain(policy.spec.norm_wrappers)),

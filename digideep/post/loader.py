@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from digideep.pipeline.repeals import read_repeals, replace_value
 from digideep.post.log import Log
+from digideep.post.status import state_of
 from digideep.utility.errors import CheckpointError, SessionError, UsageError
 from digideep.utility.files import is_finite, read_json, read_yaml
 from digideep.utility.text import printable
@@ -142,6 +143,11 @@ class Loader:
         return self._log("monlog.json", "num", "sum")
 
     @property
+    def status(self) -> str:
+        """What it does now: "running", "done" or "stopped"."""
+        return state_of(self.path)
+
+    @property
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints, oldest first."""
         from digideep.pipeline.checkpoint import list_checkpoints
@@ -171,6 +177,32 @@ class Loader:
         if name not in self.checkpoints:
             raise CheckpointError(f"{self.path} has no '{name}'. It has {', '.join(self.checkpoints) or 'none'}.")
         return load_checkpoint(self.path / "checkpoints" / name, needs_memory=False).state
+
+    def plot(self, key: str = "/return/train", *, x: str = "frame", ax: Any = None, **style: Any) -> Any:
+        """Draw the mean of a monitored value.
+
+        Args:
+            key: of `varlog`.
+            x: field of the x-axis: "frame", "epoch" or "episode".
+            ax: matplotlib axes; None takes the current ones.
+            style: of matplotlib's `plot`, such as color; the label is the session's name.
+
+        Returns:
+            The axes.
+
+        Raises:
+            KeyError: if nothing was logged under that name.
+            UsageError: if matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as err:
+            raise UsageError("Plots need a package that is missing: pip install 'digideep[plot]'.") from err
+        log = self.varlog
+        ax = plt.gca() if ax is None else ax
+        ax.plot(log[key][x], log.mean(key), **{"label": self.name} | style)
+        ax.set(xlabel=x, ylabel=key)
+        return ax
 
     def policy(self, checkpoint: str | int | None = None, device: str = "cpu", *, agent: str | None = None) -> "Policy":
         """Return the policy that `--play` plays: from raw observations to the environment's actions, one or a batch.

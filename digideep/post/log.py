@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from digideep.parameters.suggest import did_you_mean
-from digideep.utility.errors import SessionError
+from digideep.utility.errors import SessionError, UsageError
 from digideep.utility.files import is_finite, is_number, read_json_lines
 from digideep.utility.text import printable
 
+if TYPE_CHECKING:
+    import pandas
+
+_MOMENT = ("epoch", "frame", "episode", "clock")
 _LONGEST = 1e12  # seconds, or times that a block was entered
 
 
@@ -69,6 +73,28 @@ class Log(Mapping[str, dict[str, np.ndarray]]):
         """Return the mean of each line: `sum / num`."""
         entry = self[key]
         return entry["sum"] / entry["num"]
+
+    def to_pandas(self, field: str = "mean") -> "pandas.DataFrame":
+        """Return a table: a row for each line, columns `epoch`, `frame`, `episode`, `clock` and one for each key.
+
+        Args:
+            field: of the key's data, such as "max" or "num"; "mean" is `sum / num`, of `prolog.json` `totals / occurs`.
+
+        Raises:
+            UsageError: if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as err:
+            raise UsageError("Tables need a package that is missing: pip install 'digideep[plot]'.") from err
+        lines: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for key, rows in self._rows.items():
+            for row in rows:
+                moment = {name: row[name] for name in _MOMENT if name in row}
+                total, number = row.get("sum", row.get("totals")), row.get("num", row.get("occurs"))
+                value = row.get(field) if field != "mean" else total / number if number else None
+                lines.setdefault(tuple(moment.items()), dict(moment))[key] = value
+        return pandas.DataFrame(list(lines.values()))
 
     def last(self, field: str) -> int:
         """Return the greatest value of an integer field of "meta" in all lines; 0 if none has it."""

@@ -1,8 +1,8 @@
 """Plots of sessions: `python -m digideep.post.plotter -i NAME… [-i NAME…] --keyy /return/train`.
 
-Each `-i` is a group of sessions (names or patterns below --root-dir) and becomes one curve: the mean, with a band from
-the least to the greatest. `--opts` takes digideep's options as JSON; `--help` lists them. What is smoothed, and how,
-stands on the axis; returns of tests are not smoothed unless `window_size` says so.
+Each `-i` is a group of sessions (names or patterns below --root-dir) and becomes one curve: the mean, with a band that
+`"band"` chooses. `--opts` takes digideep's options as JSON; `--help` lists them. How a curve is smoothed and what the
+band is stands on the axis; what tests say is not smoothed unless `window_size` says so.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import numpy as np
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import json_object
 from digideep.post.drawing import (
+    BANDS,
     COLOURS,
     WINDOW,
     draw_line,
@@ -44,15 +45,21 @@ _COMMON: dict[str, Any] = {
     "title": "",
 }  # fmt: skip
 _CURVES: dict[str, Any] = {
-    "window_size": None, "xlabel": None, "ylabel": None, "xlim_min": None, "xlim_max": None, "ylim_min": None,
-    "ylim_max": None, "xticks_num": 4, "legends": None, "legends_option": {},
+    "window_size": None, "band": "ci", "xlabel": None, "ylabel": None, "xlim_min": None, "xlim_max": None,
+    "ylim_min": None, "ylim_max": None, "xticks_num": 4, "legends": None, "legends_option": {},
 }  # fmt: skip
 _PIE: dict[str, Any] = {
     "n_levels": 3, "collapse": True, "collapse_threshold": 0.1, "startangle": 90, "counterclock": False,
 }  # fmt: skip
 _OPTIONS = {"variable": {**_COMMON, **_CURVES}, "monitor": {**_COMMON, **_CURVES}, "profiler": {**_COMMON, **_PIE}}
 _KEYS = {"variable": ("frame", "/return/train"), "monitor": ("clock", "/cpu/all/total"), "profiler": ("", "/")}
-_X_LABELS = {"frame": "frames", "epoch": "epochs", "episode": "episodes", "clock": "minutes"}
+_X_LABELS = {
+    "frame": "frames",
+    "epoch": "epochs",
+    "episode": "episodes",
+    "clock": "minutes",
+    "time": "minutes of training",
+}
 
 
 def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +71,8 @@ def read_options(kind: str, text: dict[str, Any]) -> dict[str, Any]:
     options = {**known, **text}
     if not isinstance(options["context"], str) or options["context"] not in _SCALES:
         raise UsageError(f"context must be one of {', '.join(_SCALES)}, got {options['context']!r}.")
+    if options.get("band", "ci") not in BANDS:
+        raise UsageError(f"band must be one of {', '.join(BANDS)}, got {options['band']!r}.")
     return options
 
 
@@ -113,21 +122,23 @@ def draw_curves(groups: Groups, log: str, keyx: str, keyy: str, options: dict[st
     drawn = [_series(group, log, keyx, keyy) for group in groups]
     figure, axes = plt.subplots(figsize=(options["width"], options["height"]), layout="constrained")
     for index, series in enumerate(drawn):
-        curve = join(series, windows[index])
+        curve = join(series, windows[index], options["band"])
         colour = COLOURS[index % len(COLOURS)]
         name = label(str(legends[index])) + (f" ({_smoothing(windows[index])})" if len(set(windows)) > 1 else "")
         draw_line(axes, curve, color=colour, linewidth=options["line_width"], label=name)
         if len(series) > 1:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel(label(options["xlabel"] or _X_LABELS.get(keyx, keyx)))
-    axes.set_ylabel(label(options["ylabel"]) if options["ylabel"] else _y_label(keyy, windows, drawn))
+    axes.set_ylabel(
+        label(options["ylabel"]) if options["ylabel"] else _y_label(keyy, log, windows, drawn, options["band"])
+    )
     axes.set_title(label(options["title"]))
     axes.set_xlim(options["xlim_min"], options["xlim_max"])
-    axes.set_ylim(options["ylim_min"], options["ylim_max"])
+    lowest = 0 if log == "monlog" else None  # a load
+    axes.margins(y=0.06)
+    axes.set_ylim(lowest if options["ylim_min"] is None else options["ylim_min"], options["ylim_max"])
     axes.xaxis.set_major_locator(plt.MaxNLocator(options["xticks_num"], integer=keyx in ("epoch", "episode")))
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
-    if log == "monlog" and options["ylim_min"] is None:
-        axes.set_ylim(bottom=0)  # a load
     axes.grid(alpha=0.3)
     axes.legend(**options["legends_option"])
     return figure
@@ -151,11 +162,14 @@ def _smoothing(window: int) -> str:
     return f"moving average of {window} points" if window > 1 else "not smoothed"
 
 
-def _y_label(keyy: str, windows: list[int], drawn: list[list[tuple[np.ndarray, np.ndarray]]]) -> str:
+def _y_label(
+    keyy: str, log: str, windows: list[int], drawn: list[list[tuple[np.ndarray, np.ndarray]]], band: str
+) -> str:
     """Say what is drawn: the key, how it is smoothed, and what the bands are."""
+    unit = "" if log == "varlog" else " (MiB)" if "memory" in keyy.split("/") else " (percent)"
     words = [_smoothing(windows[0])] if len(set(windows)) == 1 and windows[0] > 1 else []
-    words += ["mean of the runs, band from the least to the greatest"] if max(map(len, drawn)) > 1 else []
-    return "\n".join([label(keyy), *words])
+    words += [f"band: {BANDS[band]}"] if max(map(len, drawn)) > 1 else []
+    return "\n".join([label(keyy) + unit, *words])
 
 
 def _name(group: list[Loader]) -> str:
@@ -255,15 +269,15 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
         return save(figure, output / stem, extensions, options["dpi"], root)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.post.plotter",
+        prog="digideep plot",
         description="Plot what sessions logged.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"options and their defaults:\n{known}",
+        epilog="examples:\n  digideep plot -i 'cheetah_[012]' --keyy /return/train -o plots\n"
+        f"  digideep plot -i NAME --keyx episode --keyy /length/train\n\noptions and their defaults:\n{known}",
     )
     parser.add_argument("-r", "--root-dir", type=Path, default=Path(SESSIONS), help=f"(./{SESSIONS})")
     parser.add_argument(
@@ -271,11 +285,19 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("-o", "--output-dir", metavar="DIR", help="below the root (plots/ of the only session)")
     parser.add_argument("--type", choices=tuple(_OPTIONS), default="variable")
-    parser.add_argument("--keyx", default="", help="field of the x-axis: frame, epoch, episode or clock")
+    parser.add_argument(
+        "--keyx", default="", help="field of the x-axis: frame, epoch, episode, clock, or time without pauses"
+    )
     parser.add_argument("--keyy", default="", help="what to draw, such as /return/train")
     parser.add_argument("--opts", type=json_object, default={}, metavar="JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is read")
-    args = parser.parse_args(argv)
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
     parts = ("params", {"variable": "varlog", "monitor": "monlog", "profiler": "prolog"}[args.type])
     groups = find_groups(args.root_dir, args.session_names, *parts)
     if args.verbose:

@@ -1,6 +1,6 @@
 """One HTML page about sessions: `python -m digideep.post.report SESSION… [-o FILE]`.
 
-The page is one file: its plots are SVG, its videos are inside, and it asks for nothing on the network.
+The page is one file that asks for nothing on the network: plotly, which draws its curves, and its videos are inside.
 """
 
 import argparse
@@ -14,73 +14,97 @@ from typing import Any
 
 import numpy as np
 
-import digideep
+from digideep.pipeline.argument_types import directory_path
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
-from digideep.post.drawing import WINDOW, import_pyplot, quietly
+from digideep.post.drawing import BANDS, WINDOW, quietly
+from digideep.post.figures import write_figures
 from digideep.post.loader import Loader, read_sessions
-from digideep.post.report_plots import comparison, learning, metrics, profile, resources, section, table
-from digideep.post.sessions import state_of
+from digideep.post.report_page import make_page
+from digideep.post.report_plots import (
+    Pictures,
+    comparison,
+    environment_says,
+    learning,
+    metrics,
+    profile,
+    resources,
+    section,
+    table,
+)
+from digideep.post.sessions import find_sessions
+from digideep.post.status import state_of
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
+from digideep.utility.files import is_directory
 from digideep.utility.own_files import require_own_output
 from digideep.utility.text import printable
+from digideep.utility.version import __version__
 
 _PARTS = ("params", "cpanel", "varlog", "prolog", "monlog", "evaluations")  # of each session
 _VIDEO_BYTES = 4 * 2**20  # larger ones are named, not shown
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; border-bottom: 1px solid #ddd; margin-top: 2.5rem }
-table { border-collapse: collapse; margin: .5rem 0 } th { text-align: left }
-td, th { padding: .15rem .8rem .15rem 0; vertical-align: top; border-bottom: 1px solid #eee }
-td.n { text-align: right; font-variant-numeric: tabular-nums } code, pre { font-size: .85em }
-svg { max-width: 100%; height: auto } video { max-width: 20rem; margin-right: 1rem } p.note { color: #666 }
-summary { cursor: pointer }
-"""
-# Whatever a session's files hold, the page runs and loads nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
-def make_report(loaders: list[Loader], window: int = WINDOW) -> str:
-    """Return the page. Args: window: epochs of the moving average of train returns."""
-    import_pyplot()
-    groups = make_groups(loaders)
-    title = loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions"
+def make_report(
+    loaders: list[Loader],
+    window: int = WINDOW,
+    *,
+    band: str = "ci",
+    title: str | None = None,
+    figures: Path | None = None,
+) -> str:
+    """Return the page.
+
+    Args:
+        window: epochs of the moving average of train returns, and of all else that training episodes say.
+        band: around the curves at first, a key of `BANDS`.
+        title: of the page; None takes the session's name, or their number.
+        figures: a directory in which each picture with curves is written as PDF and SVG, too.
+
+    Raises:
+        UsageError: if a package is missing, or a figure cannot be written.
+    """
+    groups, pictures = make_groups(loaders), Pictures()
+    title = title or (loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions")
     with quietly():
         parts = [
-            _overview(loaders),
+            _overview(loaders, groups),
             _repeated(groups),
-            comparison(groups),
-            learning(groups, window),
-            metrics(groups),
-            profile(groups),
-            resources(groups),
+            comparison(groups, pictures),
+            learning(groups, window, pictures),
+            environment_says(groups, window, pictures),
+            metrics(groups, window, pictures),
+            profile(groups, pictures),
+            resources(groups, pictures),
             _evaluations(loaders),
             _videos(loaders),
             _parameters(groups),
         ]
-    stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {digideep.__version__}"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>"
-        f'<p class="note">{stamp}</p>{"".join(parts)}</body></html>\n'
-    )
+        stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {__version__}"
+        page = make_page(title, stamp, parts, groups, pictures, band)
+        if figures is not None:
+            write_figures(pictures.charts, [group.name for group in groups], figures, band)
+    return page
 
 
-def _overview(loaders: list[Loader]) -> str:
+def _overview(loaders: list[Loader], groups: list[Group]) -> str:
+    names = {id(loader): group.name for group in groups for loader in (*group.loaders, *group.repeated)}
+    is_told = any("/success/test" in loader.varlog for loader in loaders)
     rows = []
     for loader in loaders:
         log = loader.varlog
         last = measured_return(loader, "test")
         tests = log.mean("/return/test") if "/return/test" in log else np.zeros(0)
         tests = tests[np.isfinite(tests)]
+        success = f"{100 * log.mean('/success/test')[-1]:.0f} %" if "/success/test" in log else "-"
         rows.append(
-            (loader.name, state_of(loader.path), loader.params["env"]["name"], loader.agent_names, loader.seed,
-             log.last("frame"), *(last or ("-", "-")), float(np.max(tests)) if len(tests) else "-", loader.message)
+            (loader.name, *([names[id(loader)]] if len(groups) > 1 else []), state_of(loader.path),
+             loader.params["env"]["name"], loader.agent_names, loader.seed,
+             log.last("frame"), *(last or ("-", "-")), float(np.max(tests)) if len(tests) else "-",
+             *([success] if is_told else []), loader.message)
         )  # fmt: skip
-    header = ("session", "state", "environment", "agent", "seed", "frames logged", "last test return", "at frame",
-              "best test return", "message")  # fmt: skip
+    header = ("session", *(["group"] if len(groups) > 1 else []), "state", "environment", "agent", "seed",
+              "frames logged", "last test return", "at frame", "best test return",
+              *(["last test success"] if is_told else []), "message")  # fmt: skip
     return table(header, rows)
 
 
@@ -133,7 +157,7 @@ def _is_file(path: Path) -> bool:
 def _parameters(groups: list[Group]) -> str:
     content = ""
     if len(groups) > 1:
-        found = differences(groups)
+        found = differences([group.loaders[0] for group in groups])
         header = ("parameter", *(group.name for group in groups))
         rows = ((path, *("-" if value is None else str(value) for value in values)) for path, values in found.items())
         content += "<h3>What differs</h3>" + (table(header, rows) if found else "<p>Nothing but the seed.</p>")
@@ -164,22 +188,67 @@ def _require_no_link(target: Path, sessions: list[Path]) -> None:
                 require_own_output(root, file)
 
 
-@command
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def _sessions_of(paths: list[Path]) -> list[Path]:
+    """Return sessions, in the place of a directory all that lie below it."""
+    found: list[Path] = []
+    for path in paths:
+        below = [] if _is_session(path) or not is_directory(path) else find_sessions(path)
+        found += below or [path]
+    return list(dict.fromkeys(found))
+
+
+def _is_session(path: Path) -> bool:
+    try:
+        return os.path.lexists(path / "params.yaml")
+    except (OSError, ValueError):
+        return False
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m digideep.post.report", description="Write one HTML page about one or more sessions."
+        prog="digideep report",
+        description="Write one HTML page about sessions. Those that differ in their seed only become one curve.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=(
+            "examples:\n  digideep report NAME --figures figures\n"
+            "  digideep report digideep_sessions -o report.html --title 'Two rates'"
+        ),
     )
-    parser.add_argument("sessions", nargs="+", type=Path, metavar="SESSION")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="(report.html of the first session)")
+    parser.add_argument(
+        "sessions",
+        nargs="+",
+        type=directory_path,
+        metavar="SESSION",
+        help="a session, or a directory: all sessions below it",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="(report.html of the first session, or of the directory)"
+    )
+    parser.add_argument("--title", metavar="TEXT", help="of the page (the session's name, or how many there are)")
     parser.add_argument(
         "--window", type=int, default=WINDOW, metavar="N", help=f"epochs of the moving average ({WINDOW})"
     )
-    args = parser.parse_args(argv)
-    loaders = read_sessions(dict.fromkeys(args.sessions), *_PARTS)
-    target = args.output or loaders[0].path / "report.html"
-    _require_no_link(target, args.sessions)
-    page = make_report(loaders, args.window)
+    parser.add_argument(
+        "--band", choices=tuple(BANDS), default="ci", help="around means of several runs: their 95 %% interval (ci), "
+        "least to greatest (range), standard deviation (std); the page has buttons for it (ci)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="write each picture with curves there as PDF and SVG, for papers"
+    )
+    return parser
+
+
+@command
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = make_parser().parse_args(argv)
+    paths = _sessions_of(args.sessions)
+    loaders = read_sessions(paths, *_PARTS)
+    first = args.sessions[0] if args.sessions[0] not in paths else loaders[0].path
+    target = args.output or first / "report.html"
+    _require_no_link(target, paths)
+    page = make_report(loaders, args.window, band=args.band, title=args.title, figures=args.figures)
     try:
         target.write_text(page, encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as err:

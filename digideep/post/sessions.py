@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from digideep.post.loader import Loader, read_sessions
@@ -16,7 +15,6 @@ from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
 from digideep.utility.importing import SESSIONS
-from digideep.utility.own_files import DONE, RUNNING
 from digideep.utility.text import printable
 
 # What a run is judged by in the list, best first: keys of varlog.json below /return/.
@@ -44,28 +42,6 @@ def find_sessions(path: Path) -> list[Path]:
     return found
 
 
-def state_of(path: Path) -> str:
-    """Return the state of a session: "running", "done" or "stopped"."""
-    if _is_locked(path / RUNNING):
-        return "running"
-    return "done" if (path / DONE).exists() else "stopped"
-
-
-def _is_locked(file: Path) -> bool:
-    """True if a process holds the lock; otherwise it is free again at once."""
-    if not file.exists():
-        return False
-    lock = filelock.FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return True
-    except OSError:
-        return False  # a file system without locks, or one that we may not write to: nothing runs there from here
-    lock.release()
-    return False
-
-
 def describe(loader: Loader, now: float) -> dict[str, Any]:
     """Return what the list shows of a session.
 
@@ -79,7 +55,7 @@ def describe(loader: Loader, now: float) -> dict[str, Any]:
     changed = max(file.lstat().st_mtime for file in (path / "params.yaml", *path.glob("*.log"), *path.glob("*.json")))
     return {
         "session": str(path),
-        "state": state_of(path),
+        "state": loader.status,
         "environment": loader.params["env"]["name"],
         "agent": loader.agent_names,
         "frames": log.last("frame"),
@@ -123,13 +99,22 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
     console.print(table, highlight=False)
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    parser = argparse.ArgumentParser(
+        prog="digideep sessions", description="List sessions: state, environment, agent, frames, best return.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n  digideep sessions\n  digideep sessions elsewhere --json",
+    )  # fmt: skip
+    parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
+    parser.add_argument("--json", action="store_true", help="print a list of objects")
+    return parser
+
+
 @command
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m digideep.post.sessions", description="List sessions.")
-    parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")
-    parser.add_argument("--json", action="store_true", help="print a list of objects")
-    args = parser.parse_args(argv)
+    args = make_parser().parse_args(argv)
     if not is_directory(Path(args.path)):
         raise UsageError(f"{printable(args.path)} is no directory. Give one that holds sessions.")
     base = Path(args.path).resolve()

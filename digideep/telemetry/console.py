@@ -1,6 +1,8 @@
 """Show a run on the console: a line per epoch and, on a terminal, a live panel below the lines."""
 
+import textwrap
 import time
+from collections.abc import Callable, Iterable, Mapping
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,6 +18,8 @@ _REFRESH_S = 0.5  # drawing takes some milliseconds of the training's own thread
 _PHASES = 6
 # Of the columns of an epoch's line: with a space between two of them they fill 80 columns.
 _WIDTHS = {"epoch": 6, "frames": 13, "episodes": 10, "recent return": 13, "test return": 11, "frames/s": 9, "left": 9}
+_NARROW = {"epoch": 5, "frames": 11, "episodes": 9, "frames/s": 8, "left": 8}  # where there is a column for success
+_ROWS = ("progress", "speed", "recent return", "test return", "success", "episode length", "losses", "time", "machine")
 
 
 class Display:
@@ -30,7 +34,10 @@ class Display:
         self.console, self.is_quiet = console, is_quiet
         self._live: Live | None = None
         self._header_due = 0
-        self._rows: dict[str, str] = {}
+        self._columns: list[str] = []
+        self._rows: dict[str, list[str]] = {}
+        self._success: float | None = None  # of the epoch's training episodes
+        self._latest: dict[str, float] = {}  # the newest mean of each monitored value
         self._begin("", 1, 0)
 
     def start(self, title: str, total_frames: int, frames: int) -> None:
@@ -64,44 +71,55 @@ class Display:
         speed = (frames - self._drawn[1]) / (now - self._drawn[0])
         self._drawn = now, frames
         average = self._average(now, frames)
-        self._rows["progress"] = f"epoch {epoch}   {frames:,} frames   {episodes:,} episodes"
-        self._rows["speed"] = f"{speed:,.0f} frames/s   average {average:,.0f}"
+        self._rows["progress"] = [f"epoch {epoch}", f"{frames:,} frames", f"{episodes:,} episodes"]
+        self._rows["speed"] = [f"{speed:,.0f} frames/s", f"average {average:,.0f}"]
         if recent:
             mean = sum(recent) / len(recent)
-            self._rows["recent return"] = (
-                f"mean {mean:,.2f}   min {min(recent):,.2f}   max {max(recent):,.2f}   (last {len(recent)} episodes)"
-            )
+            figures = {"mean": mean, "min": min(recent), "max": max(recent)}
+            words = [f"{name} {value:,.2f}" for name, value in figures.items()]
+            self._rows["recent return"] = [*words, f"(last {len(recent)} episodes)"]
         if machine:
             self._rows["machine"] = _describe(machine)
-        self._live.update(self._panel(frames, (self._total - frames) / max(average, 1e-9)), refresh=True)
+        left_s = (self._total - frames) / max(average, 1e-9)
+        self._live.update(self._panel(frames, now - self._started, left_s), refresh=True)
 
-    def _panel(self, frames: int, left_s: float) -> Panel:
+    def _panel(self, frames: int, elapsed_s: float, left_s: float) -> Panel:
         table = Table.grid(padding=(0, 2))
-        for name in ("progress", "speed", "recent return", "test return", "losses", "time", "machine"):
-            if name in self._rows:
-                table.add_row(Text(name, style="cyan"), Text(self._rows[name]))
+        names = [name for name in _ROWS if self._rows.get(name)]
+        width = self.console.width - 4 - 2 - max(map(len, names))  # within border and padding, beside the names
+        for name in names:
+            table.add_row(Text(name, style="cyan"), Text(_flow(self._rows[name], width)))
         share = min(frames / self._total, 1.0)
         bar = Table.grid(expand=True, padding=(0, 1))
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
-        bar.add_row(ProgressBar(1.0, share), f"{100 * share:.1f} %   {_duration(left_s)} left")
+        bar.add_row(
+            ProgressBar(1.0, share), f"{100 * share:.1f} %   {_duration(elapsed_s)} elapsed   {_duration(left_s)} left"
+        )
         return Panel(Group(bar, table), title=Text(self._title), title_align="left", border_style="dim")
 
     def epoch(self, epoch: int, frames: int, episodes: int, figures: dict[str, float | None]) -> None:
-        """Print the epoch's line. Args: figures: columns besides epoch, frames, episodes, frames/s and time left."""
+        """Print the epoch's line, in 80 columns.
+
+        Args:
+            figures: columns besides epoch, frames, episodes, frames/s, time left, and success where it is told.
+        """
         average = self._average(time.perf_counter(), frames)
         columns = {
             "epoch": f"{epoch}",
             "frames": f"{frames:,}",
             "episodes": f"{episodes:,}",
             **{name: "-" if value is None else f"{value:,.2f}" for name, value in figures.items()},
+            **({"success": _percent(self._success)} if "/success/train" in self._latest else {}),
             "frames/s": f"{self.speed:,.0f}",
             "left": _duration((self._total - frames) / max(average, 1e-9)),
         }
-        widths = [max(len(name), _WIDTHS.get(name, 0)) for name in columns]
-        if self._header_due == 0:
+        known = _WIDTHS | (_NARROW if "success" in columns else {})
+        widths = [max(len(name), known.get(name, 0)) for name in columns]
+        if self._header_due == 0 or self._columns != list(columns):
             self._print(" ".join(f"{name:>{width}}" for name, width in zip(columns, widths, strict=True)), "bold")
-        self._header_due = (self._header_due + 1) % 20
+            self._header_due, self._columns = 20, list(columns)
+        self._header_due -= 1
         self._print(" ".join(f"{text:>{width}}" for text, width in zip(columns.values(), widths, strict=True)), None)
 
     def measure(self, frames: int) -> float:
@@ -111,17 +129,32 @@ class Display:
         self._epoch_began = now, frames
         return self.speed
 
-    def details(self, figures: EpochFigures) -> None:
-        """Note for the panel what is known once an epoch: losses, test returns, the share of each phase."""
+    def details(self, figures: EpochFigures, best_return: float | None) -> None:
+        """Note what is known once an epoch: success, and for the panel losses, tests, the share of each phase.
+
+        Args:
+            best_return: mean of the best test of the run; None before the first one.
+        """
+        means = figures.means
+        self._success = means.get("/success/train")
+        self._latest.update(means)
         if self._live is None:
             return
-        means = {key: data["sum"] / data["num"] for pack in figures.packs for key, data in pack["data"].items()}
-        losses = {key: value for key, value in means.items() if key.startswith("/update/")}
-        self._rows["losses"] = "   ".join(f"{key.rpartition('/')[2]} {value:.3g}" for key, value in losses.items())
+        packed = {key: data for pack in figures.packs for key, data in pack["data"].items()}
+        changing = [key for key in packed if key.startswith("/update/") and not _is_constant(packed[key])]
+        self._rows["losses"] = [f"{key.rpartition('/')[2]} {means[key]:.3g}" for key in changing]
         if "/return/test" in means:
-            self._rows["test return"] = f"mean {means['/return/test']:,.2f} at epoch {figures.meta['epoch']}"
+            self._rows["test return"] = [f"mean {means['/return/test']:,.2f} at epoch {figures.meta['epoch']}"]
+            self._rows["test return"] += [] if best_return is None else [f"best so far {best_return:,.2f}"]
+        self._rows["success"] = self._by_mode("/success", _percent)
+        self._rows["episode length"] = self._by_mode("/length", lambda steps: f"{steps:,.1f}")
         split = list(shares(figures.seconds).items())[:_PHASES]
-        self._rows["time"] = "   ".join(f"{path.lstrip('/')} {share:.0f} %" for path, share in split)
+        self._rows["time"] = [f"{path.lstrip('/')} {share:.0f} %" for path, share in split]
+
+    def _by_mode(self, key: str, show: Callable[[float], str]) -> list[str]:
+        """Return the newest figures of training and of tests in words."""
+        found = {mode: self._latest.get(f"{key}/{mode}") for mode in ("train", "test")}
+        return [f"{mode} {show(value)}" for mode, value in found.items() if value is not None]
 
     def _print(self, text: str, style: str | None) -> None:
         REPORT.info(text)
@@ -135,20 +168,36 @@ class Display:
             self._live = None
 
 
-def _describe(machine: dict[str, float]) -> str:
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def _is_constant(data: Mapping[str, float]) -> bool:
+    """True if a value was the same at each of several updates: a setting, which the panel need not repeat."""
+    return data["num"] > 1 and data["min"] == data["max"]
+
+
+def _flow(parts: Iterable[str], width: int) -> str:
+    """Return lines of parts that are not broken themselves."""
+    text = "   ".join(part.replace(" ", "\xa0") for part in parts)
+    return "\n".join(textwrap.wrap(text, max(width, 20))).replace("\xa0", " ")
+
+
+def _describe(machine: dict[str, float]) -> list[str]:
     """Return the load in words."""
     words = []
     if "/cpu/process" in machine:
         used, total = machine["/cpu/memory/used"] / 1024, machine["/cpu/memory/total"] / 1024
-        words.append(
-            f"CPU {machine['/cpu/all/total']:.0f} %   this run {machine['/cpu/process']:.0f} %, "
-            f"{machine['/cpu/memory/mem'] / 1024:.1f} GiB   memory {used:.1f} of {total:.1f} GiB"
-        )
+        words += [
+            f"CPU {machine['/cpu/all/total']:.0f} %",
+            f"this run {machine['/cpu/process']:.0f} %, {machine['/cpu/memory/mem'] / 1024:.1f} GiB",
+            f"memory {used:.1f} of {total:.1f} GiB",
+        ]
     for key, load in machine.items():
         if key.startswith("/gpu/") and key.endswith("/load"):
             name = key.removesuffix("/load")
             words.append(f"GPU {name[5:]} {load:.0f} %, {machine[f'{name}/memory/used'] / 1024:.1f} GiB")
-    return "   ".join(words)
+    return words
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
@@ -20,9 +21,14 @@ class ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record; warnings and worse in colour."""
+        """Print one record, on a terminal broken between words; warnings and worse in colour."""
         style = "yellow" if record.levelno == logging.WARNING else "red" if record.levelno > logging.WARNING else None
-        self._console.print(record.getMessage(), style=style, markup=False, highlight=False, soft_wrap=True)
+        text = record.getMessage()
+        if self._console.is_terminal and "\n" not in text:  # several lines hold commands, to be copied as they are
+            text = textwrap.fill(
+                text, self._console.width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+            )
+        self._console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 class ReportHandler(logging.FileHandler):

@@ -1,10 +1,12 @@
 """The Logbook: writes the figures of a run to files and dashboards."""
 
+import csv
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ class Logbook:
         self.path: Path | None = None
         self._stats: StatLogger | None = None
         self._sinks: list[Sink] = []
+        self._columns: dict[Path, list[str]] = {}  # of the episodes' files, beyond return, length and time
 
     def require(self) -> None:
         """Refuse dashboards that cannot work here."""
@@ -190,27 +193,41 @@ class Logbook:
             _log.warning("%s does not close well: %s", sink.title, err)
 
     def write_episodes(
-        self, mode: str, episodes: Iterable[tuple[int, float, int]], elapsed_s: float, environment: str
+        self,
+        mode: str,
+        episodes: Sequence[tuple[int, float, int, Mapping[str, float]]],
+        elapsed_s: float,
+        environment: str,
+        names: Iterable[str] = (),
     ) -> None:
-        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far.
+        """Append finished episodes to `monitor/<mode>.<worker>.monitor.csv`: return, length, seconds so far, and more.
 
         Args:
-            episodes: (worker, return, length in steps) of each.
+            episodes: (worker, return, length in steps, further figures by name) of each.
             elapsed_s: seconds since the run began.
+            names: of figures that have a column in any case. A file that is begun here has one for all that there are
+                in `episodes`, too; one that is there already keeps its columns.
         """
-        lines: dict[int, list[str]] = {}
-        for worker, episode_return, length in episodes:
-            lines.setdefault(worker, []).append(f"{episode_return:.6f},{length},{elapsed_s:.6f}\n")
-        if self.path is None or not lines:
+        if self.path is None or not episodes:
             return
         (self.path / "monitor").mkdir(exist_ok=True)
-        for worker, rows in lines.items():
+        known = [*dict.fromkeys((*names, *(name for *_, more in episodes for name in more)))]
+        for worker in {worker: None for worker, *_ in episodes}:
             file = self.path / "monitor" / f"{mode}.{worker}.monitor.csv"
-            if not file.exists():
-                header = json.dumps({"t_start": time.time() - elapsed_s, "env_id": environment})
-                rows.insert(0, f"# {header}\nr,l,t\n")
-            with file.open("a", encoding="utf-8") as stream:
-                stream.writelines(rows)
+            is_new = not file.exists()
+            if file not in self._columns:
+                self._columns[file] = known if is_new else _columns_of(file)
+            columns = self._columns[file]
+            with file.open("a", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                if is_new:
+                    header = json.dumps({"t_start": time.time() - elapsed_s, "env_id": environment})
+                    stream.write(f"# {header}\n")
+                    writer.writerow(["r", "l", "t", *columns])
+                for other, episode_return, length, more in episodes:
+                    if other == worker:
+                        figures = (f"{more[name]:.9g}" if name in more else "" for name in columns)
+                        writer.writerow([f"{episode_return:.6f}", length, f"{elapsed_s:.6f}", *figures])
 
     def close(self) -> None:
         """Stop everything; safe to call more than once."""
@@ -219,6 +236,12 @@ class Logbook:
         for sink in self._sinks:
             self._close(sink)
         self._stats, self._sinks = None, []
+
+
+def _columns_of(file: Path) -> list[str]:
+    """Return the columns of a file of episodes beyond return, length and time."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        return next(csv.reader(islice(stream, 1, None)), [])[3:]
 
 
 def growing_files(path: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Monitor:
         if window is not None and statistic.num >= window:
             self._packs.append(self._pack({key: self._open.pop(key).summary()}))
 
-    def record(self, prefix: str, values: dict[str, float]) -> None:
+    def record(self, prefix: str, values: Mapping[str, float]) -> None:
         """Add several values under one prefix, such as the metrics of an update."""
         for name, value in values.items():
             self(f"{prefix}/{name}", value)

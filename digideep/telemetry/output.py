@@ -73,9 +73,13 @@ def command(run: Callable[[list[str] | None], None]) -> Callable[..., int]:
         tolerate_encodings()
         try:
             run(argv)
+            sys.stdout.flush()
         except UsageError as err:
             print(f"digideep: {err}", file=sys.stderr)
             return err.exit_code
+        except BrokenPipeError:  # of `| head`, which has read enough
+            with contextlib.suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 0
 
     return main

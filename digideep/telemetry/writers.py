@@ -35,6 +35,11 @@ class EpochFigures(NamedTuple):
     seconds: dict[str, float]  # of the Profiler, by path
     machine: dict[str, float]  # newest sample of the StatLogger: percent, MiB
 
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of each monitored value, such as "/return/train"; of several windows, of the last one."""
+        return {key: data["sum"] / data["num"] for pack in self.packs for key, data in pack["data"].items()}
+
 
 class Writer:
     """Somewhere to show figures. It never disturbs the run: what fails there costs a warning.

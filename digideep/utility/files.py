@@ -178,3 +178,11 @@ def is_directory(path: Path) -> bool:
 
 def _reason(err: Exception) -> str:
     return getattr(err, "strerror", None) or str(err)
+
+
+def as_typed(path: Path) -> Path:
+    """Return a path as one would type it here: from the working directory, if it lies below."""
+    with contextlib.suppress(OSError):
+        here = Path.cwd()
+        return path.relative_to(here) if path.is_relative_to(here) else path
+    return path

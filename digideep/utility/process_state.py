@@ -16,10 +16,22 @@ _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC", "MUJOCO_
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device to compute on: "cpu", "cuda" (refused where there is none), or "auto" for CUDA if there is."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch finds no CUDA device here. Use --device cpu, or auto.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    """Return the device to compute on: "cpu", "cuda", "cuda:1" and so on, "mps", or "auto" for CUDA if there is one.
+
+    Raises:
+        UsageError: if there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: torch finds no Apple GPU here. Use --device cpu, or auto.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: torch finds no CUDA device here. Use --device cpu, or auto.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        number = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: torch finds {number} here, cuda:0 to cuda:{number - 1}.")
+    return device
 
 
 def configure_torch(num_threads: int, *, is_deterministic: bool) -> None:

@@ -12,7 +12,7 @@ from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.normalizers import VecSignReward
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker_group import Worker, WorkerPlan
+from digideep.environment.stepping.worker import Worker, WorkerPlan
 from digideep.parameters.component import describe
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
@@ -161,7 +161,7 @@ def test_rewards_become_their_sign():
 def test_several_episodes_of_one_seed_are_lived_again_exactly(spec, num_actions):
     generator = np.random.default_rng(1)
     actions = generator.integers(num_actions, size=240) if num_actions else np.full(240, 5)
-    worker, other = Worker(WorkerPlan(spec, 0, "train"), 0), Worker(WorkerPlan(spec, 1, "train"), 0)
+    worker, other = (Worker(WorkerPlan(spec, seed, "train"), 0, np.zeros((1, 1))) for seed in (0, 1))
 
     def play(one, index):
         if one.is_ended:
@@ -195,7 +195,7 @@ def test_a_seed_serves_episodes_until_so_many_steps_were_taken():
     spec = EnvironmentSpec(
         name="Counter-v0", from_module="tests.support.environments", kwargs={"length": 5}, steps_per_seed=10
     )
-    worker, seeds = Worker(WorkerPlan(spec, 0, "train"), 0), []
+    worker, seeds = Worker(WorkerPlan(spec, 0, "train"), 0, np.zeros((1, 1))), []
     worker.reset()
     for _ in range(5):
         seeds.append(worker.episode_seed)

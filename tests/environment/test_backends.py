@@ -9,7 +9,7 @@ import torch
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.backends import make_vector_environment
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.memory.generic import Memory
 from digideep.memory.transitions import draw_uniform, gather_stacked
 from digideep.telemetry.profiler import Profiler

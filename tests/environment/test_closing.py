@@ -140,7 +140,7 @@ PARENT = """
 import sys, time
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 
 if __name__ == "__main__":
     spec = EnvironmentSpec(name="unruly:Unruly-v0", kwargs={"kind": "a child of subprocess", "log": sys.argv[1]})

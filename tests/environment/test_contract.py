@@ -12,7 +12,7 @@ from digideep.environment.making.parallel_games import register_parallel
 from digideep.environment.spaces import agent_action_space, observation_spaces
 from digideep.environment.stepping.native_environment import NativeEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.environment.tools.check import check_environment
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import WorkerError

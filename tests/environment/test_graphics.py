@@ -119,9 +119,24 @@ def test_pictures_are_drawn_without_looking_for_a_screen(monkeypatch):
     keep_off_the_screen()
     assert os.environ["SDL_VIDEODRIVER"] == "x11"
     monkeypatch.delenv("SDL_VIDEODRIVER")
-    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(graphics, "has_display", lambda: True)
     keep_off_the_screen()
     assert "SDL_VIDEODRIVER" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["DISPLAY", "WAYLAND_DISPLAY"])
+def test_a_screen_that_does_not_answer_costs_no_word_on_the_panel(name):
+    variables = {key: value for key, value in os.environ.items() if key not in (*HEADLESS, "XDG_RUNTIME_DIR")}
+    code = (
+        "from digideep.environment.making.make_environment import EnvironmentSpec, make_environment\n"
+        "environment = make_environment(EnvironmentSpec(name='CartPole-v1'), render_mode='rgb_array')\n"
+        "environment.reset(seed=0)\n"
+        "print(environment.render().shape)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env={**variables, name: ":987"}
+    )
+    assert (done.stdout, done.stderr) == ("(400, 600, 3)\n", "")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.episode_infos import Episode
 from digideep.environment.making.atari import LIFE_LOST, Atari, LifeLoss
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.spaces import agent_action_space
 from digideep.environment.stepping.native_environment import NativeEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.component import describe
 from tests.support.helpers import Scripted, make_explorer
 from tests.support.scripted import Script
@@ -88,7 +89,7 @@ def test_a_chunk_has_a_half_step_after_a_lost_life_and_the_episode_that_is_logge
         assert chunk["/rewards"][worker, :9, 0].tolist() == ROWS["rewards"]
         assert chunk["/terminations"][worker, :9, 0].tolist() == ROWS["terminations"]
     # Two of the nine steps were taken within reset.
-    assert explorer.take_episodes() == [(0, 511.0, 7, None), (1, 511.0, 7, None)]
+    assert explorer.take_episodes() == [Episode(0, 511.0, 7), Episode(1, 511.0, 7)]
 
 
 class Native(NativeEnvironment):

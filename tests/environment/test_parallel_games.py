@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tests.support.scripted  # noqa: F401  it registers tests/late
-from digideep.environment.explorer import Explorer
+from digideep.environment.explorer import Episode, Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.making.players import assign_players
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
@@ -87,7 +87,7 @@ def test_players_that_leave_early_have_half_steps_until_the_episode_is_over_for_
     assert chunk[f"{y}/actions"].shape == (2, 7, 2)
     returns = {"a": 3.0, "b": 60.0, "c": 1000.0}
     for episode, worker in zip(explorer.take_episodes(), (0, 1), strict=True):
-        assert episode == (worker, 1063.0, 4, returns)
+        assert episode == Episode(worker, 1063.0, 4, returns)
     explorer.close()
 
 

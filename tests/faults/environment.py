@@ -1,12 +1,12 @@
 """Deliberate faults in `digideep/environment`, but for those in `wrapping.py`."""
 
-from tests.faults.runner import Fault
+from tests.faults.runner import Fault, faults_in
 
 _EXPLORER = "digideep/environment/explorer.py"
 _BUFFERS = "digideep/environment/stepping/step_buffers.py"
 _SEATS = "digideep/environment/seats.py"
 _GAMES = "digideep/environment/making/parallel_adapter.py"
-_WORKER = "digideep/environment/stepping/worker_group.py"
+_WORKER = "digideep/environment/stepping/worker.py"
 _GROUP = "digideep/environment/stepping/worker_group.py"
 
 _EXPLORER_TESTS = "tests/environment/test_explorer.py"
@@ -22,6 +22,8 @@ _PROCESSES = "tests/environment/test_processes.py"
 _FAMILIES = "tests/environment/test_families.py"
 _FILM = "tests/environment/test_film.py"
 
+_EPISODE_INFOS = "tests/environment/test_episode_infos.py"
+_CURRICULUM = "tests/environment/test_curriculum.py"
 _RARE = "tests/environment/test_rare_environments.py"
 
 FAULTS: tuple[Fault, ...] = (
@@ -182,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _GAMES,
-        "has_truncated |= was_there and not stays and not has_terminated",
+        "has_truncated |= not has_terminated",
         "has_truncated |= was_cut",
         "a time limit taken for a terminal state of the game",
         f"{_MULTI_AGENT}::test_a_game_is_truncated_if_somebody_could_have_gone_on_at_its_end",
@@ -375,5 +377,42 @@ FAULTS: tuple[Fault, ...] = (
         "[] if not names else",
         "a name with signs of a pattern taken for one",
         f"{_MULTI_AGENT}::test_players_whose_names_are_no_plain_words_are_named_too",
+    ),
+    *faults_in(
+        "digideep/environment/episode_infos.py",
+        _EPISODE_INFOS,
+        ('number if way == "last" else', "number if False else", "last values summed up"),
+        ('if way == "mean" and count else', "if False else", "means that are sums"),
+        ("not count else figure", "False else figure", "zero logged of what is not there"),
+        ("value / count", "value / len(self._counts)", "means over something else than the steps that have the key"),
+        ('_SUCCESS = ("is_success", "success")', '_SUCCESS = ("success", "is_success")', "success before is_success"),
+        ("if info.get(key) is not None)", "if key in info)", "a success of None taken for one"),
+        ("np.isnan(column).all()", "np.isnan(column).any()", "a key that one of the players lacks taken for a typo"),
+        ("                self._complaints[complaint] = True\n", "", "a warning with every episode"),
+    ),
+    *faults_in(
+        _WORKER,
+        _EPISODE_INFOS,
+        ("            tally.begin()\n", "            pass\n", "sums that go on from one episode to the next"),
+        (
+            "        if not self.is_finished:\n            self._add()",
+            "        self._add()",
+            "last infos counted twice",
+        ),
+        ("        if goes_on:  # after", "        if False:  # after", "the step within a reset not counted"),
+        ("self._game.last_infos.get(name, {})", "self._game._info_of(name)", "success of players that have left lost"),
+    ),
+    *faults_in(
+        _WORKER,
+        _CURRICULUM,
+        ('"told": list(self.told)', '"told": []', "what an episode was told forgotten"),
+        ("return self.reset(progress)", "return self.reset()", "the episode after another one told nothing"),
+    ),
+    *faults_in(
+        _EXPLORER,
+        _CURRICULUM,
+        ("                self._tell_progress()\n                for", "                for", "a step ahead told late"),
+        ('self.mode == "train" and self.planned', "self.planned", "tests told of the training"),
+        ("self.frames / self.planned_frames, 1.0)", "self.frames / self.planned_frames, 2.0)", "progress beyond 1"),
     ),
 )

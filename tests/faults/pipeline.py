@@ -6,6 +6,7 @@ _RUNNER = "digideep/pipeline/runner.py"
 _PROGRESS = "digideep/pipeline/progress.py"
 _EVALUATION = "digideep/pipeline/evaluation.py"
 _CHECKPOINT = "digideep/pipeline/checkpoint.py"
+_LIMITS = "digideep/pipeline/limits.py"
 _CONTENT = "digideep/pipeline/checkpoint_content.py"
 _SEGMENTS = "digideep/pipeline/segments.py"
 _SESSION = "digideep/pipeline/session.py"
@@ -63,21 +64,21 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        "(self.i_epoch + 1) % self.test_int == 0",
-        "self.i_epoch % self.test_int == 0",
+        "(epoch % self.test_int == 0",
+        "(self.i_epoch % self.test_int == 0",
         "tests an epoch late",
-        f"{_FIGURES}::test_the_last_epoch_is_tested_and_so_there_is_a_best_policy",
+        f"{_FIGURES}::test_the_first_and_the_last_epoch_are_tested_and_so_there_is_a_best_policy",
     ),
     Fault(
         _RUNNER,
-        "or self.i_epoch + 1 == self.n_epochs)",
-        "or False)",
+        "or epoch in (1, self.n_epochs))",
+        "or epoch == 1)",
         "the last epoch not tested",
-        f"{_FIGURES}::test_the_last_epoch_is_tested_and_so_there_is_a_best_policy",
+        f"{_FIGURES}::test_the_first_and_the_last_epoch_are_tested_and_so_there_is_a_best_policy",
     ),
     Fault(
         _RUNNER,
-        "% self.save_int == 0 or self.i_epoch == self.n_epochs",
+        "% self.save_int == 0 or self.is_finished",
         "% self.save_int == 0",
         "the last epoch not saved",
         f"{_BESIDE_THE_LOOP}::test_every_so_many_epochs_are_saved_and_the_last_one",
@@ -90,7 +91,21 @@ FAULTS: tuple[Fault, ...] = (
         f"{_FIGURES}::test_a_resumed_log_is_the_straight_one",
     ),
     Fault(
-        _RUNNER,
+        _LIMITS,
+        "progress.tests_since_best >= self.patience",
+        "progress.tests_since_best > self.patience",
+        "patience a test longer",
+        "tests/pipeline/test_limits.py::test_patience_finishes_a_run_whose_tests_do_not_get_better",
+    ),
+    Fault(
+        _PROGRESS,
+        'int(state["tests_since_best"])',
+        "0",
+        "patience begun anew by a resume",
+        "tests/pipeline/test_limits.py::test_patience_counts_on_over_a_resume",
+    ),
+    Fault(
+        _LIMITS,
         "self.max_time * 3600",
         "self.max_time * 60",
         "hours taken for minutes",
@@ -98,8 +113,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        "self.i_epoch - first_epoch >= self.max_iter",
-        "self.i_epoch >= self.max_iter",
+        "self.limits.why_stop(self.i_epoch - first, self.session)",
+        "self.limits.why_stop(self.i_epoch, self.session)",
         "the epochs of a process counted from the start of the run",
         f"{_CONTINUING_TESTS}::test_an_unfinished_run_may_keep_its_values",
     ),

@@ -77,13 +77,16 @@ def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe
         ("sac_classic", "lr", "Today it is 'lr_actor' and 'lr_critic'."),
         ("ppo_classic", "batch_size", "Today it is 'num_mini_batches', the number of parts that a chunk is cut into."),
         ("ppo_classic", "agent_type", "The parameter file names the agent's class: take another file."),
-        ("sac_dmc", "total_frames", "A run has number_epochs x epoch_size x num_workers x n_steps frames."),
+        ("sac_dmc", "total_timesteps", "Today it is 'total_frames'."),
+        ("ppo_classic", "learning_rate", "Today it is 'lr'."),
+        ("sac_classic", "learning_rate", "Today it is 'lr_actor' and 'lr_critic'."),
         ("ppo_classic", "gae_lamda", "Did you mean 'gae_lambda'?"),
     ],
 )
 def test_a_renamed_key_is_refused_with_its_name_of_today(recipe, key, advice):
+    module = load_params(f"params.{recipe}")
     with pytest.raises(UsageError) as refusal:
-        override_panel(panel(recipe), {key: 1})
+        generate(module, override_panel(module.cpanel, {key: 1}))
     assert str(refusal.value) == f"--cpanel has the unknown key '{key}'. {advice}"
 
 
@@ -219,6 +222,20 @@ def test_an_import_that_is_missing_in_a_parameter_file_is_told_with_its_line(tmp
         load_params("no.such.module")
 
 
-def test_who_names_a_parameter_that_the_panel_lacks_is_led_to_the_tree():
-    with pytest.raises(UsageError, match=r"unknown key 'target_kl'. Known: .*lr.* What else the tree has"):
-        override_panel(panel("ppo_classic"), {"target_kl": 0.02})
+def test_every_parameter_that_a_recipe_would_read_can_be_named_by_cpanel():
+    module = load_params("params.ppo_classic")
+    tree = generate(module, override_panel(module.cpanel, {"target_kl": 0.02, "activation": "relu"}))
+    agent = tree["agents"]["agent"]
+    assert (agent["target_kl"], agent["policy"]["activation"]) == (0.02, "relu")
+    with pytest.raises(UsageError, match="PPO: target_kl must be a number or null, got 'x'"):
+        generate(module, override_panel(module.cpanel, {"target_kl": "x"}))
+    with pytest.raises(UsageError, match=r"unknown key 'target_lk'. Did you mean 'target_kl'\?"):
+        generate(module, override_panel(module.cpanel, {"target_lk": 0.02}))
+
+
+def test_who_names_a_parameter_that_no_part_of_a_recipe_reads_is_led_to_the_tree():
+    module = load_params("params.ppo_classic")
+    with pytest.raises(
+        UsageError, match=r"unknown key 'zeal'. Known: .*lr.* What else the tree has is set by --repeal"
+    ):
+        generate(module, override_panel(module.cpanel, {"zeal": 0.02}))

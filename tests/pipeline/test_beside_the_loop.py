@@ -196,7 +196,7 @@ def test_the_start_of_a_run_is_that_of_its_first_process(tmp_path):
     logbook = Logbook(Monitor(), Profiler(), WatchOptions())
     logbook.path = tmp_path
     before = time.time()
-    logbook.write_episodes("train", [(3, 1.5, 7)], 1000.0, "Counter-v0")
+    logbook.write_episodes("train", [(3, 1.5, 7, {})], 1000.0, "Counter-v0")
     header, _, row = (tmp_path / "monitor/train.3.monitor.csv").read_text().splitlines()
     assert 0 <= json.loads(header[2:])["t_start"] - (before - 1000.0) < 60
     assert row == "1.500000,7,1000.000000"

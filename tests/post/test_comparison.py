@@ -1,5 +1,6 @@
 """Scores, groups, curves, lists and reports of sessions whose logs are written by the test: numbers by hand."""
 
+import itertools
 import json
 import os
 import re
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import yaml
 
-from digideep.post import comparison, plotter, report, report_plots, sessions
+from digideep.post import comparison, plotter, report, sessions
 from digideep.post.comparison import changes_of, differences, make_groups, measured_return, score
-from digideep.post.drawing import join, series_of
+from digideep.post.drawing import band_of, join, series_of
 from digideep.post.loader import Loader
 from digideep.post.plotter import _split
 from digideep.telemetry.writers import parent_of
+from digideep.utility.errors import UsageError
+from tests.support.pages import data_of
 
 
 def session(base, name, *, seed=0, repeals=(), monlog=(), runner=None, gamma=0.9, **series):
@@ -92,10 +95,28 @@ def test_what_changes_no_number_makes_no_other_group_and_all_else_does(tmp_path)
     groups = make_groups([base, *others])
     assert len(groups) == 4
     assert changes_of(others[2]) == {"/agents/agent/gamma from epoch 5": 0.9}
-    assert differences(groups) == {
+    assert differences([group.loaders[0] for group in groups]) == {
         "/agents/agent/gamma": [0.9, 0.8, 0.9, 0.9], "/runner/n_epochs": [10, 10, 9, 10],
         "/agents/agent/gamma from epoch 5": [None, None, None, 0.9],
     }  # fmt: skip
+
+
+def test_groups_are_named_after_what_differs(tmp_path):
+    def names(*loaders):
+        return [group.name for group in make_groups(list(loaders))]
+
+    one, two = session(tmp_path, "one", gamma=0.5), session(tmp_path, "two", gamma=0.25)
+    assert names(one, two) == ["gamma = 0.5", "gamma = 0.25"]
+    assert names(one, session(tmp_path, "seed", gamma=0.5, seed=1)) == ["one"]
+    later = session(tmp_path, "later", gamma=0.5, repeals=[{"epoch": 4, "repeal": {"/agents/agent/gamma": 0.5}}])
+    assert names(one, later) == ["one", "gamma from epoch 5 = 0.5"]
+    for loader, panel in ((one, {"lr": 5e-4, "seed": 0, "old": 1}), (two, {"lr": 5e-5, "seed": 3, "save_interval": 2})):
+        (loader.path / "cpanel.json").write_text(json.dumps(panel))
+    one, two = Loader(one.path), Loader(two.path)
+    assert names(one, two) == ["lr = 0.0005", "lr = 5e-05"]  # the words of whoever started them
+    text = (two.path / "params.yaml").read_text()
+    (two.path / "params.yaml").write_text(text.replace("Counter-v0", "Other-v0").replace("ppo.PPO", "sac.SAC"))
+    assert names(one, Loader(two.path)) == ["PPO, Counter-v0", "SAC, Other-v0"]
 
 
 def test_the_last_of_several_changes_is_in_force(tmp_path):
@@ -135,6 +156,34 @@ def test_a_band_reaches_from_the_least_to_the_greatest_run():
     assert (curve.low[0], curve.mean[0], curve.high[0]) == (1, 4, 9)
 
 
+def test_bands_are_what_they_are_called():
+    rows = np.array([[1.0], [2.0], [9.0], [4.0]])
+    assert [edge.tolist() for edge in band_of(rows, "range")] == [[1], [9]]
+    assert [edge[0] for edge in band_of(rows, "std")] == pytest.approx([4 - 3.559026, 4 + 3.559026])
+    means = np.sort([np.mean(drawn) for drawn in itertools.product([1, 2, 9, 4], repeat=4)])  # all 256 samples
+    low, high = band_of(rows, "ci")
+    assert np.quantile(means, 0.01) <= low[0] <= np.quantile(means, 0.05)
+    assert np.quantile(means, 0.95) <= high[0] <= np.quantile(means, 0.99)
+    assert [edge.tolist() for edge in band_of(rows[:3], "ci")] == [
+        [1],
+        [9],
+    ]  # one sample in 27 is three times the least
+    assert [edge.tolist() for edge in band_of(rows[:1], "std")] == [[1], [1]]
+
+
+def test_the_time_of_a_training_goes_by_its_speed_and_leaves_pauses_out(tmp_path):
+    loader = session(tmp_path, "a", train=[(600, 1, 1.0), (1200, 1, 2.0)])
+    lines = [{"meta": {"frame": frame, "clock": clock}, "data": {"/speed/frames_per_s": {
+        "num": 1, "sum": speed, "min": speed, "max": speed, "std": 0}}}
+        for frame, clock, speed in ((600, 10.0, 10.0), (1200, 99_999.0, 20.0))]  # fmt: skip
+    with (loader.path / "varlog.json").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    x, y = series_of(loader, "varlog", "/return/train", "time")
+    assert (x.tolist(), y.tolist()) == ([1.0, 1.5], [1.0, 2.0])
+    with pytest.raises(UsageError, match="no finite value with a finite 'time'"):
+        series_of(session(tmp_path, "b", train=[(600, 1, 1.0)]), "varlog", "/return/train", "time")
+
+
 def test_a_clock_is_drawn_in_minutes_since_its_first_line(tmp_path):
     loader = session(tmp_path, "a", monlog=[(1000.0, 1, 5.0), (1090.0, 2, 8.0)])
     x, y = series_of(loader, "monlog", "/load", "clock")
@@ -144,17 +193,28 @@ def test_a_clock_is_drawn_in_minutes_since_its_first_line(tmp_path):
 def test_returns_of_tests_are_not_smoothed_and_those_of_training_are(tmp_path, monkeypatch):
     rows = [(100, 1, 0.0), (200, 1, 6.0), (300, 1, 0.0)]
     loader, drawn = session(tmp_path, "a", test=rows, train=rows), []
-    for module in (report_plots, plotter):
-        monkeypatch.setattr(module, "draw_line", lambda axes, curve, **style: drawn.append(curve.mean.tolist()))
+    monkeypatch.setattr(plotter, "draw_line", lambda axes, curve, **style: drawn.append(curve.mean.tolist()))
     smoothed, plain = [0.0, 3.0, 2.0], [0.0, 6.0, 0.0]
-    report.make_report([loader], window=5)
-    assert drawn == [smoothed, plain]
-    del drawn[:]
+    train, test = data_of(report.make_report([loader], window=5))["pictures"]
+    assert train["note"] == "moving average of 5 epochs"
+    assert [picture["lines"][0]["axes"]["frame"]["y"] for picture in (train, test)] == [smoothed, plain]
     for key in ("/return/train", "/return/test"):
         assert plotter.main(["-r", str(tmp_path), "-i", "a", "--keyy", key]) == 0
     assert drawn == [smoothed, plain]
     text = "".join(ET.parse(loader.path / "plots/return_train.svg").getroot().itertext())
     assert "moving average of 5 points" in text
+    assert "band" not in text  # of one run
+
+
+def test_a_plot_has_the_band_that_was_asked_for_and_names_it(tmp_path, capsys):
+    for seed, value in ((0, 1.0), (1, 3.0)):
+        session(tmp_path, f"s{seed}", seed=seed, test=[(100, 1, value)])
+    more = ["-r", str(tmp_path), "-i", "s?", "-o", str(tmp_path), "--keyy", "/return/test", "--opts"]
+    assert plotter.main([*more, '{"band": "std"}']) == 0
+    text = "".join(ET.parse(tmp_path / "return_test.svg").getroot().itertext())
+    assert "band: one standard deviation of the runs to each side" in text
+    assert plotter.main([*more, '{"band": "sem"}']) == 2
+    assert "band must be one of ci, range, std, got 'sem'" in capsys.readouterr().err
 
 
 def test_blocks_are_left_out_by_their_share_of_all_that_is_drawn():
@@ -192,3 +252,46 @@ def test_the_newest_film_is_shown(tmp_path):
     assert "a/videos/epoch-000010.mp4" in page
     assert "bmV3" in page
     assert "b2xk" not in page
+
+
+def test_success_rates_and_infos_have_a_section_and_constants_no_picture(tmp_path):
+    loader = session(tmp_path, "a", test=[(100, 1, 1.0), (200, 1, 2.0)])
+    keys = {"/success/test": (0.25, 0.75), "/success/train": (0.5, 0.75), "/info/train/reach": (1.0, 3.0),
+            "/update/agent/epochs": (10.0, 10.0), "/mine": (1.0, 2.0)}  # fmt: skip
+    lines = [
+        {"meta": {"frame": 100 * (at + 1)}, "data": {
+            key: {"num": 1, "sum": values[at], "min": 0, "max": 0, "std": 0} for key, values in keys.items()}}
+        for at in (0, 1)
+    ]  # fmt: skip
+    with (loader.path / "varlog.json").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    page = report.make_report([loader])
+    titles = [picture["title"] for picture in data_of(page)["pictures"]]
+    assert titles == ["test return", "success rate, training", "success rate, tests", "reach, training", "mine"]
+    assert "<h2>What the environment says</h2>" in page
+    assert "The same all the time: epochs 10." in page
+    assert "<th>last test success</th>" in page
+    assert "<td>75 %</td>" in page
+
+
+def test_one_group_has_no_picture_that_compares_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "_REPETITIONS", 10)
+    runs = [session(tmp_path, f"{seed}", seed=seed, test=[(100, 1, 1.0 + seed)]) for seed in (0, 1)]
+    page = report.make_report(runs)
+    assert "<h2>Comparison</h2>" in page
+    assert [picture["title"] for picture in data_of(page)["pictures"]] == ["test return"]
+    assert "traces" in data_of(report.make_report([*runs, session(tmp_path, "other", gamma=0.1, test=[(9, 1, 1.0)])]))[
+        "pictures"
+    ][0]  # fmt: skip
+
+
+def test_figures_for_papers_hold_their_text_as_text(tmp_path):
+    runs = [session(tmp_path, f"{seed}", seed=seed, test=[(100, 1, 1.0), (200, 1, 3.0)]) for seed in (0, 1)]
+    runs.append(session(tmp_path, "other", gamma=0.1, test=[(100, 1, 1.0), (200, 1, 3.0)]))
+    report.make_report(runs, band="std", figures=tmp_path / "figures")
+    pdf, svg = sorted((tmp_path / "figures").iterdir())
+    assert (pdf.name, svg.name) == ("return_test.pdf", "return_test.svg")
+    assert b"/CIDFontType2" in pdf.read_bytes()  # TrueType, which publishers ask for
+    text = "".join(ET.parse(svg).getroot().itertext())
+    for words in ("gamma = 0.9", "gamma = 0.1", "test return", "frames", "band: one standard deviation of the runs"):
+        assert words in text

@@ -1,5 +1,7 @@
 """Reports, plots and lists of sessions: their numbers, and what a browser makes of them."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ from digideep.post.comparison import differences, make_groups, measured_return, 
 from digideep.post.drawing import join, smooth
 from digideep.post.loader import Loader
 from digideep.utility.errors import UsageError
-from tests.support.browser import CHROMIUM, look
+from tests.support.browser import CHROMIUM, Page
 
 
 def test_a_moving_average_is_not_pulled_down_at_its_start():
@@ -38,8 +40,8 @@ def test_runs_that_logged_at_other_frames_are_joined_by_frame():
 def test_sessions_that_differ_in_their_seed_only_are_a_group(cartpoles):
     groups = make_groups([Loader(path) for path in cartpoles])
     assert [len(group.loaders) for group in groups] == [2, 1]
-    assert groups[0].name == "cart_0 (seeds 0, 1)"
-    assert differences(groups) == {"/agents/agent/gamma": [0.98, 0.9]}
+    assert [group.name for group in groups] == ["gamma = 0.98", "gamma = 0.9"]
+    assert differences([group.loaders[0] for group in groups]) == {"/agents/agent/gamma": [0.98, 0.9]}
     found = score(groups[0])
     values = [measured_return(loader)[0] for loader in groups[0].loaders]
     assert found.values == values
@@ -48,38 +50,85 @@ def test_sessions_that_differ_in_their_seed_only_are_a_group(cartpoles):
     assert found == score(groups[0])  # its bootstrap has a seed
 
 
-def test_a_report_is_one_page_that_asks_for_nothing(cartpoles, tmp_path, capsys):
-    target = tmp_path / "report.html"
-    assert report.main([*map(str, cartpoles), "-o", str(target)]) == 0
-    page = target.read_text()
-    addresses = set(re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", page))
+def test_a_report_is_one_page_that_asks_for_nothing(cartpoles, tmp_path):
+    sessions_and_more = tmp_path / "all"
+    sessions_and_more.mkdir()
+    for path in cartpoles:
+        (sessions_and_more / path.name).symlink_to(path)
+    assert report.main([str(sessions_and_more), "--title", "A & B"]) == 0
+    page = (sessions_and_more / "report.html").read_text()
+    assert "<title>A &amp; B</title>" in page
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert f"default-src 'none'; script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}'; style-src" in page
+    own = page.replace(scripts[0], "")
+    assert own.count("<script") == 3  # plotly, the page's own, and data
+    addresses = set(re.findall(r"""(?:src|href)=["']([^"'#][^"']*)""", own))
     assert all(address.startswith("data:") for address in addresses), addresses
-    assert "<script" not in page
     for title in ("Comparison", "Learning curves", "Losses and other metrics", "Where the time went", "Parameters"):
         assert f"<h2>{title}</h2>" in page
     assert "/agents/agent/gamma" in page
     assert "interquartile mean" in page
 
 
+def light(session, target):
+    """A copy that is drawn quickly: of returns only."""
+    shutil.copytree(session, target, ignore=shutil.ignore_patterns("modules", "prolog.json", "monlog.json"))
+    lines = [json.loads(text) for text in (session / "varlog.json").read_text().splitlines()]
+    for entry in lines:
+        entry["data"] = {key: data for key, data in entry["data"].items() if key.startswith(("/return/", "/speed/"))}
+    (target / "varlog.json").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    return target
+
+
+_READY = "document.body && document.body.classList.contains('drawn')"
+_LINES = "document.querySelectorAll('#picture-1 .scatterlayer .js-line[style*=\"2px\"]').length"
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
-def test_a_browser_shows_the_report_without_complaint(cartpoles, tmp_path):
-    target = tmp_path / "report.html"
-    target.write_text(report.make_report([Loader(path) for path in cartpoles]))
-    shown, complaints = look(target.as_uri(), tmp_path / "profile")
-    assert complaints == []
-    assert shown.count("<svg") >= 4
-    assert "cart_0 (seeds 0, 1)" in shown
+def test_a_browser_draws_what_the_buttons_say_and_runs_nothing_of_a_session(cartpoles, tmp_path):
+    paths = [light(path, tmp_path / path.name) for path in cartpoles]
+    evil = light(cartpoles[2], tmp_path / "<img src=x onerror=alert(1)>" / "</script><script>alert(1)</script>\u2028")
+    text = (evil / "params.yaml").read_text()
+    message = "session_msg: \"<script>alert(1)</script>$x$ <img src='http://127.0.0.1:9/x'>\""
+    (evil / "params.yaml").write_text(text.replace("session_msg: ''", message).replace("gamma: 0.9\n", "gamma: 0.8\n"))
+    panel = json.loads((evil / "cpanel.json").read_text()) | {"gamma": "<img src=x onerror=alert(1)>"}
+    (evil / "cpanel.json").write_text(json.dumps(panel))
+    file = tmp_path / "report.html"
+    file.write_text(report.make_report([Loader(path) for path in (*paths, evil)], title="<script>alert(1)</script>"))
 
+    def press(name):
+        page.run(f"document.querySelector('nav button[{name}]').click()")
 
-def test_what_a_session_says_of_itself_is_not_run(cartpoles, tmp_path):
-    session = tmp_path / "evil"
-    shutil.copytree(cartpoles[0], session)
-    text = (session / "params.yaml").read_text()
-    (session / "params.yaml").write_text(text.replace("session_msg: ''", "session_msg: <script>alert(1)</script>$x$"))
-    page = report.make_report([Loader(session)])
-    assert "<script>alert" not in page
-    assert "&lt;script&gt;alert(1)" in page
-    assert "default-src 'none'" in page
+    with Page(tmp_path / "profile") as page:
+        page.open(file.as_uri(), _READY)
+        assert page.run("document.querySelectorAll('.picture:not(.js-plotly-plot)').length") == 0
+        assert page.run("document.documentElement.scrollWidth <= 1200")
+        assert page.run("document.querySelector('#picture-1 .gtitle').textContent") == "train return"
+        assert page.run(_LINES) == 3
+        names = page.run("[...document.querySelectorAll('nav button[data-group]')].map((each) => each.textContent)")
+        assert names == ["gamma = 0.98 (2 runs)", "gamma = 0.9", "gamma = <img src=x onerror=alert(1)>"]
+        shown = "[...document.querySelectorAll('#picture-0 .ytick')].map((each) => each.textContent)"
+        assert "gamma = <img src=x onerror=alert(1)>" in page.run(shown)
+
+        press('data-group="0"')
+        assert page.run(_LINES) == 2
+        assert page.run("document.querySelectorAll('#picture-2 .js-line[style*=\"2px\"]').length") == 2
+        press('data-group="0"')
+        press("data-value=episode")
+        assert page.run("document.querySelector('#picture-1 .xtitle').textContent") == "episodes"
+        press("data-value=time")
+        assert page.run("document.querySelector('#picture-1 .xtitle').textContent") == "minutes of training"
+        subtitle = "document.querySelector('#picture-1 .gtitle-subtitle').textContent"
+        assert "band: 95 % interval of the mean (bootstrap)" in page.run(subtitle)
+        press("data-value=std")
+        assert "one standard deviation" in page.run(subtitle)
+        press("data-value=log")
+        assert page.run("document.getElementById('picture-1').layout.yaxis.type") == "log"
+
+        assert page.run("document.images.length") == 0
+        assert page.complaints == []
+        assert page.requests == [file.as_uri()]
 
 
 def test_a_recorded_episode_is_in_the_report(cartpoles, tmp_path):

@@ -58,8 +58,9 @@ class Scripted:
 
 
 def make_explorer(
-    name: str, agent, *, mode="train", seed=0, wrappers=(), norm_wrappers=(), env_kwargs=None, limit=None, **parameters
-):
+    name: str, agent, *, mode="train", seed=0, wrappers=(), norm_wrappers=(), env_kwargs=None, limit=None,
+    episode_infos=None, tell_progress=False, steps_per_seed=0, **parameters
+):  # fmt: skip
     """An Explorer of one of the small environments."""
     spec = EnvironmentSpec(
         name=name,
@@ -68,6 +69,9 @@ def make_explorer(
         max_episode_steps=limit,
         vect_wrappers=list(wrappers),
         norm_wrappers=list(norm_wrappers),
+        episode_infos=episode_infos or {},
+        tell_progress=tell_progress,
+        steps_per_seed=steps_per_seed,
     )
     parameters = {"num_workers": 2, "n_steps": 4} | parameters
     return Explorer(mode, {"agent": agent}, spec, inspect_environment(spec), seed, Profiler(), **parameters)

@@ -63,6 +63,82 @@ class Script(gym.Env):
         return self._observation(), float(reward), end == "terminated", end == "truncated", {"lives": lives}
 
 
+class Teller(Counter):
+    """Counter with the infos that are written, one for each step; it ends after the last.
+
+    Args:
+        infos: of the steps. A word "nan" or "inf" stands for that number.
+        first: of the reset.
+    """
+
+    action_space = Discrete(2)
+
+    def __init__(self, infos, first=None):
+        super().__init__(len(infos))
+        self.infos, self.first = infos, first or {}
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], self.first
+
+    def step(self, action):
+        *outcome, _ = super().step(action)
+        info = self.infos[self.steps - 1]
+        return *outcome, {key: float(value) if value in ("nan", "inf") else value for key, value in info.items()}
+
+
+class Gossip(Roster):
+    """Roster whose players tell their number of the step, and b in its last one that it was a success."""
+
+    def step(self, actions):
+        *outcome, _ = super().step(actions)
+        infos = {agent: {"steps": self.steps} for agent in actions}
+        if "a" in infos:
+            infos["a"] |= {"own": 0.5, "success": False}
+        if "b" in infos:
+            infos["b"]["is_success"] = self.steps == 3
+        return *outcome, infos
+
+
+class Pupil(Counter):
+    """Counter of three steps; its observation is the progress that it was told at its reset, -1 for none."""
+
+    action_space = Discrete(2)
+
+    def __init__(self):
+        super().__init__(3)
+        self.progress = None
+
+    def _observation(self):
+        return np.array([self.progress])
+
+    def reset(self, *, seed=None, options=None):
+        self.progress = -1.0 if options is None else options["progress"]
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        return *super().step(action)[:4], {"steps": self.steps}
+
+
+class Stubborn(Pupil):
+    """Pupil whose reset cannot be told anything."""
+
+    def reset(self, *, seed=None):
+        return super().reset(seed=seed)
+
+
+class Class(Roster):
+    """Roster whose players see the progress."""
+
+    def _observe(self, agent):
+        seen = super()._observe(agent)
+        (seen["line"] if agent == "b" else seen)[0] = self.progress
+        return seen
+
+    def reset(self, seed=None, options=None):
+        self.progress = -1.0 if options is None else options["progress"]
+        return super().reset(seed, options)
+
+
 class Witness(Picture):
     """Picture that notes the seeds of what is drawn."""
 
@@ -93,7 +169,12 @@ for _name, _maker, _limit in (
     ("Lottery-v0", Lottery, None),
     ("Lives-v0", lambda steps: LifeLoss(Script(steps), 0), None),
     ("Witness-v0", Witness, 12),
+    ("Teller-v0", Teller, None),
+    ("Pupil-v0", Pupil, None),
+    ("Stubborn-v0", Stubborn, None),
 ):
     if _name not in gym.registry:
         gym.register(_name, _maker, max_episode_steps=_limit)
 register_parallel("tests/late", Late)
+register_parallel("tests/gossip", Gossip)
+register_parallel("tests/class", Class)

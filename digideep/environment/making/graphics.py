@@ -111,6 +111,6 @@ def follow_the_body(environment: gym.Env, kwargs: dict[str, Any]) -> None:
 
 
 def keep_off_the_screen() -> None:
-    """Let SDL draw pictures without looking for a screen, where there is none: it would complain on standard error."""
-    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    """Let SDL draw pictures without looking for a screen, where none answers: it would complain on standard error."""
+    if not os.environ.get("SDL_VIDEODRIVER") and not has_display():
+        os.environ["SDL_VIDEODRIVER"] = "dummy"

@@ -1,7 +1,8 @@
 """The one place that makes environments."""
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +12,11 @@ import gymnasium as gym
 import numpy as np
 
 from digideep.environment.closing import close_environment
+from digideep.environment.episode_infos import check_episode_infos, check_first_infos
 from digideep.environment.infos import (
     ActionMaskToInfo,
     check_info_keys,
+    first_infos,
     info_templates,
     sees_action_mask,
 )
@@ -53,6 +56,8 @@ class EnvironmentSpec(Component):
         observation_key: path of an observation that is neither Dict nor Tuple.
         info_keys: what is kept of the environment's info, as `/infos/<key>`; see `infos.py`. "action_mask" is also
             taken out of observations that hold one.
+        episode_infos: what is logged of each episode: key of the info, or path "outer/inner" -> "sum", "mean" or
+            "last" over the episode's steps; see `episode_infos.py`. Of several players, for each of them.
         norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
         players: for an environment with several: agent -> names or patterns of the players that it plays; None where
@@ -61,6 +66,8 @@ class EnvironmentSpec(Component):
         steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
             seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
             that happened since the last seed is re-lived.
+        tell_progress: reset with `options={"progress": p}`: p in [0, 1], the share of the run's frames that was done at
+            the beginning of the chunk in which the episode begins; 1 where nothing is trained.
     """
 
     name: str
@@ -70,15 +77,18 @@ class EnvironmentSpec(Component):
     from_params: dict[str, Any] | None = None
     observation_key: str = "/agent"
     info_keys: list[str] = field(default_factory=list)
+    episode_infos: dict[str, str] = field(default_factory=dict)
     norm_wrappers: list[Description] = field(default_factory=list)
     vect_wrappers: list[Description] = field(default_factory=list)
     players: Mapping[str, Sequence[str | int]] | None = None
     atari: Description | None = None
     steps_per_seed: int = 0
+    tell_progress: bool = False
 
     def __post_init__(self) -> None:
         require_int("steps_per_seed", self.steps_per_seed, 0)
         check_info_keys(self.info_keys)
+        check_episode_infos(self.episode_infos)
         if self.players is not None and (self.norm_wrappers or self.atari is not None):
             raise UsageError("norm_wrappers and atari are for one agent: they know nothing of players. Leave them out.")
 
@@ -120,6 +130,12 @@ class EnvironmentInfo:
     columns: slice = field(default_factory=lambda: slice(None))  # of the players' actions in the vector of all
     # What each of several agents has of the environment, by name; empty where one has all of it.
     agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
+    episode_infos: tuple[str, ...] = ()  # keys of what is logged of each episode
+
+    @property
+    def all_players(self) -> tuple[str, ...]:
+        """The players of all agents, one agent's after the other's; none where one agent has the environment."""
+        return tuple(player for agent in self.agents.values() for player in agent.players)
 
     def of_agent(self, name: str) -> "EnvironmentInfo":
         """Return what an agent has of the environment: all of it, unless there are several.
@@ -243,10 +259,14 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
     environment = make_environment(spec)
     try:
         if isinstance(environment, ParallelAdapter):
-            return _inspect_adapter(environment, spec.observation_key)
+            return _inspect_adapter(environment, spec)
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(environment, name, None), gym.Space):
                 raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
+        if spec.tell_progress:
+            _require_options(environment.unwrapped.reset, spec.name)
+        if spec.episode_infos:
+            check_first_infos(spec.episode_infos, *first_infos(environment))
         # The time limit is that of a wrapper, or else the environment's own.
         specs = [each.spec for each in (environment, environment.unwrapped) if each.spec is not None]
         return EnvironmentInfo(
@@ -256,13 +276,32 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
             max_episode_steps=next((spec.max_episode_steps for spec in specs if spec.max_episode_steps), None),
             render_modes=tuple(environment.metadata.get("render_modes", ())),
             infos=info_templates(environment, spec.info_keys),
+            episode_infos=tuple(spec.episode_infos),
         )
     finally:
         close_environment(environment, spec.name)
 
 
-def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
+def _require_options(reset: Callable[..., Any], name: str) -> None:
+    """Refuse an environment that cannot be told anything at its reset, as far as that can be seen."""
+    try:
+        parameters = inspect.signature(reset).parameters.values()
+    except (ValueError, TypeError):  # no Python function
+        return
+    if not any(each.name == "options" or each.kind is each.VAR_KEYWORD for each in parameters):
+        raise UsageError(f"tell_progress: reset() of {name} takes no options. Add options=None there, or leave it out.")
+
+
+def _inspect_adapter(environment: ParallelAdapter, spec: EnvironmentSpec) -> EnvironmentInfo:
     """Return what the workers see of a parallel game, and under `agents` what each agent sees."""
+    key = spec.observation_key
+    if spec.tell_progress:
+        _require_options(environment.environment.reset, spec.name)
+    if spec.episode_infos:
+        environment.reset(seed=0)
+        check_first_infos(spec.episode_infos, *environment.player_infos())
+        environment.step(environment.sample(np.random.default_rng(0)))
+        check_first_infos(spec.episode_infos, *environment.player_infos())
     limit, modes = environment.max_episode_steps, tuple(environment.metadata.get("render_modes", ()))
     infos = environment.info_templates()
     agents = {
@@ -280,5 +319,5 @@ def _inspect_adapter(environment: ParallelAdapter, key: str) -> EnvironmentInfo:
     }
     return EnvironmentInfo(
         environment.flat_spaces, environment.action_space, environment.action_space, limit, modes, of_workers,
-        agents=agents,
+        agents=agents, episode_infos=tuple(spec.episode_infos),
     )  # fmt: skip

@@ -48,6 +48,7 @@ class ParallelAdapter(gym.Env):
         groups: the players of each agent.
         columns: where the actions of each agent's players lie in the action.
         newest: observations and infos of the players, as the environment gave them last.
+        last_infos: of the players that have left since the episode began: the info of their last step.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class ParallelAdapter(gym.Env):
             self.columns[agent] = slice(first, start)
         self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
         self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
+        self.last_infos: dict[str, Mapping[str, Any]] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. All randomness comes from `seed`."""
         super().reset(seed=seed)
         observations, infos = check_reset(self.environment.reset(seed=seed, options=options))
         self._note(observations, infos)
-        self._steps, present = 0, self._present()
+        self._steps, self.last_infos, present = 0, {}, self._present()
         if not present:
             raise NotAsDeclared("nobody to play: no agents after a reset")
         for arrays in self._arrays.values():
@@ -128,7 +130,9 @@ class ParallelAdapter(gym.Env):
                 arrays.rewards[index], arrays.terminations[index], arrays.masks[index] = reward, has_terminated, stays
                 arrays.returns[index] += reward
                 total += reward
-                has_truncated |= was_there and not stays and not has_terminated
+                if was_there and not stays:
+                    has_truncated |= not has_terminated
+                    self.last_infos[name] = self._info_of(name)
             arrays.check()
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
         if not is_over:
@@ -154,6 +158,15 @@ class ParallelAdapter(gym.Env):
         for player in present:
             if terminations.get(player, False) or truncations.get(player, False):
                 raise NotAsDeclared(f"player '{player}' an end, but keeps it in agents while others go on")
+
+    def _info_of(self, name: str) -> Mapping[str, Any]:
+        """Return a player's newest info, an empty one if it has none."""
+        info = self.newest[1].get(self._ids[name])
+        return info if isinstance(info, Mapping) else {}
+
+    def player_infos(self) -> list[Mapping[str, Any]]:
+        """Return the newest info of each player, one agent's after the other's."""
+        return [self._info_of(name) for group in self.groups.values() for name in group.players]
 
     def _infos(self) -> dict[str, np.ndarray]:
         """Return the newest infos: "<agent>/<key>" -> (players, ...), where at least one of them has it."""

@@ -11,7 +11,7 @@ from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.native_environment import NativeEnvironment, NativeVectorEnvironment
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.checks import require
 from digideep.utility.errors import UsageError
 

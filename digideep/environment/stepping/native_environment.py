@@ -16,7 +16,7 @@ from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.processes import available_cores
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker_group import WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
@@ -48,6 +48,11 @@ class NativeEnvironment:
             )
         if info.infos:
             raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for info_keys {list(info.infos)}.")
+        if info.episode_infos:
+            asked = ", ".join(info.episode_infos)
+            raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for episode_infos {asked}.")
+        if plan.spec.tell_progress:
+            raise UsageError(f"{self.title} resets by itself and cannot tell_progress. Use backend 'gymnasium'.")
         self.buffers, self.num_threads = buffers, num_threads
         self.num_workers = num_workers = buffers.workers.stop - buffers.workers.start
         self.atari = plan.spec.atari_rules

@@ -19,6 +19,9 @@ class StepBuffers:
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
         returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
+        figures: float64 (N, players or 1, keys + 1), of the infos of the logged episode that ended last; see
+            `episode_infos.py`.
+        progress: float64 (N,), of the run, for episodes that begin now; see `tell_progress` of `EnvironmentSpec`.
         is_stale: bool (N,), rows that took no step and hold what they held before; None where there are none.
     """
 
@@ -36,6 +39,9 @@ class StepBuffers:
         self.finished = allocate((num_workers,), np.bool_)
         self.returns = allocate((num_workers,), np.float64)
         self.lengths = allocate((num_workers,), np.int64)
+        self.figures = allocate((num_workers, len(info.all_players) or 1, len(info.episode_infos) + 1), np.float64)
+        self.figures[...] = np.nan
+        self.progress = allocate((num_workers,), np.float64)
 
     def part(self, first: int, last: int) -> "StepBuffers":
         """Return the rows of workers `first` to `last - 1`, as views."""

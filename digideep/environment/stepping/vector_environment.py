@@ -8,7 +8,8 @@ import numpy as np
 
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerGroup
 from digideep.environment.stepping.worker_process import SharedMemory, WorkerProcess
 
 _log = logging.getLogger("digideep")

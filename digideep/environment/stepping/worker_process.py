@@ -20,7 +20,8 @@ import numpy as np
 from digideep.environment.closing import CLOSE_S
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.step_buffers import StepBuffers
-from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerGroup
 from digideep.utility.errors import UsageError, WorkerError
 from digideep.utility.seeding import seed_globals
 from digideep.utility.user_code import in_words

@@ -28,7 +28,8 @@ from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import ACTION_MASK
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.vector_environment import VectorEnvironment
-from digideep.environment.stepping.worker_group import WorkerGroup, WorkerPlan
+from digideep.environment.stepping.worker import WorkerPlan
+from digideep.environment.stepping.worker_group import WorkerGroup
 from digideep.environment.tools.recording import Recording, random_chooser, record
 from digideep.utility.seeding import make_generator
 from digideep.utility.user_code import words_unless_ours

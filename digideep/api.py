@@ -1,0 +1,175 @@
+"""Digideep from Python: `import digideep`, then `train`, `resume`, `load` and `evaluate`.
+
+They do what the command line does, by the same code: a run that is started here is a session like any other, with the
+same bits in it. Each may be called from any thread; in the main one, Ctrl-C stops a run with a checkpoint.
+"""
+
+import io
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from digideep.parameters.suggest import did_you_mean
+from digideep.pipeline.argument_types import directory_name
+from digideep.pipeline.arguments import Arguments, check_combination
+from digideep.pipeline.flags import flags_among
+from digideep.pipeline.restoring import make_runner
+from digideep.pipeline.session import Session
+from digideep.pipeline.stop_signals import StopSignals
+from digideep.pipeline.verbs import VERBS
+from digideep.post.loader import Loader
+from digideep.telemetry.writers import EpochFigures
+from digideep.utility.errors import Interruption, UsageError
+from digideep.utility.files import read_json
+from digideep.utility.process_state import left_as_it_was
+
+OnEpoch = Callable[[EpochFigures], Any]
+Where = str | Path | Loader
+
+
+def train(
+    params: str | Path | ModuleType | Mapping[str, Any], *, cpanel: dict[str, Any] | None = None,
+    repeal: dict[str, Any] | None = None, on_epoch: OnEpoch | None = None, **flags: Any,
+) -> Loader:  # fmt: skip
+    """Train agents in a new session.
+
+    Args:
+        params: a parameter file, as a path or a dotted name such as "params.ppo_classic"; a module that is imported; a
+            dictionary with "cpanel" and "gen_params"; or a parameter tree, as `gen_params` returns it.
+        cpanel: values of the control panel to change.
+        repeal: values of the parameter tree to change, by path.
+        on_epoch: called with the `EpochFigures` of each epoch; `figures.means["/return/train"]` is one of them. What
+            returns False stops the run, which can be resumed. What it raises ends the run.
+        flags: of `digideep train --help`, with underscores: total_frames, session_name, session_path, quiet, device,
+            load_checkpoint, tensorboard and so on.
+
+    Returns:
+        The session. Its `status` is "done", or "stopped" if the run was stopped before its end.
+
+    Raises:
+        UsageError: if something keeps the run from starting: nothing is created then.
+        KeyboardInterrupt: for Ctrl-C before the run has begun, or a second one.
+    """
+    name, recipe = _recipe(params)
+    _check_flags("train", flags)
+    return _train(Arguments(params=name, cpanel=cpanel or {}, repeal=repeal or {}, **flags), recipe, on_epoch)
+
+
+def resume(
+    session: Where, *, repeal: dict[str, Any] | None = None, on_epoch: OnEpoch | None = None, **flags: Any
+) -> Loader:
+    """Go on with a session in place, exactly where it stopped.
+
+    Args:
+        session: its directory, or its name in ./digideep_sessions.
+        repeal: values of the parameter tree to change, by path.
+        on_epoch: as for `train`.
+        flags: of `digideep resume --help`, such as total_frames, which makes the plan longer.
+
+    Returns:
+        The session.
+
+    Raises:
+        FinishedError: if there is nothing left to do.
+        UsageError: if something else keeps the run from starting.
+    """
+    _check_flags("resume", flags)
+    args = Arguments(resume=True, load_checkpoint=_directory(session), repeal=repeal or {}, **flags)
+    return _train(args, None, on_epoch)
+
+
+def load(session: Where) -> Loader:
+    """Open a session to read it: parameters, logs, policy, environment. Args: session: as for `resume`."""
+    return session if isinstance(session, Loader) else Loader(_directory(session))
+
+
+def evaluate(
+    session: Where, episodes: int = 10, *, seed: int | None = None, checkpoint: str | int | None = None,
+    videos: bool = False, device: str = "auto",
+) -> dict[str, Any]:  # fmt: skip
+    """Play episodes without exploration, as `digideep evaluate` does; the session keeps the result.
+
+    Args:
+        session: as for `resume`.
+        episodes: at least 1.
+        seed: of the episodes; None takes the run's. The same seed gives the same episodes.
+        checkpoint: its name, such as "best", or its epoch; None takes the newest valid one.
+        videos: record them.
+        device: where the policy computes.
+
+    Returns:
+        What `--json` prints: "mean", "std", "min", "max", "quantiles", "returns", "lengths" and more.
+
+    Raises:
+        UsageError: if something keeps it from starting.
+    """
+    path = Path(_directory(session))
+    if checkpoint is not None:
+        path = path / "checkpoints" / (f"checkpoint-{checkpoint}" if isinstance(checkpoint, int) else checkpoint)
+    args = Arguments(
+        play=True, load_checkpoint=str(path), episodes=episodes, seed=seed, render="video" if videos else "none",
+        quiet=True, device=device,
+    )  # fmt: skip
+    found: dict[str, Any] = read_json(_run(args, output=io.StringIO()) / "evaluation.json", dict)
+    return found
+
+
+def _check_flags(verb: str, flags: Mapping[str, Any]) -> None:
+    """Refuse what is no flag of a verb, or has no meaning here."""
+    known = {name.replace("-", "_") for group in flags_among(VERBS[verb].flags).values() for name in group}
+    for name in flags:
+        if name not in known - {"set", "dry_run", "custom", "create_session_only"}:
+            raise UsageError(f"{verb}() has no argument '{name}'. {did_you_mean(name, known)}")
+
+
+def _recipe(params: str | Path | ModuleType | Mapping[str, Any]) -> tuple[str, ModuleType | None]:
+    """Return the name of a recipe, and the recipe where it is more than that."""
+    if isinstance(params, (str, Path)):
+        return str(params), None
+    if isinstance(params, ModuleType):
+        return params.__name__, params
+    recipe: Any = ModuleType("dictionary")
+    is_recipe = "gen_params" in params
+    recipe.cpanel = dict(params["cpanel"]) if is_recipe else {}
+    recipe.gen_params = params["gen_params"] if is_recipe else lambda cpanel: dict(params)
+    return recipe.__name__, recipe
+
+
+def _directory(session: Where) -> str:
+    return str(session.path) if isinstance(session, Loader) else directory_name(str(session))
+
+
+def _train(args: Arguments, recipe: ModuleType | None, on_epoch: OnEpoch | None) -> Loader:
+    return Loader(_run(args, recipe=recipe, on_epoch=on_epoch))
+
+
+def _run(args: Arguments, **options: Any) -> Path:
+    """Do what the arguments say. Returns: the directory that was made for it, or of the session that went on."""
+    check_combination(args)
+    signals, session = StopSignals(), None
+    signals.install()
+    try:
+        signals.release()
+        with left_as_it_was():
+            session = Session(args, signals, **options)
+            runner = make_runner(session)
+            try:
+                signals.hold()
+                session.open(runner)
+                runner.start()
+            finally:
+                runner.close()
+    except Interruption as err:
+        raise KeyboardInterrupt(str(err)) from err
+    except Exception:
+        if session is not None:
+            session.report_failure(traceback.format_exc())
+        raise
+    finally:
+        if session is not None:
+            session.close()
+        signals.restore()
+    assert session.path is not None
+    return session.path

@@ -1,0 +1,11 @@
+"""The verbs that are tools of their own: modules with `make_parser`, and `main`, which returns the exit code."""
+
+TOOLS = {
+    "sessions": ("digideep.post.sessions", "list sessions"),
+    "report": ("digideep.post.report", "write one HTML page about sessions"),
+    "plot": ("digideep.post.plotter", "draw curves of sessions"),
+    "export": ("digideep.post.export", "write a policy as ONNX, TorchScript or torch.export"),
+    "env": ("digideep.environment.play", "list, run or check environments"),
+    "params": ("digideep.post.params", "explain a parameter file"),
+    "completion": ("digideep.post.completion", "print what completes these commands in a shell"),
+}

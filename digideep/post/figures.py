@@ -1,0 +1,59 @@
+"""Figures for papers: the curves of a report, one file each, as PDF and as SVG."""
+
+import re
+from pathlib import Path
+
+from digideep.post.charts import AXES, Chart
+from digideep.post.drawing import BANDS, COLOURS, Curve, band_of, draw_line, import_pyplot, label, number, save
+
+_FORMATS = ("pdf", "svg")
+_SIZE = (4.8, 3.2)  # inches: two side by side on a page
+# Text stays text: TrueType in PDF, which publishers ask for, and <text> in SVG.
+_STYLE = {"pdf.fonttype": 42, "svg.fonttype": "none", "font.size": 9}
+
+
+def write_figures(charts: list[Chart], names: list[str], directory: Path, band: str) -> list[Path]:
+    """Write each chart over frames, in the colours of the page.
+
+    Args:
+        charts: of a report.
+        names: of the groups, by number.
+        band: around means of several runs, a key of `BANDS`.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: if matplotlib is missing, or a file cannot be written.
+    """
+    plt = import_pyplot()
+    has_environments = len({chart.environment for chart in charts}) > 1
+    files: list[Path] = []
+    with plt.rc_context(_STYLE):
+        for chart in charts:
+            lines = [line for line in chart.lines if "frame" in line.curves]
+            if not lines:
+                continue
+            figure, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+            labelled: set[int] = set()
+            for line in lines:
+                places, rows = line.curves["frame"]
+                curve, colour = Curve(places, rows.mean(0), *band_of(rows, band)), COLOURS[line.group % len(COLOURS)]
+                name = None if line.group in labelled else label(names[line.group])
+                labelled.add(line.group)
+                draw_line(axes, curve, color=colour, linewidth=1.4, label=name)
+                if len(rows) > 1:
+                    axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+            words = [f"moving average of {chart.window} epochs"] if chart.window > 1 else []
+            words += [f"band: {BANDS[band]}"] if any(len(line.curves["frame"][1]) > 1 for line in lines) else []
+            axes.set_title("\n".join(filter(None, [chart.environment, "; ".join(words)])), fontsize=8)
+            axes.set_xlabel(AXES["frame"])
+            axes.set_ylabel(label(chart.title))
+            axes.xaxis.set_major_formatter(lambda value, _: number(value))
+            axes.grid(alpha=0.3)
+            if len(labelled) > 1:
+                axes.legend(fontsize=8)
+            key = f"{chart.environment if has_environments else ''}{chart.key}"
+            stem = re.sub(r"[^\w.-]+", "_", key).strip("_.")[:150]
+            files += save(figure, directory / stem, _FORMATS, 300)
+    return files
