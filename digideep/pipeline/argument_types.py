@@ -61,8 +61,9 @@ def directory_name(text: str) -> str:
 
 
 def directory_path(text: str) -> Path:
-    """See `directory_name`."""
-    return Path(directory_name(text))
+    """Like `directory_name`, but of any text: a session that is there may have any name, and a missing one is told."""
+    path = os.path.join(SESSIONS, text)
+    return Path(path if not os.path.lexists(text) and os.path.lexists(path) else text)
 
 
 def device_name(text: str) -> str:

@@ -53,7 +53,7 @@
       xaxis: {title: {text: page.axes[state.axis]}, tickformat: state.axis === "time" ? "" : "~s",
               hoverformat: state.axis === "time" ? ",.2f" : ",.0f", rangemode: "tozero"},
       yaxis: {type: isLog ? "log" : "linear", tickformat: picture.is_share ? ".0%" : isLarge ? "~s" : "~g",
-              ...(isLog ? {dtick: decades < 2 ? "D2" : Math.ceil(decades / 6)} : {})},
+              ...(picture.is_share && !isLog ? {range: [-0.02, 1.02]} : {}), ...(isLog ? {dtick: decades < 2 ? "D2" : Math.ceil(decades / 6)} : {})},
     };
   }
 

@@ -20,16 +20,17 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1500px; mar
 h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere } h3 { margin: 1.2rem 0 .4rem }
 h2 { font-size: 1.2rem; border-bottom: 1px solid #ddd; margin: 2.5rem 0 .8rem; scroll-margin-top: 5rem }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .92em } th { text-align: left; font-weight: 600 }
-td, th { padding: .2rem 1.1rem .2rem 0; vertical-align: top; border-bottom: 1px solid #eee; max-width: 34rem;
-         overflow-wrap: anywhere; min-width: 3.2rem }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap } .scroll { overflow-x: auto }
+td, th { padding: .2rem 1.1rem .2rem 0; vertical-align: top; border-bottom: 1px solid #eee; max-width: 30rem;
+         overflow-wrap: break-word } td.s { white-space: nowrap } td.l { min-width: 16rem } .scroll { overflow-x: auto }
+td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f6f6f6; padding: .5rem .8rem; font-size: .85em }
 figure { display: inline-block; margin: 0 1rem 1rem 0 } video { width: 24rem; max-width: 100%; display: block }
 figcaption, p.note { color: #666; font-size: .92em } p.note { max-width: 75rem } summary { cursor: pointer }
 .pictures { display: flex; flex-wrap: wrap; gap: .6rem 1rem } .picture { min-width: 0; overflow: hidden }
 .wide { width: 100% } .large { flex: 0 0 calc(50% - .5rem) } .small { flex: 0 0 calc(33.33% - .67rem) }
 nav { position: sticky; top: 0; z-index: 1001; background: #fffe; border-bottom: 1px solid #ddd; padding: .45rem 0;
-      margin: .4rem 0 1rem; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; align-items: center; font-size: .88em }
+      margin: .4rem 0 1rem; display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; align-items: center; font-size: .88em;
+      max-height: 7.5rem; overflow-y: auto }
 nav > span { display: flex; flex-wrap: wrap; gap: .25rem; align-items: center; color: #666; max-width: 100% }
 nav button { font: inherit; border: 1px solid #ccc; border-radius: 4px; background: #fff; color: #222; cursor: pointer;
              padding: .1rem .55rem; overflow-wrap: anywhere; text-align: left }

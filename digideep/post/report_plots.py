@@ -18,6 +18,7 @@ from digideep.utility.errors import UsageError
 
 _POINTS, _FEWER_POINTS = 400, 200  # of a curve in a large and in a small picture
 _LOAD_POINTS = 400
+_SHORT = 30  # letters of a cell of a table that stays on one line
 _PHASE_COLOURS = ("#4c6b8a", "#d9a441", "#7a9e7e", "#b36a5e", "#8f7aa8", "#5aa5a8", "#c98fae", "#9c9c6d", "#6f6f6f",
                   "#a8c0d8", "#edd9a3", "#b9d1bb", "#e0b5ad", "#c9bcd8")  # fmt: skip  # no group has one of them
 
@@ -82,7 +83,8 @@ def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
             return f'<td class="n">{value:,.2f}</td>'
         if isinstance(value, int) and not isinstance(value, bool):
             return f'<td class="n">{value:,}</td>'
-        return f"<td>{html.escape(str(value))}</td>"
+        text = str(value)
+        return f'<td class="{"s" if len(text) <= _SHORT else "l"}">{html.escape(text)}</td>'
 
     head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
@@ -133,7 +135,7 @@ def _draw_scores(environment: str, scores: list[tuple[int, Group, Score]], pictu
 
 def _names(names: list[str]) -> dict[str, Any]:
     """Return a y-axis with a name at each whole number, the first on top."""
-    axis = {"automargin": True, "fixedrange": True, "showgrid": False, "zeroline": False}
+    axis = {"automargin": True, "ticklabelstandoff": 5, "fixedrange": True, "showgrid": False, "zeroline": False}
     ticks = {"tickvals": list(range(len(names))), "ticktext": [plain_label(name) for name in names]}
     return {"range": [len(names) - 0.5, -0.5], **ticks, **axis}
 
@@ -206,9 +208,12 @@ def metrics(groups: list[Group], window: int, pictures: Pictures) -> str:
 def _draw_all(keys: list[str], members: Members, window: int, pictures: Pictures) -> str:
     """Draw keys as small pictures; those of a single value are named in a line."""
     charts = make_charts(keys, members, window, _FEWER_POINTS)
-    constant = [f"{html.escape(chart.title)} {chart.constant:g}" for chart in charts if chart.constant is not None]
-    note = f'<p class="note">The same all the time: {", ".join(constant)}.</p>' if constant else ""
-    return pictures.add_curves((chart for chart in charts if chart.constant is None), "small") + note
+    settings = {
+        chart.key: chart for chart in charts if chart.constant is not None and not chart.key.startswith("/success/")
+    }
+    words = ", ".join(f"{html.escape(chart.title)} {chart.constant:g}" for chart in settings.values())
+    note = f'<p class="note">The same all the time: {words}.</p>' if settings else ""
+    return pictures.add_curves((chart for chart in charts if chart.key not in settings), "small") + note
 
 
 def profile(groups: list[Group], pictures: Pictures) -> str:
@@ -264,7 +269,8 @@ def resources(groups: list[Group], pictures: Pictures) -> str:
             layout = {"title": {"text": plain_label(title)}, "height": 240, "yaxis": {"rangemode": "tozero"},
                       "xaxis": {"title": {"text": "minutes, without pauses"}}}  # fmt: skip
             places += pictures.add({"traces": traces, "layout": layout}, "small")
-    note = '<p class="note">A line for each session, in the colour of its group.</p>'
+    several = '<p class="note">A line for each session, in the colour of its group.</p>'
+    note = several if len(logged) > 1 else ""
     return section("Resources", places and f'<div class="pictures">{places}</div>{note}')
 
 

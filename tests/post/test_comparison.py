@@ -271,7 +271,7 @@ def test_success_rates_and_infos_have_a_section_and_constants_no_picture(tmp_pat
     assert "<h2>What the environment says</h2>" in page
     assert "The same all the time: epochs 10." in page
     assert "<th>last test success</th>" in page
-    assert "<td>75 %</td>" in page
+    assert '<td class="s">75 %</td>' in page
 
 
 def test_one_group_has_no_picture_that_compares_it(tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ def main(columns: str, seconds: str, file: str, *command: str) -> None:
         for line in map(Text.from_ansi, lines):
             for start in range(0, max(len(line), 1), int(columns)):  # a terminal breaks anywhere
                 console.print(line[start : start + int(columns)])
-        svg = console.export_svg(title=" ".join(command[-3:]), code_format=_FORMAT)
+        svg = console.export_svg(title=" ".join([Path(command[0]).name, *command[1:]]), code_format=_FORMAT)
     Path(file).write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 
 
