@@ -75,6 +75,8 @@ def main(page: str) -> None:
     expect("a run resumes exactly", 0, "resume is exact", *classic, "--verify-resume", "2")
     expect("TensorBoard is there", 0, "TensorBoard: http", *classic, "--tensorboard")
     expect("visdom says what is missing", 2, "make visdom", *classic, "--visdom")
+    for name in ("wandb", "mlflow"):
+        expect(f"{name} names its extra", 2, f"digideep[{name}]", *classic, f"--{name}")
     code, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     Path("reinforce.py").write_text(code)
     method = (*DIGIDEEP, "--params", "reinforce.py", "--cpanel", json.dumps(SMALL | {"n_steps": 32}))

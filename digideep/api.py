@@ -1,10 +1,12 @@
 """Digideep from Python: `import digideep`, then `train`, `resume`, `load` and `evaluate`.
 
 They do what the command line does, by the same code: a run that is started here is a session like any other, with the
-same bits in it. Each may be called from any thread; in the main one, Ctrl-C stops a run with a checkpoint.
+same bits in it. Each may be called from any thread, by one at a time; in the main one, Ctrl-C stops a run with a
+checkpoint.
 """
 
 import io
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +26,8 @@ from digideep.telemetry.writers import EpochFigures
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.files import read_json
 from digideep.utility.process_state import left_as_it_was
+
+_one_at_a_time = threading.RLock()  # a callback may well evaluate
 
 OnEpoch = Callable[[EpochFigures], Any]
 Where = str | Path | Loader
@@ -54,6 +58,8 @@ def train(
     """
     name, recipe = _recipe(params)
     _check_flags("train", flags)
+    if flags.get("load_checkpoint") is not None:
+        flags["load_checkpoint"] = _directory(flags["load_checkpoint"])
     return _train(Arguments(params=name, cpanel=cpanel or {}, repeal=repeal or {}, **flags), recipe, on_epoch)
 
 
@@ -148,6 +154,11 @@ def _train(args: Arguments, recipe: ModuleType | None, on_epoch: OnEpoch | None)
 def _run(args: Arguments, **options: Any) -> Path:
     """Do what the arguments say. Returns: the directory that was made for it, or of the session that went on."""
     check_combination(args)
+    if not _one_at_a_time.acquire(blocking=False):
+        raise UsageError(
+            "Another thread of this process has a run going on: they would share global random numbers and settings of "
+            "torch. Wait for it, or use processes."
+        )
     signals, session = StopSignals(), None
     signals.install()
     try:
@@ -171,5 +182,6 @@ def _run(args: Arguments, **options: Any) -> Path:
         if session is not None:
             session.close()
         signals.restore()
+        _one_at_a_time.release()
     assert session.path is not None
     return session.path

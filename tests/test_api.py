@@ -153,3 +153,38 @@ def test_mistakes_are_usage_errors_and_leave_nothing(tmp_path, arguments, messag
     with pytest.raises(digideep.UsageError, match=message):
         digideep.train(CLASSIC, session_path=str(tmp_path / "none"), **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_callback_may_evaluate_without_a_trace_in_the_training_but_another_thread_may_not_train(base, session):
+    refused = []
+
+    def train_too():
+        try:
+            digideep.train(CLASSIC, cpanel=TINY, session_path=str(base), quiet=True)
+        except digideep.UsageError as err:
+            refused.append(str(err))
+
+    def on_epoch(figures):
+        if figures.meta["epoch"] == 2:
+            assert digideep.evaluate(base / "watched", episodes=1)["checkpoint"] == "checkpoint-1"
+            thread = threading.Thread(target=train_too)
+            thread.start()
+            thread.join()
+
+    other = digideep.train(
+        CLASSIC, cpanel=TINY, session_path=str(base), session_name="watched", quiet=True, on_epoch=on_epoch
+    )
+    assert compare_checkpoints(checkpoint(session), checkpoint(other))[0] == []
+    assert [text.partition(":")[0] for text in refused] == ["Another thread of this process has a run going on"]
+
+
+def test_a_new_session_may_begin_with_the_weights_of_another_one(base, session):
+    tuned = digideep.train(
+        CLASSIC,
+        cpanel=TINY | {"seed": 1},
+        load_checkpoint=session,
+        session_path=str(base),
+        session_name="tuned",
+        quiet=True,
+    )
+    assert tuned.params["session_from"].startswith(str(session.path))

@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "ale_py": "ale-py",
     "cv2": "opencv-python-headless",
     "dm_control": "dm-control",
+    "mlflow": "mlflow-skinny",
     "imageio_ffmpeg": "imageio-ffmpeg",
     "gymnasium_robotics": "gymnasium-robotics",
     "pynvml": "nvidia-ml-py",

@@ -58,8 +58,8 @@ class Episode(NamedTuple):
     episode_return: float
     length: int
     player_returns: dict[str, float] | None = None  # where there are several players; the return is their sum
-    infos: Mapping[str, float] = MappingProxyType({})  # by key; by "<player>/<key>" where there are several players
     success: float | None = None  # None where the environment says nothing; of several players, their mean
+    infos: Mapping[str, float] = MappingProxyType({})  # by key; by "<player>/<key>" where there are several players
     player_successes: dict[str, float] | None = None  # where there are several, of those who say something
 
     def columns(self) -> dict[str, float]:
@@ -129,8 +129,8 @@ class FigureReader:
         self.names = [f"{player}/{key}" for player in players for key in keys] if players else list(keys)
         self._complaints: dict[str, bool] = {}  # True once it has been logged
 
-    def read(self, figures: np.ndarray) -> tuple[dict[str, float], float | None, dict[str, float] | None]:
-        """Return infos, success and successes of the players, as an `Episode` has them.
+    def read(self, figures: np.ndarray) -> tuple[float | None, dict[str, float], dict[str, float] | None]:
+        """Return success, infos and successes of the players, as an `Episode` has them.
 
         Args:
             figures: float64 (rows, keys + 1), as `EpisodeTally` writes them.
@@ -141,7 +141,7 @@ class FigureReader:
         infos = {name: value for name, value in values if math.isfinite(value)}
         successes = zip(self._players or ("",), figures[:, -1].tolist(), strict=True)
         told = {player: value for player, value in successes if math.isfinite(value)}
-        return infos, fmean(told.values()) if told else None, told if told and self._players else None
+        return fmean(told.values()) if told else None, infos, told if told and self._players else None
 
     def _look_for_complaints(self, figures: np.ndarray) -> None:
         for key, column in zip((*self._keys, None), figures.T, strict=True):

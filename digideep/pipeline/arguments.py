@@ -155,14 +155,14 @@ def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
 # Flags that do not go together, as pairs: (flag, the flags it excludes).
 _EXCLUSIONS = {
     "resume": ("play", "custom", "create_session_only", "dry_run", "params", "cpanel", "session_name", "session_path"),
-    "play": ("custom", "create_session_only", "tensorboard", "visdom"),
+    "play": ("custom", "create_session_only", "tensorboard", "visdom", "wandb", "mlflow"),
     "custom": ("create_session_only",),
     "create_session_only": ("dry_run",),
     "verify_resume": (
         "resume", "play", "custom", "create_session_only", "load_checkpoint", "dry_run", "session_name", "session_path",
-        "tensorboard", "visdom",
+        "tensorboard", "visdom", "wandb", "mlflow",
     ),
-    "dry_run": ("tensorboard", "visdom"),
+    "dry_run": ("tensorboard", "visdom", "wandb", "mlflow"),
     "frozen": ("params", "dry_run"),
 }  # fmt: skip
 

@@ -76,6 +76,8 @@ _GROUPS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "visdom-port": (f"its port ({WatchOptions.visdom_port})", {"metavar": "PORT", "type": port}),
         "bind": (f"address that these servers listen on ({LOCALHOST}: this machine only). They ask for no password",
                  {"metavar": "ADDRESS", "type": address}),
+        "wandb": ("send to Weights & Biases; WANDB_MODE=offline writes files instead", SWITCH),
+        "mlflow": ("send to MLflow: to MLFLOW_TRACKING_URI, or into the session", SWITCH),
         "no-monitor-cpu": ("do not log the load of the CPU", SWITCH),
         "no-monitor-gpu": ("do not log the load of the GPU", SWITCH),
     },

@@ -91,7 +91,9 @@ class Session:
         # With --json, what is printed is JSON and nothing else.
         self.json_output = JsonOutput() if args.json else None
         self.output = OutputStream(output or (sys.stderr if args.json else sys.stdout))
-        self.console = Console(file=cast(IO[str], self.output))
+        # Lines only where there is no terminal: a notebook would show each picture of the panel below the last one.
+        is_live = None if self.output.isatty() else False
+        self.console = Console(file=cast(IO[str], self.output), force_jupyter=False, force_terminal=is_live)
         self.signals.announce = self.console.print
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)

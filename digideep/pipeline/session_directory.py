@@ -41,7 +41,7 @@ loader = Loader(Path(__file__).parent)
 _FILES = (
     "report.log", "varlog.json", "prolog.json", "monlog.json", "visdom.log", "repeal.json", DONE, RUNNING,
 )  # fmt: skip
-_DIRECTORIES = ("monitor", "tensorboard", "videos", "memory")
+_DIRECTORIES = ("monitor", "tensorboard", "videos", "memory", "sinks", "mlflow")
 
 _ADJECTIVES = (
     "agile amber brave bright calm candid clever cosmic crisp curious daring deft eager earnest fair fearless fleet "
@@ -66,12 +66,15 @@ def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packa
 
 def written_files(session: Path) -> list[Path]:
     """Return the files that are there and that a resumed run writes into."""
-    return sorted({*(path for name in _FILES if os.path.lexists(path := session / name)), *growing_files(session)})
+    files = {*(path for name in _FILES if os.path.lexists(path := session / name)), *growing_files(session)}
+    for name in ("sinks", "mlflow"):
+        files |= {path for path in (session / name).rglob("*") if path.is_file()}
+    return sorted(files)
 
 
 def require_own_files(session: Path) -> None:
     """Refuse to resume where that would write through a link, or into what is no file."""
-    for name in ("checkpoints", *_DIRECTORIES, "memory/ring"):
+    for name in ("checkpoints", "wandb", *_DIRECTORIES, "memory/ring"):  # W&B begins a new directory in its own
         require_own(session / name, is_directory=True)
     for file in written_files(session):
         require_own(file)

@@ -163,19 +163,20 @@ class Loader:
         """Return the content of a checkpoint: nested dictionaries with arrays, tensors and JSON values.
 
         Args:
-            checkpoint: its name or its epoch; None takes the newest valid one.
+            checkpoint: its name, such as "best", or its epoch; None takes the newest valid one.
 
         Raises:
             CheckpointError: if it is missing, not as it was written, or not what a run writes.
             UnreadableError: if it cannot be read for another reason, such as permissions.
         """
-        from digideep.pipeline.checkpoint import load_checkpoint, load_newest_valid
+        from digideep.pipeline.checkpoint import BEST, load_checkpoint, load_newest_valid
 
         if checkpoint is None:
             return load_newest_valid(self.path, needs_memory=False).state
         name = f"checkpoint-{checkpoint}" if isinstance(checkpoint, int) else checkpoint
-        if name not in self.checkpoints:
-            raise CheckpointError(f"{self.path} has no '{name}'. It has {', '.join(self.checkpoints) or 'none'}.")
+        known = [*self.checkpoints, *([BEST] if (self.path / "checkpoints" / BEST).is_dir() else [])]
+        if name not in known:
+            raise CheckpointError(f"{self.path} has no '{name}'. It has {', '.join(known) or 'none'}.")
         return load_checkpoint(self.path / "checkpoints" / name, needs_memory=False).state
 
     def plot(self, key: str = "/return/train", *, x: str = "frame", ax: Any = None, **style: Any) -> Any:
@@ -210,7 +211,7 @@ class Loader:
         Normalisation and the scaling of actions are part of it. Call its `reset()` where an episode begins.
 
         Args:
-            checkpoint: its name or its epoch; None takes the newest valid one.
+            checkpoint: its name, such as "best", or its epoch; None takes the newest valid one.
             device: where it computes.
             agent: whose policy, where several learn; it takes what a player of this agent sees.
 

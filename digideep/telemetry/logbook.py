@@ -13,17 +13,24 @@ from typing import Any
 import numpy as np
 
 from digideep.telemetry.machine import StatLogger
+from digideep.telemetry.mlflow import MlflowWriter
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
+from digideep.telemetry.requirements import require_mlflow, require_wandb
 from digideep.telemetry.server_process import require_address
+from digideep.telemetry.sinks import TITLES, Sink, undisturbed
 from digideep.telemetry.tensorboard import TensorBoardWriter
 from digideep.telemetry.visdom import VisdomWriter, require_visdom
+from digideep.telemetry.wandb import WandbWriter
 from digideep.telemetry.writers import LOCALHOST, EpochFigures, WatchOptions, Writer
 
 _log = logging.getLogger("digideep")
 
 # Files that only ever grow, and that a checkpoint must agree with.
-_GROWING = ("varlog.json", "prolog.json", "monlog.json", "visdom.log", "monitor/*.csv", "tensorboard/events.*")
+_GROWING = (
+    "varlog.json", "prolog.json", "monlog.json", "visdom.log", "monitor/*.csv", "tensorboard/events.*",
+    "sinks/tensorboard.json", "sinks/visdom.json",
+)  # fmt: skip
 
 
 class Logbook:
@@ -42,7 +49,7 @@ class Logbook:
         self.monitor, self.profiler, self._options = monitor, profiler, options
         self.path: Path | None = None
         self._stats: StatLogger | None = None
-        self._writers: list[Writer] = []
+        self._sinks: list[Sink] = []
         self._columns: dict[Path, list[str]] = {}  # of the episodes' files, beyond return, length and time
 
     def require(self) -> None:
@@ -52,6 +59,10 @@ class Logbook:
             require_address(options.bind)
         if options.visdom:
             require_visdom(options.visdom_port, options.bind)
+        if options.wandb:
+            require_wandb()
+        if options.mlflow:
+            require_mlflow()
 
     @property
     def machine(self) -> dict[str, float]:
@@ -61,7 +72,7 @@ class Logbook:
     @property
     def has_dashboards(self) -> bool:
         """True if anybody wants histograms."""
-        return bool(self._writers)
+        return bool(self._sinks)
 
     # ------------------------------------------------------------------ opening and cutting
 
@@ -85,12 +96,36 @@ class Logbook:
                 "--bind %s opens the dashboards to whoever reaches that address; they ask for no password.",
                 options.bind,
             )
-        if options.tensorboard:
-            self._writers.append(TensorBoardWriter(path / "tensorboard", first_frame, options.bind))
-        if options.visdom:
-            self._writers.append(VisdomWriter(path / "visdom.log", options.visdom_port, options.bind, path.name))
-        if first_frame is None:
-            self._tell(lambda writer: writer.parameters(cpanel, tree))
+        for name in TITLES:
+            if getattr(options, name):
+                self._begin(name, path, cpanel, tree, first_frame or 0)
+
+    def _begin(self, name: str, path: Path, cpanel: dict[str, Any], tree: dict[str, Any], first_frame: int) -> None:
+        """Open a dashboard, and tell it what it has missed of the epochs so far."""
+        options = self._options
+
+        def make(run_id: str | None, told: int | None) -> Writer:
+            if name == "tensorboard":
+                return TensorBoardWriter(path / "tensorboard", told, options.bind)
+            if name == "visdom":
+                return VisdomWriter(path / "visdom.log", options.visdom_port, options.bind, path.name)
+            if name == "wandb":
+                return WandbWriter(path, path.name, run_id)
+            return MlflowWriter(path / "mlflow", path.name, run_id)
+
+        try:
+            with undisturbed():
+                sink = Sink(name, path / "sinks" / f"{name}.json", path.name, make)
+        except Exception as err:
+            self._give_up(TITLES[name], err)
+            return
+        self._sinks.append(sink)
+        if sink.writer.address:
+            _log.info("%s: %s", sink.title, sink.writer.address)
+        if sink.is_new:
+            self._tell(lambda each: each.writer.parameters(cpanel, tree), sink)
+        if sink.told < first_frame:
+            self._tell(lambda each: each.catch_up(path), sink)
 
     def cut(self, path: Path, sizes: dict[str, int]) -> None:
         """Take back what a stopped run logged after the checkpoint that is resumed, whose `sizes` are given."""
@@ -105,7 +140,7 @@ class Logbook:
         """Let everything reach its file. Returns: bytes by name, for a checkpoint."""
         if self.path is None:
             return {}
-        self._tell(lambda writer: writer.flush())
+        self._tell(lambda sink: sink.writer.flush())
         return {str(file.relative_to(self.path)): file.stat().st_size for file in growing_files(self.path)}
 
     # ------------------------------------------------------------------ while it runs
@@ -123,27 +158,39 @@ class Logbook:
             _log.debug("%s [%sx, %.3f s]", name, timing["occurs"], timing["totals"])
         seconds = {name: float(timing["totals"] or 0) for name, timing in timings.items()}
         figures = EpochFigures(meta, packs, seconds, self.machine)
-        self._tell(lambda writer: writer.epoch(figures))
+        self._tell(lambda sink: sink.epoch(figures))
         return figures
 
     def show_histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
         """Hand numbers such as weights and gradients to the dashboards."""
-        self._tell(lambda writer: writer.histograms(arrays, frame))
+        self._tell(lambda sink: sink.histograms(arrays, frame))
 
     def show_video(self, path: Path, frame: int) -> None:
         """Hand an mp4 file to the dashboards."""
-        self._tell(lambda writer: writer.video(path, frame))
+        self._tell(lambda sink: sink.video(path, frame))
 
-    def _tell(self, action: Callable[[Writer], None]) -> None:
-        """Do something with every dashboard; one that fails is left alone from then on."""
-        for writer in list(self._writers):
+    def _tell(self, action: Callable[[Sink], None], *sinks: Sink) -> None:
+        """Do something with some or with every dashboard; one that fails is left alone from then on."""
+        for sink in sinks or tuple(self._sinks):
+            if sink not in self._sinks:
+                continue
             try:
-                action(writer)
+                with undisturbed():
+                    action(sink)
             except Exception as err:  # whatever it is, the training goes on
-                name = type(writer).__name__.removesuffix("Writer")
-                _log.warning("%s fails (%s: %s): the training goes on without it.", name, type(err).__name__, err)
-                self._writers.remove(writer)
-                writer.close()
+                self._give_up(sink.title, err)
+                self._sinks.remove(sink)
+                self._close(sink)
+
+    def _give_up(self, title: str, err: Exception) -> None:
+        reason = " ".join(str(err).split())[:300]
+        _log.warning("%s fails (%s: %s): the training goes on without it.", title, type(err).__name__, reason)
+
+    def _close(self, sink: Sink) -> None:
+        try:
+            sink.writer.close()
+        except (Exception, SystemExit) as err:  # W&B may end the program because its own process has ended badly
+            _log.warning("%s does not close well: %s", sink.title, err)
 
     def write_episodes(
         self,
@@ -186,12 +233,9 @@ class Logbook:
         """Stop everything; safe to call more than once."""
         if self._stats is not None:
             self._stats.close()
-        for writer in self._writers:
-            try:
-                writer.close()
-            except Exception as err:
-                _log.warning("%s does not close well: %s", type(writer).__name__, err)
-        self._stats, self._writers = None, []
+        for sink in self._sinks:
+            self._close(sink)
+        self._stats, self._sinks = None, []
 
 
 def _columns_of(file: Path) -> list[str]:

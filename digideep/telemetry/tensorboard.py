@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from digideep.telemetry.server_process import ServerProcess
-from digideep.telemetry.writers import EpochFigures, Writer
+from digideep.telemetry.writers import EpochFigures, Writer, scalars
 
 _log = logging.getLogger("digideep")
 _VIDEO_PIXELS, _VIDEO_FRAMES = 200, 100  # of the longer side, and per episode: a GIF is large
@@ -28,16 +28,16 @@ class TensorBoardWriter(Writer):
 
     Args:
         directory: for the files; its server is started beside.
-        first_frame: frames that the run has done before; None for a new run.
+        told: frames up to which the files hold everything; None if there are none.
         bind: address that the server listens on.
     """
 
-    def __init__(self, directory: Path, first_frame: int | None, bind: str):
+    def __init__(self, directory: Path, told: int | None, bind: str):
         from torch.utils.tensorboard import SummaryWriter
 
         # The files of a resumed run were cut at its checkpoint; a server that has read more must forget it, too.
-        self._writer = SummaryWriter(str(directory), purge_step=None if first_frame is None else first_frame + 1)
-        if first_frame is None:
+        self._writer = SummaryWriter(str(directory), purge_step=None if told is None else told + 1)
+        if told is None:
             self._writer.add_custom_scalars(_LAYOUT)
         self._server = ServerProcess("tensorboard", str(directory), bind)
 
@@ -53,20 +53,9 @@ class TensorBoardWriter(Writer):
             self._writer.file_writer.add_summary(summary)
 
     def epoch(self, figures: EpochFigures) -> None:
-        """Show the mean of each line of `varlog.json`, under its key; least and greatest of returns."""
-        add = self._writer.add_scalar
-        for pack in figures.packs:
-            frame, clock = pack["meta"].get("frame", figures.meta["frame"]), pack["meta"]["clock"]
-            for key, data in pack["data"].items():
-                add(key.lstrip("/"), data["sum"] / data["num"], frame, clock)
-                if key.startswith("/return/"):
-                    add(f"{key[1:]}/min", data["min"], frame, clock)
-                    add(f"{key[1:]}/max", data["max"], frame, clock)
-        frame = figures.meta["frame"]
-        for path, seconds in figures.seconds.items():
-            add(f"seconds{path}", seconds, frame)
-        for key, value in figures.machine.items():
-            add(f"machine{key}", value, frame)
+        """Show every number under its name, see `scalars`."""
+        for name, value, frame, clock in scalars(figures):
+            self._writer.add_scalar(name, value, frame, clock)
 
     def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
         for name, array in arrays.items():

@@ -1,6 +1,7 @@
 """Dashboards: where the figures of an epoch go besides the log files, and which of them a person wants."""
 
-from collections.abc import Container
+import time
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ class WatchOptions:
     tensorboard: bool = False
     visdom: bool = False
     visdom_port: int = 8097
+    wandb: bool = False
+    mlflow: bool = False
     bind: str = LOCALHOST  # the address that both servers listen on
     no_monitor_cpu: bool = False
     no_monitor_gpu: bool = False
@@ -42,7 +45,14 @@ class Writer:
     """Somewhere to show figures. It never disturbs the run: what fails there costs a warning.
 
     A method that a dashboard has no use for does nothing.
+
+    Attributes:
+        run_id: what tells the run from others there; None where it takes no name.
+        address: where to look, for a person; empty if the dashboard says so itself.
     """
+
+    run_id: str | None = None
+    address = ""
 
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
         """Show what was chosen. Args: cpanel: plain control panel; tree: plain parameter tree."""
@@ -61,6 +71,36 @@ class Writer:
 
     def close(self) -> None:
         """Send no more."""
+
+
+def scalars(figures: EpochFigures) -> Iterator[tuple[str, float, int, float]]:
+    """Yield every number of an epoch: name, value, frame, time in seconds since 1970.
+
+    The means of `varlog.json` come under their keys, of returns the least and the greatest, too; then "seconds/…" of
+    each timed block, and "machine/…".
+    """
+    frame, clock = figures.meta["frame"], time.time()
+    for pack in figures.packs:
+        at, clock = pack["meta"].get("frame", frame), pack["meta"]["clock"]
+        for key, data in pack["data"].items():
+            name = key.lstrip("/")
+            yield name, data["sum"] / data["num"], at, clock
+            if key.startswith("/return/"):
+                yield f"{name}/min", data["min"], at, clock
+                yield f"{name}/max", data["max"], at, clock
+    for path, seconds in figures.seconds.items():
+        yield f"seconds{path}", seconds, frame, clock
+    for key, value in figures.machine.items():
+        yield f"machine{key}", value, frame, clock
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the value of each leaf of a plain tree; an empty mapping is one."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def parent_of(path: str, timed: Container[str]) -> str:

@@ -50,7 +50,7 @@ def test_success_is_that_of_the_last_step_and_found_without_being_asked_for():
     explorer = play(INFOS[:3], {})
     assert [(episode.infos, episode.success) for episode in explorer.take_episodes()] == [({}, 0.25)] * 2
     assert [type(worker) for worker in explorer.envs._group.workers] == [Worker] * 2, "no step costs anything"
-    for last, success in (({"success": True}, 1.0), ({"success": None}, None), ({}, None)):
+    for last, success in (({"is_success": None, "success": True}, 1.0), ({"success": None}, None), ({}, None)):
         assert play([{"success": 1}, last], {}).take_episodes()[0].success == success
 
 
@@ -100,7 +100,7 @@ def gossip(ways, **parameters):
 
 
 @pytest.mark.parametrize("ways", [{}, {"steps": "sum", "own": "mean"}])
-def test_each_player_has_its_own_infos_and_the_success_of_its_own_last_step(ways):
+def test_each_player_has_its_own_infos_and_the_success_of_its_own_last_step(ways, caplog):
     explorer = gossip(ways, n_steps=9)
     explorer.update()
     # Player a leaves after step 2, b after 3, c after 4.
@@ -110,6 +110,7 @@ def test_each_player_has_its_own_infos_and_the_success_of_its_own_last_step(ways
         assert episode.player_successes == {"a": 0.0, "b": 1.0}
         assert episode.success == 0.5
     assert explorer.info_names == [f"{player}/{key}" for player in "acb" for key in ways]
+    assert caplog.messages == [], "no word of c, which has no 'own'"
 
 
 def test_what_is_no_finite_number_or_not_there_is_left_out_with_one_warning(caplog):

@@ -355,8 +355,8 @@ def test_a_worker_process_that_dies_is_reported_with_its_exit_code():
 
 def test_a_worker_process_that_hangs_is_stopped_and_reported():
     explorer = make_explorer(
-        "Trouble-v0", Scripted([0, 1]), env_kwargs={"kind": "hang"}, num_processes=2, worker_timeout_s=1.0
-    )
+        "Trouble-v0", Scripted([0]), env_kwargs={"kind": "hang"}, num_workers=1, num_processes=1, worker_timeout_s=1.0
+    )  # a second one that hangs is waited for when it is closed
     with pytest.raises(WorkerError, match="no answer to 'step' for 1 s"):
         explorer.update()
     explorer.close()
@@ -373,9 +373,9 @@ def test_closing_leaves_no_process_behind():
 def test_worker_processes_end_when_their_parent_is_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
-        "import time\n"
-        "from tests.support.helpers import Scripted, make_explorer\n"
-        "if __name__ == '__main__':\n"
+        "if __name__ == '__main__':\n"  # the workers import this file, too
+        "    import time\n"
+        "    from tests.support.helpers import Scripted, make_explorer\n"
         "    explorer = make_explorer('Counter-v0', Scripted([0, 0]), num_processes=2)\n"
         "    explorer.update()\n"
         "    print('ready', flush=True)\n"

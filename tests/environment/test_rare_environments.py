@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium.spaces import Discrete
 
+from digideep.environment.episode_infos import Episode
 from digideep.environment.infos import info_template, write_info
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.environment.making.wrappers import describe_wrapper
@@ -39,7 +40,7 @@ def test_a_raw_return_that_is_not_finite_ends_the_run_though_a_wrapper_makes_the
 def test_an_environment_may_say_life_lost_in_its_own_sense(says):
     explorer = make_explorer("Rare-v0", Scripted([0, 0]), env_kwargs={"info": {"life_lost": says}}, n_steps=5)
     explorer.update()
-    assert explorer.take_episodes() == [(0, 4.0, 4, None), (1, 4.0, 4, None)]
+    assert explorer.take_episodes() == [Episode(0, 4.0, 4), Episode(1, 4.0, 4)]
     explorer.close()
 
 

@@ -394,11 +394,6 @@ FAULTS: tuple[Fault, ...] = (
         _WORKER,
         _EPISODE_INFOS,
         ("            tally.begin()\n", "            pass\n", "sums that go on from one episode to the next"),
-        (
-            "        if not self.is_finished:\n            self._add()",
-            "        self._add()",
-            "last infos counted twice",
-        ),
         ("        if goes_on:  # after", "        if False:  # after", "the step within a reset not counted"),
         ("self._game.last_infos.get(name, {})", "self._game._info_of(name)", "success of players that have left lost"),
     ),

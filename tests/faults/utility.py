@@ -19,6 +19,7 @@ _COMPONENT = "tests/parameters/test_component.py"
 _PANEL = "tests/parameters/test_control_panel.py"
 _CHECKS = "tests/parameters/test_checks.py"
 _PIPELINE_REFUSALS = "tests/pipeline/test_refusals.py"
+_PIPELINE_SINKS = "tests/pipeline/test_sinks.py"
 _PIPELINE_DASHBOARDS = "tests/pipeline/test_dashboards.py"
 _PIPELINE_FIGURES = "tests/pipeline/test_figures.py"
 
@@ -277,24 +278,45 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "digideep/telemetry/tensorboard.py",
-        "None if first_frame is None else first_frame + 1",
-        "None if first_frame is None else first_frame",
+        "None if told is None else told + 1",
+        "None if told is None else told",
         "the checkpoint's own point purged",
         f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
     ),
     Fault(
-        "digideep/telemetry/tensorboard.py",
-        'add(key.lstrip("/"), data["sum"] / data["num"], frame, clock)',
-        'add(key.lstrip("/"), data["sum"], frame, clock)',
+        "digideep/telemetry/writers.py",
+        'yield name, data["sum"] / data["num"], at, clock',
+        'yield name, data["sum"], at, clock',
         "sums shown as means",
         f"{_PIPELINE_DASHBOARDS}::test_tensorboard_files_hold_what_varlog_holds_without_a_fold",
     ),
     Fault(
-        "digideep/telemetry/tensorboard.py",
-        'pack["meta"].get("frame", figures.meta["frame"]), pack',
-        'figures.meta["frame"], pack',
+        "digideep/telemetry/writers.py",
+        'pack["meta"].get("frame", frame), pack',
+        "frame, pack",
         "windows shown at the end of their epoch",
         f"{_PIPELINE_FIGURES}::test_dashboards_lists_and_reports_take_windows",
+    ),
+    Fault(
+        "digideep/telemetry/sinks.py",
+        "if frame > self.told:\n            packs",
+        "if frame >= self.told:\n            packs",
+        "the last epoch that was told is told again",
+        f"{_PIPELINE_SINKS}::test_mlflow_holds_every_epoch_once_in_one_run",
+    ),
+    Fault(
+        "digideep/telemetry/sinks.py",
+        "random.setstate(state)",
+        "pass",
+        "random numbers drawn for names of files",
+        f"{_PIPELINE_SINKS}::test_they_change_no_number_of_the_training",
+    ),
+    Fault(
+        "digideep/telemetry/sinks.py",
+        "sys.exit, sys.excepthook = hooks",
+        "pass",
+        "hooks of the interpreter left replaced",
+        f"{_PIPELINE_SINKS}::test_they_leave_no_process_no_handler_and_nothing_on_the_terminal",
     ),
     Fault(
         "digideep/telemetry/visdom.py",
