@@ -69,7 +69,8 @@ docs: .venv/installed-docs
 # that are not in the package: they are fetched here, once, and not while something trains.
 visdom: .venv/installed-visdom
 	$(BIN)/python -c 'import socket; socket.setdefaulttimeout(10); \
-		from visdom.server.build import download_scripts; download_scripts()'
+		from visdom.server.build import download_scripts, get_visdom_path; download_scripts(); \
+		from digideep.telemetry.visdom import *; require_scripts(Path(get_visdom_path()))'
 
 # Training needs no visdom: a set-up that cannot have it goes on without.
 .venv/tried-visdom: .venv/installed

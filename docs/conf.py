@@ -21,7 +21,7 @@ html_show_copyright = False
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath"]
-nb_execution_mode = "off"  # a test executes the notebook
+nb_execution_mode = "off"  # the notebook shows what tests/test_notebook.py runs
 myst_heading_anchors = 3  # links to headings, as code hosts make them
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
