@@ -397,7 +397,7 @@ def test_the_last_screen_says_how_to_go_on(tmp_path, capsys):
     argv = ["--params", CLASSIC, "--cpanel", tiny(), "--session-path", str(tmp_path), "--session-name", "end"]
     assert main(argv) == 0
     output = capsys.readouterr().out
-    for words in ("--resume", "--play --load-checkpoint", "digideep.post.report", "digideep.post.plotter"):
+    for words in ("digideep resume", "digideep play", "digideep report", "digideep plot"):
         assert f"{words} " in output
     assert str(tmp_path / "end") in output
 
