@@ -10,7 +10,7 @@ from digideep import __version__
 project = "Digideep"
 release = __version__
 html_title = "Digideep"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 smartquotes_action = "D"  # dashes only: tables hold JSON
 html_theme = "furo"
@@ -21,6 +21,7 @@ html_show_copyright = False
 html_math_renderer = "mathml"
 
 myst_enable_extensions = ["dollarmath"]
+nb_execution_mode = "off"  # the notebook shows what tests/test_notebook.py runs
 myst_heading_anchors = 3  # links to headings, as code hosts make them
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}

@@ -13,6 +13,8 @@
   const faint = (hex) => `rgba(${[1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)).join(",")},0.16)`;
   const size = (values) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
+  const least = (values) => values.reduce((least, value) => Math.min(least, value), Infinity);
+
   // Long trainings are told in hours.
   const times = page.pictures.flatMap((picture) => (picture.lines || []).map((line) => line.axes.time?.x.at(-1) || 0));
   const inHours = size(times) > 180;
@@ -22,7 +24,7 @@
   // The lines of a picture, each with its band, which is two more lines and what is between them.
   function curves(picture) {
     const traces = [], isLog = state.scale === "log" && picture.is_positive;
-    const floor = isLog ? Math.min(...picture.lines.flatMap((line) => line.axes[state.axis]?.y || [])) : -Infinity;
+    const floor = isLog ? least(picture.lines.flatMap((line) => line.axes[state.axis]?.y || [])) : -Infinity;
     const number = picture.is_share ? ".1%" : ",.5~g";
     for (const line of picture.lines) {
       const curve = line.axes[state.axis], color = colour(line.group);
@@ -46,14 +48,15 @@
     const words = [picture.note, traces.some((trace) => trace.fill) ? `band: ${page.bands[state.band]}` : ""];
     const values = traces.flatMap((trace) => trace.y), isLarge = size(values) >= 1e4;
     const isLog = state.scale === "log" && picture.is_positive;
-    const decades = Math.log10(size(values) / Math.min(...values));
+    const decades = Math.log10(size(values) / least(values));
+    const ticks = {dtick: decades < 2 ? "D2" : Math.ceil(decades / 6)}, share = {range: [-0.02, 1.02]};
     return {
       title: {text: picture.title, subtitle: {text: words.filter(Boolean).join(isSmall ? "<br>" : "; ")}},
       hovermode: traces.length > 24 ? "closest" : "x unified",
       xaxis: {title: {text: page.axes[state.axis]}, tickformat: state.axis === "time" ? "" : "~s",
               hoverformat: state.axis === "time" ? ",.2f" : ",.0f", rangemode: "tozero"},
       yaxis: {type: isLog ? "log" : "linear", tickformat: picture.is_share ? ".0%" : isLarge ? "~s" : "~g",
-              ...(picture.is_share && !isLog ? {range: [-0.02, 1.02]} : {}), ...(isLog ? {dtick: decades < 2 ? "D2" : Math.ceil(decades / 6)} : {})},
+              ...(isLog ? ticks : picture.is_share ? share : {})},
     };
   }
 
@@ -69,7 +72,7 @@
     const layout = {
       showlegend: false, font: {family: "system-ui, sans-serif", size: 12, color: "#222"}, height: isSmall ? 250 : 350,
       margin: {l: 46, r: 12, t: lines ? 18 + 15 * lines : 16, b: 40}, hoverlabel: {namelength: 40, font: {size: 11}},
-      paper_bgcolor: "#fff", plot_bgcolor: "#fff", ...special,
+      paper_bgcolor: "#fff", plot_bgcolor: "#fff", uirevision: `${state.axis} ${state.scale}`, ...special,
     };
     layout.title = {x: 0, xref: "paper", xanchor: "left", y: 1, pad: {t: 4}, yref: "container", yanchor: "top",
                     ...layout.title, font: {size: isSmall ? 13 : 15}};

@@ -94,6 +94,10 @@ def test_a_browser_draws_what_the_buttons_say_and_runs_nothing_of_a_session(cart
     (evil / "params.yaml").write_text(text.replace("session_msg: ''", message).replace("gamma: 0.9\n", "gamma: 0.8\n"))
     panel = json.loads((evil / "cpanel.json").read_text()) | {"gamma": "<img src=x onerror=alert(1)>"}
     (evil / "cpanel.json").write_text(json.dumps(panel))
+    lines = [json.loads(line) for line in (evil / "varlog.json").read_text().splitlines()]
+    for entry in lines:
+        entry["data"]["/<img src=x onerror=alert(1)>"] = entry["data"]["/return/train"]
+    (evil / "varlog.json").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
     file = tmp_path / "report.html"
     file.write_text(report.make_report([Loader(path) for path in (*paths, evil)], title="<script>alert(1)</script>"))
 
@@ -115,6 +119,10 @@ def test_a_browser_draws_what_the_buttons_say_and_runs_nothing_of_a_session(cart
         assert page.run(_LINES) == 2
         assert page.run("document.querySelectorAll('#picture-2 .js-line[style*=\"2px\"]').length") == 2
         press('data-group="0"')
+        page.run("document.querySelector('nav button[data-group=\"1\"]').dispatchEvent(new Event('dblclick'))")
+        assert page.run(_LINES) == 1
+        page.run("document.querySelector('nav button[data-group=\"1\"]').dispatchEvent(new Event('dblclick'))")
+        assert page.run(_LINES) == 3
         press("data-value=episode")
         assert page.run("document.querySelector('#picture-1 .xtitle').textContent") == "episodes"
         press("data-value=time")
@@ -126,6 +134,8 @@ def test_a_browser_draws_what_the_buttons_say_and_runs_nothing_of_a_session(cart
         press("data-value=log")
         assert page.run("document.getElementById('picture-1').layout.yaxis.type") == "log"
 
+        titles = page.run("[...document.querySelectorAll('.gtitle')].map((each) => each.textContent)")
+        assert "<img src=x onerror=alert(1)>" in titles
         assert page.run("document.images.length") == 0
         assert page.complaints == []
         assert page.requests == [file.as_uri()]
