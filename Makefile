@@ -1,5 +1,6 @@
 # make train [ARGS='--params params/ppo_classic.py']   install if needed, train
 # make test                                            install if needed, run the tests
+# make docs                                            install if needed, build the site: docs/_build/html/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -12,7 +13,7 @@ RECIPE := $(if $(filter $(ANOTHER),$(ARGS)),,--params params/ppo_mujoco.py)
 # JSON without quotes around it, such as ARGS='--cpanel {"seed":1}', would lose its own to the shell.
 WORDS := $(if $(findstring ',$(ARGS))$(findstring \,$(ARGS)),$(ARGS),$(foreach word,$(ARGS),'$(word)'))
 
-.PHONY: train test learning check format bench bench-compare bench-ceiling bench-collection bench-startup visdom clean
+.PHONY: train test learning check format docs bench bench-compare bench-ceiling bench-collection bench-startup visdom clean
 
 train: .venv/installed .venv/tried-visdom
 	$(BIN)/python main.py $(RECIPE) $(WORDS)
@@ -52,6 +53,9 @@ format: .venv/installed-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 .venv/bin/python:
 	@echo 'Making an environment in .venv: some seconds.'
 	@$(PYTHON) -m venv .venv
@@ -65,7 +69,8 @@ format: .venv/installed-check
 # that are not in the package: they are fetched here, once, and not while something trains.
 visdom: .venv/installed-visdom
 	$(BIN)/python -c 'import socket; socket.setdefaulttimeout(10); \
-		from visdom.server.build import download_scripts; download_scripts()'
+		from visdom.server.build import download_scripts, get_visdom_path; download_scripts(); \
+		from digideep.telemetry.visdom import *; require_scripts(Path(get_visdom_path()))'
 
 # Training needs no visdom: a set-up that cannot have it goes on without.
 .venv/tried-visdom: .venv/installed
@@ -87,5 +92,9 @@ visdom: .venv/installed-visdom
 	$(PIP) $(QUIET) -e '.[check]'
 	touch $@
 
+.venv/installed-docs: .venv/installed
+	$(PIP) $(QUIET) -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist docs/_build *.egg-info

@@ -77,7 +77,7 @@ def main(page: str) -> None:
     expect("visdom says what is missing", 2, "make visdom", *classic, "--visdom")
     for name in ("wandb", "mlflow"):
         expect(f"{name} names its extra", 2, f"digideep[{name}]", *classic, f"--{name}")
-    code, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"<!-- file: reinforce.py -->\n+```python\n(.*?)```", page, re.DOTALL)
     Path("reinforce.py").write_text(code)
     method = (*DIGIDEEP, "--params", "reinforce.py", "--cpanel", json.dumps(SMALL | {"n_steps": 32}))
     expect("a method of one's own trains", 0, "Finished after", *method)

@@ -31,7 +31,7 @@ PENDULUM = {"model_name": "Pendulum-v1", "number_epochs": 20, "epoch_size": 1000
     ids=["ddpg", "td3", "sac"],
 )
 def test_a_pendulum_is_swung_up_within_20_000_frames(tmp_path, params, changes, seed):
-    # The best of ten episodes each depends on luck; their mean over 100 is in docs/replay.md.
+    # The best of ten episodes each depends on luck; their mean over 100 is in docs/methods.
     assert best_return(tmp_path, params, seed=seed, compile="on", **changes) >= -170
 
 

@@ -5,6 +5,7 @@ TOOLS = {
     "report": ("digideep.post.report", "write one HTML page about sessions"),
     "plot": ("digideep.post.plotter", "draw curves of sessions"),
     "export": ("digideep.post.export", "write a policy as ONNX, TorchScript or torch.export"),
+    "export-logs": ("digideep.post.export_logs", "send logs to TensorBoard, Weights & Biases or MLflow"),
     "env": ("digideep.environment.play", "list, run or check environments"),
     "params": ("digideep.post.params", "explain a parameter file"),
     "completion": ("digideep.post.completion", "print what completes these commands in a shell"),

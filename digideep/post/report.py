@@ -36,7 +36,7 @@ from digideep.post.status import state_of
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
-from digideep.utility.own_files import require_own_output
+from digideep.utility.own_files import require_no_link
 from digideep.utility.text import printable
 from digideep.utility.version import __version__
 
@@ -179,15 +179,6 @@ def _listed(header: tuple[str, str], values: dict[str, Any]) -> str:
     return table(header, ((name, str(value)) for name, value in values.items()))
 
 
-def _require_no_link(target: Path, sessions: list[Path]) -> None:
-    """Refuse a place within a session that a link leads away from."""
-    place = target.parent.resolve() / target.name
-    for session in sessions:
-        for root, file in ((session, target), (session.resolve(), place)):
-            if file.is_relative_to(root):
-                require_own_output(root, file)
-
-
 def _sessions_of(paths: list[Path]) -> list[Path]:
     """Return sessions, in the place of a directory all that lie below it."""
     found: list[Path] = []
@@ -247,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     loaders = read_sessions(paths, *_PARTS)
     first = args.sessions[0] if args.sessions[0] not in paths else loaders[0].path
     target = args.output or first / "report.html"
-    _require_no_link(target, paths)
+    require_no_link(target, paths)
     page = make_report(loaders, args.window, band=args.band, title=args.title, figures=args.figures)
     try:
         target.write_text(page, encoding="utf-8", errors="backslashreplace")

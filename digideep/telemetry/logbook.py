@@ -106,7 +106,7 @@ class Logbook:
 
         def make(run_id: str | None, told: int | None) -> Writer:
             if name == "tensorboard":
-                return TensorBoardWriter(path / "tensorboard", told, options.bind)
+                return TensorBoardWriter(path / "tensorboard", told, options.bind, path.name)
             if name == "visdom":
                 return VisdomWriter(path / "visdom.log", options.visdom_port, options.bind, path.name)
             if name == "wandb":
@@ -169,7 +169,7 @@ class Logbook:
         """Hand an mp4 file to the dashboards."""
         self._tell(lambda sink: sink.video(path, frame))
 
-    def _tell(self, action: Callable[[Sink], None], *sinks: Sink) -> None:
+    def _tell(self, action: Callable[[Sink], object], *sinks: Sink) -> None:
         """Do something with some or with every dashboard; one that fails is left alone from then on."""
         for sink in sinks or tuple(self._sinks):
             if sink not in self._sinks:

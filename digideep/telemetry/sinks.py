@@ -76,10 +76,13 @@ class Sink:
             self.writer.epoch(figures._replace(packs=packs))
             self._note(frame)
 
-    def catch_up(self, session: Path) -> None:
-        """Tell what it has missed of what a session has logged."""
+    def catch_up(self, session: Path) -> int:
+        """Tell what it has missed of what a session has logged. Returns: how many epochs."""
+        number = 0
         for figures in past_epochs(session):
+            number += figures.meta["frame"] > self.told
             self.epoch(figures)
+        return number
 
     def histograms(self, arrays: dict[str, np.ndarray], frame: int) -> None:
         """Tell how numbers are spread."""

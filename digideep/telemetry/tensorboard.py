@@ -29,17 +29,21 @@ class TensorBoardWriter(Writer):
     Args:
         directory: for the files; its server is started beside.
         told: frames up to which the files hold everything; None if there are none.
-        bind: address that the server listens on.
+        bind: address that the server listens on; None for none.
+        name: of the run on its page.
     """
 
-    def __init__(self, directory: Path, told: int | None, bind: str):
+    def __init__(self, directory: Path, told: int | None, bind: str | None, name: str):
         from torch.utils.tensorboard import SummaryWriter
 
         # The files of a resumed run were cut at its checkpoint; a server that has read more must forget it, too.
         self._writer = SummaryWriter(str(directory), purge_step=None if told is None else told + 1)
         if told is None:
             self._writer.add_custom_scalars(_LAYOUT)
-        self._server = ServerProcess("tensorboard", str(directory), bind)
+        self._server = None
+        if bind is not None:
+            self._server = ServerProcess("tensorboard", str(directory), bind, name)
+            self._server.wait()
 
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
         """Show it as text, and for the page "HParams"."""
@@ -75,7 +79,8 @@ class TensorBoardWriter(Writer):
 
     def close(self) -> None:
         self._writer.close()
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
 
 
 def _as_gif(path: Path) -> tuple[bytes, tuple[int, int]]:

@@ -10,6 +10,7 @@ import http.client
 import importlib.util
 import json
 import logging
+import math
 import threading
 import time
 from pathlib import Path
@@ -32,6 +33,10 @@ _LEAST_S, _SHARE_OF_AGE = 3.0, 0.002
 # The window's bar has the title; within the plot it would hide behind the plot's buttons.
 _LAYOUT = {"xlabel": "frames", "margintop": 30, "layoutopts": {"plotly": {"title": ""}}}
 _BAND = {"mean": {}, "min": {"line": {"width": 0}}, "max": {"line": {"width": 0}, "fill": "tonexty"}}
+_BEST = {"best": {"line": {"dash": "dot", "shape": "hv"}}}
+_FIRST = ("/return/", "/success/", "/length/")  # of the windows
+# Without these its page is blue and empty. They are not in the package.
+_SCRIPTS = ("jquery.min.js", "react-react.min.js", "react-dom.min.js", "plotly-plotly.min.js")
 
 
 class VisdomWriter(Writer):
@@ -52,8 +57,10 @@ class VisdomWriter(Writer):
         log.touch()
         # Its type stub, of an older version, does not know `offline`.
         self._client = visdom.Visdom(env=environment, offline=True, log_to_filename=str(log))  # type: ignore[call-arg]
-        # The names of the windows that the log draws.
-        self._windows = {json.loads(line)[1].get("win") for line in log.read_text(encoding="utf-8").splitlines()}
+        drawn = [json.loads(line)[1] for line in log.read_text(encoding="utf-8").splitlines()]
+        self._windows = {message.get("win") for message in drawn}
+        traces = (trace for message in drawn for trace in message.get("data") or () if trace.get("name") == "best")
+        self._best = max((value for trace in traces for value in trace["y"]), default=-math.inf)
         self._points: dict[str, tuple[list[str], list[float], list[list[float]], dict[str, Any]]] = {}
         self._phases: dict[str, float] = {}
         self._started = time.monotonic()
@@ -70,7 +77,11 @@ class VisdomWriter(Writer):
             frame = pack["meta"].get("frame", figures.meta["frame"])
             for key, data in pack["data"].items():
                 mean = data["sum"] / data["num"]
-                if key.startswith("/return/"):
+                if key == "/return/test":
+                    self._best = max(self._best, mean)
+                    options = {"traceopts": {"plotly": _BAND | _BEST}}
+                    self._add(key, [*_BAND, *_BEST], frame, [mean, data["min"], data["max"], self._best], options)
+                elif key.startswith("/return/"):
                     options = {"traceopts": {"plotly": _BAND}}
                     self._add(key, list(_BAND), frame, [mean, data["min"], data["max"]], options)
                 else:
@@ -95,8 +106,7 @@ class VisdomWriter(Writer):
 
     def _draw(self) -> None:
         """Write what was collected to the log."""
-        returns_first = sorted(self._points.items(), key=lambda item: not item[0].startswith("/return/"))
-        for window, (names, frames, values, options) in returns_first:
+        for window, (names, frames, values, options) in sorted(self._points.items(), key=lambda item: _rank(item[0])):
             opts = {"title": window, "legend": names, "showlegend": len(names) > 1, **_LAYOUT, **options}
             update = "append" if window in self._windows else None
             lines = np.array(values) if len(names) > 1 else np.array(values)[:, 0]
@@ -206,6 +216,11 @@ class _Sender:
             self._server.close()
 
 
+def _rank(window: str) -> int:
+    """Return where a window stands among the others."""
+    return next((rank for rank, prefix in enumerate(_FIRST) if window.startswith(prefix)), len(_FIRST))
+
+
 def reachable(bind: str) -> str:
     """Return the address where this machine reaches a server that listens on one."""
     return LOCALHOST if bind in ("0.0.0.0", "::", "localhost") else bind
@@ -239,16 +254,22 @@ def _ask(port: int, bind: str) -> bytes:
 
 
 def require_visdom(port: int, bind: str) -> None:
-    """Refuse `--visdom` where it is not installed or its port is taken; warn where its page will stay empty."""
+    """Refuse `--visdom` where it is not installed, its port is taken, or a server started here could show nothing."""
     spec = importlib.util.find_spec("visdom")
     if spec is None or spec.origin is None:
         raise UsageError(
             "--visdom needs a package that is missing: run 'make visdom' in a clone of Digideep, or pip install "
             "'setuptools<82' wheel and then pip install --no-build-isolation 'digideep[visdom]'."
         )
-    if not (Path(spec.origin).parent / "static/js/plotly-plotly.min.js").is_file():
-        _log.warning(
-            "visdom's page will stay empty: it lacks scripts that are not in the package. Fetch them once, with a "
-            "network: python -c 'from visdom.server.build import download_scripts; download_scripts()'"
+    if not is_answering(port, bind):
+        require_scripts(Path(spec.origin).parent)
+
+
+def require_scripts(package: Path) -> None:
+    """Refuse a package of visdom whose page can show nothing."""
+    missing = [name for name in _SCRIPTS if not (package / "static/js" / name).is_file()]
+    if missing:
+        raise UsageError(
+            f"visdom's page would stay empty: its package lacks {', '.join(missing)}. Fetch them once, with a network: "
+            "'make visdom', or python -c 'from visdom.server.build import download_scripts; download_scripts()'."
         )
-    is_answering(port, bind)

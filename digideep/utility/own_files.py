@@ -67,6 +67,15 @@ def require_own_output(root: Path, file: Path) -> None:
         require_own(part, is_directory=part != file, is_written=False, advice=advice)
 
 
+def require_no_link(target: Path, sessions: list[Path]) -> None:
+    """Refuse a place within one of some sessions that a link leads away from, see `require_own_output`."""
+    place = target.parent.resolve() / target.name
+    for session in sessions:
+        for root, file in ((session, target), (session.resolve(), place)):
+            if file.is_relative_to(root):
+                require_own_output(root, file)
+
+
 def part_links(path: Path) -> None:
     """Give a file that has other names too (hard links) a copy under this one: they are not to change with it."""
     if os.lstat(path).st_nlink > 1:

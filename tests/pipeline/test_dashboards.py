@@ -1,16 +1,19 @@
 """TensorBoard and visdom for real: what they show, where they listen, and what happens when they die."""
 
 import http.client
+import importlib.util
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch.utils.tensorboard  # noqa: F401  its import warns, which is not of interest here
@@ -19,7 +22,8 @@ from digideep.main import main
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
 from digideep.telemetry.server_process import ServerProcess
-from digideep.telemetry.visdom import is_answering
+from digideep.telemetry.visdom import _SCRIPTS as SCRIPTS
+from digideep.telemetry.visdom import is_answering, require_visdom
 from tests.support.browser import CHROMIUM, look
 from tests.support.helpers import CLASSIC, ROOT, command, tiny
 
@@ -138,6 +142,9 @@ def test_visdom_shows_what_varlog_holds_without_a_fold(session, server):
     } <= titles
     assert any(title.startswith("episode at frame") for title in titles)
     log = Loader(session).varlog
+    best = np.maximum.accumulate(log.mean("/return/test"))
+    (drawn,) = [trace for trace in windows["/return/test"]["content"]["data"] if trace["name"] == "best"]
+    assert drawn["y"] == pytest.approx(best)
     for key, names in (("/return/train", ("mean", "min", "max")), ("/update/agent/value_loss", ("value_loss",))):
         traces = {trace["name"]: trace for trace in windows[key]["content"]["data"]}
         assert set(traces) == set(names)
@@ -163,14 +170,14 @@ def test_watching_changes_no_number_of_the_training(session, tmp_path):
 
 
 def test_tensorboard_serves_a_session_on_this_machine_only(session):
-    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1", "watched")
     try:
         address = wait_for(lambda: server.address)
         with urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=30) as answer:
             assert answer.status == 200
         wait_for(lambda: "return/train" in urllib.request.urlopen(f"{address}data/plugin/scalars/tags").read().decode())
         with urllib.request.urlopen(
-            f"{address}data/plugin/scalars/scalars?run=.&tag=return/train", timeout=30
+            f"{address}data/plugin/scalars/scalars?run=watched&tag=return/train", timeout=30
         ) as answer:
             points = json.loads(answer.read())
         assert [step for _, step, _ in points] == Loader(session).varlog["/return/train"]["frame"].tolist()
@@ -182,17 +189,19 @@ def test_tensorboard_serves_a_session_on_this_machine_only(session):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser; .ci/run installs one")
 def test_a_browser_shows_what_tensorboard_serves(session, tmp_path):
-    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1")
+    server = ServerProcess("tensorboard", str(session / "tensorboard"), "127.0.0.1", "watched")
     try:
         address = wait_for(lambda: server.address)
         tags = f"{address}data/plugin/scalars/tags"
         wait_for(lambda: "return/train" in urllib.request.urlopen(tags).read().decode())
-        shown, _ = look(f"{address}#timeseries", tmp_path / "profile", "--virtual-time-budget=20000")
+        shown, _ = look(address, tmp_path / "profile", "--virtual-time-budget=20000")
     finally:
         server.close()
     assert "TensorBoard" in shown
     for words in ("Filter tags", "gradients", "cards"):  # its groups of plots have names and a number of cards
         assert words in shown
+    assert 0 < shown.index("Pinned") < shown.index("return/test") < shown.index("gradients")
+    assert "watched" in shown  # the run, by its name
 
 
 def listening(pid):
@@ -202,11 +211,32 @@ def listening(pid):
     return {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
-def start(tmp_path, name, *more):
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Where visdom's package lies without the scripts of its page."""
+    place = tmp_path_factory.mktemp("bare")
+    package = Path(importlib.util.find_spec("visdom").origin).parent
+    shutil.copytree(package, place / "visdom", ignore=shutil.ignore_patterns("*.map", "mathjax", *SCRIPTS))
+    return place
+
+
+@pytest.fixture(scope="module")
+def whole(bare, tmp_path_factory):
+    """An environment in which visdom has something in the place of each script: tests ask its server alone."""
+    place = tmp_path_factory.mktemp("whole")
+    shutil.copytree(bare, place, dirs_exist_ok=True)
+    for name in SCRIPTS:
+        (place / "visdom/static/js" / name).touch()
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}
+
+
+def start(tmp_path, name, *more, env=None):
     """A run that goes on until it is stopped, with a checkpoint every fifth epoch."""
     panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5)
     argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
-    return subprocess.Popen(command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    return subprocess.Popen(
+        command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=env
+    )
 
 
 def newest_epoch(session):
@@ -215,9 +245,9 @@ def newest_epoch(session):
     return max((int(name.removeprefix("checkpoint-")) for name in names), default=0)
 
 
-def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_path):
+def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_path, whole):
     port, watched = free_port(), tmp_path / "watched"
-    process = start(tmp_path, "watched", "--visdom", "--visdom-port", str(port))
+    process = start(tmp_path, "watched", "--visdom", "--visdom-port", str(port), env=whole)
     try:
         wait_for(lambda: newest_epoch(watched) and is_answering(port, "127.0.0.1"))
         (child,) = psutil.Process(process.pid).children()
@@ -245,9 +275,9 @@ def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_p
     assert total > 50
 
 
-def test_a_server_dies_with_a_run_that_is_killed(tmp_path):
+def test_a_server_dies_with_a_run_that_is_killed(tmp_path, whole):
     port = free_port()
-    process = start(tmp_path, "killed", "--visdom", "--visdom-port", str(port))
+    process = start(tmp_path, "killed", "--visdom", "--visdom-port", str(port), env=whole)
     wait_for(lambda: is_answering(port, "127.0.0.1"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -292,15 +322,29 @@ def test_a_server_that_comes_back_gets_everything(tmp_path, monkeypatch, capfd):
         second.close()
 
 
-def test_bind_opens_the_servers_with_a_warning(tmp_path, capsys):
+def test_bind_opens_the_servers_with_a_warning(tmp_path, whole):
     port = free_port()
-    argv = ["--params", CLASSIC, "--cpanel", tiny(number_epochs=1), "--session-path", str(tmp_path)]
-    assert main([*argv, "--visdom", "--visdom-port", str(port), "--bind", "0.0.0.0"]) == 0
-    assert "--bind 0.0.0.0 opens the dashboards" in capsys.readouterr().out
-    server = ServerProcess("visdom", str(port), "0.0.0.0")
-    wait_for(lambda: server.address)
-    assert "0.0.0.0" in listening(server.process.pid)
-    server.close()
+    process = start(tmp_path, "open", "--visdom", "--visdom-port", str(port), "--bind", "0.0.0.0", env=whole)
+    try:
+        wait_for(lambda: is_answering(port, "0.0.0.0"))
+        assert "0.0.0.0" in listening(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate()
+    assert "--bind 0.0.0.0 opens the dashboards" in output
+
+
+def test_a_page_that_would_stay_empty_is_refused_unless_somebody_serves_it(tmp_path, capsys, monkeypatch, bare, server):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "visdom"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(bare)
+    argv = ["--params", CLASSIC, "--session-path", str(tmp_path / "s"), "--visdom", "--visdom-port"]
+    assert main([*argv, str(free_port())]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "page would stay empty: its package lacks jquery.min.js, react-react.min.js" in line
+    assert "'make visdom'" in line
+    assert not (tmp_path / "s").exists()
+    require_visdom(server, "127.0.0.1")
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path, capsys):

@@ -22,7 +22,7 @@ from digideep.telemetry.mlflow import _name as mlflow_name
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.writers import WatchOptions
-from tests.pipeline.test_dashboards import wait_for
+from tests.pipeline.test_dashboards import events_of, wait_for
 from tests.support.helpers import CLASSIC, ROOT, tiny
 
 SINKS = ["--wandb", "--mlflow"]
@@ -287,14 +287,21 @@ def test_a_database_without_its_packages_is_refused(tmp_path, capsys, monkeypatc
     assert "pip install mlflow" in capsys.readouterr().err
 
 
-def test_a_copy_under_another_name_is_a_run_of_its_own_with_all_epochs(session, tmp_path):
+def test_a_copy_and_a_dashboard_that_is_asked_for_late_are_told_all_epochs(session, tmp_path, capsys):
     shutil.copytree(session, tmp_path / "copy")
-    assert main(["--resume", str(tmp_path / "copy"), "--mlflow", "--repeal", '{"/runner/n_epochs": 5}']) == 0
+    more = ["--mlflow", "--tensorboard", "--repeal", '{"/runner/n_epochs": 5}']
+    assert main(["--resume", str(tmp_path / "copy"), *more]) == 0
+    output = capsys.readouterr().out
+    assert 0 < output.index("TensorBoard: http://127.0.0.1:") < output.index("epoch ") < output.index("Finished")
+    expected = points_of(tmp_path / "copy")["return/train"]
+    assert len(expected) == 5
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=(tmp_path / "copy/mlflow").as_uri())
     runs = client.search_runs([client.get_experiment_by_name("digideep").experiment_id])
     (own,) = [run for run in runs if run.info.run_name == "copy"]
     stored = client.get_metric_history(own.info.run_id, "return/train")
-    assert [(metric.step, metric.value) for metric in stored] == points_of(tmp_path / "copy")["return/train"]
-    assert len(stored) == 5
+    assert [(metric.step, metric.value) for metric in stored] == expected
+    scalars, accumulator = events_of(tmp_path / "copy")
+    assert [step for step, _ in scalars["return/train"]] == [frame for frame, _ in expected]
+    assert "parameters/text_summary" in accumulator.Tags()["tensors"]
