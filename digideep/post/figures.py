@@ -5,6 +5,7 @@ from pathlib import Path
 
 from digideep.post.charts import AXES, Chart
 from digideep.post.drawing import BANDS, COLOURS, Curve, band_of, draw_line, import_pyplot, label, number, save
+from digideep.utility.own_files import require_no_link
 
 _DASHES = ("-", "--", ":")  # of groups beyond the colours
 _WITHIN = 4  # groups whose legend has room within the axes
@@ -14,13 +15,16 @@ _SIZE = (4.8, 3.2)  # inches: two side by side on a page
 _STYLE = {"pdf.fonttype": 42, "svg.fonttype": "none", "font.size": 9}
 
 
-def write_figures(charts: list[Chart], names: list[str], directory: Path, band: str) -> list[Path]:
+def write_figures(
+    charts: list[Chart], names: list[str], directory: Path, band: str, sessions: list[Path] | None = None
+) -> list[Path]:
     """Write each chart over frames, in the colours of the page.
 
     Args:
         charts: of a report.
         names: of the groups, by number.
         band: around means of several runs, a key of `BANDS`.
+        sessions: within these, nothing is written through a link.
 
     Returns:
         The files.
@@ -62,5 +66,7 @@ def write_figures(charts: list[Chart], names: list[str], directory: Path, band: 
                 axes.legend(fontsize=8)
             key = f"{chart.environment if has_environments else ''}{chart.key}"
             stem = re.sub(r"[^\w.-]+", "_", key).strip("_.")[:150]
+            for extension in _FORMATS:
+                require_no_link(directory / f"{stem}.{extension}", sessions or [])
             files += save(figure, directory / stem, _FORMATS, 300)
     return files
