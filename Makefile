@@ -70,7 +70,7 @@ docs: .venv/installed-docs
 visdom: .venv/installed-visdom
 	$(BIN)/python -c 'import socket; socket.setdefaulttimeout(10); \
 		from visdom.server.build import download_scripts, get_visdom_path; download_scripts(); \
-		from digideep.telemetry.visdom import *; require_scripts(Path(get_visdom_path()))'
+		from digideep.telemetry.visdom import require_scripts; require_scripts(get_visdom_path())'
 
 # Training needs no visdom: a set-up that cannot have it goes on without.
 .venv/tried-visdom: .venv/installed

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -105,18 +106,18 @@ def past_epochs(session: Path) -> Iterator[EpochFigures]:
         entry["meta"].get("frame"): {path: float(timing["totals"] or 0) for path, timing in entry["data"].items()}
         for _, entry in read_json_lines(session / "prolog.json")
     }
-    samples = [
+    samples = deque(
         (entry["meta"]["clock"], {key: data["sum"] for key, data in entry["data"].items()})
         for _, entry in read_json_lines(session / "monlog.json")
-    ]
+    )
     machine: dict[str, float] = {}
     packs = (pack for _, pack in read_json_lines(session / "varlog.json"))
     for frame, group in groupby(packs, lambda pack: pack["meta"].get("frame")):
         of_frame = list(group)
         meta = of_frame[-1]["meta"]
         while samples and samples[0][0] <= meta["clock"]:
-            machine = samples.pop(0)[1]
-        moment = {name: meta[name] for name in ("epoch", "frame", "episode")}
+            machine = samples.popleft()[1]
+        moment = {name: meta.get(name, 0) for name in ("epoch", "frame", "episode")}
         yield EpochFigures(moment, of_frame, seconds.get(frame, {}), machine)
 
 

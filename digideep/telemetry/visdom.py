@@ -265,9 +265,9 @@ def require_visdom(port: int, bind: str) -> None:
         require_scripts(Path(spec.origin).parent)
 
 
-def require_scripts(package: Path) -> None:
-    """Refuse a package of visdom whose page can show nothing."""
-    missing = [name for name in _SCRIPTS if not (package / "static/js" / name).is_file()]
+def require_scripts(package: Path | str) -> None:
+    """Refuse a package of visdom whose page can show nothing. Args: package: its directory."""
+    missing = [name for name in _SCRIPTS if not Path(package, "static/js", name).is_file()]
     if missing:
         raise UsageError(
             f"visdom's page would stay empty: its package lacks {', '.join(missing)}. Fetch them once, with a network: "

@@ -109,7 +109,7 @@ def put(kind: str, path: Path, outside: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ["running.lock", "report.log", "varlog.json", "monitor/train.0.monitor.csv", "monitor", "memory", "checkpoints",
-     "tensorboard", "videos", "done.lock", "memory/ring"],
+     "tensorboard", "videos", "done.lock", "memory/ring", "sinks", "wandb", "mlflow"],
 )  # fmt: skip
 def test_what_is_no_file_of_the_session_is_refused_without_waiting_for_it(session, capsys, name, kind):
     put(kind, session / name, session.parent / "outside")
@@ -119,7 +119,10 @@ def test_what_is_no_file_of_the_session_is_refused_without_waiting_for_it(sessio
     assert snapshot(session.parent) == before
 
 
-@pytest.mark.parametrize("name", ["monitor/x", "videos/epoch-000002", "memory/segment-1-2-abc.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    ["monitor/x", "videos/epoch-000002", "memory/segment-1-2-abc.safetensors", "sinks/wandb.json", "mlflow/0"],
+)
 def test_a_link_within_a_directory_that_is_written_is_refused(session, capsys, name):
     (session / name).parent.mkdir(exist_ok=True)
     (session / name).symlink_to(session.parent / "outside")
