@@ -18,6 +18,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the program. Args: argv: without its name; None takes the process's own. Returns: the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in TOOLS:
+        from digideep.utility.importing import find_in_working_directory
+
+        find_in_working_directory()  # as `python -m` does: components of the user's own may be named
         tool = importlib.import_module(TOOLS[words[0]][0])
         code: int = getattr(tool, "cli", tool.main)(words[1:])
         return code

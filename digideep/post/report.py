@@ -82,7 +82,8 @@ def make_report(
         stamp = f"{datetime.now():%Y-%m-%d %H:%M}, digideep {__version__}"
         page = make_page(title, stamp, parts, groups, pictures, band)
         if figures is not None:
-            write_figures(pictures.charts, [group.name for group in groups], figures, band)
+            own = [loader.path for loader in loaders]
+            write_figures(pictures.charts, [group.name for group in groups], figures, band, own)
     return page
 
 

@@ -398,6 +398,11 @@ FAULTS: tuple[Fault, ...] = (
         ("self._game.last_infos.get(name, {})", "self._game._info_of(name)", "success of players that have left lost"),
     ),
     *faults_in(
+        _GAMES,
+        _EPISODE_INFOS,
+        ("if is_there and isinstance", "if isinstance", "infos of players that have left counted"),
+    ),
+    *faults_in(
         _WORKER,
         _CURRICULUM,
         ('"told": list(self.told)', '"told": []', "what an episode was told forgotten"),

@@ -435,6 +435,20 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _DISPLAY,
+        'data["num"] > 1 and data["min"] == data["max"]',
+        'data["num"] > 1',
+        "all that is updated several times an epoch left out of the losses",
+        f"{_DISPLAY_TESTS}::test_lines_and_panel_fit_and_break_between_figures",
+    ),
+    Fault(
+        _DISPLAY,
+        'part.replace(" ", "\\xa0") for part in parts',
+        "part for part in parts",
+        "figures broken across lines",
+        f"{_DISPLAY_TESTS}::test_lines_and_panel_fit_and_break_between_figures",
+    ),
+    Fault(
+        _DISPLAY,
         "(frames - self._first) / max(now",
         "frames / max(now",
         "frames before a resume counted into the average speed",

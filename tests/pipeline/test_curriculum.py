@@ -20,7 +20,9 @@ QUIET = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu", "--device", "cpu")
 
 @pytest.fixture(autouse=True)
 def _beside_the_example(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/environments.md").read_text(), re.DOTALL)
+    (code,) = re.findall(
+        r"<!-- file: farther.py -->\n\n```python\n(.*?)```", (ROOT / "docs/environments.md").read_text(), re.DOTALL
+    )
     (tmp_path / "farther.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

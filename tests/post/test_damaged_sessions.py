@@ -201,6 +201,7 @@ def test_nothing_is_written_through_a_link_in_a_session(pair, capsys):
     for run in (
         lambda: report.main([str(pair / "bad")]),
         lambda: report.main([str(pair / "bad"), "-o", str(pair / "bad/report.html")]),
+        lambda: report.main([str(pair / "bad"), "-o", str(pair / "r"), "--figures", str(pair / "bad/plots")]),
         lambda: plotter.main(["-r", str(pair), "-i", "bad"]),
         lambda: plotter.main(["-r", str(pair), "-i", "bad", "-o", "bad/plots"]),
     ):

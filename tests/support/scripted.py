@@ -87,15 +87,13 @@ class Teller(Counter):
 
 
 class Gossip(Roster):
-    """Roster whose players tell their number of the step, and b in its last one that it was a success."""
+    """Roster whose players tell their number of the step, also after they have left; b succeeds in its last one."""
 
     def step(self, actions):
         *outcome, _ = super().step(actions)
-        infos = {agent: {"steps": self.steps} for agent in actions}
-        if "a" in infos:
-            infos["a"] |= {"own": 0.5, "success": False}
-        if "b" in infos:
-            infos["b"]["is_success"] = self.steps == 3
+        infos = {agent: {"steps": self.steps} for agent in self.possible_agents}
+        infos["a"] |= {"own": 0.5, "success": False}
+        infos["b"]["is_success"] = self.steps == 3
         return *outcome, infos
 
 

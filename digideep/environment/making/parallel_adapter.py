@@ -88,13 +88,14 @@ class ParallelAdapter(gym.Env):
         self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
         self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
         self.last_infos: dict[str, Mapping[str, Any]] = {}
+        self._left: dict[str, int] = {}  # in which step each of those left
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode. All randomness comes from `seed`."""
         super().reset(seed=seed)
         observations, infos = check_reset(self.environment.reset(seed=seed, options=options))
         self._note(observations, infos)
-        self._steps, self.last_infos, present = 0, {}, self._present()
+        self._steps, self.last_infos, self._left, present = 0, {}, {}, self._present()
         if not present:
             raise NotAsDeclared("nobody to play: no agents after a reset")
         for arrays in self._arrays.values():
@@ -132,7 +133,7 @@ class ParallelAdapter(gym.Env):
                 total += reward
                 if was_there and not stays:
                     has_truncated |= not has_terminated
-                    self.last_infos[name] = self._info_of(name)
+                    self.last_infos[name], self._left[name] = self._info_of(name), self._steps
             arrays.check()
         is_over = not any(arrays.masks.any() for arrays in self._arrays.values())
         if not is_over:
@@ -160,9 +161,10 @@ class ParallelAdapter(gym.Env):
                 raise NotAsDeclared(f"player '{player}' an end, but keeps it in agents while others go on")
 
     def _info_of(self, name: str) -> Mapping[str, Any]:
-        """Return a player's newest info, an empty one if it has none."""
+        """Return a player's newest info; an empty one if it has none, or has left before the newest step."""
         info = self.newest[1].get(self._ids[name])
-        return info if isinstance(info, Mapping) else {}
+        is_there = self._left.get(name, self._steps) == self._steps
+        return info if is_there and isinstance(info, Mapping) else {}
 
     def player_infos(self) -> list[Mapping[str, Any]]:
         """Return the newest info of each player, one agent's after the other's."""
