@@ -27,7 +27,21 @@ METHODS = {
     "dqn": ["dqn_classic", "dqn_atari"],
 }
 PANELS = {name: load_params(f"params.{name}").cpanel for names in METHODS.values() for name in names}
-names = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def each(pages):
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.relative_to(ROOT).as_posix())
+
+
+def code_of(page):
+    """The blocks of Python that run here."""
+    return [block for block in blocks(page) if block.language == "python" and not block.marker]
+
+
+def commands_on(page):
+    """All commands of Digideep, executed or not: the module that is started, and its arguments."""
+    texts = [block.text for block in blocks(page) if block.language == "sh"] + inline_commands(page)
+    return [command for text in texts for command in own_commands(text)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +70,7 @@ def inside(project, monkeypatch):
 # ------------------------------------------------------------------ code and commands
 
 
-@names
+@each([page for page in PAGES if blocks(page)])
 def test_each_block_is_executed_or_says_why_not(page):
     for block in blocks(page):
         kind, _, rest = block.marker.partition(": ")
@@ -71,13 +85,12 @@ def test_each_block_is_executed_or_says_why_not(page):
             assert not block.marker or kind == "file", f"{block.place}: {block.marker}"
 
 
-@names
+@each([page for page in PAGES if code_of(page)])
 def test_code_of_the_pages_runs(page, inside, capfd):
     scope = {"__name__": "page"}
-    for block in blocks(page):
-        if block.language == "python" and not block.marker:
-            text = re.sub(r"total_frames=[\d_]+", "total_frames=256", block.text)
-            exec(compile(text, block.place, "exec"), scope)
+    for block in code_of(page):
+        text = re.sub(r"total_frames=[\d_]+", "total_frames=256", block.text)
+        exec(compile(text, block.place, "exec"), scope)
 
 
 class _Parsed(Exception):
@@ -116,16 +129,13 @@ def check_values(args):
     raise refusals[0]
 
 
-@names
+@each([page for page in PAGES if commands_on(page)])
 def test_commands_are_understood(page, inside):
-    texts = [block.text for block in blocks(page) if block.language == "sh"] + inline_commands(page)
-    for text in texts:
-        for module, *argv in own_commands(text):
-            try:
-                understand(module, argv)
-            except (UsageError, SystemExit) as err:
-                if argv == ["--help"]:
-                    continue
+    for module, *argv in commands_on(page):
+        try:
+            understand(module, argv)
+        except (UsageError, SystemExit) as err:
+            if argv != ["--help"]:
                 pytest.fail(f"{page.name}: {module} {' '.join(argv)}: {err}", pytrace=False)
 
 
@@ -139,7 +149,7 @@ def shrunk(argv):
         return [verb, recipe, *words]
     given = {word.partition("=")[0] for word in words}
     small = {"n_steps": 8, "num_workers": 2, "n_update": 1, "num_mini_batches": 2, "warm_start": 4, "batch_size": 4}
-    small |= {"total_frames": 32, "epoch_frames": 16, "test_win_size": 1, "compile": "off"}
+    small |= {"total_frames": 32, "epoch_frames": 16, "test_activate": "false", "compile": "off"}
     given |= {"total_frames"} & {word[2:].replace("-", "_") for word in words}
     small = {key: value for key, value in small.items() if key in load_params(recipe).cpanel and key not in given}
     return [verb, recipe, *words, "--set", *(f"{key}={value}" for key, value in small.items())]
@@ -166,14 +176,14 @@ def test_the_first_hour_can_be_spent(inside, tmp_path, monkeypatch, capfd):
 
 
 def test_the_files_of_the_pages_train(inside, capfd):
-    commands = [argv for argv in commands_of("how_to", "environments", "parameters") if argv[0] == "train"]
-    own = [argv for argv in commands if (inside / argv[1]).is_file() or "tell_progress=true" in argv]
-    assert {argv[1] for argv in own} > {"touch.py", "my_task.py", "own_runner.py"}
+    commands = [argv for argv in commands_of("how_to", "environments", "parameters", "extending") if argv[0] == "train"]
+    own = [argv for argv in commands if (inside / argv[1]).is_file() or "tell_progress=true" in argv]  # farther.py
+    assert {argv[1] for argv in own} >= {"touch.py", "my_task.py", "own_runner.py", "reinforce.py", "clipped.py"}
     for argv in own:
         assert main(shrunk(argv)) == 0, (argv, capfd.readouterr())
 
 
-@names
+@each(PAGES)
 def test_links_and_files_exist(page):
     text = prose(page)
     for target in re.findall(r"\]\(([^)#]+)\)", text):
