@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from digideep.telemetry.requirements import is_reachable
+from digideep.telemetry.requirements import require_answer, without_password
 from digideep.telemetry.writers import EpochFigures, Writer, leaves, scalars
 
 # A server that is away costs seconds, not minutes; no usage is reported; a directory may be the store.
@@ -20,16 +20,16 @@ class MlflowWriter(Writer):
 
     def __init__(self, directory: Path, name: str, run_id: str | None):
         os.environ.update(_DEFAULTS | os.environ)
-        for logger in map(logging.getLogger, ("mlflow", "alembic", "urllib3")):
-            logger.setLevel(logging.ERROR)
-        self.address = os.environ.get("MLFLOW_TRACKING_URI") or directory.resolve().as_uri()
-        if self.address.startswith("http") and not is_reachable(self.address):
-            raise OSError("MLFLOW_TRACKING_URI does not answer")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or directory.resolve().as_uri()
+        self.address = without_password(uri)
+        require_answer(uri)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of its database
             from mlflow import MlflowClient, entities
 
-            self._entities, self._client = entities, MlflowClient(tracking_uri=self.address)
+            for logger in map(logging.getLogger, ("mlflow", "alembic", "urllib3")):
+                logger.setLevel(logging.ERROR)
+            self._entities, self._client = entities, MlflowClient(tracking_uri=uri)
             experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "digideep"
             found = self._client.get_experiment_by_name(experiment)
             number = found.experiment_id if found else self._client.create_experiment(experiment)

@@ -1,7 +1,9 @@
 """What dashboards need from others: packages, a login, a server that answers. Refused before a run starts."""
 
+import http.client
 import importlib.util
 import os
+import re
 import urllib.error
 import urllib.request
 
@@ -51,12 +53,23 @@ def require_mlflow() -> None:
         )
 
 
+def require_answer(uri: str) -> None:
+    """Make sure that a server is there, if that is the address of one. Raises: OSError: if it is not."""
+    if uri.startswith("http") and not is_reachable(uri):
+        raise OSError(f"{without_password(uri)} does not answer")
+
+
+def without_password(text: str) -> str:
+    """Return text without the names and passwords that stand in its addresses."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 def is_reachable(url: str, timeout_s: float = 5.0) -> bool:
     """True if a server answers, whatever it says, directly or through the proxy of the environment."""
     try:
-        urllib.request.urlopen(url, timeout=timeout_s).close()
+        urllib.request.urlopen(without_password(url), timeout=timeout_s).close()
     except urllib.error.HTTPError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     return True

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import random
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.telemetry.requirements import without_password
 from digideep.telemetry.writers import EpochFigures, Writer
 from digideep.utility.errors import SessionError
 from digideep.utility.files import append_json, is_number, read_json_lines
@@ -123,7 +123,7 @@ def past_epochs(session: Path) -> Iterator[EpochFigures]:
 
 def _place(name: str) -> str:
     """Return where a dashboard sends, as its variables say, without passwords."""
-    return " ".join(re.sub(r"//[^/@]*@", "//", os.environ.get(variable, "")) for variable in _PLACES[name]).strip()
+    return without_password(" ".join(os.environ.get(variable, "") for variable in _PLACES[name])).strip()
 
 
 def _last_of(record: Path, whose: dict[str, Any]) -> dict[str, Any] | None:

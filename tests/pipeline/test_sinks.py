@@ -16,7 +16,6 @@ import pytest
 from digideep.main import main
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.post.loader import Loader
-from digideep.post.log import Log
 from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.mlflow import _name as mlflow_name
 from digideep.telemetry.monitor import Monitor
@@ -141,11 +140,13 @@ def test_they_leave_no_process_no_handler_and_nothing_on_the_terminal(tmp_path, 
     assert len(records_of(tmp_path / "quiet")) == 1
 
 
-@pytest.mark.parametrize("uri", ["file:///proc/none", "http://127.0.0.1:9"])
+@pytest.mark.parametrize("uri", ["file:///proc/none", "http://me:secret@127.0.0.1:9"])
 def test_a_store_that_cannot_be_reached_costs_a_warning(tmp_path, capsys, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert start(tmp_path, "s", "--mlflow", number_epochs=1) == 0
-    assert "MLflow fails (" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "MLflow fails (" in output
+    assert "secret" not in output + "".join(file.read_text() for file in (tmp_path / "s").glob("sinks/*"))
 
 
 class Steps:
@@ -165,37 +166,49 @@ class Steps:
         self.book.log_epoch()
 
 
-# A run in which nothing is learned: it logs until it is killed.
-ENDLESS = """
-import sys, time
+# A run in which nothing is learned: an epoch for each line that it is told.
+TOLD = """
+import sys
 from pathlib import Path
 from tests.pipeline.test_sinks import Steps
 steps = Steps(Path(sys.argv[1]), wandb=True)
-while True:
+for _ in sys.stdin:
     steps.epoch()
-    time.sleep(0.01)
 """
 
 
-def endless(path):
-    """Start that, and wait for some epochs. Returns: it, the record of what W&B was told, and W&B's process."""
-    run = subprocess.Popen([sys.executable, "-c", ENDLESS, str(path)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    record = path / "sinks/wandb.json"
-    wait_for(lambda: record.exists() and len(record.read_text().splitlines()) > 5)
-    (child,) = [child for child in psutil.Process(run.pid).children() if "wandb" in child.name()]
-    return run, record, child
-
-
-def test_a_run_that_is_killed_takes_the_process_of_wandb_with_it_and_loses_no_epoch(tmp_path):
-    run, record, child = endless(tmp_path / "s")
-    run.send_signal(signal.SIGSTOP)  # W&B's process writes what it has got, within a twentieth of a second
+@pytest.fixture
+def told(tmp_path):
+    """That run, after three epochs that W&B's process has written, within a twentieth of a second; and that process."""
+    run = subprocess.Popen([sys.executable, "-c", TOLD, str(tmp_path / "s")], cwd=ROOT, text=True,
+                           stdin=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    log_epochs(run, tmp_path / "s", 3)
     time.sleep(0.5)
+    (child,) = [child for child in psutil.Process(run.pid).children() if "wandb" in child.name()]
+    return run, child
+
+
+def log_epochs(run, session, number):
+    """Let it log so many, and wait until it has."""
+    log = session / "varlog.json"
+    before = len(log.read_text().splitlines()) if log.exists() else 0
+    run.stdin.write("\n" * number)
+    run.stdin.flush()
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) == before + number)
+
+
+def rows_of(session):
+    """What W&B holds of the value that is logged: [(frame, value)]."""
+    rows = [record["history"]["item"] for file in records_of(session) for record in file if "history" in record]
+    return [(row["_step"], row["x"]) for row in rows]
+
+
+def test_a_run_that_is_killed_takes_the_process_of_wandb_with_it_and_loses_no_epoch(tmp_path, told):
+    run, child = told
     run.kill()
     assert run.communicate()[1] == ""
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
-    (records,) = records_of(tmp_path / "s")
-    told = json.loads(record.read_text().splitlines()[-1])["frame"]
-    assert [record["history"]["item"]["x"] for record in records if "history" in record] == list(range(1, told + 1))
+    assert rows_of(tmp_path / "s") == [(1, 1), (2, 2), (3, 3)]
 
 
 @pytest.fixture
@@ -228,25 +241,20 @@ def test_mlflow_that_fails_on_the_way_is_left_alone_and_told_everything_later(tm
     assert [(metric.step, metric.value) for metric in stored] == [(1, 1), (2, 2), (3, 3), (4, 4)]
 
 
-def test_wandb_whose_process_dies_is_left_alone_and_told_everything_later(tmp_path):
-    run, _, child = endless(tmp_path / "s")
-    run.send_signal(signal.SIGSTOP)
-    time.sleep(0.5)
+def test_wandb_whose_process_dies_is_left_alone_and_told_everything_later(tmp_path, told):
+    run, child = told
     child.kill()
-    run.send_signal(signal.SIGCONT)
-    log = tmp_path / "s/varlog.json"
-    length = log.stat().st_size
-    wait_for(lambda: log.stat().st_size > length + 2000)
+    wait_for(lambda: child.status() == psutil.STATUS_ZOMBIE)
+    time.sleep(0.5)
+    log_epochs(run, tmp_path / "s", 2)
     run.kill()
     _, output = run.communicate()
     assert output.count("W&B fails (ConnectionResetError") == 1
     assert "Traceback" not in output
-    frames = Log(log)["/x"]["frame"].tolist()
-    steps = Steps(tmp_path / "s", first_frame=frames[-1], wandb=True)
+    steps = Steps(tmp_path / "s", first_frame=5, wandb=True)
     steps.epoch()
     steps.book.close()
-    rows = [record["history"]["item"] for file in records_of(tmp_path / "s") for record in file if "history" in record]
-    assert [(row["_step"], row["x"]) for row in rows] == [(frame, frame) for frame in range(1, steps.frame + 1)]
+    assert rows_of(tmp_path / "s") == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]
 
 
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
