@@ -54,7 +54,7 @@ format: .venv/installed-check
 	$(BIN)/ruff check --fix .
 
 docs: .venv/installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -j auto -W --keep-going -q -b html docs docs/_build/html
 
 .venv/bin/python:
 	@echo 'Making an environment in .venv: some seconds.'

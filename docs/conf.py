@@ -69,3 +69,4 @@ def setup(app):
     app.connect("source-read", _redirect)
     app.connect("autodoc-process-docstring", _plain_docstring, priority=100)  # before napoleon reads the sections
     app.add_html_math_renderer("mathml", (_equation(False), None), (_equation(True), None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
