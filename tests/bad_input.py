@@ -23,6 +23,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from digideep.pipeline.flags import flags_among
+from digideep.pipeline.tools import TOOLS
+from digideep.pipeline.verbs import VERBS
+
 ROOT = Path(__file__).parents[1]
 SMALL = {"num_workers": 2, "test_win_size": 1, "compile": "off", "num_threads": 1, "number_epochs": 1}
 SLOW = ("ppo_atari", "dqn_atari", "ppo_dmc", "sac_dmc")  # a second and more to build
@@ -83,9 +87,8 @@ _TEXTS = ["", " ", "x", "-1", "0", "1", "5", "99999", "1e3", "2.5", "abc", "²",
           "/", "\udcff", "ä" * 200, "-", "--", "a b", "a:b", "[red]", "~", "$(x)", "*", "{}", "[]", "null", "{",
           '{"a": 1}', "a/" * 3000, "..x", ".x", "x.", "a..b", "json", "os.path", "params",
           "params.ppo_classic"]  # fmt: skip
-_TAKE_TEXT = ["--params", "--cpanel", "--repeal", "--load-checkpoint", "--resume", "--verify-resume", "--episodes",
-              "--render", "--seed", "--session-path", "--session-name", "--save-modules", "--msg", "--log-level",
-              "--profiler-level", "--visdom-port", "--bind", "--device"]  # fmt: skip
+_TAKE_TEXT = [f"--{name}" for flags in flags_among(None).values() for name, (_, options) in flags.items()
+              if options.get("action") != "store_true"]  # fmt: skip
 _SWITCHES = ["--play", "--custom", "--create-session-only", "--json", "--frozen", "--dry-run", "--quiet",
              "--no-monitor-cpu", "--no-monitor-gpu", "--resume", "--verify-resume"]  # fmt: skip
 
@@ -186,10 +189,24 @@ def flag_inputs(generator: random.Random, session: Path | None) -> Iterator[Inpu
             yield Input("resume", path, ["--resume", str(session), "--repeal", overrides])
 
 
+def verb_inputs(generator: random.Random) -> Iterator[Input]:
+    """Each verb with each text as what it is about, and --set with each text."""
+    for text in _TEXTS:
+        for verb in (*VERBS, *TOOLS):
+            is_long = verb == "verify" or text == "params.ppo_classic" or text in ("/", "/sys", "/proc/x")
+            if not is_long:  # training, or looking for sessions everywhere
+                yield Input("verb", verb, [verb, text])
+        recipe = generator.choice([each for each in recipes() if each not in SLOW])
+        key = generator.choice(panel_keys(recipe))
+        target = ["train", f"params.{recipe}", "--create-session-only", "--cpanel", dumps(SMALL)]
+        yield Input("set", key, [*target, "--set", f"{key}={text}"])
+        yield Input("set", text, [*target, "--set", f"/agents/agent/{key}={text}", f"{text}=1"])
+
+
 def all_inputs(seed: int, number: int, session: Path) -> list[Input]:
     """At least `number` inputs: each kind in turn, then the panels and trees again, with other values."""
     generator = random.Random(seed)
-    inputs = [*file_inputs(generator), *flag_inputs(generator, session)]
+    inputs = [*file_inputs(generator), *flag_inputs(generator, session), *verb_inputs(generator)]
     while True:
         inputs += [*panel_inputs(generator), *tree_inputs(generator)]
         if len(inputs) >= number:

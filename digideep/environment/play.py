@@ -26,9 +26,11 @@ from digideep.environment.making.parallel_games import is_parallel, make_paralle
 from digideep.environment.making.registration import module_name, register_user_environments
 from digideep.environment.tools.check import check_environment, why_no_exact_resume, why_no_video
 from digideep.environment.tools.recording import random_chooser
+from digideep.parameters.parser import Parser
 from digideep.utility.errors import Interruption, UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.seeding import make_generator
+from digideep.utility.text import one_line
 from digideep.utility.user_code import in_words, is_ours
 
 _EXAMPLES = """examples:
@@ -43,9 +45,8 @@ exit codes: 0 all is well, 1 a check failed or the environment raised, 2 the com
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
-        prog="digideep env", description="List, run or check environments.",
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=_EXAMPLES, allow_abbrev=False,
+    parser = Parser(
+        prog="digideep env", description="List, run or check environments.",epilog=_EXAMPLES,
     )  # fmt: skip
     listing = parser.add_argument_group("list")
     listing.add_argument(
@@ -76,7 +77,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Returns: the exit code."""
-    args = make_parser().parse_args(argv)
+    try:
+        args = make_parser().parse_args(argv)
+    except UsageError as err:
+        print(f"digideep: {one_line(str(err))}", file=sys.stderr)
+        return err.exit_code
     try:
         if args.glfw:
             os.environ["MUJOCO_GL"] = "glfw"
@@ -93,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}.")
         return _check(spec, args) if args.check else _run(spec, args)
     except UsageError as err:
-        print(f"digideep: {err}", file=sys.stderr)
+        print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         return err.exit_code
     except Exception:  # of the environment's own
         traceback.print_exc()

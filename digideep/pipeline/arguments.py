@@ -3,8 +3,9 @@
 import argparse
 import sys
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
+from digideep.parameters.parser import Parser
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import positive
 from digideep.pipeline.flags import add_flags
@@ -95,14 +96,6 @@ def _take_assignments(values: dict[str, Any]) -> None:
         values[name] = {**values.get(name, {}), key: value}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: "):
-            flag = message.split(": ", 1)[1].split()[0]
-            message = f"unknown argument '{flag}'. {did_you_mean(flag, self._option_string_actions)}"
-        raise UsageError(f"{message} See --help." if not message.endswith(".") else message)
-
-
 def parse_arguments(argv: list[str] | None = None) -> Arguments:
     """Read and check the command line. Args: argv: without the program's name; None takes the process's own.
 
@@ -134,13 +127,11 @@ def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     if verb is not None:
         what = VERBS[verb].help[:1].upper() + VERBS[verb].help[1:] + "."
         examples = "examples:\n" + "\n".join(f"  {line}" for line in VERBS[verb].examples.splitlines())
-    parser = _Parser(
+    parser = Parser(
         prog="digideep" if verb is None else f"digideep {verb}",
         usage="%(prog)s [verb | flags]" if verb is None else f"%(prog)s {VERBS[verb].target[1]['metavar']} [flags]",
         description=what,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=examples,
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,  # the defaults are those of Arguments
     )
     if verb is not None:

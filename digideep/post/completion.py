@@ -3,6 +3,7 @@
 import argparse
 import importlib
 
+from digideep.parameters.parser import Parser
 from digideep.pipeline.arguments import make_parser as make_verb_parser
 from digideep.pipeline.flags import add_flags
 from digideep.pipeline.tools import TOOLS
@@ -15,9 +16,8 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep completion", description="Print what completes digideep's verbs and flags.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='examples:\n  eval "$(digideep completion bash)"    # in ~/.bashrc',
     )  # fmt: skip
     parser.add_argument("shell", choices=SHELLS)

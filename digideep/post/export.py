@@ -21,6 +21,7 @@ import gymnasium as gym
 import torch
 
 from digideep.environment.making.parallel_adapter import ParallelAdapter
+from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import directory_path
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
@@ -203,11 +204,10 @@ def _move(file: Path, target: Path) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep export",
         description="Write a session's policy as one file: raw observations in, environment actions out. Several "
         "agents get a file each.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  digideep export digideep_sessions/NAME --format onnx",
     )
     parser.add_argument("session", type=directory_path, metavar="SESSION", help="a session's directory or name")

@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import directory_path
 from digideep.pipeline.session_directory import require_own_files
 from digideep.post.loader import Loader, read_sessions
@@ -77,11 +78,10 @@ def export_logs(loader: Loader, name: str, output: Path | None = None) -> tuple[
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep export-logs",
         description="Send the logs of sessions to TensorBoard's files, Weights & Biases or MLflow, also of such as ran "
         "without them. What one has been told already is not sent again.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n  digideep export-logs A B --to tensorboard -o runs    # then: tensorboard --logdir runs\n"
             "  WANDB_MODE=offline digideep export-logs A --to wandb"

@@ -19,6 +19,7 @@ from typing import Any
 
 from digideep.parameters.component import parameters_of, resolve
 from digideep.parameters.control_panel import generate, load_params, override_panel
+from digideep.parameters.parser import Parser
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree, leaves
 from digideep.parameters.values import is_described
@@ -167,9 +168,8 @@ def _documented(cls: type, name: str) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep params", description="Explain the control panel of a parameter file.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  digideep params params.ppo_classic\n  digideep params params.sac_mujoco alpha memory_size",
     )  # fmt: skip
     parser.add_argument("params", metavar="FILE", type=path_name, help="a path ending in .py, or a dotted module")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.parser import Parser
 from digideep.parameters.suggest import did_you_mean
 from digideep.pipeline.argument_types import json_object
 from digideep.post.drawing import (
@@ -272,10 +273,9 @@ def plot(groups: Groups, kind: str, keyx: str, keyy: str, opts: dict[str, Any], 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
     known = "\n".join(f"  {kind}: {json.dumps(options)}" for kind, options in _OPTIONS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep plot",
         description="Plot what sessions logged.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  digideep plot -i 'cheetah_[012]' --keyy /return/train -o plots\n"
         f"  digideep plot -i NAME --keyx episode --keyy /length/train\n\noptions and their defaults:\n{known}",
     )

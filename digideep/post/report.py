@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import directory_path
 from digideep.post.comparison import Group, changes_of, differences, make_groups, measured_return, parameters_of
 from digideep.post.drawing import BANDS, WINDOW, quietly
@@ -198,10 +199,9 @@ def _is_session(path: Path) -> bool:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep report",
         description="Write one HTML page about sessions. Those that differ in their seed only become one curve.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=(
             "examples:\n  digideep report NAME --figures figures\n"
             "  digideep report digideep_sessions -o report.html --title 'Two rates'"

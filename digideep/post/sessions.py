@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.parser import Parser
 from digideep.post.loader import Loader, read_sessions
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
@@ -101,9 +102,8 @@ def print_table(rows: list[dict[str, Any]], base: Path) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="digideep sessions", description="List sessions: state, environment, agent, frames, best return.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n  digideep sessions\n  digideep sessions elsewhere --json",
     )  # fmt: skip
     parser.add_argument("path", nargs="?", default=SESSIONS, help=f"where to look (./{SESSIONS})")

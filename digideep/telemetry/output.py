@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from digideep.utility.errors import UsageError
+from digideep.utility.text import one_line
 
 _log = logging.getLogger("digideep")
 
@@ -75,7 +76,7 @@ def command(run: Callable[[list[str] | None], None]) -> Callable[..., int]:
             run(argv)
             sys.stdout.flush()
         except UsageError as err:
-            print(f"digideep: {err}", file=sys.stderr)
+            print(f"digideep: {one_line(str(err))}", file=sys.stderr)
             return err.exit_code
         except BrokenPipeError:  # of `| head`, which has read enough
             with contextlib.suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
