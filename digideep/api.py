@@ -5,18 +5,23 @@ same bits in it. Each may be called from any thread, by one at a time; in the ma
 checkpoint.
 """
 
+import argparse
 import io
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any
 
+import torch
+
+from digideep.parameters.checks import shown
+from digideep.parameters.control_panel import is_recipe
 from digideep.parameters.suggest import did_you_mean
-from digideep.pipeline.argument_types import directory_name
 from digideep.pipeline.arguments import Arguments, check_combination
-from digideep.pipeline.flags import flags_among
+from digideep.pipeline.flags import PARAMS, SESSION, SWITCH, flags_among
 from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import StopSignals
@@ -57,10 +62,11 @@ def train(
         KeyboardInterrupt: for Ctrl-C before the run has begun, or a second one.
     """
     name, recipe = _recipe(params)
-    _check_flags("train", flags)
     if flags.get("load_checkpoint") is not None:
         flags["load_checkpoint"] = _directory(flags["load_checkpoint"])
-    return _train(Arguments(params=name, cpanel=cpanel or {}, repeal=repeal or {}, **flags), recipe, on_epoch)
+    given = _given("train", flags)
+    args = Arguments(params=name, cpanel=_values("cpanel", cpanel), repeal=_values("repeal", repeal), **given)
+    return _train(args, recipe, on_epoch)
 
 
 def resume(
@@ -81,8 +87,8 @@ def resume(
         FinishedError: if there is nothing left to do.
         UsageError: if something else keeps the run from starting.
     """
-    _check_flags("resume", flags)
-    args = Arguments(resume=True, load_checkpoint=_directory(session), repeal=repeal or {}, **flags)
+    given = _given("resume", flags)
+    args = Arguments(resume=True, load_checkpoint=_directory(session), repeal=_values("repeal", repeal), **given)
     return _train(args, None, on_epoch)
 
 
@@ -113,41 +119,86 @@ def evaluate(
     """
     path = Path(_directory(session))
     if checkpoint is not None:
-        path = path / "checkpoints" / (f"checkpoint-{checkpoint}" if isinstance(checkpoint, int) else checkpoint)
-    args = Arguments(
-        play=True, load_checkpoint=str(path), episodes=episodes, seed=seed, render="video" if videos else "none",
-        quiet=True, device=device,
-    )  # fmt: skip
+        path = (
+            path / "checkpoints" / (f"checkpoint-{checkpoint}" if isinstance(checkpoint, Integral) else str(checkpoint))
+        )
+    given = _given("evaluate", {"episodes": episodes, "seed": seed, "device": device})
+    render = "video" if _read("videos", videos, SWITCH) else "none"
+    args = Arguments(play=True, load_checkpoint=str(path), render=render, quiet=True, **given)
     found: dict[str, Any] = read_json(_run(args, output=io.StringIO()) / "evaluation.json", dict)
     return found
 
 
-def _check_flags(verb: str, flags: Mapping[str, Any]) -> None:
-    """Refuse what is no flag of a verb, or has no meaning here."""
-    known = {name.replace("-", "_") for group in flags_among(VERBS[verb].flags).values() for name in group}
+def _given(verb: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flags of a verb as the command line reads them; None is one that is not given.
+
+    Raises:
+        UsageError: for what is no flag of the verb, has no meaning here, or has a value that the flag does not take.
+    """
+    known = {
+        name.replace("-", "_"): options
+        for group in flags_among(VERBS[verb].flags).values()
+        for name, (_, options) in group.items()
+        if name not in ("set", "cpanel", "repeal", "dry-run", "custom", "create-session-only")
+    }
     for name in flags:
-        if name not in known - {"set", "dry_run", "custom", "create_session_only"}:
+        if name not in known:
             raise UsageError(f"{verb}() has no argument '{name}'. {did_you_mean(name, known)}")
+    return {name: _read(name, value, known[name]) for name, value in flags.items() if value is not None}
+
+
+def _read(name: str, value: Any, options: Mapping[str, Any]) -> Any:
+    """Return a value as a flag reads it. Args: options: of argparse."""
+    if "action" in options:
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, got {shown(value)}.")
+        return value
+    if "nargs" in options:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"{name} must be a list, got {shown(value)}.")
+        return [_read(name, each, {}) for each in value]
+    if isinstance(value, bool) or not isinstance(value, (str, Path, Integral, torch.device)):
+        raise UsageError(f"{name} cannot be {shown(value)}.")
+    try:
+        found = options.get("type", str)(str(value))
+    except (argparse.ArgumentTypeError, ValueError) as err:
+        raise UsageError(f"{name}: {err}.") from err
+    if found not in options.get("choices", [found]):
+        raise UsageError(f"{name} must be one of {', '.join(map(str, options['choices']))}, got {shown(value)}.")
+    return found
+
+
+def _values(name: str, values: Any) -> dict[str, Any]:
+    """Return values by names or paths."""
+    if not isinstance(values, (Mapping, NoneType)) or not all(isinstance(key, str) for key in values or ()):
+        raise UsageError(f"{name} must be a dictionary whose keys are strings, got {shown(values)}.")
+    return dict(values or {})
 
 
 def _recipe(params: str | Path | ModuleType | Mapping[str, Any]) -> tuple[str, ModuleType | None]:
     """Return the name of a recipe, and the recipe where it is more than that."""
     if isinstance(params, (str, Path)):
-        return str(params), None
-    if isinstance(params, ModuleType):
-        return params.__name__, params
-    recipe: Any = ModuleType("dictionary")
-    is_recipe = "gen_params" in params
-    recipe.cpanel = dict(params["cpanel"]) if is_recipe else {}
-    recipe.gen_params = params["gen_params"] if is_recipe else lambda cpanel: dict(params)
+        return _read("params", params, PARAMS), None
+    recipe: Any = params
+    if isinstance(params, Mapping):
+        recipe = ModuleType("dictionary")
+        is_tree = not {"cpanel", "gen_params"} & set(params)
+        recipe.__dict__.update({"cpanel": {}, "gen_params": lambda cpanel: dict(params)} if is_tree else params)
+    if not (isinstance(recipe, ModuleType) and is_recipe(recipe)):
+        raise UsageError(
+            f"params must be a file's name, or a module or dictionary with a dictionary 'cpanel' and a function "
+            f"'gen_params(cpanel)', or a parameter tree, got {shown(params)}."
+        )
     return recipe.__name__, recipe
 
 
 def _directory(session: Where) -> str:
-    return str(session.path) if isinstance(session, Loader) else directory_name(str(session))
+    return str(session.path) if isinstance(session, Loader) else str(_read("session", session, SESSION))
 
 
 def _train(args: Arguments, recipe: ModuleType | None, on_epoch: OnEpoch | None) -> Loader:
+    if not (on_epoch is None or callable(on_epoch)):
+        raise UsageError(f"on_epoch must be a function, got {shown(on_epoch)}.")
     return Loader(_run(args, recipe=recipe, on_epoch=on_epoch))
 
 

@@ -146,12 +146,33 @@ def test_logs_are_tables_and_curves(session):
         ({"sesion_name": "x"}, r"train\(\) has no argument 'sesion_name'. Did you mean 'session_name'\?"),
         ({"play": True}, r"train\(\) has no argument 'play'"),
         ({"cpanel": {"lrr": 1}}, "unknown key 'lrr'"),
-        ({"total_frames": 0}, "total_frames must be an integer of at least 1, got 0"),
+        ({"dry_run": True}, r"train\(\) has no argument 'dry_run'. Known: bind, device"),
+        ({"total_frames": 0}, "total_frames: '0' is no positive integer."),
+        ({"total_frames": 1e5}, "total_frames cannot be 100000.0."),
+        ({"device": 3}, "device: '3' is no device. Expected auto"),
+        ({"session_name": "a/b"}, "session_name: 'a/b' must be a plain directory name."),
+        ({"quiet": "yes"}, "quiet must be True or False, got 'yes'."),
+        ({"save_modules": "digideep"}, "save_modules must be a list, got 'digideep'."),
+        ({"log_level": 9}, "log_level must be one of 0, 1, 2, 3, 4, got 9."),
+        ({"load_checkpoint": ""}, "session: it is empty. Give a path."),
+        ({"repeal": {3: 1}}, "repeal must be a dictionary whose keys are strings"),
+        ({"on_epoch": 3}, "on_epoch must be a function, got 3."),
+        ({"params": digideep}, "params must be a file's name, or a module or dictionary with"),
+        ({"params": {"gen_params": dict}}, "params must be a file's name, or a module or dictionary with"),
+        (
+            {"params": ppo_classic.gen_params(ppo_classic.cpanel), "total_frames": 9},
+            "--total-frames sets 'total_frames' of the control panel, which these parameters do not have",
+        ),
+        (
+            {"params": {"cpanel": {"a": 1}, "gen_params": len}},
+            "gen_params of dictionary must return a dictionary, got 1.",
+        ),
+        ({"params": None}, "params must be a file's name, or a module or dictionary with"),
     ],
 )
 def test_mistakes_are_usage_errors_and_leave_nothing(tmp_path, arguments, message):
     with pytest.raises(digideep.UsageError, match=message):
-        digideep.train(CLASSIC, session_path=str(tmp_path / "none"), **arguments)
+        digideep.train(**{"params": CLASSIC, "session_path": str(tmp_path / "none"), **arguments})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,6 +186,8 @@ def test_a_callback_may_evaluate_without_a_trace_in_the_training_but_another_thr
             refused.append(str(err))
 
     def on_epoch(figures):
+        torch.manual_seed(figures.meta["epoch"])
+        np.random.seed(0)
         if figures.meta["epoch"] == 2:
             assert digideep.evaluate(base / "watched", episodes=1)["checkpoint"] == "checkpoint-1"
             thread = threading.Thread(target=train_too)

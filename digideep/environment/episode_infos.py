@@ -2,7 +2,7 @@
 
 A worker writes the figures of an episode when that ends, a row for the environment or for each of its players: one for
 each key of `EnvironmentSpec.episode_infos`, in their order, and success. NaN: the infos had none. Infinity: what they
-had is no finite number.
+had is no finite number, or no success in [0, 1].
 """
 
 import logging
@@ -21,6 +21,7 @@ from digideep.utility.errors import UsageError
 
 _WAYS = ("sum", "mean", "last")
 _SUCCESS = ("is_success", "success")  # keys of an episode's last info; the first that is there counts
+_COLUMNS = ("r", "l", "t")  # of a monitor's file; another one of that name would hide the return
 _log = logging.getLogger("digideep")
 
 
@@ -31,6 +32,7 @@ def check_episode_infos(ways: Any) -> None:
     for key, way in ways.items():
         if not isinstance(key, str) or not key.strip("/") or not key.isprintable():
             raise UsageError(f"episode_infos: a key of the info must be a printable name, got {shown(key)}.")
+        require(key not in _COLUMNS, "episode_infos: a key", key, "none of r, l, t, the first columns of monitor/*.csv")
         require(way in _WAYS, f"episode_infos: '{key}'", way, "sum, mean or last")
 
 
@@ -65,7 +67,7 @@ class Episode(NamedTuple):
     def columns(self) -> dict[str, float]:
         """Return infos and successes by the names that they have in a monitor's file."""
         players = {f"{player}/is_success": value for player, value in (self.player_successes or {}).items()}
-        return ({} if self.success is None else {"is_success": self.success}) | players | dict(self.infos)
+        return dict(self.infos) | ({} if self.success is None else {"is_success": self.success}) | players
 
 
 class EpisodeTally:
@@ -100,7 +102,8 @@ class EpisodeTally:
             figure = value / count if way == "mean" and count else value
             self._row[index] = math.nan if not count else figure if math.isfinite(figure) else math.inf
         found = (info[key] for key in _SUCCESS if info.get(key) is not None)
-        self._row[-1] = next(map(_number, found), math.nan)
+        success = next(map(_number, found), math.nan)
+        self._row[-1] = math.inf if success < 0 or success > 1 else success
 
 
 def _number(value: Any) -> float:
@@ -146,8 +149,8 @@ class FigureReader:
     def _look_for_complaints(self, figures: np.ndarray) -> None:
         for key, column in zip((*self._keys, None), figures.T, strict=True):
             if np.isinf(column).any():
-                what = "whether it was a success" if key is None else f"info['{key}']"
-                self._complaints.setdefault(f"{what} is no finite number", False)
+                what = f"info['{key}'] is no finite number"
+                self._complaints.setdefault("its success is no number in [0, 1]" if key is None else what, False)
             elif key is not None and np.isnan(column).all():
                 self._complaints.setdefault(f"info['{key}'], which episode_infos asks for, is not there", False)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.parameters.checks import shown
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
@@ -90,9 +91,14 @@ def load_params(name: str) -> ModuleType:
         UsageError: if it is not there, does not import, or lacks one of the two.
     """
     module = _import_file(Path(name)) if name.endswith(".py") else _import_module(name, name)
-    if not isinstance(getattr(module, "cpanel", None), dict) or not callable(getattr(module, "gen_params", None)):
+    if not is_recipe(module):
         raise UsageError(f"--params {name} must define a dictionary 'cpanel' and a function 'gen_params(cpanel)'.")
     return module
+
+
+def is_recipe(module: ModuleType) -> bool:
+    """True if a module has what a parameter file has."""
+    return isinstance(getattr(module, "cpanel", None), dict) and callable(getattr(module, "gen_params", None))
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -206,6 +212,22 @@ class _WatchedPanel(dict[str, Any]):
         return _WatchedPanel({**dict(super().items()), **others}, self.read)
 
 
+def frames_in_panel(cpanel: Panel, total_frames: int | None) -> Panel:
+    """Return what to override in a control panel so that the run has so many frames; None changes nothing.
+
+    Raises:
+        UsageError: if the panel says nothing of frames.
+    """
+    if total_frames is None:
+        return {}
+    if "total_frames" not in cpanel:
+        raise UsageError(
+            "--total-frames sets 'total_frames' of the control panel, which these parameters do not have. Set "
+            "/runner/n_epochs of their tree."
+        )
+    return {"total_frames": total_frames} | ({"number_epochs": None} if "number_epochs" in cpanel else {})
+
+
 def generate(module: ModuleType, cpanel: Panel) -> Tree:
     """Call `gen_params` and return its parameter tree, with plain values; refuse a file in which it fails.
 
@@ -215,6 +237,8 @@ def generate(module: ModuleType, cpanel: Panel) -> Tree:
     panel = _WatchedPanel(cpanel, read)
     try:
         tree: Tree = to_plain(module.gen_params(panel))
+        if not isinstance(tree, dict):
+            raise UsageError(f"gen_params of {module.__name__} must return a dictionary, got {shown(tree)}.")
         for key in sorted(panel.keys() - read):
             if key not in module.cpanel:
                 known = {**cpanel, **dict.fromkeys(read)}

@@ -181,8 +181,13 @@ def check_combination(args: Arguments) -> None:
         },
         "--total-frames says how long a run is: it goes with --params or --resume. Leave it out.":
             args.total_frames is not None and (args.mode != "train" or args.verify_resume is not None),
-        "--total-frames and '/runner/n_epochs' both say how long the run is: give one of them.":
-            args.total_frames is not None and "/runner/n_epochs" in args.repeal,
+        **{
+            f"--total-frames and '{name}' both say how long the run is: give one of them.":
+                args.total_frames is not None and values.get(name) is not None
+            for name, values in (
+                ("/runner/n_epochs", args.repeal), ("total_frames", args.cpanel), ("number_epochs", args.cpanel)
+            )
+        },
         "--schedules goes with --resume only: add --resume DIR or leave it out.": args.schedules and not args.resume,
         "Nothing to run: give --params FILE, or --resume DIR. See --help for examples.":
             not flags & {"params", "load_checkpoint"},

@@ -73,9 +73,13 @@ def _make_runner(session: Session) -> Runner:
         # Without --repeal it was killed after its last checkpoint, and comes to its end now.
         if session.mode == "train" and session.args.repeal and runner.is_finished:
             goal, plan = runner.limits.verdict(runner.progress), f"/runner/n_epochs is {runner.n_epochs}"
-            what, advice = (plan, "Raise it") if goal is None else (goal, "Raise it, or set it to null,")
+            what, advice = (
+                (plan, "Raise it with --total-frames or")
+                if goal is None
+                else (goal, "Raise it, or set it to null, with")
+            )
             raise FinishedError(
-                f"{runner.i_epoch} epochs are done, and {what}: nothing is left to do. {advice} with --repeal to go on."
+                f"{runner.i_epoch} epochs are done, and {what}: nothing is left to do. {advice} --repeal to go on."
             )
     except BaseException as err:
         runner.close()

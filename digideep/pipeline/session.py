@@ -20,7 +20,7 @@ from rich.console import Console
 from digideep.environment.explorer import Episode
 from digideep.environment.making.graphics import choose_graphics
 from digideep.memory.generic import Memory
-from digideep.parameters.control_panel import generate, load_params, override_panel
+from digideep.parameters.control_panel import frames_in_panel, generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, override_tree, to_plain
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import versions
@@ -48,7 +48,7 @@ from digideep.utility.errors import CheckpointError, FinishedError, UsageError
 from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.own_files import DONE, part_links, require_own
-from digideep.utility.process_state import find_device
+from digideep.utility.process_state import find_device, left_as_it_was
 
 _log = logging.getLogger("digideep")
 
@@ -138,9 +138,7 @@ class Session:
         if args.params is not None:
             self.weights, self.state = self.state, None
             self._params = self._recipe or load_params(args.params)
-            changes = (
-                {"total_frames": args.total_frames, "number_epochs": None} if args.total_frames is not None else {}
-            )
+            changes = frames_in_panel(self._params.cpanel, args.total_frames)
             self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
             self.tree = generate(self._params, self.cpanel)
         elif args.total_frames is not None:
@@ -279,8 +277,9 @@ class Session:
 
     def tell(self, figures: EpochFigures) -> None:
         """Hand the figures of an epoch to whoever asked for them; stop the run if the answer is False."""
-        if self._on_epoch is not None and self._on_epoch(figures) is False:
-            self.signals.reason = self.signals.reason or "on_epoch"
+        with left_as_it_was():  # what draws random numbers to look at a run would change it
+            if self._on_epoch is not None and self._on_epoch(figures) is False:
+                self.signals.reason = self.signals.reason or "on_epoch"
 
     def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
         """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""

@@ -50,7 +50,8 @@ def test_success_is_that_of_the_last_step_and_found_without_being_asked_for():
     explorer = play(INFOS[:3], {})
     assert [(episode.infos, episode.success) for episode in explorer.take_episodes()] == [({}, 0.25)] * 2
     assert [type(worker) for worker in explorer.envs._group.workers] == [Worker] * 2, "no step costs anything"
-    for last, success in (({"is_success": None, "success": True}, 1.0), ({"success": None}, None), ({}, None)):
+    none = [({"success": value}, None) for value in (None, -1, 2.0)]
+    for last, success in (({"is_success": None, "success": True}, 1.0), *none, ({}, None)):
         assert play([{"success": 1}, last], {}).take_episodes()[0].success == success
 
 
@@ -126,7 +127,7 @@ def test_what_is_no_finite_number_or_not_there_is_left_out_with_one_warning(capl
         "info['typo'], which episode_infos asks for, is not there. It is not logged.",
         "info['x'] is no finite number. It is not logged.",
         "info['y'] is no finite number. It is not logged.",
-        "whether it was a success is no finite number. It is not logged.",
+        "its success is no number in [0, 1]. It is not logged.",
     ]
 
 
@@ -136,6 +137,7 @@ def test_what_is_no_finite_number_or_not_there_is_left_out_with_one_warning(capl
         (["x"], r"episode_infos must be a dictionary such as \{'reward_dist': 'sum'\}, got \['x'\]"),
         ({"x": "max"}, "episode_infos: 'x' must be sum, mean or last, got 'max'"),
         ({"x": None}, "episode_infos: 'x' must be sum, mean or last, got null"),
+        ({"r": "sum"}, r"episode_infos: a key must be none of r, l, t, the first columns of monitor/\*.csv, got 'r'"),
         ({"/": "sum"}, "episode_infos: a key of the info must be a printable name, got '/'"),
         ({"word": "sum"}, "episode_infos: 'word' of the info must be a number or a boolean, got 'hello'"),
         ({"many": "sum"}, r"episode_infos: 'many' of the info must be a number or a boolean, got \[1\]"),
