@@ -178,9 +178,17 @@ def test_the_first_hour_can_be_spent(inside, tmp_path, monkeypatch, capfd):
 def test_the_files_of_the_pages_train(inside, capfd):
     commands = [argv for argv in commands_of("how_to", "environments", "parameters", "extending") if argv[0] == "train"]
     own = [argv for argv in commands if (inside / argv[1]).is_file() or "tell_progress=true" in argv]  # farther.py
-    assert {argv[1] for argv in own} >= {"touch.py", "my_task.py", "own_runner.py", "reinforce.py", "clipped.py"}
+    assert {argv[1] for argv in own} >= {
+        "touch.py",
+        "my_task.py",
+        "own_runner.py",
+        "sent.py",
+        "reinforce.py",
+        "clipped.py",
+    }
     for argv in own:
         assert main(shrunk(argv)) == 0, (argv, capfd.readouterr())
+    assert "update/agent/policy_loss" in (inside / "figures.csv").read_text()
 
 
 @each(PAGES)

@@ -66,6 +66,7 @@ class Session:
         monitor: statistics of named values.
         profiler: where the time goes.
         logbook: log files and dashboards.
+        listeners: what is called with the figures of each epoch, see `on_epoch`; a Runner may add to it.
         signals: those that stop the run.
         output: where people read: standard output, or with --json standard error.
         json_output: where --json writes; None without it.
@@ -85,7 +86,7 @@ class Session:
         self, args: Arguments, signals: StopSignals | None = None, *, recipe: Any = None,
         on_epoch: Callable[[EpochFigures], Any] | None = None, output: TextIO | None = None,
     ):  # fmt: skip
-        self._recipe, self._on_epoch = recipe, on_epoch
+        self._recipe, self.listeners = recipe, [] if on_epoch is None else [on_epoch]
         self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         self.signals, self._owns_signals = signals or StopSignals(), signals is None
         # With --json, what is printed is JSON and nothing else.
@@ -278,8 +279,9 @@ class Session:
     def tell(self, figures: EpochFigures) -> None:
         """Hand the figures of an epoch to whoever asked for them; stop the run if the answer is False."""
         with left_as_it_was():  # what draws random numbers to look at a run would change it
-            if self._on_epoch is not None and self._on_epoch(figures) is False:
-                self.signals.reason = self.signals.reason or "on_epoch"
+            for listener in self.listeners:
+                if listener(figures) is False:
+                    self.signals.reason = self.signals.reason or "on_epoch"
 
     def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
         """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""
