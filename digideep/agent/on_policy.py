@@ -186,7 +186,7 @@ class OnPolicyAgent(AgentBase):
                 if self.target_kl is not None and torch.stack(divergences).mean() > 1.5 * self.target_kl:
                     break
             self.n_updates += 1
-            figures = {**means.take(), "explained_variance": explained, "lr": values["lr"], "epochs": epoch + 1.0}
+            figures = {**means.take(), "explained_variance": explained, **values, "epochs": epoch + 1.0}
             return self.check_finite(figures)
 
     def gradient_step(self, data: Trajectories, rows: Tensor, scheduled: dict[str, Tensor]) -> tuple[Metrics, Tensor]:

@@ -43,7 +43,7 @@ class Adam(Optimizer):
     Args:
         beta1: decay of the gradient's mean, in [0, 1).
         beta2: decay of its square's mean, in [0, 1).
-        eps: added to the root of the latter, in [1e-16, 1]. Usual: 1e-8 to 1e-3.
+        eps: added to the root of the second moment, in [1e-16, 1]. Usual: 1e-8 to 1e-3.
     """
 
     def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):

@@ -64,9 +64,35 @@ _TODAY: dict[str, dict[str, str]] = {
     "gradient_steps": {"gradient_steps_per_frame": ""},
     "target_network_frequency": {"target_update_interval": ""},
     "net_arch": {"hidden_sizes": ", a list such as [64, 64]"},
+    "policy_kwargs": {"hidden_sizes": ", and other parameters of the policy have keys of their own"},
+    "clip_range_vf": {"use_clipped_value_loss": ", true or false"},
+    "clip_vloss": {"use_clipped_value_loss": ""},
+    "norm_adv": {"normalize_advantages": ""},
+    "normalize_advantage": {"normalize_advantages": ""},
+    "n_minibatches": {"num_mini_batches": ""},
+    "start_e": {"epsilon_start": ""},
+    "end_e": {"epsilon_end": ""},
+    "exploration_initial_eps": {"epsilon_start": ""},
+    "exploration_final_eps": {"epsilon_end": ""},
+    "exploration_fraction": {"epsilon_frames": ", in frames"},
+    "train_freq": {"gradient_steps_per_frame": ", gradient steps by frames"},
+    "train_frequency": {"gradient_steps_per_frame": ", gradient steps by frames"},
+    "policy_noise": {"target_noise_std": ""},
+    "target_policy_noise": {"target_noise_std": ""},
+    "noise_clip": {"target_noise_clip": ""},
+    "target_noise_clip": {"target_noise_clip": ""},
+    "exploration_noise": {"noise_std": ""},
+    "policy_frequency": {"policy_delay": ""},
+    "policy_lr": {"lr_actor": ""},
+    "q_lr": {"lr_critic": ""},
+    "autotune": {"automatic_entropy_tuning": ""},
 }
 # What to do instead where a panel has no such name.
 _GONE = {
+    "track": "Add --wandb or --mlflow.",
+    "capture_video": "Set video_interval, in epochs.",
+    "cuda": "Add --device cuda, or cpu.",
+    "torch_deterministic": "Runs repeat themselves; on CUDA with cuda_deterministic.",
     "agent_type": "The parameter file names the agent's class: take another file.",
     "runner_name": "The parameter file names the Runner's class, under 'runner' in its tree.",
     "eps": "It is the optimizer's parameter: override /agents/agent/optimizer by --repeal.",
@@ -167,7 +193,7 @@ def _advice(key: str, cpanel: Panel) -> str:
     """Say what to give instead of a key that is not in the panel."""
     for name, remark in _TODAY.get(key, {}).items():
         if name in cpanel:
-            return f"Today it is '{name}'{remark}."
+            return f"Here it is called '{name}'{remark}."
     advice = _GONE.get(key) or did_you_mean(key, cpanel)
     return (
         f"{advice} What else the tree has is set by --repeal, or by --set with its path."

@@ -28,9 +28,10 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
         explorer: of the training.
     """
     plan, runner, memory = plan_of(tree), tree["runner"], tree["memory"]
+    epochs, cycles = (f"{runner[f'n_{what}s']} {what}{'s' * (runner[f'n_{what}s'] > 1)}" for what in ("epoch", "cycle"))
     _log.info(
-        "plan: %d epochs of %d cycles of %d x %d frames: %s frames; a memory of %s transitions",
-        runner["n_epochs"], runner["n_cycles"], plan.num_workers, plan.n_steps, f"{plan.frames:,}",
+        "plan: %s of %s of %d x %d frames: %s frames; a memory of %s transitions",
+        epochs, cycles, plan.num_workers, plan.n_steps, f"{plan.frames:,}",
         f"{memory['buffer_chunk_len'] * plan.cycle_frames:,}",
     )  # fmt: skip
     for name, agent in agents.items():
@@ -38,7 +39,8 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
         paths = [path for path in agent.observation_paths if path in normalised]
         addition = f"; normalised: {', '.join(paths)}" if paths else ""
-        _log.info("agent '%s' sees %s%s", name, agent.sight(), addition)
+        sight = agent.sight().removesuffix(" as given") if paths else agent.sight()
+        _log.info("agent '%s' sees %s%s", name, sight, addition)
         sizes = _sizes(agent.policy) if isinstance(agent.policy, torch.nn.Module) else {}
         if sizes:
             parts = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
@@ -69,7 +71,8 @@ def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
     """
     if path is None:
         return headline
-    program = "python main.py" if Path(sys.argv[0]).name == "main.py" else "digideep"
+    is_script = Path(sys.argv[0]).name == "main.py" and Path(sys.argv[0]).parent.name != "digideep"
+    program = "python main.py" if is_script else "digideep"
     is_near = path.parent == Path.cwd() / SESSIONS  # its name is enough
     session = shlex.quote(path.name if is_near else str(as_typed(path)))
     place = "" if is_near else f" -r {shlex.quote(str(as_typed(path.parent)))}"

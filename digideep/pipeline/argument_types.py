@@ -97,6 +97,8 @@ def _integer(low: int, high: int, what: str) -> Callable[[str], int]:
     """Return a type for an integer in [low, high], in at most 18 digits."""
 
     def read(text: str) -> int:
+        if re.fullmatch(r"\d{1,3}(_\d{3})+|\de\d{1,2}", text):  # 1_000_000, 1e6
+            text = str(int(float(text)))
         if not (text.isascii() and text.isdecimal() and len(text) <= 18 and low <= int(text) <= high):
             raise argparse.ArgumentTypeError(f"{shown(text)} is no {what}")
         return int(text)

@@ -88,8 +88,8 @@ def _take_assignments(values: dict[str, Any]) -> None:
         name = "repeal" if key.startswith("/") else "cpanel"
         if name == "cpanel" and (values.get("resume") or values.get("play")):
             raise UsageError(
-                f"--set {key}: a session that is there takes paths of its tree, such as /agents/agent/{key}. See its "
-                "params.yaml."
+                f"--set {key}: a session that is there takes paths of its tree, such as /agents/agent/lr or /env/name; "
+                "they stand in its params.yaml."
             )
         if key in values.get(name, {}):
             raise UsageError(f"--set gives '{key}' a second value: give one.")
@@ -180,7 +180,8 @@ def check_combination(args: Arguments) -> None:
             for other in ("play", "custom")
         },
         "--total-frames says how long a run is: it goes with --params or --resume. Leave it out.":
-            args.total_frames is not None and (args.mode != "train" or args.verify_resume is not None),
+            args.total_frames is not None and (args.play or args.verify_resume is not None
+                                               or not (args.params or args.resume)),
         **{
             f"--total-frames and '{name}' both say how long the run is: give one of them.":
                 args.total_frames is not None and values.get(name) is not None

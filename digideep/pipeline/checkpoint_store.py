@@ -43,7 +43,9 @@ class CheckpointSource:
 
     def __init__(self, path: Path, *, needs_memory: bool, may_be_best: bool):
         if not path.is_dir():
-            raise UsageError(f"--load-checkpoint {path} is no directory. Give a session or one of its checkpoints.")
+            raise UsageError(
+                f"{path} is no directory. Give a session or one of its checkpoints; `digideep sessions` lists them."
+            )
         named, path = path.absolute(), path.resolve()
         is_checkpoint = path.parent.name == "checkpoints" and (checkpoint_order(path) is not None or path.name == BEST)
         if checkpoint_order(named) is not None and named.parents[1].resolve() != path.parents[1]:

@@ -100,6 +100,12 @@ class Progress:
                 logbook.show_histograms(agent.histograms(), frames)
         self._session.tell(figures)
 
+    def forget(self) -> None:
+        """Forget the returns so far, which say nothing of another environment: none of its tests was the best yet."""
+        self.recent_returns.clear()
+        self.test_return = self.best_return = self.test_success = None
+        self.tests_since_best = 0
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs, as JSON values."""
         return {

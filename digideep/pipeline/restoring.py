@@ -65,6 +65,8 @@ def _make_runner(session: Session) -> Runner:
         else:
             check_kinds(session.state, runner.state_dict())
         runner.load_state_dict(session.state)
+        if session.state["params"]["env"] != session.tree["env"]:
+            runner.progress.forget()
         if session.mode != "play" and runner.i_epoch < runner.n_epochs:
             before = session.state["params"]["runner"]["n_epochs"]
             runner.plan_note = go_on(runner.agents, session.args.schedules, runner.i_epoch, before, runner.n_epochs)

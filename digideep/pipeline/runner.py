@@ -56,27 +56,13 @@ class Runner(Component):
     """
 
     def __init__(
-        self,
-        session: Session,
-        tree: Tree,
-        *,
-        n_epochs: int,
-        n_cycles: int,
-        seed: int = 0,
-        test_act: bool = True,
-        test_int: int = 10,
-        save_int: int = 1,
-        keep_checkpoints: int | None = None,
-        max_time: float | None = None,
-        max_iter: int | None = None,
-        num_threads: int = 1,
-        histogram_int: int | None = 10,
-        video_int: int | None = None,
-        cuda_deterministic: bool = False,
-        target_return: float | None = None,
-        target_success: float | None = None,
-        patience: int | None = None,
-    ):
+        self, session: Session, tree: Tree, *,
+        n_epochs: int, n_cycles: int, seed: int = 0,
+        test_act: bool = True, test_int: int = 10, save_int: int = 1, keep_checkpoints: int | None = None,
+        max_time: float | None = None, max_iter: int | None = None, num_threads: int = 1,
+        histogram_int: int | None = 10, video_int: int | None = None, cuda_deterministic: bool = False,
+        target_return: float | None = None, target_success: float | None = None, patience: int | None = None,
+    ):  # fmt: skip
         require_counts(n_epochs=n_epochs, n_cycles=n_cycles, test_int=test_int, save_int=save_int)
         require_counts(keep_checkpoints=keep_checkpoints, histogram_int=histogram_int, video_int=video_int)
         require_int("num_threads", num_threads, 1, _MAX_THREADS)
@@ -180,7 +166,10 @@ class Runner(Component):
             if self.session.mode == "play":
                 return self.enjoy()
             if self.session.mode == "custom":
-                return self.custom()
+                before, code = self._identity(), self.custom()
+                if self._identity() != before:  # it has trained
+                    self.save()
+                return code
             if self.session.mode == "create":
                 path = self.session.path
                 print(f"Created {path}. Train it with: digideep resume {path}", file=self.session.output)

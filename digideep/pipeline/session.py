@@ -170,7 +170,7 @@ class Session:
             self._lock = take_over(source.session)
             if (source.session / DONE).exists() and not self.args.repeal and self.args.total_frames is None:
                 raise FinishedError(
-                    f"{source.session} has finished. Play it with --play --load-checkpoint {source.session}."
+                    f"{source.session} has finished. Play it with `digideep play`, or go on with --total-frames N."
                 )
         source.load(is_written=self.is_resuming)
         self._take(source)

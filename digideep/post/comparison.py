@@ -99,7 +99,10 @@ def make_groups(loaders: list[Loader]) -> list[Group]:
         repeated = [loader for loader in members if not any(loader is other for other in counted)]
         pairs.append((counted, tuple(repeated)))
     names = _names([counted[0] for counted, _ in pairs])
-    return [Group(name, *pair) for name, pair in zip(names, pairs, strict=True)]
+    return [
+        Group(name if name != pair[0][0].name or len(pair[0]) == 1 else f"{name} and {len(pair[0]) - 1} more", *pair)
+        for name, pair in zip(names, pairs, strict=True)
+    ]
 
 
 def differences(loaders: Sequence[Loader]) -> dict[str, list[Any]]:

@@ -149,9 +149,10 @@ def _meaning(tree: Tree, path: str, key: str) -> str:
     meaning = ""
     for name in path.strip("/").split("/"):
         if is_described(node) and name != "class":
-            meaning = _documented(resolve(node["class"]), name) or meaning
+            found = _documented(resolve(node["class"]), name)
             if name == key:
-                break
+                return found
+            meaning = found or meaning
         node = node.get(name) if isinstance(node, dict) else None
     return meaning
 

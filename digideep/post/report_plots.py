@@ -212,7 +212,7 @@ def _draw_all(keys: list[str], members: Members, window: int, pictures: Pictures
         chart.key: chart for chart in charts if chart.constant is not None and not chart.key.startswith("/success/")
     }
     words = ", ".join(f"{html.escape(chart.title)} {chart.constant:g}" for chart in settings.values())
-    note = f'<p class="note">The same all the time: {words}.</p>' if settings else ""
+    note = f'<p class="note">Constant: {words}.</p>' if settings else ""
     return pictures.add_curves((chart for chart in charts if chart.key not in settings), "small") + note
 
 

@@ -57,7 +57,7 @@ def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe
             continue
         with pytest.raises(UsageError, match=f"--cpanel has the unknown key '{key}'") as refusal:
             override_panel(cpanel, {key: 1})
-        _, today, name = str(refusal.value).partition("Today it is '")
+        _, today, name = str(refusal.value).partition("Here it is called '")
         if today:
             assert name.partition("'")[0] in cpanel
         else:
@@ -68,18 +68,22 @@ def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe
 @pytest.mark.parametrize(
     ("recipe", "key", "advice"),
     [
-        ("ppo_classic", "tau", "Today it is 'gae_lambda'."),
-        ("sac_classic", "tau", "Today it is 'polyak_factor'."),
-        ("ppo_classic", "actor_feature_size", "Today it is 'hidden_sizes', a list such as [64, 64]."),
-        ("td3_mujoco", "hidden_size", "Today it is 'hidden_sizes', a list such as [256, 256]."),
-        ("dqn_classic", "use_double", "Today it is 'is_double'."),
-        ("dqn_classic", "lr_critic", "Today it is 'lr'."),
-        ("sac_classic", "lr", "Today it is 'lr_actor' and 'lr_critic'."),
-        ("ppo_classic", "batch_size", "Today it is 'num_mini_batches', the number of parts that a chunk is cut into."),
+        ("ppo_classic", "tau", "Here it is called 'gae_lambda'."),
+        ("sac_classic", "tau", "Here it is called 'polyak_factor'."),
+        ("ppo_classic", "actor_feature_size", "Here it is called 'hidden_sizes', a list such as [64, 64]."),
+        ("td3_mujoco", "hidden_size", "Here it is called 'hidden_sizes', a list such as [256, 256]."),
+        ("dqn_classic", "use_double", "Here it is called 'is_double'."),
+        ("dqn_classic", "lr_critic", "Here it is called 'lr'."),
+        ("sac_classic", "lr", "Here it is called 'lr_actor' and 'lr_critic'."),
+        (
+            "ppo_classic",
+            "batch_size",
+            "Here it is called 'num_mini_batches', the number of parts that a chunk is cut into.",
+        ),
         ("ppo_classic", "agent_type", "The parameter file names the agent's class: take another file."),
-        ("sac_dmc", "total_timesteps", "Today it is 'total_frames'."),
-        ("ppo_classic", "learning_rate", "Today it is 'lr'."),
-        ("sac_classic", "learning_rate", "Today it is 'lr_actor' and 'lr_critic'."),
+        ("sac_dmc", "total_timesteps", "Here it is called 'total_frames'."),
+        ("ppo_classic", "learning_rate", "Here it is called 'lr'."),
+        ("sac_classic", "learning_rate", "Here it is called 'lr_actor' and 'lr_critic'."),
         ("ppo_classic", "gae_lamda", "Did you mean 'gae_lambda'?"),
     ],
 )

@@ -72,7 +72,7 @@ TRAIN = ["--params", CLASSIC]
         ([*TRAIN, "--cpanel", '{"recurrent": True}'], ["is no JSON", "JSON writes true, false and null"]),
         ([*TRAIN, "--cpanel", "[1]"], ["'[1]' is no JSON object"]),
         ([*TRAIN, "--cpanel", '{"sede": 1}'], ["unknown key 'sede'. Did you mean 'seed'?"]),
-        ([*TRAIN, "--cpanel", '{"tau": 0.9}'], ["unknown key 'tau'. Today it is 'gae_lambda'."]),
+        ([*TRAIN, "--cpanel", '{"tau": 0.9}'], ["unknown key 'tau'. Here it is called 'gae_lambda'."]),
         ([*TRAIN, "--cpanel", '{"seed": "1"}'], ["--cpanel 'seed' must be an integer, got '1'"]),
         ([*TRAIN, "--cpanel", '{"num_workers": 2.5}'], ["'num_workers' must be an integer, got 2.5"]),
         ([*TRAIN, "--cpanel", '{"normalize_advantages": 1}'], ["must be true or false, got 1"]),

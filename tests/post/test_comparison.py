@@ -269,7 +269,7 @@ def test_success_rates_and_infos_have_a_section_and_constants_no_picture(tmp_pat
     titles = [picture["title"] for picture in data_of(page)["pictures"]]
     assert titles == ["test return", "success rate, training", "success rate, tests", "reach, training", "mine"]
     assert "<h2>What the environment says</h2>" in page
-    assert "The same all the time: epochs 10." in page
+    assert "Constant: epochs 10." in page
     assert "<th>last test success</th>" in page
     assert '<td class="s">75 %</td>' in page
 
