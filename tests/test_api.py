@@ -165,7 +165,7 @@ def test_logs_are_tables_and_curves(session):
         ),
         (
             {"params": {"cpanel": {"a": 1}, "gen_params": len}},
-            "gen_params of dictionary must return a dictionary, got 1.",
+            "The parameter tree must be a dictionary of runner, agents and more, got 1 from gen_params of dictionary.",
         ),
         ({"params": None}, "params must be a file's name, or a module or dictionary with"),
     ],

@@ -17,6 +17,7 @@ from digideep.parameters.checks import shown
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
+from digideep.utility.text import one_line
 from digideep.utility.user_code import place
 
 Panel = dict[str, Any]
@@ -264,7 +265,8 @@ def generate(module: ModuleType, cpanel: Panel) -> Tree:
     try:
         tree: Tree = to_plain(module.gen_params(panel))
         if not isinstance(tree, dict):
-            raise UsageError(f"gen_params of {module.__name__} must return a dictionary, got {shown(tree)}.")
+            returned = f"got {shown(tree)} from gen_params of {module.__name__}"
+            raise UsageError(f"The parameter tree must be a dictionary of runner, agents and more, {returned}.")
         for key in sorted(panel.keys() - read):
             if key not in module.cpanel:
                 known = {**cpanel, **dict.fromkeys(read)}
@@ -285,4 +287,4 @@ def generate(module: ModuleType, cpanel: Panel) -> Tree:
                 example = json.dumps(to_plain(module.cpanel[key], "cpanel"))
                 advice = f"Give it a value, such as {example}."
                 raise UsageError(f"--cpanel '{key}' is null, with which {what}. {advice}") from err
-        raise UsageError(f"{what}: {type(err).__name__}: {err}") from err
+        raise UsageError(f"{what}: {type(err).__name__}: {one_line(str(err))}") from err

@@ -44,7 +44,11 @@ def verify_resume(args: Arguments) -> int:
     assert params is not None
     if epochs < 2:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
-    repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
+    # No goal: a run that reaches one before it is stopped proves nothing.
+    free = dict.fromkeys(
+        f"/runner/{name}" for name in ("keep_checkpoints", "target_return", "target_success", "patience")
+    )
+    repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, **free, **args.repeal}
     fresh = ["--params", params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
     say = partial(print, file=OutputStream(sys.stdout), flush=True)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:

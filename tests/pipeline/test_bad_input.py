@@ -163,6 +163,7 @@ def test_a_bad_command_line_is_refused(capsys, argv, messages):
         ("cpanel = {}", ["must define a dictionary 'cpanel' and a function 'gen_params(cpanel)'"]),
         ("import nothing_of_this_name", ["--params mine.py cannot be imported", "nothing_of_this_name"]),
         ("1 / 0", ["--params mine.py fails when it is imported: ZeroDivisionError"]),
+        ("cpanel = {}\ndef gen_params(cpanel): raise OSError('a\\nb')", ["gen_params of mine fails: OSError: a b"]),
         ("cpanel = {}\ndef gen_params(cpanel): return cpanel['lr']", ["gen_params of mine", "KeyError: 'lr'"]),
         ("cpanel = {}\ndef gen_params(cpanel): return {}", ["The parameter tree has no 'runner'"]),
         ("cpanel = {}\ndef gen_params(cpanel): return None", ["parameter tree must be a dictionary of", "got null"]),

@@ -55,6 +55,7 @@ def test_a_value_that_is_no_json_is_a_word():
         (["train", CLASSIC, "--set", "lr=1", "--cpanel", '{"lr": 2}'], "--set gives 'lr' a second value"),
         (["resume", "s", "--set", "lr=1"], "takes paths of its tree, such as /agents/agent/lr"),
         (["resume", "s", "--total-frames", "9", "--set", "/runner/n_epochs=2"], "both say how long the run is"),
+        (["train", CLASSIC, "--total-frames", "9", "--set", "number_epochs=2"], "both say how long the run is"),
         (["--play", "--load-checkpoint", "s", "--total-frames", "9"], "--total-frames says how long a run is"),
         (["train", CLASSIC, "--device", "cuda:x"], "'cuda:x' is no device. Expected auto, cpu, cuda, cuda:1 or mps"),
         (["train", CLASSIC, "--cpanel", "@nowhere.json"], "nowhere.json cannot be read: No such file"),
