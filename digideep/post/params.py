@@ -27,6 +27,7 @@ from digideep.pipeline.argument_types import assignment, path_name
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import find_in_working_directory
+from digideep.utility.user_code import in_words
 
 _WIDTH = 100
 _ENTRY = re.compile(r"""["'](\w+)["']: (.+),  # (.+)""")  # a line of a panel
@@ -189,8 +190,12 @@ def main(argv: list[str] | None = None) -> None:
     module = load_params(args.params)
     cpanel = override_panel(module.cpanel, dict(args.set))
     logging.disable()  # of values that are tried
-    found = explain(module, cpanel)
-    logging.disable(logging.NOTSET)
+    try:
+        found = explain(module, cpanel)
+    except SystemExit as err:
+        raise UsageError(f"gen_params of {module.__name__} {in_words(err)}.") from err
+    finally:
+        logging.disable(logging.NOTSET)
     for key in args.keys:
         if key not in found:
             raise UsageError(f"The control panel of {args.params} has no '{key}'. {did_you_mean(key, found)}")

@@ -16,6 +16,7 @@ from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
 from digideep.pipeline.continuing import space_difference
 from digideep.pipeline.verify import compare_checkpoints
+from digideep.post.loader import Loader
 from tests.pipeline.test_resume import last, train
 from tests.support.helpers import CLASSIC, MUJOCO, ROOT, tiny
 
@@ -390,3 +391,17 @@ def test_the_least_that_can_be_learned_from_is_not_refused(tmp_path, params, cha
     state = read_checkpoint(last(tmp_path, "s"))[0]
     assert state["agents"]["agent"]["n_updates"] >= 1
     assert "learns NOTHING" not in (tmp_path / "s/report.log").read_text()
+
+
+def test_in_a_changed_environment_the_best_test_and_recent_returns_begin_anew(tmp_path):
+    panel = tiny(number_epochs=2, test_interval=1, save_interval=1, patience=9)
+    assert train(tmp_path, "s", CLASSIC, panel) == 0
+    session = tmp_path / "s"
+    before = Loader(session).varlog.mean("/return/test").max()
+    repeal = {"/runner/n_epochs": 4, "/env/kwargs": {"sutton_barto_reward": True}}
+    assert main(["--resume", str(session), "--repeal", json.dumps(repeal), *QUIET]) == 0
+    state, best = (Loader(session).state(name)["runner"] for name in (4, "best"))
+    assert before > 5, "a reward of 1 for each step"
+    assert state["best_return"] == best["best_return"] == -1.0, "a reward of -1 for the fall"
+    assert set(state["recent_returns"]) == {-1.0}
+    assert state["tests_since_best"] == 1, "of the two tests since the change"

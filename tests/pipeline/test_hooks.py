@@ -147,6 +147,14 @@ def test_a_custom_job_trains_logs_tests_and_saves_and_can_be_resumed(project):
     assert [path.name for path in list_checkpoints(project / "s/checkpoints")][-1] == "checkpoint-2"
 
 
+def test_what_a_custom_job_has_trained_is_saved_at_its_end(project):
+    panel = tiny(save_interval=5, test_activate=False)
+    repeal = json.dumps({"/runner/class": "own_jobs.Epoch"})
+    argv = ["--custom", "--params", "own_jobs.py", "--cpanel", panel, "--repeal", repeal, "--session-name", "j"]
+    assert main([*argv, *QUIET]) == 0
+    assert [path.name for path in list_checkpoints(project / "digideep_sessions/j/checkpoints")] == ["checkpoint-1"]
+
+
 def test_a_custom_job_needs_no_checkpoint(project):
     assert main(["--custom", "--params", "own_jobs.py", "--cpanel", tiny(), "--session-name", "j", *QUIET]) == 0
     assert read_checkpoint(project / "digideep_sessions/j/checkpoints/checkpoint-1")[0]["runner"]["i_epoch"] == 1

@@ -107,7 +107,7 @@ def test_groups_are_named_after_what_differs(tmp_path):
 
     one, two = session(tmp_path, "one", gamma=0.5), session(tmp_path, "two", gamma=0.25)
     assert names(one, two) == ["gamma = 0.5", "gamma = 0.25"]
-    assert names(one, session(tmp_path, "seed", gamma=0.5, seed=1)) == ["one"]
+    assert names(one, session(tmp_path, "seed", gamma=0.5, seed=1)) == ["one and 1 more"]
     later = session(tmp_path, "later", gamma=0.5, repeals=[{"epoch": 4, "repeal": {"/agents/agent/gamma": 0.5}}])
     assert names(one, later) == ["one", "gamma from epoch 5 = 0.5"]
     for loader, panel in ((one, {"lr": 5e-4, "seed": 0, "old": 1}), (two, {"lr": 5e-5, "seed": 3, "save_interval": 2})):
