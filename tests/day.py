@@ -162,10 +162,24 @@ def look_at_results():
     assert {"mean", "success", "infos"} <= said.keys()
     assert "videos:" in digideep("play", "ppo", "--episodes", 1)
     assert digideep("sessions").count("Reach-v0") == 6
-    digideep("report", "digideep_sessions", "-o", "report.html", "--title", "A day", "--figures", "figures")
+    digideep("report", "digideep_sessions", "-o", "report.html", "--title", "A day")
     assert "A day" in Path("report.html").read_text()
-    assert list(Path("figures").glob("*.pdf"))
-    digideep("plot", "-i", "ppo", "-i", "ppo_fast", "--keyy", "/success/test", "-o", "plots")
+    digideep(
+        *(
+            "plot",
+            "-i",
+            "ppo",
+            "-i",
+            "ppo_fast",
+            "--keyy",
+            "/success/test",
+            "-o",
+            "plots",
+            "--opts",
+            '{"ext": ["pdf", "svg"]}',
+        )
+    )
+    assert len(list(Path("digideep_sessions/plots").iterdir())) == 2
     digideep("export-logs", "ppo", "--to", "tensorboard", "-o", "elsewhere")
 
 

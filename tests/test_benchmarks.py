@@ -14,6 +14,7 @@ from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
 from benchmarks.workloads import WORKLOADS
 from digideep.parameters.control_panel import generate, load_params, override_panel
+from params.shared import memory_chunks
 
 THERE = [name for name, workload in WORKLOADS.items() if (ROOT / workload.params).exists()]
 TEXT = "# Results\n\n<!-- speed -->\n<!-- /speed -->\nend\n"
@@ -61,7 +62,7 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
         assert Fraction(cpanel["gradient_steps_per_frame"]) == due
         assert cpanel["batch_size"] == theirs["batch_size"]
         assert cpanel["warm_start"] == theirs["learning_starts"] < WORKLOADS[name].epoch_frames
-        assert cpanel["memory_size_in_chunks"] * WORKLOADS[name].cycle_frames == theirs["buffer_size"]
+        assert memory_chunks(cpanel) * WORKLOADS[name].cycle_frames == theirs["buffer_size"]
         assert cpanel.get("lr", cpanel.get("lr_critic")) == theirs["learning_rate"]
         assert cpanel.get("noise_std") == peer.noise_std
     if peer.algorithm == "DQN":

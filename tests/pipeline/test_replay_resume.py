@@ -255,7 +255,7 @@ def test_a_memory_that_does_not_fit_is_refused_before_anything_is_written(tmp_pa
 def test_a_memory_smaller_than_a_batch_is_refused(tmp_path, capsys):
     params, panel = method("sac", memory_size_in_chunks=1)
     assert train(tmp_path, "s", params, panel) == 2
-    assert "memory_size_in_chunks must hold at least one batch (8 transitions), got 1." in capsys.readouterr().err
+    assert "memory_size must hold at least one batch (8 transitions), got 6." in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("forking_verify")
