@@ -18,6 +18,7 @@ import torch
 
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
+from digideep.parameters.control_panel import load_params
 from digideep.parameters.tree import from_plain, leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
@@ -25,6 +26,7 @@ from digideep.pipeline.segments import SegmentStore, find_segments, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
+from digideep.utility.importing import find_in_working_directory
 from digideep.utility.own_files import DONE
 
 _POLL_S = 0.01
@@ -44,12 +46,13 @@ def verify_resume(args: Arguments) -> int:
     assert params is not None
     if epochs < 2:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
+    find_in_working_directory()
+    panel = {**load_params(params).cpanel, **args.cpanel}
     # No goal: a run that reaches one before it is stopped proves nothing.
-    free = dict.fromkeys(
-        f"/runner/{name}" for name in ("keep_checkpoints", "target_return", "target_success", "patience")
-    )
-    repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, **free, **args.repeal}
-    fresh = ["--params", params, "--cpanel", json.dumps(args.cpanel), "--repeal", json.dumps(repeal)]
+    goals = {name: None for name in ("target_return", "target_success", "patience") if panel.get(name) is not None}
+    repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
+    cpanel, overrides = json.dumps(args.cpanel | goals), json.dumps(repeal)
+    fresh = ["--params", params, "--cpanel", cpanel, "--repeal", overrides]
     say = partial(print, file=OutputStream(sys.stdout), flush=True)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
         base = Path(directory)

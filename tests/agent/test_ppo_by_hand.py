@@ -89,7 +89,7 @@ def test_updates_are_those_of_the_algorithm_written_out(recomputes):
         memory.store(explorer.update())
         metrics = agent.update()
         expected, some = updated_by_hand(policy, optimizer, generator, memory.last_chunk(), rate, clip, recomputes)
-        assert metrics == pytest.approx(expected, rel=1e-3, abs=1e-5)
+        assert metrics == pytest.approx({**expected, "clip_param": clip}, rel=1e-3, abs=1e-5)
         plain = parameters_to_vector(policy.parameters()).detach()
         torch.testing.assert_close(agent.step.flat, plain, atol=1e-5, rtol=1e-3)
         norms += some

@@ -120,3 +120,10 @@ def test_limits_out_of_range_are_refused(values, message):
     }
     with pytest.raises(UsageError, match=message):
         Limits(**(nothing | values))
+
+
+@pytest.mark.usefixtures("forking_verify")
+def test_a_goal_that_is_reached_at_once_does_not_end_a_verification(capfd):
+    panel = tiny(epoch_size=1, test_interval=1, target_return=1.0)
+    assert main(["verify", CLASSIC, "--epochs", "2", "--cpanel", panel]) == 0
+    assert "resume is exact" in capfd.readouterr().out
