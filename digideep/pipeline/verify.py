@@ -46,8 +46,7 @@ def verify_resume(args: Arguments) -> int:
     assert params is not None
     if epochs < 2:
         raise UsageError(f"--verify-resume needs at least 2 epochs to stop between them, got {epochs}.")
-    find_in_working_directory()
-    panel = {**load_params(params).cpanel, **args.cpanel}
+    panel = {**_panel_of(params), **args.cpanel}
     # No goal: a run that reaches one before it is stopped proves nothing.
     goals = {name: None for name in ("target_return", "target_success", "patience") if panel.get(name) is not None}
     repeal = {"/runner/n_epochs": epochs, "/runner/save_int": 1, "/runner/keep_checkpoints": None, **args.repeal}
@@ -89,6 +88,16 @@ def verify_resume(args: Arguments) -> int:
     say(f"{total - len(different)} of {total} values and arrays are bit-identical" + (
         ": resume is exact." if not different else ": resume is NOT exact for these parameters."))  # fmt: skip
     return 1 if different else 0
+
+
+def _panel_of(params: str) -> dict[str, Any]:
+    """Return the control panel of a parameter file, which is then imported by the runs only."""
+    find_in_working_directory()
+    known = set(sys.modules)
+    module = load_params(params)
+    if module.__name__ not in known:
+        del sys.modules[module.__name__]
+    return dict(module.cpanel)
 
 
 @contextmanager
