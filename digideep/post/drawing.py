@@ -208,7 +208,7 @@ def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Pat
             file.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(file, dpi=dpi, bbox_inches="tight")
         except OSError as err:
-            raise UsageError(f"{file} cannot be written: {err.strerror or err}. Give another place with -o.") from err
+            raise UsageError(f"{file} cannot be written: {err.strerror or err}. Give another place.") from err
         files.append(file)
     plt.close(figure)
     return files
