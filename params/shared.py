@@ -22,6 +22,7 @@ from digideep.memory.sampler import NewestChunk, NewestSequences
 from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.parameters.schedule import Linear
+from digideep.parameters.sizes import memory_chunks, plan_parameters
 from digideep.pipeline.runner import Runner
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
@@ -29,8 +30,6 @@ from digideep.utility.errors import UsageError
 
 Panel = dict[str, Any]
 Tree = dict[str, Any]
-_CANDIDATES = 1000  # sizes of an epoch that are tried
-_LENGTHS = ("total_frames", "epoch_frames", "number_epochs", "epoch_size")
 _ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
 
 
@@ -94,43 +93,6 @@ def session_panel() -> Panel:
         "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
     }
-
-
-def plan_parameters(cpanel: Panel) -> dict[str, Any]:
-    """Return the epochs of a run, and the cycles of an epoch, that come nearest to the frames that the panel asks for.
-
-    A run has at least "total_frames"; to waste few beyond them, an epoch may have a quarter more or less than
-    "epoch_frames". "number_epochs" and "epoch_size" take their places where they are given.
-    """
-    for key in ("num_workers", "n_steps"):
-        require_int(key, cpanel[key], 1)
-    total, size, epochs, cycles = (cpanel.get(key) for key in _LENGTHS)  # type: Any, Any, Any, Any
-    chunk = cpanel["num_workers"] * cpanel["n_steps"]
-    if cycles is None:
-        require_int("epoch_frames", size, 1)
-        cycles = max(round(size / chunk), 1)
-        if epochs is None:
-            require_int("total_frames", total, 1)
-            whole = -(-total // chunk)
-            cycles = min(cycles, whole)
-            low, high = max(cycles * 3 // 4, 1), cycles * 5 // 4
-            sizes = [cycles, *range(low, high + 1, max((high - low) // _CANDIDATES, 1))]
-            cycles = min(sizes, key=lambda each: (-(-whole // each) * each, abs(each - cycles)))
-    require_int("epoch_size", cycles, 1)
-    if epochs is None:
-        require_int("total_frames", total, 1)
-        epochs = -(-total // (chunk * cycles))
-    require_int("number_epochs", epochs, 1)
-    return {"n_epochs": epochs, "n_cycles": cycles}
-
-
-def memory_chunks(cpanel: Panel) -> Any:
-    """Return the chunks of the memory: "memory_size" holds transitions, "memory_size_in_chunks" takes its place."""
-    size, chunks = (cpanel.get(key) for key in ("memory_size", "memory_size_in_chunks"))  # type: Any, Any
-    if chunks is None:
-        require_int("memory_size", size, 1)
-        chunks = -(-size // (cpanel["num_workers"] * cpanel["n_steps"]))
-    return chunks
 
 
 def runner_parameters(cpanel: Panel) -> dict[str, Any]:

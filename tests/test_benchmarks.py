@@ -14,7 +14,7 @@ from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
 from benchmarks.workloads import WORKLOADS
 from digideep.parameters.control_panel import generate, load_params, override_panel
-from params.shared import memory_chunks
+from digideep.parameters.sizes import memory_chunks
 
 THERE = [name for name, workload in WORKLOADS.items() if (ROOT / workload.params).exists()]
 TEXT = "# Results\n\n<!-- speed -->\n<!-- /speed -->\nend\n"

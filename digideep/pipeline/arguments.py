@@ -120,10 +120,8 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
 
 def make_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """Return what reads the command line: of `main.py`, or of what follows a verb."""
-    examples, what = (
-        _EXAMPLES,
-        "Train deep reinforcement-learning agents from parameter files, and resume them exactly.",
-    )
+    examples = _EXAMPLES
+    what = "Train deep reinforcement-learning agents from parameter files, and resume them exactly."
     if verb is not None:
         what = VERBS[verb].help[:1].upper() + VERBS[verb].help[1:] + "."
         examples = "examples:\n" + "\n".join(f"  {line}" for line in VERBS[verb].examples.splitlines())

@@ -278,8 +278,8 @@ class Session:
 
     def tell(self, figures: EpochFigures) -> None:
         """Hand the figures of an epoch to whoever asked for them; stop the run if the answer is False."""
-        with left_as_it_was():  # what draws random numbers to look at a run would change it
-            for listener in self.listeners:
+        for listener in self.listeners:
+            with left_as_it_was():  # what draws random numbers to look at a run would change it
                 if listener(figures) is False:
                     self.signals.reason = self.signals.reason or "on_epoch"
 
