@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext, Stateful
+from digideep.learning.gradient_step import GradientStep
 from digideep.learning.target_network import TargetNetwork
+from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.schedule import Course, Schedules
 from digideep.parameters.suggest import did_you_mean
@@ -53,6 +55,9 @@ class AgentBase(Component):
         context: what exists at run time.
         observation_path: which observation the policy sees; several as a list; None for all there are.
         use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
+        averaging_interval: of several ranks. 1 adds up their gradients in each step, so that they are one run with more
+            workers. More lets each rank take so many steps alone before parameters are averaged: local SGD, which
+            learns otherwise. Source: Stich 2019, arXiv:1805.09767, Algorithm 1; here moments of Adam stay each rank's.
 
     Attributes:
         observation_space: what the policy is built for: a one-dimensional Box for a vector or for several joined to
@@ -73,11 +78,14 @@ class AgentBase(Component):
         *,
         observation_path: str | list[str] | None = "/agent",
         use_action_mask: bool = False,
+        averaging_interval: int = 1,
     ):
+        require_int("averaging_interval", averaging_interval, 1)
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
-        self.plan, self.observation_path = context.plan, observation_path
+        self.plan, self.ranks, self.observation_path = context.plan, context.ranks, observation_path
+        self.averaging_interval = averaging_interval
         self.observation_paths = _check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
         self.flatten: Flatten | None = None
@@ -88,11 +96,11 @@ class AgentBase(Component):
         self.policy: Any = None  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self._parts: dict[str, Stateful] = {}
         self._schedules: Schedules = {}
-        self.n_updates, self.seed = 0, context.seed
-        # The weights are drawn on the CPU, so that they are the same on every device.
+        # The weights are drawn on the CPU, so that they are the same on every device; and the same on all ranks.
         self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
-        self.generator = torch.Generator(self.device).manual_seed(derive_seed(context.seed, "agent", self.name, "act"))
-        self.numpy_generator = make_generator(context.seed, "agent", self.name, "sample")
+        self.n_updates, self.seed = 0, self.ranks.seed(context.seed)
+        self.generator = torch.Generator(self.device).manual_seed(derive_seed(self.seed, "agent", self.name, "act"))
+        self.numpy_generator = make_generator(self.seed, "agent", self.name, "sample")
 
     # ------------------------------------------------------------------ building
 
@@ -103,6 +111,8 @@ class AgentBase(Component):
             raise UsageError(f"{what}the name is taken. Choose another one.")
         if not hasattr(part, "load_state_dict"):
             raise UsageError(f"{what}a {type(part).__name__} has no state_dict. Put tensors into a torch module.")
+        if isinstance(part, GradientStep) and self.averaging_interval == 1:
+            part.spread(self.ranks)
         self._parts[name] = part
         return part
 
@@ -193,10 +203,20 @@ class AgentBase(Component):
 
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(description, Component, planned_frames=self.plan.frames)
+        sampler = build(description, Component, planned_frames=self.plan.frames, ranks=self.ranks)
         if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
+
+    def average(self) -> None:
+        """Average over the ranks what each has learned by itself, if `averaging_interval` lets them."""
+        if self.ranks.size == 1 or self.averaging_interval == 1:
+            return
+        parts = [part for part in self._parts.values() if isinstance(part, (GradientStep, TargetNetwork))]
+        tensors = [tensor for part in parts for tensor in part.averaged]
+        total = self.ranks.sum(torch.cat([tensor.flatten() for tensor in tensors]) / self.ranks.size)
+        for tensor, new in zip(tensors, torch.split(total, [each.numel() for each in tensors]), strict=True):
+            tensor.copy_(new.view_as(tensor))
 
     # ------------------------------------------------------------------ acting
 

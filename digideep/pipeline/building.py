@@ -91,7 +91,7 @@ def build_agents(
         context = AgentContext(
             name, AgentMemoryView(memory, name, num_players) if own.players else memory, own.observation_spaces,
             own.agent_action_space, session.device, seed, session.profiler, own.infos,
-            plan_of(tree, max(num_players, 1)),
+            plan_of(tree, max(num_players, 1)), session.ranks,
         )  # fmt: skip
         agents[name] = build(description, AgentBase, context=context)
     return agents

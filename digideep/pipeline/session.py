@@ -26,7 +26,9 @@ from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import versions
 from digideep.pipeline.checkpoint_store import CheckpointSource, CheckpointStore, SavedRun
 from digideep.pipeline.continuing import longer_plan
+from digideep.pipeline.joining import continued, for_rank, require_ranks
 from digideep.pipeline.kept_sources import find_package
+from digideep.pipeline.rank_watch import RankWatch
 from digideep.pipeline.repeals import note_repeal, replace_value
 from digideep.pipeline.session_directory import (
     decoded,
@@ -49,6 +51,8 @@ from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS, find_in_working_directory
 from digideep.utility.own_files import DONE, part_links, require_own
 from digideep.utility.process_state import find_device, left_as_it_was
+from digideep.utility.ranks import Ranks
+from digideep.utility.text import one_line
 
 _log = logging.getLogger("digideep")
 
@@ -68,6 +72,8 @@ class Session:
         logbook: log files and dashboards.
         listeners: what is called with the figures of each epoch, see `on_epoch`; a Runner may add to it.
         signals: those that stop the run.
+        ranks: processes that train together, of which this is one; rank 0 alone writes logs and talks.
+        watch: over the ranks; None where there is one.
         output: where people read: standard output, or with --json standard error.
         json_output: where --json writes; None without it.
 
@@ -87,15 +93,18 @@ class Session:
         on_epoch: Callable[[EpochFigures], Any] | None = None, output: TextIO | None = None,
     ):  # fmt: skip
         self._recipe, self.listeners = recipe, [] if on_epoch is None else [on_epoch]
-        self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         self.signals, self._owns_signals = signals or StopSignals(), signals is None
+        self.ranks = Ranks.from_environment()
+        self.watch: RankWatch | None = None
+        args = for_rank(args, self.ranks)
+        self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         # With --json, what is printed is JSON and nothing else.
         self.json_output = JsonOutput() if args.json else None
         self.output = OutputStream(output or (sys.stderr if args.json else sys.stdout))
         # Lines only where there is no terminal: a notebook would show each picture of the panel below the last one.
         is_live = None if self.output.isatty() else False
         self.console = Console(file=cast(IO[str], self.output), force_jupyter=False, force_terminal=is_live)
-        self.signals.announce = self.console.print
+        self.signals.announce = self.console.print if self.ranks.is_first else lambda text: None
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
         self.logbook = Logbook(self.monitor, self.profiler, args)
@@ -114,22 +123,34 @@ class Session:
         find_in_working_directory()  # where parameter files and their packages are looked for
         _log.setLevel(logging.DEBUG)
         _log.propagate = False
-        self._add_handler(ConsoleHandler(self.console, logging.WARNING if args.quiet else LEVELS[args.log_level]))
+        level = logging.WARNING if args.quiet else LEVELS[args.log_level]
+        self._add_handler(ConsoleHandler(self.console, level if self.ranks.is_first else logging.ERROR))
         try:
             self._choose()
         except OSError as err:
-            self.close()
-            raise UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.") from err
-        except BaseException:
-            self.close()  # nobody else has this session yet
+            refusal = UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.")
+            self._give_up(refusal)
+            raise refusal from err
+        except BaseException as err:
+            self._give_up(err)
             raise
+
+    def _give_up(self, error: BaseException) -> None:
+        """Close, since nobody else has this session yet."""
+        self.fail(error)
+        self.close()
 
     # ------------------------------------------------------------------ before anything is written
 
     def _choose(self) -> None:
         """Settle everything that can be refused: device, dashboards, parameters or checkpoint, directory."""
         args = self.args
-        self.device = find_device(args.device)
+        self.device = self.ranks.device(find_device(args.device))
+        self.ranks.connect(self.device)
+        if self.ranks.size > 1:
+            self.watch = RankWatch(self.ranks, self._lose_launcher)
+            args = self.args = continued(args, self.ranks)
+            self.mode, self.is_resuming = args.mode, args.resume
         self.logbook.require()
         for name in args.save_modules:
             find_package(name)
@@ -140,13 +161,20 @@ class Session:
             self.weights, self.state = self.state, None
             self._params = self._recipe or load_params(args.params)
             changes = frames_in_panel(self._params.cpanel, args.total_frames)
-            self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
+            if "num_ranks" in self._params.cpanel and self.ranks.size > 1:
+                changes = {"num_ranks": self.ranks.size, **changes}
+            self.cpanel = override_panel(self._params.cpanel, changes | args.cpanel)
             self.tree = generate(self._params, self.cpanel)
+            if self.ranks.size > 1:
+                self.tree["runner"] = {"num_ranks": self.ranks.size} | self.tree["runner"]
         elif args.total_frames is not None:
             self.args = dataclasses.replace(args, repeal=args.repeal | longer_plan(self.tree, args.total_frames))
         self.tree = override_tree(self.tree, self.args.repeal)
+        if self.mode == "train":
+            require_ranks(self.tree, self.ranks, self.loaded_from if self.is_resuming else None)
         if not self.is_resuming and not args.dry_run:
-            self.path = find_new_directory(self._base(), args.session_name)
+            path = find_new_directory(self._base(), args.session_name) if self.ranks.is_first else None
+            self.path = Path(self.ranks.told_by_first(str(path)))
 
     def _base(self) -> Path:
         """Return the directory in which this run makes its session."""
@@ -164,14 +192,16 @@ class Session:
         """Find the checkpoint to load; hold the lock of the session that is resumed."""
         has_params = self.args.params is not None
         self._source = source = CheckpointSource(
-            path, needs_memory=self.mode != "play" and not has_params, may_be_best=self.mode == "play" or has_params
-        )
-        if self.is_resuming:
+            path, needs_memory=self.mode != "play" and not has_params, may_be_best=self.mode == "play" or has_params,
+            ranks=self.ranks if self.is_resuming else None,
+        )  # fmt: skip
+        if self.is_resuming and self.ranks.is_first:
             self._lock = take_over(source.session)
-            if (source.session / DONE).exists() and not self.args.repeal and self.args.total_frames is None:
-                raise FinishedError(
-                    f"{source.session} has finished. Play it with `digideep play`, or go on with --total-frames N."
-                )
+        is_done = self.is_resuming and (source.session / DONE).exists()
+        if is_done and not self.args.repeal and self.args.total_frames is None:
+            raise FinishedError(
+                f"{source.session} has finished. Play it with `digideep play`, or go on with --total-frames N."
+            )
         source.load(is_written=self.is_resuming)
         self._take(source)
 
@@ -211,6 +241,8 @@ class Session:
             self._take_back_future(runner.keep_checkpoints)
         elif self.path is not None:
             self._create(runner)
+        if not self.ranks.is_first:
+            return
         if self.path is not None:
             self._add_handler(ReportHandler(self.path / "report.log"))
             loaded = self.state["params"] if self.is_resuming and self.state is not None else {}
@@ -233,8 +265,12 @@ class Session:
         assert self.path is not None
         final, self.path = self.path, None
         try:
+            if not self.ranks.is_first:
+                self._store = CheckpointStore(Path(self.ranks.told_by_first(None)), ranks=self.ranks)
+                runner.save()
+                return self._move(final)
             with new_directory(final) as (self.path, self._lock):
-                self._store = CheckpointStore(self.path)
+                self._store = CheckpointStore(self.path, ranks=self.ranks)
                 if self.mode in ("train", "create"):
                     (self.path / "checkpoints").mkdir()
                     write_recipe(self.path, to_plain(self.cpanel), self._params, self.args.save_modules)
@@ -246,20 +282,30 @@ class Session:
                     **({"session_from": decoded(str(self.loaded_from))} if self.weights else {}),
                 }
                 dump_yaml({**self.tree, **about}, self.path / "params.yaml")
+                self.ranks.told_by_first(str(self.path))
                 if self.mode in ("train", "create"):
                     runner.save()
         except BaseException:
             self.path = None
             raise
+        return self._move(final)
+
+    def _move(self, final: Path) -> None:
+        """Go on in the directory's final place. Args: final: where rank 0 has moved it."""
+        assert self._store is not None
+        self.ranks.meet()
         self.path = final
         self._store.move(final)
+        self.ranks.leave_behind("session", str(final))
 
     def _take_back_future(self, keep: int | None) -> None:
         """Take back what a run logged and saved after the checkpoint that is resumed. Args: keep: as for `save`."""
         assert self.path is not None
         assert self._source is not None
-        self._store = CheckpointStore(self.path, self._source)
+        self._store = CheckpointStore(self.path, self._source, self.ranks)
         self._store.take_back(self._source.loaded.path, keep)
+        if not self.ranks.is_first:
+            return
         for file in written_files(self.path):
             part_links(file)
         self.logbook.cut(self.path, self._source.loaded.figures.get("logs", {}))
@@ -309,6 +355,8 @@ class Session:
 
     def mark(self, *, is_done: bool) -> None:
         """Mark the run as finished, or take the mark back: the plan may have grown."""
+        if not self.ranks.is_first:
+            return
         if self.path is not None and is_done:
             (self.path / DONE).write_text("\n", encoding="utf-8")
         elif self.path is not None:
@@ -329,14 +377,34 @@ class Session:
         """Write a traceback to `report.log`. Returns: whether there is one."""
         if self.path is None or not os.path.exists(self.path):
             return False
+        if not self.ranks.is_first:
+            self._add_handler(ReportHandler(self.path / "report.log"))
+        text = self.ranks.prefix + text
         REPORT.error(text)
         return True
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the other ranks why this one ends. What rank 0 says too is said by it alone."""
+        if self.watch is not None:
+            self.watch.fail(one_line(str(error)) or type(error).__name__)
+            if isinstance(error, UsageError):
+                error.is_said = self.watch.is_said_by_first(one_line(str(error)))
+
+    def why_lost(self, error: BaseException) -> str | None:
+        """Return which other rank's end is the cause of an error, and why; None if it is this rank's own."""
+        return None if self.watch is None else self.watch.explain(error)
+
+    def _lose_launcher(self, reason: str) -> None:
+        self.signals.reason = self.signals.reason or reason
 
     def close(self) -> None:
         """Stop what the session started; safe to call more than once."""
         if self._owns_signals:
             self.signals.restore()
         self.logbook.close()
+        if self.watch is not None:
+            self.watch.stop()
+        self.ranks.close()
         for log_handler in self._handlers:
             _log.removeHandler(log_handler)
             log_handler.close()
