@@ -82,12 +82,12 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             raise
     except UsageError as err:
         if session is not None:
-            session.fail(err)
+            session.watch.fail(err)
         if not err.is_said and (args is not None or is_first_rank()):  # all ranks have the same command line
             print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         return err.exit_code
     except Exception as err:
-        lost = None if session is None else session.why_lost(err)
+        lost = None if session is None else session.watch.explain(err)
         if lost is not None:
             session.report_failure(lost)
             if is_first_rank():
@@ -102,7 +102,7 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             traceback.print_exc()
         text = f"{type(err).__name__}: {one_line(str(err))}"
         if session is not None:
-            session.fail(RuntimeError(text))
+            session.watch.fail(text)
             text = session.ranks.prefix + text
         print(f"digideep: {text}", file=sys.stderr)
         return 1

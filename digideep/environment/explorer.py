@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from digideep.environment.episode_infos import Episode, FigureReader
+from digideep.environment.episode_infos import Episode, FigureReader, gather_episodes
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Actor, Chunk, Part, seat_agents
@@ -199,9 +199,8 @@ class Explorer(Component):
             check_switches()
             for part in self._parts:
                 part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
-            if self._ranks.size > 1:
-                for seat in self.seats.values():
-                    seat.merge(self._ranks)
+            for seat in self.seats.values():
+                seat.merge(self._ranks)
             if self.overlap:
                 self._ahead = self._new_builder()
                 self._tell_progress()
@@ -297,16 +296,10 @@ class Explorer(Component):
     def take_episodes(self) -> list[Episode]:
         """Return the episodes that ended since the last call, in all ranks, whose workers are counted through."""
         self._figures.warn()
-        finished, self._finished = self._finished, []
-        if self._ranks.size == 1:
-            return finished
-        gathered = self._ranks.gather([list(episode) for episode in finished] or None)
-        self.n_episode += sum(len(each or ()) for each in gathered) - len(finished)
-        return [
-            Episode(worker + rank * self.num_workers, *figures)
-            for rank, episodes in enumerate(gathered)
-            for worker, *figures in episodes or ()
-        ]
+        own, self._finished = self._finished, []
+        finished = gather_episodes(own, self._ranks, self.num_workers)
+        self.n_episode += len(finished) - len(own)
+        return finished
 
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by agent and position."""

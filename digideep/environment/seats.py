@@ -196,7 +196,7 @@ class Seat:
 
     def merge(self, ranks: Ranks) -> None:
         """Let the normalisers take in what those of other ranks have learned."""
-        for wrapper in self.wrappers:
+        for wrapper in self.wrappers if ranks.size > 1 else ():
             wrapper.merge(ranks)
 
     def statistics(self) -> dict[str, Any]:

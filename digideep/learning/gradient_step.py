@@ -238,9 +238,8 @@ class GradientStep:
     def _of_all_ranks(self, gradient: Tensor) -> Tensor:
         """Return the mean gradient over the rows of all ranks, by one message, with that of running statistics."""
         parts = [gradient, *(buffer.flatten() for buffer in self._float_buffers)]
-        mean, *buffers = torch.split(
-            self.ranks.sum(torch.cat(parts).mul_(self._share)), [part.numel() for part in parts]
-        )
+        total = self.ranks.sum(torch.cat(parts).mul_(self._share))
+        mean, *buffers = torch.split(total, [part.numel() for part in parts])
         for buffer, new in zip(self._float_buffers, buffers, strict=True):
             buffer.copy_(new.view_as(buffer))
         self._gradient.copy_(mean)
@@ -254,6 +253,13 @@ class GradientStep:
         """Continue where `state_dict` left off."""
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
+
+
+def average(tensors: list[Tensor], ranks: Ranks) -> None:
+    """Let tensors on one device become the means over the ranks, by one message."""
+    total = ranks.sum(torch.cat([tensor.flatten() for tensor in tensors]) / ranks.size)
+    for tensor, new in zip(tensors, torch.split(total, [each.numel() for each in tensors]), strict=True):
+        tensor.copy_(new.view_as(tensor))
 
 
 def _claim(module: nn.Module) -> None:

@@ -57,6 +57,14 @@ def _sizes(policy: torch.nn.Module) -> dict[str, int]:
     return sizes
 
 
+def log_divergence(name: str, workers: list[int]) -> None:
+    """Warn of an environment that was resumed and is not where it was. Args: name: its; workers: that it is in."""
+    _log.warning(
+        "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
+        name, workers,
+    )  # fmt: skip
+
+
 def doubts(agents: Mapping[str, AgentBase]) -> list[str]:
     """Return a line for each agent that will learn nothing within the plan. Args: agents: by name."""
     found = {name: agent.doubt() for name, agent in agents.items()}

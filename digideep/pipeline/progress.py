@@ -11,6 +11,7 @@ from digideep.environment.explorer import Episode, Explorer
 from digideep.pipeline.session import Session
 from digideep.telemetry.console import Display
 from digideep.utility.files import is_finite
+from digideep.utility.process_state import left_as_it_was
 
 _RECENT_EPISODES = 100
 
@@ -107,7 +108,10 @@ class Progress:
         if is_due and logbook.has_dashboards:
             for agent in agents.values():
                 logbook.show_histograms(agent.histograms(), frames)
-        self._session.tell(figures)
+        for listener in self._session.listeners:
+            with left_as_it_was():  # what draws random numbers to look at a run would change it
+                if listener(figures) is False:  # whoever asked for the figures wants no more
+                    self._session.signals.ask("on_epoch")
 
     def hear_of_test(self, *, is_cut: bool) -> bool:
         """Learn from rank 0 what the test said. Args: is_cut: that was cut off. Returns: the same, of rank 0."""

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from digideep.utility.errors import UsageError
 from digideep.utility.ranks import Ranks
+from digideep.utility.text import one_line
 
 _BEAT_S = 0.5  # from one note of a rank to the next
 _SILENT_S = 20.0  # without any note, after which a rank is lost: it was stopped, or its machine is gone
@@ -28,28 +30,45 @@ class RankWatch:
     A rank that has failed leaves its reason; one that hangs in a step ends itself with where it hangs; one that is
     silent is ended by the others. torchrun, which keeps the store, has itself been killed when that is gone.
 
+    Where there is one rank, nothing is watched, and nobody is told anything.
+
     Args:
-        ranks: connected, more than one.
+        ranks: of the run.
         on_orphaned: called with a reason when torchrun is gone: nobody would end this rank any more.
-        patience_s: how long a rank may simulate without completing a step.
 
     Attributes:
+        patience_s: how long a rank may simulate without completing a step.
         reason: why the run cannot go on; None while it can.
     """
 
-    def __init__(self, ranks: Ranks, on_orphaned: Callable[[str], Any], patience_s: float = 40.0):
-        self._ranks, self.patience_s, self._on_orphaned = ranks, patience_s, on_orphaned
+    def __init__(self, ranks: Ranks, on_orphaned: Callable[[str], Any]):
+        self._ranks, self._on_orphaned, self.patience_s = ranks, on_orphaned, 40.0
         self.reason: str | None = None
         self._end: str | None = None  # what this rank says last; "" if all is well
         self._ticks, self._stopped, self._lock = 0, threading.Event(), threading.Lock()
         self._notes: dict[int, dict[str, Any]] = {}
-        self._store = ranks.open_store()  # a connection of its own: others may be waiting in the first one
-        self._leave_note()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="digideep-ranks")
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._store: Any = None
 
-    def fail(self, reason: str) -> None:
-        """Tell the other ranks, and torchrun, why this one ends. Args: reason: "" if all is well."""
+    def start(self) -> None:
+        """Begin to watch. The ranks are connected."""
+        if self._ranks.size > 1:
+            self._store = self._ranks.open_store()  # a connection of its own: others may be waiting in the first one
+            self._leave_note()
+            self._thread = threading.Thread(target=self._run, daemon=True, name="digideep-ranks")
+            self._thread.start()
+
+    def fail(self, error: BaseException | str) -> None:
+        """Tell the other ranks, and torchrun, why this one ends. What rank 0 says too is said by it alone."""
+        if self._thread is None:
+            return
+        reason = one_line(str(error)) or type(error).__name__
+        self._say(reason)
+        if isinstance(error, UsageError):
+            error.is_said = self._is_said_by_first(reason)
+
+    def _say(self, reason: str) -> None:
+        """Leave the last word. Args: reason: "" if all is well."""
         self._end = reason
         with contextlib.suppress(RuntimeError):
             self._leave_note()
@@ -59,8 +78,8 @@ class RankWatch:
             with contextlib.suppress(OSError):
                 Path(file).write_text(json.dumps({"message": message}), encoding="utf-8")
 
-    def is_said_by_first(self, text: str) -> bool:
-        """True if rank 0 ends with the same words, within seconds, so that this rank need not say them."""
+    def _is_said_by_first(self, text: str) -> bool:
+        """True if rank 0 ends with the same words, within seconds."""
         deadline = time.monotonic() + _TELL_S
         while not self._ranks.is_first and time.monotonic() < deadline:
             with contextlib.suppress(RuntimeError):
@@ -72,7 +91,9 @@ class RankWatch:
 
     def explain(self, error: BaseException) -> str | None:
         """Return which rank has failed, and why, if that is the cause of this error; None if it is this rank's own."""
-        if not isinstance(error, RuntimeError) or not re.search("gloo|nccl|ProcessGroup", str(error), re.IGNORECASE):
+        if self._thread is None or not isinstance(error, RuntimeError):
+            return None
+        if not re.search("gloo|nccl|ProcessGroup", str(error), re.IGNORECASE):
             return None
         deadline = time.monotonic() + _GRACE_S
         while self.reason is None and time.monotonic() < deadline:
@@ -81,9 +102,9 @@ class RankWatch:
 
     def stop(self) -> None:
         """Say that this rank ends as it should, and watch no longer. Safe to call again."""
-        if not self._stopped.is_set():
+        if self._thread is not None and not self._stopped.is_set():
             if self._end is None:
-                self.fail("")
+                self._say("")
             self._stopped.set()
             self._thread.join(_GRACE_S)
 
@@ -133,7 +154,7 @@ class RankWatch:
         """End this process, if it does not by itself: its main thread may wait for ever."""
         self.reason = reason
         if is_own:
-            self.fail(reason)
+            self._say(reason)
         elif self._stopped.wait(_GRACE_S):
             return
         if is_own or self._ranks.is_first:

@@ -113,10 +113,11 @@ def _settle_processes(session: Session) -> None:
     }
     if open_explorers:
         environment = build(tree["env"], EnvironmentSpec)
-        info, cores = inspect_environment(environment), available_cores()
+        info, ranks = inspect_environment(environment), session.ranks
+        cores = max(available_cores() // ranks.local_size, 1)
         for name, explorer in open_explorers.items():
             number = choose_num_processes(environment, info, explorer["num_workers"], cores)
-            session.settle(f"/explorer/{name}/num_processes", number)
+            session.settle(f"/explorer/{name}/num_processes", ranks.told_by_first(number))
 
 
 def _begin(runner: Runner) -> None:

@@ -8,19 +8,17 @@ from typing import Any
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.tools.check import report_abilities
-from digideep.memory.generic import Memory
 from digideep.parameters.checks import require_between, require_counts, require_int
 from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import doubts, farewell, log_start
-from digideep.pipeline.building import build_agents
+from digideep.pipeline.announcements import doubts, farewell, log_divergence, log_start
+from digideep.pipeline.beginning import require_same_weights
+from digideep.pipeline.building import build_agents, build_memory, check_chunks
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
-from digideep.pipeline.joining import require_same_weights
 from digideep.pipeline.limits import Limits
 from digideep.pipeline.progress import Progress
-from digideep.pipeline.segments import memory_directory
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
 from digideep.utility.errors import StoppedError, UsageError
@@ -47,8 +45,7 @@ class Runner(Component):
         test_int: epochs from test to test; the first and the last epoch are always tested.
         save_int: epochs from checkpoint to checkpoint; the last epoch is always saved.
         keep_checkpoints: newest checkpoints to keep; None keeps all.
-        max_time: hours after which this process stops; None for no limit.
-        max_iter: epochs after which this process stops; None for no limit.
+        max_time, max_iter: hours, and epochs, after which this process stops; None for no limit.
         num_threads: of torch. Results can depend on it.
         histogram_int: epochs from one histogram of weights and gradients to the next, where there is a dashboard; None
             for none.
@@ -73,14 +70,11 @@ class Runner(Component):
         require_int("num_threads", num_threads, 1, _MAX_THREADS)
         require_int("seed", seed, 0)
         require_between("rank_timeout_s", rank_timeout_s, 1)
-        self.ranks = session.ranks
-        if session.watch is not None:
-            session.watch.patience_s = rank_timeout_s
+        self.ranks, session.watch.patience_s = session.ranks, rank_timeout_s
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int, self.video_int = test_act, test_int, save_int, video_int
-        self.keep_checkpoints = keep_checkpoints
-        self.i_epoch, self.i_cycle = 0, 0
+        self.i_epoch, self.i_cycle, self.keep_checkpoints = 0, 0, keep_checkpoints
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
         session.monitor.moment = self.moment
@@ -107,10 +101,7 @@ class Runner(Component):
         """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
-        path = self.session.path
-        ring = None if path is None else memory_directory(path, self.ranks.rank) / "ring"
-        self.memory = build(self.tree["memory"], Memory, directory=ring)
-        self.memory.num_ranks = self.ranks.size
+        self.memory = build_memory(self.session, self.tree)
         self.agents = build_agents(self.session, self.tree, self.info, self.memory, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
@@ -124,11 +115,7 @@ class Runner(Component):
             self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None and self.ranks.is_first:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
-            length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
-            if length != expected:
-                raise UsageError(
-                    f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
-                )
+            check_chunks(self.explorer["train"], self.memory)
             if self.session.mode in ("train", "create") and self.ranks.is_first:
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
                 log_start(self.tree, self.agents, self.explorer["train"])
@@ -146,20 +133,13 @@ class Runner(Component):
             changes: parameters that differ from the tree's.
         """
         ranks = self.ranks if mode == "train" else None  # rank 0 alone tests
+        if seed is None:
+            seed = self.seed if ranks is None else ranks.seed(self.seed)
         return build(
-            {**self.tree["explorer"][mode], **changes},
-            Explorer,
-            mode=mode,
-            agents=self.agents,
-            environment=self.environment,
-            info=self.info,
-            seed=seed if seed is not None else self.seed if ranks is None else ranks.seed(self.seed),
-            ranks=ranks,
-            profiler=self.profiler,
-            video_dir=video_dir,
-            on_one_thread=one_thread,
-            should_stop=self.session.signals.must_cut,
-        )
+            {**self.tree["explorer"][mode], **changes}, Explorer, mode=mode, agents=self.agents, info=self.info,
+            environment=self.environment, seed=seed, ranks=ranks, profiler=self.profiler, video_dir=video_dir,
+            on_one_thread=one_thread, should_stop=self.session.signals.must_cut,
+        )  # fmt: skip
 
     def override(self) -> None:
         """Do nothing: a hook for subclasses, called when everything is built and before a checkpoint is restored."""
@@ -261,8 +241,7 @@ class Runner(Component):
             return
         if self.recorder is not None and self.i_epoch % (self.video_int or 1) == 0:
             self.recorder.record(self.i_epoch, self.frames, self.explorer["train"].statistics())
-        with self.ranks.waiting():
-            self.log()
+        self.log()
         if self.i_epoch % self.save_int == 0 or self.is_finished:
             self.save()
         self._is_ending = False
@@ -298,7 +277,8 @@ class Runner(Component):
 
     def log(self) -> None:
         """Show and write the figures of the epoch."""
-        self.progress.epoch(self.moment(), self.agents)
+        with self.ranks.waiting():
+            self.progress.epoch(self.moment(), self.agents)
 
     def save(self, state: dict[str, Any] | None = None) -> None:
         """Write a checkpoint of this moment, unless there is one. Args: state: of it; None asks for it now."""
@@ -360,10 +340,7 @@ class Runner(Component):
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])
         if diverged := self.explorer["train"].load_state_dict(state["explorer"]["train"]):
-            _log.warning(
-                "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
-                self.environment.name, diverged,
-            )  # fmt: skip
+            log_divergence(self.environment.name, diverged)
         if self.session.is_resuming:
             self._saved = self._identity()
         if "globals" in state:  # last of all: what was built and re-lived before may have drawn from them

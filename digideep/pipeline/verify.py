@@ -83,7 +83,9 @@ def verify_resume(args: Arguments) -> int:
         with child(base, *common, "--resume", str(stopped)) as process:
             _wait_for(process, base, 2)
             time.sleep(random.uniform(0, 0.5))
-            for each in (*psutil.Process(process.pid).children(recursive=True), process):
+            ranks_and_workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for each in ranks_and_workers:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
             process.wait()

@@ -1,4 +1,4 @@
-"""What a run is for one of its ranks: its arguments, whether it may go on with what others left, and as they do."""
+"""What a run begins with: its parameters or a checkpoint, and its place among the ranks that train it."""
 
 import dataclasses
 import hashlib
@@ -7,11 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
 
 from digideep.agent.base import AgentBase
+from digideep.parameters.control_panel import frames_in_panel, generate, override_panel
 from digideep.pipeline.arguments import Arguments
-from digideep.utility.errors import UsageError
+from digideep.pipeline.checkpoint_store import CheckpointSource
+from digideep.pipeline.session_directory import let_go, take_over
+from digideep.utility.errors import FinishedError, UsageError
+from digideep.utility.importing import SESSIONS
+from digideep.utility.own_files import DONE, require_own
 from digideep.utility.ranks import Ranks
 
 
@@ -41,6 +47,50 @@ def continued(args: Arguments, ranks: Ranks) -> Arguments:
     changed: dict[str, Any] = {"params": None, "cpanel": {}, "repeal": {}, "total_frames": None, "session_name": None,
                "session_path": None, "resume": True, "load_checkpoint": path}  # fmt: skip
     return dataclasses.replace(args, **changed)
+
+
+def find_source(args: Arguments, ranks: Ranks) -> tuple[CheckpointSource, filelock.BaseFileLock | None]:
+    """Return where a checkpoint is to be loaded from, and the lock of the session, if that is resumed.
+
+    Raises:
+        UsageError: if it is no session, in use, or has finished.
+    """
+    is_played, has_params = args.mode == "play", args.params is not None
+    source = CheckpointSource(
+        Path(str(args.load_checkpoint)), needs_memory=not is_played and not has_params,
+        may_be_best=is_played or has_params, ranks=ranks if args.resume else None,
+    )  # fmt: skip
+    if not args.resume:
+        return source, None
+    lock = take_over(source.session) if ranks.is_first else None
+    if (source.session / DONE).exists() and not args.repeal and args.total_frames is None:
+        if lock is not None:
+            let_go(lock)
+        raise FinishedError(
+            f"{source.session} has finished. Play it with `digideep play`, or go on with --total-frames N."
+        )
+    return source, lock
+
+
+def base_directory(args: Arguments, loaded: Path | None) -> Path:
+    """Return the directory in which a run makes its session. Args: loaded: the session whose checkpoint it loads."""
+    if loaded is None or args.params is not None:
+        return Path(args.session_path or SESSIONS).resolve()
+    base = loaded / ("evaluations" if args.mode == "play" else "customs")
+    require_own(base, is_directory=True)
+    return base
+
+
+def panel_and_tree(recipe: Any, args: Arguments, ranks: Ranks) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the control panel and the plain parameter tree of a new run. Args: recipe: with `cpanel`, `gen_params`."""
+    changes = frames_in_panel(recipe.cpanel, args.total_frames)
+    if "num_ranks" in recipe.cpanel and ranks.size > 1:
+        changes = {"num_ranks": ranks.size, **changes}
+    panel = override_panel(recipe.cpanel, changes | args.cpanel)
+    tree = generate(recipe, panel)
+    if ranks.size > 1:
+        tree["runner"] = {"num_ranks": ranks.size} | tree["runner"]
+    return panel, tree
 
 
 def require_ranks(tree: Mapping[str, Any], ranks: Ranks, resumed: Path | None) -> None:
