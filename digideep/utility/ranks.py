@@ -8,14 +8,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import derive_seed
+
+if TYPE_CHECKING:  # worker processes do without torch
+    import torch
 
 _MEET_S = 60.0  # for all ranks to have started
 _FOREVER = timedelta(days=7)  # a rank that is lost is noticed by `RankWatch`, not by a collective that takes long
@@ -82,7 +83,7 @@ class Ranks:
         """Return this rank's part of a whole number of things that are shared out as evenly as can be."""
         return number // self.size + (self.rank < number % self.size)
 
-    def device(self, device: torch.device) -> torch.device:
+    def device(self, device: "torch.device") -> "torch.device":
         """Return where this rank computes: of CUDA devices that are not named, the one of its number.
 
         Raises:
@@ -90,6 +91,8 @@ class Ranks:
         """
         if self.size == 1 or device.type != "cuda" or device.index is not None:
             return device
+        import torch
+
         number = torch.cuda.device_count()
         if self.local_rank >= number:
             raise UsageError(
@@ -117,7 +120,7 @@ class Ranks:
         self._whole_run = PrefixStore("digideep", store)  # also of what was before a restart
         return PrefixStore(f"digideep/{self.restarts}", store)
 
-    def connect(self, device: torch.device) -> None:
+    def connect(self, device: "torch.device") -> None:
         """Meet the other ranks. Args: device: where this rank computes.
 
         Raises:
@@ -125,6 +128,7 @@ class Ranks:
         """
         if self.size == 1:
             return
+        import torch
         import torch.distributed as distributed
         from torch.distributed import _functional_collectives
 
@@ -144,6 +148,7 @@ class Ranks:
         distributed.init_process_group(
             backend, store=self.store, rank=self.rank, world_size=self.size, timeout=_FOREVER
         )
+        self._torch: Any = torch
         self._distributed: Any = distributed
         self._functional: Any = _functional_collectives
 
@@ -174,15 +179,15 @@ class Ranks:
         finally:
             self.is_waiting = before
 
-    def sum(self, tensor: Tensor) -> Tensor:
+    def sum(self, tensor: "torch.Tensor") -> "torch.Tensor":
         """Return the sum over all ranks, the same bits on each. Args: tensor: of one shape everywhere; may be changed.
 
         It can be a part of a function that is being compiled.
         """
         if self.size == 1:
             return tensor
-        if torch.compiler.is_compiling():
-            total: Tensor = self._functional.all_reduce(tensor, "sum", self._distributed.group.WORLD)
+        if self._torch.compiler.is_compiling():
+            total: torch.Tensor = self._functional.all_reduce(tensor, "sum", self._distributed.group.WORLD)
             return total
         with self.waiting():
             self._distributed.all_reduce(tensor)
@@ -196,11 +201,12 @@ class Ranks:
         """Return the arrays of all ranks, (size, ...). Args: array: of one shape and dtype everywhere."""
         if self.size == 1:
             return array[None]
-        own = torch.from_numpy(np.array(array))
-        others = [torch.empty_like(own) for _ in range(self.size)]
+        own = self._torch.from_numpy(np.array(array))
+        others = [self._torch.empty_like(own) for _ in range(self.size)]
         with self.waiting():
             self._distributed.all_gather(others, own)
-        return torch.stack(others).numpy()
+        gathered: np.ndarray = self._torch.stack(others).numpy()
+        return gathered
 
     def gather(self, value: Any) -> list[Any]:
         """Return the JSON values of all ranks, by rank. Where all are None, that costs one small message."""
