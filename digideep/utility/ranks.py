@@ -60,6 +60,8 @@ class Ranks:
                 raise UsageError(f"The environment variable {name} is {text!r:.50}, expected a whole number: {_ADVICE}")
             found[name] = int(text)
         rank, size, local_rank, local_size, restarts, _ = found.values()
+        if not size or not local_size:
+            raise UsageError(f"WORLD_SIZE is {size}, LOCAL_WORLD_SIZE {local_size}, expected at least 1: {_ADVICE}")
         for name, value, limit in (("RANK", rank, size), ("LOCAL_RANK", local_rank, local_size)):
             if value >= limit:
                 raise UsageError(f"The environment variable {name} is {value}, expected less than {limit}: {_ADVICE}")
