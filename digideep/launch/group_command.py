@@ -28,6 +28,7 @@ from digideep.telemetry.requirements import require_mlflow, require_wandb
 from digideep.utility.errors import FinishedError, Interruption, UsageError
 from digideep.utility.files import as_typed
 from digideep.utility.process_state import find_device
+from digideep.utility.ranks import Ranks
 from digideep.utility.text import one_line, parse_json
 from digideep.utility.user_code import in_words
 
@@ -142,6 +143,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput | None) -> int:
+    if Ranks.from_environment().size > 1:
+        raise UsageError("digideep group starts the processes of its runs itself: start it without torchrun.")
     if args.device is not None:
         find_device(args.device)
     for name, require in (("wandb", require_wandb), ("mlflow", require_mlflow)):
