@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -161,5 +162,11 @@ def _about(params: ModuleType) -> list[str]:
 @cache
 def _installed() -> list[str]:
     """Return the installed distributions with their versions, as `pip` takes them."""
-    found = {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
+        head = next(filter(None, texts), "").partition("\n\n")[0]
+        # Not `metadata`, which would parse each README after the head too: 0.3 s for 200 packages.
+        fields = dict(re.findall(r"^(Name|Version): *(.*?) *$", head, re.MULTILINE))
+        found.add(f"{fields.get('Name')}=={fields.get('Version')}")
     return sorted(found, key=str.lower)
