@@ -31,7 +31,7 @@ def start(*arguments: str, stdout: int = subprocess.DEVNULL, **environment: str)
     return subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=subprocess.DEVNULL, env=variables)
 
 
-LONG_EPOCH = tiny(number_epochs=1, epoch_size=80, n_steps=64)
+LONG_EPOCH = tiny(number_epochs=1, epoch_size=24, n_steps=64)
 
 
 @pytest.fixture(scope="module")
