@@ -19,8 +19,9 @@ WORDS := $(if $(findstring ',$(ARGS))$(findstring \,$(ARGS)),$(ARGS),$(foreach w
 train: .venv/installed .venv/tried-visdom
 	$(BIN)/python main.py $(RECIPE) $(WORDS)
 
+# Three, as tests wait for disks, servers and each other's signals too.
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Trains for minutes, until published levels are reached.
 learning: .venv/installed-test
