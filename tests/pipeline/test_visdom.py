@@ -52,8 +52,9 @@ def whole(bare, tmp_path_factory):
 
 
 def arguments(tmp_path, name, *more):
-    """A run that goes on until it is stopped, with a checkpoint every fifth epoch."""
-    panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5)
+    """A run that goes on until it is stopped, and mostly sleeps, with a checkpoint every fifth epoch."""
+    slow = {"model_name": "Slow-v0", "from_module": "tests.support.environments", "env_kwargs": {"seconds": 0.001}}
+    panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5, **slow)
     return ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
 
 
