@@ -70,6 +70,7 @@ class Arguments(WatchOptions):
     session_name: str | None = None
     save_modules: list[str] = field(default_factory=list)
     msg: str = ""
+    stop_after: int | None = None
     dry_run: bool = False
     log_level: int = 1
     quiet: bool = False
@@ -82,7 +83,7 @@ class Arguments(WatchOptions):
         return "play" if self.play else "custom" if self.custom else "create" if self.create_session_only else "train"
 
 
-def _take_assignments(values: dict[str, Any]) -> None:
+def take_assignments(values: dict[str, Any]) -> None:
     """Put what --set says where it belongs: paths to --repeal, names to --cpanel."""
     for key, value in values.pop("set", ()):
         name = "repeal" if key.startswith("/") else "cpanel"
@@ -108,7 +109,7 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
         raise UsageError(f"'{words[0]}' is no verb. {did_you_mean(words[0], [*VERBS, *TOOLS])} See --help.")
     values = vars(make_parser(verb).parse_args(words))
     values = (VERBS[verb].means if verb is not None else {}) | values
-    _take_assignments(values)
+    take_assignments(values)
     if isinstance(values.get("resume"), str):
         if "load_checkpoint" in values:
             raise UsageError("--resume DIR and --load-checkpoint DIR name two directories: give one of them.")
@@ -196,6 +197,8 @@ def check_combination(args: Arguments) -> None:
         },
         "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out.":
             has_checkpoint and "session_path" in flags and "params" not in flags,
+        "--stop-after says where a training stops: it goes with --params or --resume. Leave it out.":
+            args.stop_after is not None and (args.mode != "train" or args.verify_resume is not None),
         "--frozen needs the session whose sources it runs: give --load-checkpoint DIR.":
             args.frozen and not has_checkpoint,
         "--bind opens the servers of --tensorboard and --visdom: add one of them or leave it out.":

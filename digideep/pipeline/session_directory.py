@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +15,11 @@ from typing import Any
 
 import filelock
 
+from digideep.parameters.tree import dump_yaml
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
-from digideep.utility.own_files import DONE, RUNNING, remove, require_own
+from digideep.utility.own_files import DONE, RUNNING, is_locked, remove, require_own
 from digideep.utility.text import printable
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
@@ -62,6 +65,20 @@ def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packa
     keep_sources(session / "modules", params, packages)
     for name, text in _PACKAGE.items():
         (session / name).write_text(text, encoding="utf-8")
+
+
+def write_tree(
+    session: Path, tree: dict[str, Any], name: str, message: str, loaded_from: Path | None, versions: dict[str, str]
+) -> None:
+    """Write `params.yaml`: a parameter tree, and how it came about. Args: loaded_from: whose weights it has."""
+    about = {
+        "session_name": decoded(name),
+        "session_msg": decoded(message),
+        "session_cmd": decoded(shlex.join(["python", *sys.argv])),
+        "versions": versions,
+        **({"session_from": decoded(str(loaded_from))} if loaded_from is not None else {}),
+    }
+    dump_yaml({**tree, **about}, session / "params.yaml")
 
 
 def written_files(session: Path) -> list[Path]:
@@ -140,6 +157,16 @@ def hold(session: Path) -> filelock.BaseFileLock:
     return lock
 
 
+def is_held(session: Path) -> bool:
+    """True if a process holds a session, or makes it just now; it need not exist."""
+    return any(is_locked(place / RUNNING) for place in (session, _aside(session)))
+
+
+def _aside(final: Path) -> Path:
+    """Return where a session's directory is made."""
+    return final.with_name(f".{final.name}.new")
+
+
 def let_go(lock: filelock.BaseFileLock) -> None:
     """Free a lock from `hold`; one whose file the user's code has closed is free already."""
     try:
@@ -160,8 +187,7 @@ def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
     Raises:
         UsageError: if it cannot be made, or is there already. Nothing is left of it then.
     """
-    aside = final.with_name(f".{final.name}.new")
-    lock = None
+    aside, lock = _aside(final), None
     try:
         lock = _begin(aside, final)
         yield aside, lock

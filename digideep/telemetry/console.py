@@ -3,6 +3,7 @@
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +21,15 @@ _PHASES = 6
 _WIDTHS = {"epoch": 6, "frames": 13, "episodes": 10, "recent return": 13, "test return": 11, "frames/s": 9, "left": 9}
 _NARROW = {"epoch": 5, "frames": 11, "episodes": 9, "frames/s": 8, "left": 8}  # where there is a column for success
 _ROWS = ("progress", "speed", "recent return", "test return", "success", "episode length", "losses", "time", "machine")
+
+
+def make_console(output: Any) -> Console:
+    """Return the console that writes to a stream, live only on a terminal.
+
+    A notebook would show each picture of the panel below the last one.
+    """
+    is_live = None if output.isatty() else False
+    return Console(file=output, force_jupyter=False, force_terminal=is_live)
 
 
 class Display:
@@ -94,7 +104,7 @@ class Display:
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
         bar.add_row(
-            ProgressBar(1.0, share), f"{100 * share:.1f} %   {_duration(elapsed_s)} elapsed   {_duration(left_s)} left"
+            ProgressBar(1.0, share), f"{100 * share:.1f} %   {duration(elapsed_s)} elapsed   {duration(left_s)} left"
         )
         return Panel(Group(bar, table), title=Text(self._title), title_align="left", border_style="dim")
 
@@ -112,7 +122,7 @@ class Display:
             **{name: "-" if value is None else f"{value:,.2f}" for name, value in figures.items()},
             **({"success": _percent(self._success)} if "/success/train" in self._latest else {}),
             "frames/s": f"{self.speed:,.0f}",
-            "left": _duration((self._total - frames) / max(average, 1e-9)),
+            "left": duration((self._total - frames) / max(average, 1e-9)),
         }
         known = _WIDTHS | (_NARROW if "success" in columns else {})
         widths = [max(len(name), known.get(name, 0)) for name in columns]
@@ -200,7 +210,7 @@ def _describe(machine: dict[str, float]) -> list[str]:
     return words
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return seconds as 1:02:03, or as 2:03."""
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)

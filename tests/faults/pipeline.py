@@ -113,8 +113,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        "self.limits.why_stop(self.i_epoch - first, self.session)",
-        "self.limits.why_stop(self.i_epoch, self.session)",
+        "self.limits.why_stop(first, self.i_epoch, self.session)",
+        "self.limits.why_stop(0, self.i_epoch, self.session)",
         "the epochs of a process counted from the start of the run",
         f"{_CONTINUING_TESTS}::test_an_unfinished_run_may_keep_its_values",
     ),
@@ -203,7 +203,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_CHECKPOINT_TESTS}::test_what_could_be_read_is_found_by_its_hash",
     ),
     Fault(
-        _CHECKPOINT,
+        "digideep/pipeline/checkpoint_files.py",
         "            os.fsync(file.fileno())\n",
         "",
         "files not synced",
@@ -421,8 +421,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _VERIFY,
-        '{**state["memory"], "buffer": memory.buffer}',
-        '{**state["memory"]}',
+        'state["memory"]["buffer"] = memory.buffer',
+        "pass",
         "the content of memories not compared",
         f"{_COMPARING_CHECKPOINTS}::test_the_content_of_memories_is_compared",
     ),
@@ -463,8 +463,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _DISPLAY,
-        "_duration((self._total - frames) / max(average, 1e-9))",
-        "_duration(frames / max(average, 1e-9))",
+        "duration((self._total - frames) / max(average, 1e-9))",
+        "duration(frames / max(average, 1e-9))",
         "the time so far shown as the time left",
         f"{_DISPLAY_TESTS}::test_speeds_are_those_of_the_epoch_and_the_time_left_goes_by_the_average_of_this_process",
     ),
