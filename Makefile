@@ -3,7 +3,8 @@
 # make docs                                            install if needed, build the site: docs/_build/html/index.html
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# To compile all that is installed would take as long as installing it; what is imported is compiled then.
+PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
 QUIET := --quiet
 ARGS ?=
 
@@ -18,8 +19,9 @@ WORDS := $(if $(findstring ',$(ARGS))$(findstring \,$(ARGS)),$(ARGS),$(foreach w
 train: .venv/installed .venv/tried-visdom
 	$(BIN)/python main.py $(RECIPE) $(WORDS)
 
+# Three, as tests wait for disks, servers and each other's signals too.
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Trains for minutes, until published levels are reached.
 learning: .venv/installed-test
@@ -95,6 +97,11 @@ visdom: .venv/installed-visdom
 .venv/installed-docs: .venv/installed
 	$(PIP) $(QUIET) -e '.[docs]'
 	touch $@
+
+# What test, check and docs need, in one turn of pip instead of three.
+.venv/installed-all: .venv/installed-visdom
+	$(PIP) $(QUIET) -e '.[test,check,docs]'
+	touch .venv/installed-test .venv/installed-check .venv/installed-docs $@
 
 clean:
 	rm -rf .venv build dist docs/_build *.egg-info

@@ -329,7 +329,8 @@ def try_in_child(function: Callable[[], int]) -> int:
 
 
 def import_all() -> None:
-    """What the children need, once."""
+    """What the children need, once; left alone by their garbage collectors, which would copy its memory."""
+    import gc
     import importlib
 
     import digideep.main
@@ -337,8 +338,9 @@ def import_all() -> None:
     import digideep.pipeline.runner
     import digideep.pipeline.verify  # noqa: F401
 
-    for recipe in recipes():
-        importlib.import_module(f"params.{recipe}")
+    for name in ("ale_py", "cv2", "scipy.spatial.transform", *(f"params.{recipe}" for recipe in recipes())):
+        importlib.import_module(name)
+    gc.freeze()
 
 
 class Share(NamedTuple):

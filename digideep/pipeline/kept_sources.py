@@ -8,10 +8,11 @@ import importlib.util
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +48,7 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
         target = modules.joinpath(*name.split("."))
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, ignore=_ignored, dirs_exist_ok=True)
+            shutil.copytree(source, target, ignore=_ignored, copy_function=shutil.copyfile, dirs_exist_ok=True)
         else:
             shutil.copy(source, target.with_suffix(source.suffix))
     total, left_out = 0, []
@@ -65,9 +66,10 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
             "modules/ does not keep %d files, %s among them: more than %d MB each, or %d MB in all.",
             len(left_out), left_out[0], _FILE_BYTES >> 20, _ALL_BYTES >> 20,
         )  # fmt: skip
-    for directory in {parent for file in modules.rglob("*.py") for parent in file.relative_to(modules).parents}:
-        if directory.parts and not list((modules / directory).glob("__init__.*")):
-            (modules / directory / "__init__.py").write_text(_NAMESPACE, encoding="utf-8")
+    homes = {file.parent for file in modules.rglob("*.py")}
+    for directory in {each for home in homes for each in (home, *home.parents) if modules in each.parents}:
+        if not list(directory.glob("__init__.*")):
+            (directory / "__init__.py").write_text(_NAMESPACE, encoding="utf-8")
     about = "\n".join([*_about(params), *_installed(), ""])
     (modules / "requirements.txt").write_text(about, encoding="utf-8", errors="backslashreplace")
 
@@ -88,10 +90,14 @@ def _own_sources(params: ModuleType) -> dict[Path, Path]:
     """Return the user's files by their place in `modules/`: first what was imported, then the rest of its packages."""
     imported: dict[Path, Path] = {}
     packages: dict[Path, Path] = {}
+    is_installed = cache(_is_installed)  # most modules are of a few large packages
     for name, module in sorted(sys.modules.items()):
-        file = Path(getattr(module, "__file__", None) or "")
-        is_params = module is params and not _is_installed(file)
-        if not (is_params or _is_own(name)) or not file.is_absolute() or not file.is_file():
+        text = getattr(module, "__file__", None) or ""
+        is_params = module is params and not is_installed(text)
+        if not (is_params or _is_own(name, is_installed)):
+            continue
+        file = Path(text)
+        if not file.is_absolute() or not file.is_file():
             continue
         if session_of(file) is not None and not is_params:
             continue
@@ -110,7 +116,7 @@ def _own_sources(params: ModuleType) -> dict[Path, Path]:
     return imported | {place: file for place, file in rest.items() if place not in imported}
 
 
-def _is_own(name: str) -> bool:
+def _is_own(name: str, is_installed: Callable[[str], bool]) -> bool:
     """True if a module is the user's, or one of the recipes: they are small, and they are what ran."""
     top = name.partition(".")[0]
     if top in ("digideep", "__main__", "__mp_main__") or top in sys.stdlib_module_names:
@@ -119,10 +125,12 @@ def _is_own(name: str) -> bool:
         return True
     # Some packages put generated modules, of files elsewhere, below their own name.
     files = (getattr(sys.modules.get(part), "__file__", None) for part in (top, name))
-    return all(part.isidentifier() for part in name.split(".")) and not any(_is_installed(Path(f)) for f in files if f)
+    return all(part.isidentifier() for part in name.split(".")) and not any(is_installed(f) for f in files if f)
 
 
-def _is_installed(file: Path) -> bool:
+def _is_installed(text: str) -> bool:
+    """True for the path of a file that was installed, in an environment or with Python."""
+    file = Path(text)
     return (
         not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
         or any(file.is_relative_to(root) for root in installed_roots())
@@ -161,5 +169,11 @@ def _about(params: ModuleType) -> list[str]:
 @cache
 def _installed() -> list[str]:
     """Return the installed distributions with their versions, as `pip` takes them."""
-    found = {f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions()}
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))
+        head = next(filter(None, texts), "").partition("\n\n")[0]
+        # Not `metadata`, which would parse each README after the head too: 0.3 s for 200 packages.
+        fields = dict(re.findall(r"^(Name|Version): *(.*?) *$", head, re.MULTILINE))
+        found.add(f"{fields.get('Name')}=={fields.get('Version')}")
     return sorted(found, key=str.lower)

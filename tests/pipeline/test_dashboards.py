@@ -250,7 +250,7 @@ def test_a_terminal_shows_a_live_panel(tmp_path):
     import pty
 
     leader, follower = pty.openpty()
-    panel = tiny(number_epochs=10, epoch_size=4, test_activate=False)
+    panel = tiny(number_epochs=4, epoch_size=4, test_activate=False)
     argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path)]
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     process = subprocess.Popen(command(*argv), stdout=follower, stderr=follower, cwd=ROOT, env=environment)

@@ -327,7 +327,7 @@ def test_a_terminal_that_is_closed_stops_a_run_after_its_cycle_with_a_checkpoint
 
 
 def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path, started):
-    argv = ["nohup", *command(*train(tmp_path, number_epochs=60))]
+    argv = ["nohup", *command(*train(tmp_path, number_epochs=24))]
     run = started(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while run.poll() is None and not (tmp_path / "s/monitor").exists():
         time.sleep(0.005)

@@ -13,7 +13,6 @@ import pytest
 
 from digideep.main import main
 from digideep.pipeline import checkpoint_store, session_directory
-from digideep.pipeline import session as session_module
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.telemetry.log_handlers import ReportHandler
 from tests.damage.harness import OTHER_USER, snapshot

@@ -18,7 +18,8 @@ from tests.pipeline.test_resume import last, train
 from tests.support.helpers import ROOT, tiny
 
 SMALL = {"epoch_size": 10, "n_steps": 3, "num_workers": 2, "warm_start": 30, "batch_size": 8, "hidden_sizes": [8, 8],
-         "memory_size_in_chunks": 1000, "test_interval": 2, "test_win_size": 2}  # fmt: skip
+         "gradient_steps_per_frame": 0.25, "memory_size_in_chunks": 1000, "test_interval": 2,
+         "test_win_size": 2}  # fmt: skip
 WRAPPED = {"memory_size_in_chunks": 15}  # 15 chunks, 40 are stored
 METHODS = {
     "sac": ("sac_classic", {}),

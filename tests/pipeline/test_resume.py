@@ -31,7 +31,7 @@ def start(*arguments: str, stdout: int = subprocess.DEVNULL, **environment: str)
     return subprocess.Popen(argv, cwd=ROOT, stdout=stdout, stderr=subprocess.DEVNULL, env=variables)
 
 
-LONG_EPOCH = tiny(number_epochs=1, epoch_size=80, n_steps=64)
+LONG_EPOCH = tiny(number_epochs=1, epoch_size=24, n_steps=64)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_a_difference_is_reported(tmp_path):
 def test_verify_resume_proves_it_on_the_users_own_parameters(capfd, tmp_path):
     """In worker processes, that are told the progress and sum up infos."""
     own = {"model_name": "Pupil-v0", "from_module": "tests.support.scripted", "tell_progress": True}
-    panel = tiny(epoch_size=30, n_update=2, num_workers=3, num_processes=2, episode_infos={"steps": "sum"}, **own)
+    panel = tiny(epoch_size=16, n_update=2, num_workers=3, num_processes=2, episode_infos={"steps": "sum"}, **own)
     argv = ["--params", CLASSIC, "--verify-resume", "2", "--device", "cpu"]
     assert main([*argv, "--cpanel", panel]) == 0
     assert "bit-identical: resume is exact." in capfd.readouterr().out

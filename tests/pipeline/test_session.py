@@ -185,10 +185,11 @@ def test_a_custom_runner_does_a_job_of_its_own(tmp_path, monkeypatch, capsys):
 
 def test_the_program_starts_as_a_script_a_module_and_a_command(tmp_path):
     argv = ["--params", CLASSIC, "--cpanel", tiny(number_epochs=1), "--session-path", str(tmp_path)]
-    for program in ([str(ROOT / "main.py")], ["-m", "digideep.main"]):
-        done = subprocess.run([sys.executable, *program, *argv], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, str(ROOT / "main.py"), *argv], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     executable = shutil.which("digideep", path=str(ROOT / ".venv/bin")) or shutil.which("digideep")
     assert executable is not None
-    done = subprocess.run([executable, "--help"], capture_output=True, text=True)
-    assert "exit codes: 0 finished" in done.stdout
+    for program in ([sys.executable, "-m", "digideep.main"], [executable]):
+        done = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "exit codes: 0 finished" in done.stdout

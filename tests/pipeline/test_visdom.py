@@ -51,13 +51,17 @@ def whole(bare, tmp_path_factory):
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), os.environ.get("PYTHONPATH", "")])}
 
 
-def start(tmp_path, name, *more, env=None):
-    """A run that goes on until it is stopped, with a checkpoint every fifth epoch."""
-    panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5)
-    argv = ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
-    return subprocess.Popen(
-        command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=env
-    )
+def arguments(tmp_path, name, *more):
+    """A run that goes on until it is stopped, and mostly sleeps, with a checkpoint every fifth epoch."""
+    slow = {"model_name": "Slow-v0", "from_module": "tests.support.environments", "env_kwargs": {"seconds": 0.001}}
+    panel = tiny(number_epochs=100_000, test_activate=False, n_update=1, save_interval=5, **slow)
+    return ["--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", name, *more]
+
+
+def start(*args, env):
+    """Such a run in a process of its own."""
+    argv = command(*arguments(*args))
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=env)
 
 
 def newest_epoch(session):
@@ -87,9 +91,7 @@ def test_killing_the_visdom_server_costs_one_warning_and_changes_no_number(tmp_p
 
     epoch = newest_epoch(watched)
     limit = ["--repeal", json.dumps({"/runner/max_iter": epoch}), "--no-monitor-cpu", "--no-monitor-gpu"]
-    plain = start(tmp_path, "plain", *limit)
-    plain.communicate()
-    assert plain.returncode == 75
+    assert main(arguments(tmp_path, "plain", *limit)) == 75
     checkpoint = f"checkpoints/checkpoint-{epoch}"
     different, total = compare_checkpoints(tmp_path / "plain" / checkpoint, watched / checkpoint)
     assert different == ["/params/runner/max_iter"]

@@ -1,6 +1,7 @@
 """What a test does in a process of its own that has its imports done: they take most of a short run's time."""
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -41,6 +42,7 @@ def start_child(action: Callable[[], int], log: Path, user: int | None = None, l
             try:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
                 signal.alarm(limit_s)
+                gc.freeze()  # else the next collection would copy all memory
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
                 sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
