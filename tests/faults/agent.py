@@ -201,7 +201,7 @@ FAULTS = (
     *faults_in(
         "digideep/agent/off_policy.py",
         _MEANS,
-        ("                self.n_updates += 1", "            self.n_updates += 1", "an update counts as one step"),
+        ("                self.n_updates += 1\n", "                self.n_updates += 2\n", "a step counts as two"),
         ("means.add(metrics)", "means = Means(); means.add(metrics)", "the last step's metrics for the means"),
     ),
     *faults_in(
