@@ -57,6 +57,8 @@ class Tormented:
         seeds: how many.
     """
 
+    victims: tuple[str, ...] = ("launchers", "children")
+
     def __init__(
         self, path: Path, launch: Launch, draw: random.Random, pause_s: float = 8.0, changes: dict | None = None,
         seeds: int = SEEDS,
@@ -77,7 +79,7 @@ class Tormented:
         launcher, began = self._launch(self._arguments, self.output), time.monotonic()
         code = None
         while code is None:
-            who = self._draw.choice(("launchers", "children")) if self.kills.total() < wanted else None
+            who = self._draw.choice(self.victims) if self.kills.total() < wanted else None
             code = self._wait(launcher, who)
             if code is None and time.monotonic() > began + _LIMIT_S:
                 launcher.kill()
@@ -100,11 +102,15 @@ class Tormented:
         has_begun = who == "launchers" and self._draw.random() < 0.2
         pause_s, ends = self._draw.uniform(0, self._pause_s), time.monotonic() + _LIMIT_S
         while (code := launcher.poll()) is None and time.monotonic() < ends:
-            has_begun = has_begun or bool(psutil.Process(launcher.pid).children())
+            has_begun = has_begun or self._has_begun(launcher)
             if who is not None and has_begun:
                 ends = min(ends, time.monotonic() + pause_s)
             time.sleep(0.02)
         return code
+
+    def _has_begun(self, launcher: Any) -> bool:
+        """True if sessions are being run."""
+        return bool(psutil.Process(launcher.pid).children())
 
     def _kill(self, launcher: Any, who: str) -> Any:
         """Kill the launcher or one of its children. Returns: the launcher that goes on."""
