@@ -1,0 +1,1 @@
+"""Many sessions: what starts them, where they run, and what is left to do of them."""
