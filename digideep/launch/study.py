@@ -1,31 +1,21 @@
-"""The trials of a sweep, in Optuna's own storage: asked in waves, judged at rungs, the same whatever was killed when.
+"""The trials of a sweep, asked of Optuna in waves and judged at rungs: the same, whatever was killed when."""
 
-Optuna appends each change to a journal, a file of JSON lines. What belongs together, such as the trials of a wave,
-ends with a mark there. Whoever goes on with a sweep cuts off what comes after the last mark, and does it again: with
-the same seeds, hence with the same values and the same numbers.
-"""
-
-import contextlib
-import logging
 import math
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module, metadata
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from digideep.launch.journal import MARK, cut_journal, open_storage, quietly
 from digideep.launch.search import Search
 from digideep.parameters.control_panel import Panel
 from digideep.telemetry.requirements import has_package
-from digideep.utility.errors import SessionError, UsageError
-from digideep.utility.files import open_regular
+from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own
 from digideep.utility.seeding import derive_seed
-from digideep.utility.text import one_line, parse_json
+from digideep.utility.text import one_line
 
-_MARK, _NAME = "committed", "sweep"  # of what belongs together in the journal; of the study
-_SET_STUDY_USER_ATTR = 2  # the operation's number in a journal
+_NAME = "sweep"  # of the study
 _CHANGES, _REASON = "cpanel", "reason"  # what a trial notes
 SAMPLERS: dict[str, Callable[[Any, int], Any]] = {
     "tpe": lambda samplers, seed: samplers.TPESampler(seed=seed, constant_liar=True),
@@ -142,9 +132,9 @@ class Study:
         if journal is not None:
             require_own(journal)
             cut_journal(journal)
-        with _quietly() as optuna:
+        with quietly() as optuna:
             try:
-                self._storage = _open(journal)
+                self._storage = open_storage(journal)
                 self._study = self._load_or_create(optuna)
                 self.trials()
             except UsageError:
@@ -179,7 +169,7 @@ class Study:
 
     def _require_same_search(self) -> None:
         """Refuse to go on where the search has changed: the next trials would not belong to the ones that are there."""
-        with _quietly() as optuna:
+        with quietly() as optuna:
             for frozen, trial in zip(self._frozen(), self.trials(), strict=True):
                 repeated = optuna.trial.FixedTrial(trial.suggested, number=trial.number)
                 try:
@@ -197,7 +187,7 @@ class Study:
     def ask(self, count: int) -> None:
         """Ask for trials until there are so many. A trial for which the search fails is there, as failed."""
         asked = range(len(self.trials()), count)
-        with _quietly() as optuna:
+        with quietly() as optuna:
             for number in asked:
                 seed = derive_seed(self.rules.seed, "trial", number) % 2**32
                 self._study.sampler = SAMPLERS[self.rules.sampler](optuna.samplers, seed)
@@ -221,7 +211,7 @@ class Study:
             rung: one of the rules'.
             results: by number, of trials that run: the value of the metric, or a line that says why there is none.
         """
-        with _quietly() as optuna:
+        with quietly() as optuna:
             states, is_last = optuna.trial.TrialState, rung == self.rules.rungs[-1]
             reported = []
             for number, result in sorted(results.items()):
@@ -246,8 +236,8 @@ class Study:
         return int(self._frozen()[number]._trial_id)
 
     def _commit(self) -> None:
-        with _quietly():
-            self._study.set_user_attr(_MARK, self._study.user_attrs.get(_MARK, 0) + 1)
+        with quietly():
+            self._study.set_user_attr(MARK, self._study.user_attrs.get(MARK, 0) + 1)
 
     # ------------------------------------------------------------------ looking
 
@@ -276,78 +266,10 @@ class Study:
 
         Source: Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA), by Optuna.
         """
-        with _quietly() as optuna:
+        with quietly() as optuna:
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
             try:
                 found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
             except (ValueError, RuntimeError):  # too few trials, or all of the same value
                 return {}
         return {name: float(share) for name, share in found.items() if math.isfinite(share)}
-
-
-class _NoLock:
-    """A lock of Optuna's journals that is none: the process has the sweep's directory for itself.
-
-    Optuna's own is a file. Where a process is killed that holds it, the next one waits for half a minute.
-    """
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        pass
-
-
-def _open(journal: Path | None) -> Any:
-    """Return a storage of Optuna's, in a file or in memory."""
-    if journal is None:
-        return import_module("optuna.storages").InMemoryStorage()
-    package = import_module("optuna.storages.journal")
-    return package.JournalStorage(package.JournalFileBackend(str(journal), _NoLock()))
-
-
-def cut_journal(journal: Path) -> None:
-    """Cut off what comes after the last mark, such as half a line that was being written when a process was killed.
-
-    Raises:
-        UsageError: if there is no such line before it, or the file cannot be read.
-    """
-    whole = position = 0
-    broken: tuple[int, str] | None = None
-    if not os.path.lexists(journal):
-        return
-    try:
-        with open_regular(journal, follows_links=False) as file:
-            for number, line in enumerate(file, 1):
-                position += len(line)
-                try:
-                    entry = parse_json(line.decode())
-                    is_mark = entry["op_code"] == _SET_STUDY_USER_ATTR and _MARK in entry["user_attr"]
-                except (ValueError, KeyError, TypeError) as err:
-                    broken = broken or (number, one_line(str(err)))
-                    continue
-                if is_mark and line.endswith(b"\n") and broken is not None:
-                    raise UsageError(
-                        f"{journal}, line {broken[0]}, is no line of a journal of Optuna's ({broken[1]}). Put the file "
-                        "back as it was, or begin a sweep elsewhere with --name."
-                    )
-                whole = position if is_mark and line.endswith(b"\n") else whole
-    except SessionError as err:
-        raise UsageError(str(err)) from err
-    if whole < position:
-        os.truncate(journal, whole)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[Any]:
-    """Let Optuna say nothing meanwhile; what it would warn of, such as experimental features, is chosen here."""
-    import optuna
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(logging.CRITICAL)
-        try:
-            yield optuna
-        finally:
-            optuna.logging.set_verbosity(before)
