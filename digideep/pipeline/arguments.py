@@ -70,6 +70,7 @@ class Arguments(WatchOptions):
     session_name: str | None = None
     save_modules: list[str] = field(default_factory=list)
     msg: str = ""
+    stop_after: int | None = None
     dry_run: bool = False
     log_level: int = 1
     quiet: bool = False
@@ -196,6 +197,8 @@ def check_combination(args: Arguments) -> None:
         },
         "--session-path goes with --params: what is made of a loaded session lies within it. Leave it out.":
             has_checkpoint and "session_path" in flags and "params" not in flags,
+        "--stop-after says where a training stops: it goes with --params or --resume. Leave it out.":
+            args.stop_after is not None and (args.mode != "train" or args.verify_resume is not None),
         "--frozen needs the session whose sources it runs: give --load-checkpoint DIR.":
             args.frozen and not has_checkpoint,
         "--bind opens the servers of --tensorboard and --visdom: add one of them or leave it out.":

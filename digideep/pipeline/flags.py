@@ -63,6 +63,8 @@ _GROUPS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "session-name": ("name of the new session's directory", {"metavar": "NAME", "type": plain_name}),
         "save-modules": ("packages to copy into modules/ whole, with their data", {"metavar": "MODULE", "nargs": "+"}),
         "msg": ("a note to keep with the session", {"metavar": "TEXT"}),
+        "stop-after": ("stop after this epoch of the run, with a checkpoint: exit code 75; resume goes on",
+                       {"metavar": "EPOCH", "type": positive}),
         "dry-run": ("do everything, write nothing", SWITCH),
     },
     "watching": {

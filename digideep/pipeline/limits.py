@@ -59,9 +59,12 @@ class Limits:
             return f"no better test in {progress.tests_since_best}, patience is {self.patience}"
         return None
 
-    def why_stop(self, epochs: int, session: Session) -> str | None:
-        """Return why this process should stop; None if it should not. Args: epochs: that it has done."""
-        if self.max_iter is not None and epochs >= self.max_iter:
+    def why_stop(self, first: int, epoch: int, session: Session) -> str | None:
+        """Return why this process should stop; None if it should not. Args: first, epoch: done before it, and now."""
+        last = session.args.stop_after
+        if last is not None and epoch >= last:
+            return f"--stop-after {last}"
+        if self.max_iter is not None and epoch - first >= self.max_iter:
             return f"max_exec_iter of {self.max_iter} epochs is over"
         if self.max_time is not None and session.process_s >= self.max_time * 3600:
             return f"max_exec_time of {self.max_time:g} h is over"

@@ -196,7 +196,7 @@ class Runner(Component):
         self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
         first, reason = self.i_epoch, None
         try:
-            while not self.is_finished and (reason := self.limits.why_stop(self.i_epoch - first, self.session)) is None:
+            while not self.is_finished and (reason := self.limits.why_stop(first, self.i_epoch, self.session)) is None:
                 if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
                     self.train_cycle()
                     self.note_episodes()

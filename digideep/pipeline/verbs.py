@@ -39,7 +39,7 @@ digideep train params.ppo_classic --load-checkpoint OTHER    # begins with its w
     ),
     "resume": Verb(
         "go on with a session, exactly where it stopped", _DIR,
-        (*_VALUES, "total-frames", "schedules", "save-modules", "msg", *_WATCHING),
+        (*_VALUES, "total-frames", "schedules", "stop-after", "save-modules", "msg", *_WATCHING),
         {"resume": True},
         """digideep resume NAME
 digideep resume NAME --total-frames 1000000

@@ -113,8 +113,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _RUNNER,
-        "self.limits.why_stop(self.i_epoch - first, self.session)",
-        "self.limits.why_stop(self.i_epoch, self.session)",
+        "self.limits.why_stop(first, self.i_epoch, self.session)",
+        "self.limits.why_stop(0, self.i_epoch, self.session)",
         "the epochs of a process counted from the start of the run",
         f"{_CONTINUING_TESTS}::test_an_unfinished_run_may_keep_its_values",
     ),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from digideep.main import main
+from digideep.parameters.tree import leaves
 from digideep.pipeline.checkpoint import read_checkpoint
 from digideep.pipeline.limits import Limits
 from digideep.pipeline.progress import Progress
@@ -42,6 +43,27 @@ def test_a_target_return_finishes_a_run_with_a_checkpoint_and_exit_code_0(tmp_pa
     assert "target_return is 5: nothing is left to do" in capsys.readouterr().err
     resume(session, **{"/runner/target_return": None})
     assert list_tests(session) == [1, 4, 6]
+
+
+def test_a_run_stops_after_the_epoch_that_is_named_also_one_that_is_there_already(tmp_path, capsys):
+    session = train(tmp_path, "paused", number_epochs=3)
+    straight = Loader(session).state()
+    argv = ["--params", CLASSIC, "--session-path", str(tmp_path), "--quiet", "--cpanel"]
+    argv += [tiny(number_epochs=3, epoch_size=1, test_interval=1, save_interval=2)]
+    session = tmp_path / "halves"
+    assert main([*argv, "--session-name", session.name, "--stop-after", "1"]) == 75
+    assert Loader(session).checkpoints[-1] == "checkpoint-1"
+    assert main(["resume", str(session), "--quiet", "--stop-after", "1"]) == 75
+    assert Loader(session).checkpoints[-1] == "checkpoint-1"
+    assert "Stopped at 64 frames (--stop-after 1)." in (session / "report.log").read_text()
+    assert main(["resume", str(session), "--quiet", "--stop-after", "3"]) == 0
+    resumed = Loader(session).state()
+    assert (resumed["runner"]["i_epoch"], (session / DONE).exists()) == (3, True)
+    policies = [leaves(state["agents"]["agent"]["policy"]) for state in (straight, resumed)]
+    assert len(policies[0]) > 1
+    assert all(np.array_equal(policies[0][path], policies[1][path]) for path in policies[0])
+    assert main(["--play", "--load-checkpoint", str(session), "--stop-after", "1"]) == 2
+    assert "--stop-after says where a training stops" in capsys.readouterr().err
 
 
 def test_a_target_that_is_not_reached_changes_nothing(tmp_path):
