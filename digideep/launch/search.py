@@ -6,11 +6,11 @@ Both become one function, which asks a trial of Optuna's for values and says wha
 import copy
 import json
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
+from digideep.launch.plan import Run, make_tree
 from digideep.parameters.checks import require_between, shown
-from digideep.parameters.control_panel import Panel, generate, override_panel
+from digideep.parameters.control_panel import Panel, load_params, override_panel
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import like, to_plain
 from digideep.utility.errors import UsageError
@@ -23,34 +23,37 @@ _RANGE, _CHOICES = ("low", "high", "log", "step"), ("choices",)
 
 
 class Search:
-    """Changes a control panel as a trial says.
+    """Makes runs of trials.
 
     Args:
-        module: the parameter file.
-        panel: its control panel, with what holds for all trials.
+        template: what all trials share.
         ranges: from a JSON file; None takes `search(trial, cpanel)` of the parameter file.
 
     Raises:
         UsageError: if there is no such function, or a range or choice is none that the parameters take.
     """
 
-    def __init__(self, module: ModuleType, panel: Panel, ranges: dict[str, Any] | None):
-        self._module, self._panel = module, panel
-        if ranges is None:
-            suggest = getattr(module, "search", None)
-            if not callable(suggest):
-                raise UsageError(
-                    f"{module.__name__} has no function 'search(trial, cpanel)'. Write one, or give --search FILE.json "
-                    'such as {"lr": {"low": 1e-4, "high": 1e-2, "log": true}}.'
-                )
-            self._suggest: Suggest = suggest
-        else:
-            self._suggest = suggest_from(ranges, panel)
-            for key, value in ((key, value) for key, entry in ranges.items() for value in _ends(entry)):
-                try:
-                    generate(module, override_panel(panel, {key: value}))
-                except UsageError as err:
-                    raise UsageError(f"--search '{key}' with {shown(value)}: {err}") from err
+    def __init__(self, template: Run, ranges: dict[str, Any] | None):
+        self._template, module = template, load_params(template.params)
+        self._panel = override_panel(module.cpanel, template.cpanel)
+        if ranges is not None:
+            self._suggest, self._name = suggest_from(ranges, self._panel), "--search"
+            self._try_ends(ranges)
+            return
+        suggest = getattr(module, "search", None)
+        if not callable(suggest):
+            raise UsageError(
+                f"{template.params} has no function 'search(trial, cpanel)'. Write one, or give --search FILE.json "
+                'with ranges such as {"lr": {"low": 1e-4, "high": 1e-2, "log": true}}.'
+            )
+        self._suggest, self._name = suggest, f"search() of {template.params}"
+
+    def _try_ends(self, ranges: dict[str, Any]) -> None:
+        for key, value in ((key, value) for key, entry in ranges.items() for value in _ends(entry)):
+            try:
+                make_tree(self.run({key: value}))
+            except UsageError as err:
+                raise UsageError(f"--search '{key}' with {shown(value)}: {err}") from err
 
     def changes(self, trial: Any) -> Panel:
         """Return the values of the panel that a trial changes. Args: trial: of Optuna's, or one that plays its part.
@@ -58,26 +61,32 @@ class Search:
         Raises:
             UsageError: if the search fails, or finds what is no value of a control panel.
         """
-        changed, name = copy.deepcopy(self._panel), f"search() of {self._module.__name__}"
+        panel, changed, name = self._panel, copy.deepcopy(self._panel), self._name
         try:
             returned = self._suggest(trial, changed)
         except BaseException as err:
-            raise UsageError(f"{name} fails: {words_unless_ours(err)}{place(err)}.") from err
+            where = "" if isinstance(err, SystemExit) else place(err)
+            raise UsageError(f"{name} fails: {words_unless_ours(err)}{where}.") from err
         if returned is not None and returned is not changed:
             raise UsageError(
                 f"{name} must change the panel that it is given, and return nothing, got {shown(returned)}."
             )
         found: Panel = to_plain(
-            {key: value for key, value in changed.items() if key not in self._panel or value != self._panel[key]}
+            {key: value for key, value in changed.items() if key not in panel or value != panel[key]}, name
         )
-        if "seed" in found or changed.keys() < self._panel.keys():
+        if "seed" in found or not changed.keys() >= panel.keys():
             what = "change 'seed', which --seeds gives" if "seed" in found else "take keys away"
             raise UsageError(f"{name} must not {what}.")
         return found
 
-    def tree(self, changes: Panel) -> dict[str, Any]:
-        """Return the parameter tree of a trial, without --repeal. Raises: UsageError: if there is none."""
-        return generate(self._module, override_panel(self._panel, changes))
+    def run(self, changes: Panel, seed: int | None = None) -> Run:
+        """Return a run of a trial. Args: changes: from `changes`; seed: None takes that of the panel."""
+        cpanel, repeal = {**self._template.cpanel, **changes}, self._template.repeal
+        if seed is not None and "seed" in self._panel:
+            cpanel["seed"] = seed
+        elif seed is not None:
+            repeal = {**repeal, "/runner/seed": seed}
+        return self._template._replace(cpanel=cpanel, repeal=repeal)
 
 
 def suggest_from(ranges: dict[str, Any], panel: Panel) -> Suggest:

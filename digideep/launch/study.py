@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from digideep.launch.journal import MARK, cut_journal, open_storage, quietly
+from digideep.launch.plan import make_tree
 from digideep.launch.search import Search
 from digideep.parameters.control_panel import Panel
 from digideep.telemetry.requirements import has_package
@@ -195,7 +196,7 @@ class Study:
                 try:
                     changes = self._search.changes(trial)
                     trial.set_user_attr(_CHANGES, changes)
-                    self._search.tree(changes)
+                    make_tree(self._search.run(changes))
                 except UsageError as err:
                     trial.set_user_attr(_REASON, one_line(str(err)))
                     self._study.tell(number, state=optuna.trial.TrialState.FAIL)

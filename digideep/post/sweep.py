@@ -22,7 +22,7 @@ _LONGEST = 60  # letters of a value
 
 
 def read_sweep(directory: Path) -> dict[str, Any] | None:
-    """Return what `trials.json` of a directory says; None if it is no sweep. Raises: SessionError: if that is broken."""
+    """Return what `trials.json` of a directory says; None if there is none. Raises: SessionError: if it is broken."""
     file = directory / TRIALS
     if not os.path.lexists(file):
         return None
@@ -59,10 +59,7 @@ def _is_trial(trial: Any) -> bool:
 def sweep_part(name: str, sweep: dict[str, Any], pictures: Pictures) -> str:
     """Draw and list the trials of a sweep. Args: name: of its directory; sweep: from `read_sweep`."""
     trials, metric = sweep["trials"], plain_label(sweep["metric"])
-    is_minimized = sweep["direction"] == "minimize"
-    ended = [trial for trial in trials if trial["state"] == "complete" and trial["values"]]
-    sign = 1 if is_minimized else -1
-    best = min(ended, key=lambda trial: sign * _value(trial), default=None)
+    sign = 1 if sweep["direction"] == "minimize" else -1
     words = f"{html.escape(name)}: {sweep['direction']} {html.escape(sweep['metric'])}, sampler {sweep['sampler']}, "
     words += f"pruner {sweep['pruner']}. A value is that of the last rung that a trial reached."
     places = pictures.add(_history(trials, metric, sign), "large") + pictures.add(_rungs(trials, metric), "large")
@@ -73,26 +70,29 @@ def sweep_part(name: str, sweep: dict[str, Any], pictures: Pictures) -> str:
         content += '<p class="note">Importance: the share of each parameter in what tells the best tenth of the trials '
         content += "from the others (PED-ANOVA, Watanabe et al. 2023). Few trials make it vague.</p>"
     parameters = list(dict.fromkeys(key for trial in trials for key in trial["suggested"]))
-    slices = "".join(pictures.add(_slice(trials, metric, key), "small") for key in parameters if _has_value(trials, key))
+    shown = [key for key in parameters if any(trial["values"] and key in trial["suggested"] for trial in trials)]
+    slices = "".join(pictures.add(_slice(trials, metric, key), "small") for key in shown)
     content += f'<div class="pictures">{slices}</div>' if slices else ""
-    order = sorted(trials, key=lambda trial: (trial["state"] != "complete", sign * _value(trial) if trial["values"] else 0))
+    return section("Sweep", content + _list(trials, sweep["best"], sweep["metric"], sign, parameters))
+
+
+def _list(trials: list[dict[str, Any]], best: Any, metric: str, sign: int, parameters: list[str]) -> str:
+    """List the trials: first those that came to their end, best first, then the others. Args: best: its number."""
+
+    def rank(trial: dict[str, Any]) -> tuple[bool, float]:
+        return trial["state"] != "complete", sign * _value(trial) if trial["values"] else math.inf
+
     rows = []
-    for trial in sorted(order, key=lambda trial: trial is not best):
+    for trial in sorted(trials, key=rank):
         values = [_shown(trial["suggested"].get(key, "-")) for key in parameters]
-        state = "best" if trial is best else trial["state"]
-        value = _value(trial) if trial["values"] else "-"
-        rung = max(map(int, trial["values"])) if trial["values"] else "-"
-        rows.append((trial["number"], state, value, rung, *values, trial["reason"]))
-    content += table(("trial", "state", metric, "epochs", *parameters, "why it failed"), rows)
-    return section("Sweep", content)
+        state = "best" if trial["number"] == best else trial["state"]
+        reached = (_value(trial), max(map(int, trial["values"]))) if trial["values"] else ("-", "-")
+        rows.append((trial["number"], state, *reached, *values, trial["reason"]))
+    return table(("trial", "state", metric, "epochs", *parameters, "why it failed"), rows)
 
 
 def _value(trial: dict[str, Any]) -> float:
     return float(trial["values"][max(trial["values"], key=int)])
-
-
-def _has_value(trials: list[dict[str, Any]], key: str) -> bool:
-    return any(trial["values"] and key in trial["suggested"] for trial in trials)
 
 
 def _shown(value: Any) -> str:
@@ -129,16 +129,18 @@ def _history(trials: list[dict[str, Any]], metric: str, sign: int) -> dict[str, 
 def _rungs(trials: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     """Draw what each trial came to at the rungs."""
     traces = []
-    for trial in trials:
-        if trial["values"]:
-            rungs = sorted(map(int, trial["values"]))
-            values = [trial["values"][str(rung)] for rung in rungs]
-            colour = _STATES[trial["state"]]
-            text = [f"trial {trial['number']}, epoch {rung}: {value:,.5g}" for rung, value in zip(rungs, values, strict=True)]
-            traces.append({"x": rungs, "y": values, "mode": "lines+markers", "hoverinfo": "text", "text": text,
-                           "line": {"color": colour, "width": 1.3}, "marker": {"size": 5, "color": colour}})  # fmt: skip
-    layout = {"title": {"text": "rungs", "subtitle": {"text": "values at the epochs at which trials were judged"}},
-              "xaxis": {"title": {"text": "epochs"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": metric}}}  # fmt: skip
+    for trial in (trial for trial in trials if trial["values"]):
+        rungs, colour = sorted(map(int, trial["values"])), _STATES[trial["state"]]
+        values = [trial["values"][str(rung)] for rung in rungs]
+        pairs = zip(rungs, values, strict=True)
+        text = [f"trial {trial['number']}, epoch {rung}: {value:,.5g}" for rung, value in pairs]
+        shown = {"mode": "lines+markers", "hoverinfo": "text", "text": text}
+        style = {"line": {"color": colour, "width": 1.3}, "marker": {"size": 5, "color": colour}}
+        traces.append({"x": rungs, "y": values, **shown, **style})
+    layout = {
+        "title": {"text": "rungs", "subtitle": {"text": "values at the epochs at which trials were judged"}},
+        "xaxis": {"title": {"text": "epochs"}, "rangemode": "tozero"}, "yaxis": {"title": {"text": metric}},
+    }  # fmt: skip
     return {"traces": traces, "layout": layout}
 
 

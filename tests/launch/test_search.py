@@ -4,11 +4,13 @@ import json
 import math
 import random
 import shutil
+import sys
 from types import ModuleType, SimpleNamespace
 
 import optuna
 import pytest
 
+from digideep.launch.plan import Run
 from digideep.launch.search import Search
 from digideep.launch.study import PRUNERS, SAMPLERS, Halving, Rules, Study, default_rungs
 from digideep.utility.errors import UsageError
@@ -20,14 +22,16 @@ RULES = Rules("tpe", "halving", False, seed=3, wave=9, rungs=(1, 3, 9), reductio
 PANEL = ppo_classic.cpanel
 
 
-def recipe(search) -> ModuleType:
+def function(search, monkeypatch) -> Search:
+    """What a parameter file with that function searches."""
     module = ModuleType("mine")
     module.__dict__.update(cpanel=PANEL, gen_params=ppo_classic.gen_params, search=search)
-    return module
+    monkeypatch.setitem(sys.modules, "mine", module)
+    return Search(Run("mine", {}, {}), None)
 
 
-def ranges(given=None):
-    return Search(ppo_classic, PANEL, given or RANGES)
+def ranges(given=RANGES):
+    return Search(Run("params.ppo_classic", {}, {}), given)
 
 
 def value_of(trial, rung):
@@ -57,13 +61,13 @@ def test_ranges_and_choices_become_values_of_the_panel_s_types():
     assert found == {"lr": 1.5, "gae_lambda": 0.9}, "numbers of a panel that are no whole ones stay so"
 
 
-def test_a_function_changes_the_panel_as_it_likes_and_what_is_the_same_is_not_listed():
+def test_a_function_changes_the_panel_as_it_likes_and_what_is_the_same_is_not_listed(monkeypatch):
     def search(trial, cpanel):
         cpanel["gamma"] = 1 - trial.suggest_float("one_minus_gamma", 1e-3, 1e-1, log=True)
         cpanel["env_kwargs"]["sutton_barto_reward"] = True
         cpanel["seed"] = 0
 
-    found = Search(recipe(search), PANEL, None)
+    found = function(search, monkeypatch)
     assert found.changes(optuna.trial.FixedTrial({"one_minus_gamma": 0.05})) == {
         "gamma": 0.95, "env_kwargs": {"sutton_barto_reward": True}
     }  # fmt: skip
@@ -95,7 +99,7 @@ def test_a_function_changes_the_panel_as_it_likes_and_what_is_the_same_is_not_li
 )
 def test_a_range_that_is_none_is_refused_in_one_line_before_anything_starts(given, message):
     with pytest.raises(UsageError) as refusal:
-        ranges(given) if given else Search(ppo_classic, PANEL, {})
+        ranges(given)
     assert message in str(refusal.value)
 
 
@@ -110,9 +114,9 @@ def test_a_range_that_is_none_is_refused_in_one_line_before_anything_starts(give
         (lambda trial, cpanel: exit(3), "search() of mine fails: called sys.exit(3)"),
     ],
 )
-def test_what_a_function_does_wrong_is_said_in_one_line(search, message):
+def test_what_a_function_does_wrong_is_said_in_one_line(search, message, monkeypatch):
     with pytest.raises(UsageError) as refusal:
-        Search(recipe(search), PANEL, None).changes(optuna.trial.FixedTrial({}))
+        function(search, monkeypatch).changes(optuna.trial.FixedTrial({}))
     assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
@@ -223,14 +227,14 @@ def test_a_search_that_has_changed_is_refused(halfway, tmp_path):
     assert len(Study(RULES, ranges(), tmp_path / journal).trials()) == 9
 
 
-def test_a_trial_whose_search_or_tree_fails_does_not_stop_the_others():
+def test_a_trial_whose_search_or_tree_fails_does_not_stop_the_others(monkeypatch):
     def search(trial, cpanel):
         if trial.number == 1:
             raise ZeroDivisionError("of mine")
         cpanel["n_steps"] = 0 if trial.number == 2 else 2
         cpanel["lr"] = trial.suggest_float("lr", 1e-4, 1e-2)
 
-    study = Study(RULES, Search(recipe(search), PANEL, None))
+    study = Study(RULES, function(search, monkeypatch))
     study.ask(9)
     reasons = {trial.number: trial.reason for trial in study.trials() if trial.state == "failed"}
     assert reasons.keys() == {1, 2}
