@@ -150,22 +150,42 @@ class Sweep:
         self.study.judge(rung, results)
         self.write()
 
+    @property
+    def is_finished(self) -> bool:
+        """True if all trials were made and judged."""
+        trials = self.study.trials()
+        return len(trials) >= self.settings.trials and all(trial.state != "running" for trial in trials)
+
     # ------------------------------------------------------------------ what it leaves
 
-    def write(self) -> None:
-        """Write `trials.json`, and `best.json` if a trial came to its end."""
+    def summary(self, rung: int) -> str:
+        """Return in a line what came of a rung of the newest wave."""
+        wave = self.study.trials()[-self.settings.rules.wave :]
+        there = [trial for trial in wave if rung in trial.values]
+        on = sum(trial.state == "running" for trial in there)
+        sign = 1 if self.settings.rules.is_minimized else -1
+        best = min(there, key=lambda trial: sign * trial.values[rung], default=None)
+        words = f", the best {best.number}: {best.values[rung]:,.4g}" if best is not None else ""
+        going = f"; {on} go on" if rung != self.settings.rules.rungs[-1] else ""
+        return f"epoch {rung}: {len(there)} trials{words}{going}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return all trials as JSON values."""
         rules, best = self.settings.rules, self.study.best
         trials = [
             {**trial._asdict(), "values": {str(rung): value for rung, value in trial.values.items()}}
             for trial in self.study.trials()
         ]
-        about = {
+        return {
             "version": _VERSION, "metric": self.settings.metric, "sampler": rules.sampler, "pruner": rules.pruner,
             "direction": "minimize" if rules.is_minimized else "maximize", "rungs": rules.rungs,
             "best": best and best.number, "importances": self.study.importances(), "trials": trials,
         }  # fmt: skip
-        _replace(self.group.path / TRIALS, about)
-        if best is not None:
+
+    def write(self) -> None:
+        """Write `trials.json`, and `best.json` if a trial came to its end."""
+        _replace(self.group.path / TRIALS, self.describe())
+        if (best := self.study.best) is not None:
             _replace(self.group.path / BEST, self.best_panel(best))
 
     def best_panel(self, best: Trial) -> Panel:
