@@ -22,6 +22,7 @@ class Job:
         begin: further words of `digideep train`, such as ("--msg", "a note").
         flags: words for both `digideep train` and `digideep resume`, such as ("--device", "cpu").
         stop_after: finished epochs of the run, not of this process, at which it stops; None runs to the end.
+        threads: of torch, as its parameter tree says; libraries that choose a number themselves are told the same.
     """
 
     session: Path
@@ -31,6 +32,7 @@ class Job:
     begin: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     stop_after: int | None = None
+    threads: int = 1
 
     @property
     def name(self) -> str:

@@ -1,6 +1,8 @@
 """Jobs as processes of this machine."""
 
+import argparse
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -8,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+
+import torch
 
 from digideep.launch.child import STOP_S, Order
 from digideep.launch.engine import Ended, Job
@@ -42,7 +46,7 @@ class LaunchedProcess:
             # In a session of its own: a Ctrl-C of the terminal is for this process.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-                env={**os.environ, **(environment or {})},
+                env={**dict.fromkeys(_THREADS, str(job.threads)), **os.environ, **(environment or {})},
             )  # fmt: skip
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
@@ -101,13 +105,13 @@ class LocalEngine:
 
     Args:
         jobs: how many at once, at least 1.
-        threads: of each job, for libraries that choose a number of threads themselves.
+        gpus: of CUDA, as CUDA_VISIBLE_DEVICES names them, shared out to the jobs; none leave that to the jobs.
     """
 
-    def __init__(self, jobs: int, threads: int = 1):
+    def __init__(self, jobs: int, gpus: Sequence[str] = ()):
         self._slots: list[LaunchedProcess | None] = [None] * jobs
         self._cores = share_cores(jobs)
-        self._environment = {name: str(threads) for name in _THREADS if name not in os.environ}
+        self._gpus = [{"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {} for slot in range(jobs)]
 
     @property
     def free(self) -> int:
@@ -117,7 +121,7 @@ class LocalEngine:
     def start(self, job: Job) -> None:
         """Begin to run a job. There must be a place that is free."""
         slot = self._slots.index(None)
-        self._slots[slot] = LaunchedProcess(job, self._cores[slot], self._environment)
+        self._slots[slot] = LaunchedProcess(job, self._cores[slot], self._gpus[slot])
 
     def wait(self, timeout_s: float) -> list[Ended]:
         """Wait until a job has ended, or the time is over. Returns: those that have ended since the last call."""
@@ -137,18 +141,41 @@ class LocalEngine:
     def stop(self) -> list[Ended]:
         """Let all jobs stop, each with a checkpoint; kill those that do not. Returns: all that have ended."""
         ended = self._ended()
-        for process in filter(None, self._slots):
-            process.ask_to_stop()
-        while any(self._slots):
-            ended += self.wait(1.0)
+        try:
+            for process in filter(None, self._slots):
+                process.ask_to_stop()
+            while any(self._slots):
+                ended += self.wait(1.0)
+        except BaseException:  # a second Ctrl-C: nobody waits for checkpoints any more
+            for process in filter(None, self._slots):
+                process.kill()
+            raise
         return ended
 
 
+def make_engine(args: argparse.Namespace, jobs: int) -> LocalEngine:
+    """Return the engine. Args: args: of `digideep group`; jobs: at once."""
+    gpus = (os.environ.get("CUDA_VISIBLE_DEVICES") or "").split(",") if "CUDA_VISIBLE_DEVICES" in os.environ else []
+    if not gpus and torch.cuda.is_available():
+        gpus = [str(number) for number in range(torch.cuda.device_count())]
+    return LocalEngine(jobs, gpus if len(gpus) > 1 and args.device in (None, "auto", "cuda") else [])
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(_cores()) or os.cpu_count() or 1
+
+
+def _cores() -> list[int]:
+    """Return the numbers of the cores that this process may use; none where the system has no way to say so."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def share_cores(jobs: int) -> list[tuple[int, ...]]:
-    """Return the cores of each of some jobs at once: as many to each, neighbours together.
+    """Return the cores of each of some jobs at once: about as many to each, neighbours together.
 
     None are given to any where there are fewer cores than jobs, or the system has no way to say so.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    size = len(cores) // jobs
-    return [tuple(cores[size * slot : size * (slot + 1)]) for slot in range(jobs)]
+    cores = _cores()
+    bounds = [len(cores) * slot // jobs for slot in range(jobs + 1)] if len(cores) >= jobs else [0] * (jobs + 1)
+    return [tuple(cores[first:last]) for first, last in itertools.pairwise(bounds)]

@@ -83,7 +83,7 @@ class Arguments(WatchOptions):
         return "play" if self.play else "custom" if self.custom else "create" if self.create_session_only else "train"
 
 
-def _take_assignments(values: dict[str, Any]) -> None:
+def take_assignments(values: dict[str, Any]) -> None:
     """Put what --set says where it belongs: paths to --repeal, names to --cpanel."""
     for key, value in values.pop("set", ()):
         name = "repeal" if key.startswith("/") else "cpanel"
@@ -109,7 +109,7 @@ def parse_arguments(argv: list[str] | None = None) -> Arguments:
         raise UsageError(f"'{words[0]}' is no verb. {did_you_mean(words[0], [*VERBS, *TOOLS])} See --help.")
     values = vars(make_parser(verb).parse_args(words))
     values = (VERBS[verb].means if verb is not None else {}) | values
-    _take_assignments(values)
+    take_assignments(values)
     if isinstance(values.get("resume"), str):
         if "load_checkpoint" in values:
             raise UsageError("--resume DIR and --load-checkpoint DIR name two directories: give one of them.")

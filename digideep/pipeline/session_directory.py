@@ -16,7 +16,7 @@ import filelock
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
-from digideep.utility.own_files import DONE, RUNNING, remove, require_own
+from digideep.utility.own_files import DONE, RUNNING, is_locked, remove, require_own
 from digideep.utility.text import printable
 
 # What makes a session importable: `from digideep_sessions.NAME import loader`.
@@ -140,6 +140,16 @@ def hold(session: Path) -> filelock.BaseFileLock:
     return lock
 
 
+def is_held(session: Path) -> bool:
+    """True if a process holds a session, or makes it just now; it need not exist."""
+    return any(is_locked(place / RUNNING) for place in (session, _aside(session)))
+
+
+def _aside(final: Path) -> Path:
+    """Return where a session's directory is made."""
+    return final.with_name(f".{final.name}.new")
+
+
 def let_go(lock: filelock.BaseFileLock) -> None:
     """Free a lock from `hold`; one whose file the user's code has closed is free already."""
     try:
@@ -160,8 +170,7 @@ def new_directory(final: Path) -> Iterator[tuple[Path, filelock.BaseFileLock]]:
     Raises:
         UsageError: if it cannot be made, or is there already. Nothing is left of it then.
     """
-    aside = final.with_name(f".{final.name}.new")
-    lock = None
+    aside, lock = _aside(final), None
     try:
         lock = _begin(aside, final)
         yield aside, lock

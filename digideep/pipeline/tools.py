@@ -1,6 +1,7 @@
 """The verbs that are tools of their own: modules with `make_parser`, and `main`, which returns the exit code."""
 
 TOOLS = {
+    "group": ("digideep.launch.group_command", "train several seeds and settings, some at once"),
     "sessions": ("digideep.post.sessions", "list sessions"),
     "report": ("digideep.post.report", "write one HTML page about sessions"),
     "plot": ("digideep.post.plotter", "draw curves of sessions"),

@@ -94,7 +94,7 @@ class Display:
         bar.add_column(ratio=1)
         bar.add_column(justify="right")
         bar.add_row(
-            ProgressBar(1.0, share), f"{100 * share:.1f} %   {_duration(elapsed_s)} elapsed   {_duration(left_s)} left"
+            ProgressBar(1.0, share), f"{100 * share:.1f} %   {duration(elapsed_s)} elapsed   {duration(left_s)} left"
         )
         return Panel(Group(bar, table), title=Text(self._title), title_align="left", border_style="dim")
 
@@ -112,7 +112,7 @@ class Display:
             **{name: "-" if value is None else f"{value:,.2f}" for name, value in figures.items()},
             **({"success": _percent(self._success)} if "/success/train" in self._latest else {}),
             "frames/s": f"{self.speed:,.0f}",
-            "left": _duration((self._total - frames) / max(average, 1e-9)),
+            "left": duration((self._total - frames) / max(average, 1e-9)),
         }
         known = _WIDTHS | (_NARROW if "success" in columns else {})
         widths = [max(len(name), known.get(name, 0)) for name in columns]
@@ -200,7 +200,7 @@ def _describe(machine: dict[str, float]) -> list[str]:
     return words
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return seconds as 1:02:03, or as 2:03."""
     minutes, rest = divmod(int(max(seconds, 0)), 60)
     hours, minutes = divmod(minutes, 60)

@@ -19,16 +19,19 @@ from types import ModuleType
 from typing import Any
 
 from digideep.utility.errors import UsageError
+from digideep.utility.files import open_regular
 
 SESSIONS = "digideep_sessions"  # where sessions are made, unless --session-path says otherwise
+GROUP = "group.json"  # what makes a directory a group of sessions
+_GROUP_BEGINS = b'{\n "digideep_group": '  # and no file of that name of another program
 
 
 def is_session(place: Path) -> bool:
-    """True if a directory is a session, or the directory where sessions are made by default.
+    """True if a directory is a session, a group of sessions, or the directory where sessions are made by default.
 
     A session has `checkpoints/` with a checkpoint in it, or with nothing of another program and `params.yaml` beside.
     """
-    if place.name == SESSIONS:
+    if place.name == SESSIONS or _is_group(place):
         return True
     if not os.path.isdir(place / "checkpoints"):
         return False
@@ -40,6 +43,15 @@ def is_session(place: Path) -> bool:
         return True
     ours = all(entry.lstrip(".").startswith(("checkpoint-", "best")) for entry in entries)
     return ours and os.path.exists(place / "params.yaml")
+
+
+def _is_group(place: Path) -> bool:
+    """True if a directory holds a group's plan."""
+    try:
+        with open_regular(place / GROUP) as file:
+            return file.read(len(_GROUP_BEGINS)) == _GROUP_BEGINS
+    except UsageError:
+        return False
 
 
 def session_of(path: str | Path) -> Path | None:

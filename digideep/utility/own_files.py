@@ -5,6 +5,8 @@ import shutil
 import stat
 from pathlib import Path
 
+import filelock
+
 from digideep.utility.errors import CheckpointError, UnreadableError, UsageError
 from digideep.utility.files import kind_of, open_regular
 from digideep.utility.text import printable
@@ -74,6 +76,21 @@ def require_no_link(target: Path, sessions: list[Path]) -> None:
         for root, file in ((session, target), (session.resolve(), place)):
             if file.is_relative_to(root):
                 require_own_output(root, file)
+
+
+def is_locked(file: Path) -> bool:
+    """True if a process holds the lock that a file is; otherwise it is free again at once."""
+    if not file.exists():
+        return False
+    lock = filelock.FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except OSError:
+        return False  # a file system without locks, or one that we may not write to: nothing runs there from here
+    lock.release()
+    return False
 
 
 def part_links(path: Path) -> None:

@@ -463,8 +463,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _DISPLAY,
-        "_duration((self._total - frames) / max(average, 1e-9))",
-        "_duration(frames / max(average, 1e-9))",
+        "duration((self._total - frames) / max(average, 1e-9))",
+        "duration(frames / max(average, 1e-9))",
         "the time so far shown as the time left",
         f"{_DISPLAY_TESTS}::test_speeds_are_those_of_the_epoch_and_the_time_left_goes_by_the_average_of_this_process",
     ),
