@@ -160,8 +160,8 @@ class Sweep:
 
     def summary(self, rung: int) -> str:
         """Return in a line what came of a rung of the newest wave."""
-        wave = self.study.trials()[-self.settings.rules.wave :]
-        there = [trial for trial in wave if rung in trial.values]
+        trials, wave = self.study.trials(), self.settings.rules.wave
+        there = [trial for trial in trials[(len(trials) - 1) // wave * wave :] if rung in trial.values]
         on = sum(trial.state == "running" for trial in there)
         sign = 1 if self.settings.rules.is_minimized else -1
         best = min(there, key=lambda trial: sign * trial.values[rung], default=None)

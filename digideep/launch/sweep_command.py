@@ -56,20 +56,20 @@ early: run it again.
                         help="a parameter file; or the directory of a sweep that is there")  # fmt: skip
     plan = parser.add_argument_group("the search")
     plan.add_argument("--params", nargs=1, metavar="FILE", type=path_name, help="the parameter file")
-    plan.add_argument("--search", metavar="FILE", type=_ranges, help="JSON with ranges and choices by key of the control "
-                      "panel: '{\"lr\": {\"low\": 1e-4, \"high\": 1e-2, \"log\": true}}' (search(trial, cpanel) of the "
-                      "parameter file)")  # fmt: skip
+    plan.add_argument("--search", metavar="FILE", type=_ranges, help="JSON with ranges and choices by key of the "
+                      "control panel: '{\"lr\": {\"low\": 1e-4, \"high\": 1e-2, \"log\": true}}' "
+                      "(search(trial, cpanel) of the parameter file)")  # fmt: skip
     plan.add_argument("--trials", metavar="N", type=positive, help=f"how many ({TRIALS})")
-    plan.add_argument("--seeds", metavar="N", type=seeds, help="of each trial: so many, from 0 on; or a list of them "
-                      "(the file's)")  # fmt: skip
-    plan.add_argument("--metric", metavar="NAME", help="what is compared: the mean over the seeds of what was logged last "
-                      "under this name (/return/test)")  # fmt: skip
+    plan.add_argument("--seeds", metavar="N", type=seeds, help="of each trial: so many, from 0 on; or a list of "
+                      "them (the file's own)")  # fmt: skip
+    plan.add_argument("--metric", metavar="NAME", help="what is compared: the mean over the seeds of what was "
+                      "logged last under this name (/return/test)")  # fmt: skip
     plan.add_argument("--minimize", action="store_true", help="less of it is better")
     plan.add_argument("--sampler", choices=list(SAMPLERS), help=f"what draws the values ({SAMPLER})")
     plan.add_argument("--pruner", choices=PRUNERS, help=f"what stops trials early ({PRUNER})")
     plan.add_argument("--wave", metavar="N", type=positive, help=f"trials that are drawn and judged together ({WAVE})")
-    plan.add_argument("--rungs", metavar="EPOCH", nargs="+", type=positive, help="epochs after which trials are judged, "
-                      "but for the last one (so that halving leaves one of a wave)")  # fmt: skip
+    plan.add_argument("--rungs", metavar="EPOCH", nargs="+", type=positive, help="epochs after which trials are "
+                      "judged, but for the last one (so that halving leaves one of a wave)")  # fmt: skip
     plan.add_argument("--reduction", metavar="N", type=_reduction, help="of so many trials one goes on at a rung "
                       f"({REDUCTION})")  # fmt: skip
     plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the sweep's directory (of the file, _sweep)")
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput | None) -> int:
-    prepared, console = prepare_sweep(args), make_console(args)
+    console, prepared = make_console(args), prepare_sweep(args)
     for note in () if args.quiet else prepared.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if args.dry_run:
