@@ -98,13 +98,13 @@ class Halving:
 
 
 def default_rungs(epochs: int, wave: int, reduction: int) -> tuple[int, ...]:
-    """Return the rungs of successive halving: as many as leave one of a wave, each `reduction` times the one before.
+    """Return the rungs of successive halving, with which fewer than `reduction` of a wave come to the end.
 
     Args:
         epochs: of a whole run.
     """
     rounds = 1
-    while reduction**rounds < wave:
+    while reduction**rounds <= wave:
         rounds += 1
     first = max(math.ceil(epochs / reduction ** (rounds - 1)), 1)
     return (*(rung for n in range(rounds - 1) if (rung := first * reduction**n) < epochs), epochs)

@@ -56,7 +56,7 @@ class Settings(NamedTuple):
         numbers = {name: {**found, **rules}[name] for name in _INTEGERS}
         rungs, ranges = rules["rungs"], found["ranges"]
         is_right = (
-            all(isinstance(value, int) and value >= _INTEGERS[name] for name, value in numbers.items())
+            all(type(value) is int and value >= _INTEGERS[name] for name, value in numbers.items())
             and all(isinstance(each, list) and each and all(map(_is_count, each)) for each in (rungs, found["seeds"]))
             and rungs == sorted(set(rungs))
             and isinstance(found["metric"], str)
@@ -72,7 +72,7 @@ class Settings(NamedTuple):
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return type(value) is int and value >= 0
 
 
 class Sweep:
@@ -167,7 +167,7 @@ class Sweep:
         best = min(there, key=lambda trial: sign * trial.values[rung], default=None)
         words = f", the best {best.number}: {best.values[rung]:,.4g}" if best is not None else ""
         going = f"; {on} go on" if rung != self.settings.rules.rungs[-1] else ""
-        return f"epoch {rung}: {len(there)} trials{words}{going}"
+        return f"epoch {rung}: {len(there)} trial{'s' if len(there) != 1 else ''}{words}{going}"
 
     def describe(self) -> dict[str, Any]:
         """Return all trials as JSON values."""

@@ -126,8 +126,8 @@ def test_what_a_function_does_wrong_is_said_in_one_line(search, message, monkeyp
 
 @pytest.mark.parametrize(
     ("epochs", "wave", "reduction", "rungs"),
-    [(24, 12, 3, (3, 9, 24)), (27, 27, 3, (3, 9, 27)), (24, 8, 2, (6, 12, 24)), (100, 1, 3, (100,)), (2, 27, 3, (1, 2)),
-     (1, 9, 3, (1,))],
+    [(24, 12, 3, (3, 9, 24)), (27, 27, 3, (1, 3, 9, 27)), (24, 8, 2, (3, 6, 12, 24)), (100, 1, 3, (100,)),
+     (2, 27, 3, (1, 2)), (1, 9, 3, (1,))],
 )  # fmt: skip
 def test_rungs_multiply_until_one_of_a_wave_is_left(epochs, wave, reduction, rungs):
     assert default_rungs(epochs, wave, reduction) == rungs

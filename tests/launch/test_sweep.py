@@ -1,0 +1,293 @@
+"""`digideep sweep`: from a parameter file to the best values, whatever is killed meanwhile."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from digideep.launch import local
+from digideep.launch.sweep import Settings, is_reached, value_at
+from digideep.main import main
+from digideep.pipeline.arguments import parse_arguments
+from digideep.pipeline.checkpoint import list_checkpoints
+from digideep.pipeline.verify import compare_checkpoints
+from digideep.utility.errors import SessionError
+from tests.support.engines import ForkedEngine
+from tests.support.helpers import tiny
+
+RANGES = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "n_update": {"choices": [1, 2]}}
+PANEL = tiny(number_epochs=2, epoch_size=1, n_steps=16, test_win_size=1, hidden_sizes=[8])
+PLAN = ["params.ppo_classic", "--search", json.dumps(RANGES), "--trials", "4", "--wave", "3", "--cpanel", PANEL]
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """Where jobs run, newest last: in forked processes, one at a time."""
+    made = []
+
+    def make(args, jobs):
+        made.append(ForkedEngine(1))
+        return made[-1]
+
+    monkeypatch.setattr(local, "make_engine", make)
+    return made
+
+
+def sweep(base, *arguments):
+    return main(["sweep", *PLAN, "--session-path", str(base), "--name", "all", *arguments])
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A sweep that nobody disturbed, and what was started for it."""
+    base = tmp_path_factory.mktemp("straight")
+    engine = ForkedEngine(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "make_engine", lambda args, jobs: engine)
+        assert sweep(base, "--quiet") == 0
+    return base / "all", engine.started
+
+
+def about(path):
+    return json.loads((path / "trials.json").read_text())
+
+
+def differences(one: Path, other: Path):
+    """What is not the same in two sweeps, but for the times at which it was done."""
+    names = [sorted(path.name for path in each.glob("trial=*")) for each in (one, other)]
+    found = [name for name in ("trials.json", "best.json") if (one / name).read_bytes() != (other / name).read_bytes()]
+    found += [] if names[0] == names[1] else names
+    for name in names[0]:
+        ends = [list_checkpoints(each / name / "checkpoints")[-1] for each in (one, other)]
+        different, total = compare_checkpoints(*ends)
+        found += [f"{name}: {ends[0].name} and {ends[1].name}"] if ends[0].name != ends[1].name else different
+        assert total > 50
+    return found
+
+
+def test_trials_are_paused_at_the_rung_and_the_best_goes_on_to_its_end(straight):
+    path, started = straight
+    found = about(path)
+    states = [trial["state"] for trial in found["trials"]]
+    assert started[:3] == [(f"trial={number}", 1) for number in range(3)]
+    assert started[3:] == [(f"trial={states.index('complete')}", None), ("trial=3", 1), ("trial=3", None)]
+    assert states[3] == "complete", "alone in its wave"
+    assert sorted(states) == ["complete", "complete", "pruned", "pruned"]
+    assert found["rungs"] == [1, 2]
+    ended = [trial for trial in found["trials"] if trial["state"] == "complete"]
+    assert found["trials"][found["best"]]["values"]["2"] == max(trial["values"]["2"] for trial in ended)
+    for trial in found["trials"]:
+        session = path / f"trial={trial['number']}"
+        assert (session / "done.lock").exists() == (trial["state"] == "complete")
+        for rung, value in trial["values"].items():
+            assert value == value_at(session, "/return/test", int(rung))
+
+
+def test_best_values_are_what_train_takes(straight):
+    path, _ = straight
+    best = json.loads((path / "best.json").read_text())
+    chosen = about(path)["trials"][about(path)["best"]]
+    assert best.keys() >= {"number_epochs", "lr"}
+    assert best["lr"] == chosen["suggested"]["lr"]
+    assert "seed" not in best
+    args = parse_arguments(["train", "params.ppo_classic", "--cpanel", f"@{path}/best.json"])
+    assert args.cpanel == best
+
+
+def test_a_finished_sweep_says_so_by_its_name_and_by_the_same_command(straight, engines, capsys):
+    path, _ = straight
+    for words in (["sweep", str(path)], ["sweep", *PLAN, "--session-path", str(path.parent), "--name", "all"]):
+        assert main(words) == 3
+        assert "All 4 trials" in capsys.readouterr().err
+    assert [engine.started for engine in engines] == [[], []]
+
+
+def test_a_sweep_that_is_stopped_and_killed_anywhere_ends_as_one_that_was_not(straight, tmp_path, engines, monkeypatch):
+    """Stopped in a session; cut in the journal, which stands for a kill; with a session killed while it runs."""
+    calls = iter(range(100))
+
+    class Disturbing(ForkedEngine):
+        def wait(self, timeout_s):
+            if next(calls) == 1:
+                signal.raise_signal(signal.SIGTERM)
+            return super().wait(0.05)
+
+    monkeypatch.setattr(local, "make_engine", lambda args, jobs: Disturbing(2))
+    assert sweep(tmp_path, "--quiet") == 75
+    path = tmp_path / "all"
+    journal = path / "journal.log"
+    journal.write_bytes(journal.read_bytes()[:-30])
+    (path / "trials.json").unlink()
+
+    class Killing(ForkedEngine):
+        def start(self, job):
+            super().start(job)
+            if len(self.started) == 2:
+                self._running[job.name][1].kill()
+
+    monkeypatch.setattr(local, "make_engine", lambda args, jobs: Killing(2))
+    assert main(["sweep", str(path), "--quiet", "--retries", "1"]) == 0
+    assert differences(straight[0], path) == []
+
+
+def test_a_trial_that_fails_is_told_so_and_the_others_go_on(tmp_path, engines, capsys):
+    (tmp_path / "failing.py").write_text(
+        "from params.ppo_classic import cpanel, gen_params\n"
+        "def search(trial, cpanel):\n"
+        "    cpanel['gamma'] = [0.9, 1.5][trial.suggest_int('case', 0, 1) * 0 + trial.number % 2]\n"
+    )
+    plan = [
+        "sweep",
+        str(tmp_path / "failing.py"),
+        "--trials",
+        "2",
+        "--pruner",
+        "none",
+        "--seeds",
+        "2",
+        "--cpanel",
+        PANEL,
+    ]
+    assert main([*plan, "--session-path", str(tmp_path), "--json"]) == 0
+    out = capsys.readouterr()
+    found = json.loads(out.out)
+    assert [trial["state"] for trial in found["trials"]] == ["complete", "failed"]
+    assert "gamma must be a number in [0, 1], got 1.5" in found["trials"][1]["reason"]
+    assert "gamma must be" in out.err
+    path = tmp_path / "failing_sweep"
+    assert sorted(each.name for each in path.glob("trial=*")) == ["trial=0_seed=0", "trial=0_seed=1"]
+    values = [value_at(each, "/return/test", 2) for each in path.glob("trial=0*")]
+    assert found["trials"][0]["values"] == {"2": sum(values) / 2}
+
+
+# ---------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Nothing to search in: give a parameter file, or the directory of a sweep."),
+        (["params.ppo_classic", "params.sac_classic"], "A sweep has one parameter file: give"),
+        (
+            ["params.ppo_classic"],
+            "params.ppo_classic has no function 'search(trial, cpanel)'. Write one, or give --search",
+        ),
+        (["params.ppo_classik"], "cannot be imported"),
+        ([*PLAN, "--search", "nowhere.json"], "nowhere.json cannot be read: No such file"),
+        ([*PLAN, "--search", '{"lr": {"low": 1}}'], "--search 'lr' must be an object with"),
+        ([*PLAN, "--search", '{"lr": {"low": 1, "high": 2}, "lr": {"low": 1, "high": 2}}'], "'lr' is given twice"),
+        ([*PLAN, "--trials", "0"], "'0' is no positive integer"),
+        ([*PLAN, "--sampler", "cmaes"], "invalid choice: 'cmaes'"),
+        ([*PLAN, "--pruner", "halfing"], "invalid choice: 'halfing'"),
+        ([*PLAN, "--reduction", "1"], "one of one goes on without a rung"),
+        ([*PLAN, "--rungs", "2"], "--rungs must rise and lie below the 2 epochs of a run, got [2]."),
+        (
+            [*PLAN, "--rungs", "1", "--pruner", "none"],
+            "--rungs are for a pruner: leave them out, or leave --pruner out.",
+        ),
+        ([*PLAN, "--seeds", "2", "--set", "seed=3"], "--seeds and 'seed' both give seeds: leave one of them out."),
+        (
+            [*PLAN, "--set", "/runner/test_int=2"],
+            "Runs are tested every 2 epochs (/runner/test_int), and judged at epochs 1",
+        ),
+        ([*PLAN, "--set", "lr=fast"], "--cpanel 'lr' must be a number, got 'fast'."),
+        ([*PLAN, "--set", "model_name=CartPole-v9"], "CartPole-v9"),
+        ([*PLAN, "--name", "a/b"], "must be a plain directory name"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_line_and_nothing_is_made(
+    words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", *words]) == 2
+    out = capsys.readouterr()
+    assert message in out.err
+    assert len(out.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--trials", "9"],
+            "is a sweep with another plan: trials is 4 there, 9 here. Go on with it by `digideep sweep",
+        ),
+        (["--sampler", "random"], "sampler is 'tpe' there, 'random' here"),
+        (["--metric", "/return/recent"], "metric is '/return/test' there, '/return/recent' here"),
+        (["--search", '{"lr": {"choices": [0.1, 0.2]}}'], "search is {'lr': {'low': 0.0001"),
+        (["--set", "gamma=0.9"], "run trial has gamma not given there, 0.9 here"),
+    ],
+)
+def test_a_command_that_means_another_sweep_is_refused(straight, engines, words, message, capsys):
+    assert sweep(straight[0].parent, *words) == 2
+    assert message in capsys.readouterr().err
+    assert engines == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda plan: plan["sweep"].pop("metric"),
+            "is no sweep of this version: it has other settings than a sweep's.",
+        ),
+        (lambda plan: plan["sweep"].update(trials=True), "its settings are not those of a sweep"),
+        (lambda plan: plan["sweep"]["rules"].update(rungs=[2, 1]), "its settings are not those of a sweep"),
+        (lambda plan: plan["sweep"]["rules"].update(sampler="cmaes"), "its settings are not those of a sweep"),
+        (lambda plan: plan.update(digideep_group=2), "is of version 2; this digideep knows 1. Install a newer one."),
+        (lambda plan: plan.pop("sweep"), "is a group that searches nothing: go on with it by `digideep group"),
+    ],
+)
+def test_a_plan_that_is_damaged_or_of_another_version_is_refused(straight, tmp_path, damage, message, capsys):
+    plan = json.loads((straight[0] / "group.json").read_text())
+    damage(plan)
+    (tmp_path / "group.json").write_text(json.dumps(plan, indent=1))
+    assert main(["sweep", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["group.json"]
+
+
+def test_groups_and_sweeps_are_not_taken_for_each_other_and_a_plan_is_given_once(straight, capsys):
+    assert main(["group", str(straight[0])]) == 2
+    assert "is a sweep: go on with it by `digideep sweep" in capsys.readouterr().err
+    assert main(["sweep", str(straight[0]), "--trials", "9"]) == 2
+    assert "has its plan already: leave --trials out." in capsys.readouterr().err
+
+
+def test_a_metric_that_nothing_logs_is_told_with_those_that_there_are_after_one_session(tmp_path, engines, capsys):
+    assert sweep(tmp_path, "--metric", "/return/tset", "--quiet") == 2
+    err = capsys.readouterr().err
+    assert "Nothing is logged as '/return/tset' until epoch 1. Did you mean '/return/test'? Begin anew" in err
+    assert len(engines[0].started) <= 2
+
+
+def test_settings_survive_json():
+    text = '{"trials": 4, "seeds": [0], "metric": "/x", "ranges": null, "rules": {"sampler": "qmc", "pruner": "asha", '
+    text += '"is_minimized": true, "seed": 3, "wave": 2, "rungs": [1, 3], "reduction": 3}}'
+    assert Settings.from_json(json.loads(text)).to_json() == {**json.loads(text), "seeds": (0,)} | {
+        "rules": {**json.loads(text)["rules"], "rungs": (1, 3)}
+    }
+
+
+def test_the_value_at_a_rung_is_the_last_one_up_to_it(tmp_path):
+    lines = [
+        {"meta": {"epoch": epoch}, "data": {"/x": {"num": 2, "sum": 2 * value}}} for epoch, value in ((1, 5), (3, 7))
+    ]
+    log = tmp_path / "varlog.json"
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [value_at(tmp_path, "/x", epoch) for epoch in (1, 2, 3)] == [5, 5, 7]
+    with pytest.raises(SessionError, match="it logged nothing as '/y' until epoch 3"):
+        value_at(tmp_path, "/y", 3)
+    log.write_text('{"meta": {}, "data": {"/x": {}}}\n')
+    with pytest.raises(SessionError, match=r"varlog\.json, line 1, is no line of a session's log"):
+        value_at(tmp_path, "/x", 3)
+
+
+def test_a_session_has_reached_a_rung_with_its_checkpoint_or_its_end(tmp_path):
+    assert not is_reached(tmp_path, 1)
+    (tmp_path / "checkpoints/checkpoint-1+2").mkdir(parents=True)
+    assert [is_reached(tmp_path, epoch) for epoch in (1, 2, None)] == [True, False, False]
+    (tmp_path / "done.lock").touch()
+    assert [is_reached(tmp_path, epoch) for epoch in (9, None)] == [True, True]
