@@ -4,7 +4,6 @@ import argparse
 import importlib
 import json
 import shlex
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -254,4 +253,4 @@ def _end(sweep: Sweep, place: str, console: Console, reason: str | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())
