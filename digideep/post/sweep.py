@@ -12,7 +12,7 @@ from typing import Any
 from digideep.post.drawing import COLOURS, plain_label
 from digideep.post.report_plots import Pictures, section, table
 from digideep.utility.errors import SessionError
-from digideep.utility.files import is_finite, is_number, read_json
+from digideep.utility.files import is_finite, read_json
 from digideep.utility.text import printable
 
 TRIALS = "trials.json"
@@ -60,8 +60,8 @@ def sweep_part(name: str, sweep: dict[str, Any], pictures: Pictures) -> str:
     """Draw and list the trials of a sweep. Args: name: of its directory; sweep: from `read_sweep`."""
     trials, metric = sweep["trials"], plain_label(sweep["metric"])
     sign = 1 if sweep["direction"] == "minimize" else -1
-    words = f"{html.escape(name)}: {sweep['direction']} {html.escape(sweep['metric'])}, sampler {sweep['sampler']}, "
-    words += f"pruner {sweep['pruner']}. A value is that of the last rung that a trial reached."
+    words = f"{name}: {sweep['direction']} {sweep['metric']}, sampler {sweep['sampler']}, pruner {sweep['pruner']}. "
+    words = html.escape(printable(f"{words}A value is that of the last rung that a trial reached."))
     places = pictures.add(_history(trials, metric, sign), "large") + pictures.add(_rungs(trials, metric), "large")
     shares = sweep["importances"]
     content = f'<p class="note">{words}</p><div class="pictures">{places}</div>'
@@ -82,13 +82,13 @@ def _list(trials: list[dict[str, Any]], best: Any, metric: str, sign: int, param
     def rank(trial: dict[str, Any]) -> tuple[bool, float]:
         return trial["state"] != "complete", sign * _value(trial) if trial["values"] else math.inf
 
-    rows = []
+    rows, has_failed = [], any(trial["reason"] for trial in trials)
     for trial in sorted(trials, key=rank):
         values = [_shown(trial["suggested"].get(key, "-")) for key in parameters]
         state = "best" if trial["number"] == best else trial["state"]
         reached = (_value(trial), max(map(int, trial["values"]))) if trial["values"] else ("-", "-")
-        rows.append((trial["number"], state, *reached, *values, trial["reason"]))
-    return table(("trial", "state", metric, "epochs", *parameters, "why it failed"), rows)
+        rows.append((trial["number"], state, *reached, *values, *([trial["reason"]] if has_failed else [])))
+    return table(("trial", "state", metric, "epochs", *parameters, *(["why it failed"] if has_failed else [])), rows)
 
 
 def _value(trial: dict[str, Any]) -> float:
@@ -161,11 +161,18 @@ def _slice(trials: list[dict[str, Any]], metric: str, key: str) -> dict[str, Any
     shown = [trial for trial in trials if trial["values"] and key in trial["suggested"]]
     places = [trial["suggested"][key] for trial in shown]
     axis: dict[str, Any] = {"title": {"text": plain_label(key)}}
-    if not all(map(is_number, places)):
-        places, axis["type"] = [plain_label(_shown(place)) for place in places], "category"
-    elif not all(map(math.isfinite, places)):
-        return {"traces": [], "layout": {}}
+    if not all(map(is_finite, places)):
+        places = [plain_label(_shown(place)) for place in places]
+        axis |= {"type": "category", "categoryorder": "array", "categoryarray": sorted(set(places), key=_in_order)}
     elif min(places) > 0 and max(places) / min(places) > _WIDE:
-        axis["type"] = "log"
+        axis |= {"type": "log", "dtick": 1, "exponentformat": "e"}
     layout = {"title": {"text": plain_label(key)}, "xaxis": axis, "yaxis": {"title": {"text": metric}}}
     return {"traces": [_points(shown, places)], "layout": layout}
+
+
+def _in_order(text: str) -> tuple[float, str]:
+    """Return what puts numbers in their order, and words after them."""
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
