@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import IO
 
 import torch
 
 from digideep.launch.child import STOP_S, Order
 from digideep.launch.engine import Ended, Job
 from digideep.utility.files import open_regular
+from digideep.utility.own_files import require_own
 from digideep.utility.text import one_line
 
 _POLL_S = 0.05
@@ -39,15 +41,13 @@ class LaunchedProcess:
 
     def __init__(self, job: Job, cores: Sequence[int] = (), environment: Mapping[str, str] | None = None):
         self.job = job
+        require_own(job.log.parent, is_directory=True)
+        require_own(job.log)
         job.log.parent.mkdir(parents=True, exist_ok=True)
+        variables = {**dict.fromkeys(_THREADS, str(job.threads)), **os.environ, **(environment or {})}
         with job.log.open("ab") as output:
             self._begin = output.tell()
-            command = [sys.executable, "-c", _START, json.dumps(sys.path), str(job.session)]
-            # In a session of its own: a Ctrl-C of the terminal is for this process.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
-                env={**dict.fromkeys(_THREADS, str(job.threads)), **os.environ, **(environment or {})},
-            )  # fmt: skip
+            self._process = self._start(output, variables)
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
         self._kill_at = float("inf")
@@ -55,6 +55,13 @@ class LaunchedProcess:
         with contextlib.suppress(OSError):  # it has ended already
             self._pipe.write(f"{json.dumps(order)}\n".encode())
             self._pipe.flush()
+
+    def _start(self, output: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen:
+        """Start the process, which waits for its order. In a session of its own: a Ctrl-C of the terminal is for us."""
+        command = [sys.executable, "-c", _START, json.dumps(sys.path), str(self.job.session)]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
+        )
 
     @property
     def pid(self) -> int:
