@@ -13,8 +13,9 @@ from digideep.pipeline.arguments import parse_arguments
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import SessionError
+from tests.support.documents import blocks
 from tests.support.engines import ForkedEngine
-from tests.support.helpers import tiny
+from tests.support.helpers import ROOT, tiny
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "n_update": {"choices": [1, 2]}}
 PANEL = tiny(number_epochs=2, epoch_size=1, n_steps=16, test_win_size=1, hidden_sizes=[8])
@@ -159,6 +160,23 @@ def test_a_trial_that_fails_is_told_so_and_the_others_go_on(tmp_path, engines, c
     assert sorted(each.name for each in path.glob("trial=*")) == ["trial=0_seed=0", "trial=0_seed=1"]
     values = [value_at(each, "/return/test", 2) for each in path.glob("trial=0*")]
     assert found["trials"][0]["values"] == {"2": sum(values) / 2}
+
+
+def test_the_searches_of_the_documents_are_listed_without_writing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs/sweeps.md"
+    files = {block.marker[6:]: block.text for block in blocks(page) if block.marker.startswith("file: ")}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["sweep", "searched.py", "--trials", "24", "--seeds", "3", "--dry-run"]) == 0
+    assert main(["sweep", "params.ppo_classic", "--search", "ranges.json", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("trial 11: ") == 2
+    assert "core_size = " in out
+    assert "24 trials, judged after epochs 4, 12, 28. Dry run: nothing is written." in out
+    assert "24 trials, judged after epochs 3, 9, 24. Dry run: nothing is written." in out
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == sorted(files)
 
 
 # ---------------------------------------------------------------------- refusals
