@@ -18,11 +18,15 @@ from digideep.utility.text import one_line
 
 _NAME = "sweep"  # of the study
 _CHANGES, _REASON = "cpanel", "reason"  # what a trial notes
-SAMPLERS: dict[str, Callable[[Any, int], Any]] = {
-    "tpe": lambda samplers, seed: samplers.TPESampler(seed=seed, constant_liar=True),
-    "random": lambda samplers, seed: samplers.RandomSampler(seed=seed),
-    "qmc": lambda samplers, seed: samplers.QMCSampler(seed=seed, scramble=False),
-    "gp": lambda samplers, seed: samplers.GPSampler(seed=seed, deterministic_objective=False),
+_BEST = 0.25  # of the trials, which importance is about
+# Of Optuna's module, the seed of a trial, and that of the sweep, by which a sequence is one over all trials.
+SAMPLERS: dict[str, Callable[[Any, int, int], Any]] = {
+    "tpe": lambda optuna, seed, _: optuna.TPESampler(seed=seed, constant_liar=True),
+    "random": lambda optuna, seed, _: optuna.RandomSampler(seed=seed),
+    "qmc": lambda optuna, seed, whole: optuna.QMCSampler(
+        seed=whole, scramble=True, independent_sampler=optuna.RandomSampler(seed=seed)
+    ),
+    "gp": lambda optuna, seed, _: optuna.GPSampler(seed=seed, deterministic_objective=False),
 }
 _WITH_SCIPY = ("qmc", "gp")
 PRUNERS = ("halving", "none", "median", "hyperband", "asha")
@@ -179,8 +183,8 @@ class Study:
                     is_same = trial.state == "failed"
                 if not is_same or (trial.changes and repeated.distributions != frozen.distributions):
                     raise UsageError(
-                        f"The search has changed since trial {trial.number} was asked: it would draw others today. Put "
-                        "it back as it was, or begin a sweep elsewhere with --name."
+                        f"The search has changed since trial {trial.number} was asked, or draws numbers of its own: it "
+                        "would find others today. Put it back as it was, or begin a sweep elsewhere with --name."
                     )
 
     # ------------------------------------------------------------------ asking
@@ -190,8 +194,9 @@ class Study:
         asked = range(len(self.trials()), count)
         with quietly() as optuna:
             for number in asked:
-                seed = derive_seed(self.rules.seed, "trial", number) % 2**32
-                self._study.sampler = SAMPLERS[self.rules.sampler](optuna.samplers, seed)
+                seeds = derive_seed(self.rules.seed, "trial", number), derive_seed(self.rules.seed, "sweep")
+                make = SAMPLERS[self.rules.sampler]
+                self._study.sampler = make(optuna.samplers, *(seed % 2**32 for seed in seeds))
                 trial = self._study.ask()
                 try:
                     changes = self._search.changes(trial)
@@ -263,14 +268,27 @@ class Study:
         return min(ended, key=lambda trial: sign * trial.values[max(trial.values)], default=None)
 
     def importances(self) -> dict[str, float]:
-        """Return the share that each parameter has in the values, greatest first; nothing where that cannot be said.
+        """Return the share of each parameter in what makes a trial one of the best, greatest first.
 
-        Source: Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA), by Optuna.
+        The best quarter are those that got furthest, in the order of their values there. Nothing, where too few trials
+        are there to say anything.
+        Source: Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA), by Optuna; it looks at the order of values only.
         """
+        sign = 1 if self.rules.is_minimized else -1
+        values = {frozen.number: frozen.intermediate_values for frozen in self._frozen() if frozen.intermediate_values}
+        order = sorted(values, key=lambda number: (-max(values[number]), sign * values[number][max(values[number])]))
         with quietly() as optuna:
-            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            ranked = optuna.create_study(direction="minimize")
+            for rank, number in enumerate(order):
+                frozen = self._frozen()[number]
+                ranked.add_trial(
+                    optuna.trial.create_trial(
+                        params=frozen.params, distributions=frozen.distributions, value=float(rank)
+                    )
+                )
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=_BEST)
             try:
-                found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
-            except (ValueError, RuntimeError):  # too few trials, or all of the same value
+                found = optuna.importance.get_param_importances(ranked, evaluator=evaluator)
+            except (ValueError, RuntimeError):
                 return {}
         return {name: float(share) for name, share in found.items() if math.isfinite(share)}

@@ -92,6 +92,8 @@ class Sweep:
             require_own(group.path / name)
         self.search = Search(group.runs[TEMPLATE], settings.ranges)
         self.study = Study(settings.rules, self.search, group.path / JOURNAL)
+        if self.study.trials():
+            self.write()  # a kill may have come before that
 
     def next_rung(self) -> int | None:
         """Return the epoch at which trials are judged next, having asked for a wave if none runs; None at the end."""

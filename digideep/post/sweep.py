@@ -67,8 +67,10 @@ def sweep_part(name: str, sweep: dict[str, Any], pictures: Pictures) -> str:
     content = f'<p class="note">{words}</p><div class="pictures">{places}</div>'
     if shares:
         content += pictures.add(_importances(shares), "wide")
-        content += '<p class="note">Importance: the share of each parameter in what tells the best tenth of the trials '
-        content += "from the others (PED-ANOVA, Watanabe et al. 2023). Few trials make it vague.</p>"
+        content += (
+            '<p class="note">Importance: the share of each parameter in what makes a trial one of the best quarter '
+        )
+        content += "(PED-ANOVA, Watanabe et al. 2023). Few trials make it vague.</p>"
     parameters = list(dict.fromkeys(key for trial in trials for key in trial["suggested"]))
     shown = [key for key in parameters if any(trial["values"] and key in trial["suggested"] for trial in trials)]
     slices = "".join(pictures.add(_slice(trials, metric, key), "small") for key in shown)

@@ -1,6 +1,7 @@
 """`digideep sweep`: from a parameter file to the best values, whatever is killed meanwhile."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_a_finished_sweep_says_so_by_its_name_and_by_the_same_command(straight, 
         assert main(words) == 3
         assert "All 4 trials" in capsys.readouterr().err
     assert [engine.started for engine in engines] == [[], []]
+
+
+def test_what_a_kill_left_unwritten_is_written_by_the_next_start(straight, tmp_path, engines):
+    path = shutil.copytree(straight[0], tmp_path / "all", ignore=shutil.ignore_patterns("trial=*", "*.json"))
+    shutil.copy(straight[0] / "group.json", path)
+    assert main(["sweep", str(path)]) == 3
+    assert (path / "best.json").read_bytes() == (straight[0] / "best.json").read_bytes()
+    assert about(path) == about(straight[0])
 
 
 def test_a_sweep_that_is_stopped_and_killed_anywhere_ends_as_one_that_was_not(straight, tmp_path, engines, monkeypatch):
