@@ -35,13 +35,14 @@ class Order(NamedTuple):
 
 
 def main() -> int:
-    """Run the job that standard input names. Returns: the exit code of a process that ends now."""
-    code = _run()
+    """Run the job that standard input names. Returns: the exit code, with which the process ends soon."""
+    code = run_job()
     watch_the_end(code)
     return code
 
 
-def _run() -> int:
+def run_job() -> int:
+    """Run the job that standard input names. Returns: the exit code of the program."""
     pipe, line = os.dup(0), b""
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)  # code of the user's may read from there

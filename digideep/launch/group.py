@@ -63,7 +63,10 @@ class Group:
             require_own(aside, is_directory=True)
             aside.mkdir(parents=True, exist_ok=True)
             require_own(aside / GROUP)
-            (aside / GROUP).write_text(self._to_json(), encoding="utf-8")
+            with (aside / GROUP).open("w", encoding="utf-8") as file:
+                file.write(self._to_json())
+                file.flush()
+                os.fsync(file.fileno())  # it is read after a crash of the machine
             aside.rename(self.path)
         except OSError as err:
             shutil.rmtree(aside, ignore_errors=True)
@@ -170,7 +173,10 @@ def hold_group(path: Path) -> filelock.BaseFileLock:
     require_own(path / "output", is_directory=True)
     if not os.access(path, os.W_OK):
         raise UsageError(f"{path} cannot be written. A group's sessions are made there.")
-    return hold(path)
+    try:
+        return hold(path)
+    except OSError as err:
+        raise UsageError(f"{path} cannot be held while its sessions run: {err.strerror or err}.") from err
 
 
 def _difference(ours: Run, theirs: Run) -> str:

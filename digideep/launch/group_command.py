@@ -30,6 +30,7 @@ from digideep.utility.errors import FinishedError, Interruption, UsageError
 from digideep.utility.files import as_typed
 from digideep.utility.process_state import find_device
 from digideep.utility.text import one_line, parse_json
+from digideep.utility.user_code import in_words
 
 # Where jobs run: modules with `make_engine(args, jobs)`.
 ENGINES = {"local": "digideep.launch.local"}
@@ -127,8 +128,7 @@ def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] |
     signals, warnings = StopSignals(), _Once()
     signals.install()
     logging.getLogger("digideep").addHandler(warnings)
-    output = None
-    code = 1
+    args, output, code = None, None, 1
     try:
         args = parser.parse_args(argv)
         output = JsonOutput() if args.json else None
@@ -140,6 +140,11 @@ def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] |
     except Interruption as err:
         print(f"digideep: {err}", file=sys.stderr)
         code = err.exit_code
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as err:
+        if args is None:  # --help
+            raise
+        print(f"digideep: code of yours {in_words(err)}.", file=sys.stderr)
+        code = 2
     finally:
         logging.getLogger("digideep").removeHandler(warnings)
         if output is not None:
@@ -175,11 +180,13 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
     runs = _states(args, prepared)
     left = [run for run in runs if run.state != FINISHED]
     threads = max((run.job.threads for run in left), default=1)
-    jobs = args.jobs or max(min(available_cores() // threads, len(left)), 1)
+    jobs = max(min(args.jobs or available_cores() // threads, len(left)), 1)
     if args.dry_run:
         _print_plan(runs, jobs, console)
         return 0
     if not left:
+        if json_output is not None:
+            json_output.write(_as_json(prepared.group, RunTable(runs, console, is_quiet=True)))
         raise FinishedError(
             f"All {len(runs)} runs of {as_typed(prepared.group.path)} are done. Compare them: {_report(prepared.group)}"
         )
@@ -199,7 +206,7 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         table.close()
         let_go(lock)
     if json_output is not None:
-        json_output.write(json.dumps({"group": str(prepared.group.path), "runs": table.rows()}))
+        json_output.write(_as_json(prepared.group, table))
     return _end(runs, prepared.group, table, console, signals.reason)
 
 
@@ -223,6 +230,10 @@ def _print_plan(runs: list[RunState], jobs: int, console: Console) -> None:
 
 def _report(group: Group) -> str:
     return f"digideep report {shlex.quote(str(as_typed(group.path)))}"
+
+
+def _as_json(group: Group, table: RunTable) -> str:
+    return json.dumps({"group": str(group.path), "runs": table.rows()})
 
 
 def _end(runs: list[RunState], group: Group, table: RunTable, console: Console, reason: str | None) -> int:

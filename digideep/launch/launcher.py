@@ -9,7 +9,9 @@ from digideep.launch.engine import Ended, Engine, Job
 from digideep.launch.plan import Length
 from digideep.pipeline.session_directory import is_held
 from digideep.pipeline.stop_signals import STOPPED
+from digideep.utility.errors import UsageError
 from digideep.utility.own_files import DONE
+from digideep.utility.text import one_line
 
 WAITING, RUNNING, ELSEWHERE, FINISHED, STOPPED_EARLY, FAILED = (
     "waiting", "running", "elsewhere", "done", "stopped", "failed",
@@ -87,7 +89,10 @@ class Launcher:
                 run.look()
             if has_place and run.state == WAITING:
                 run.state = RUNNING
-                self._engine.start(run.job)
+                try:
+                    self._engine.start(run.job)
+                except (OSError, UsageError) as err:  # a full disk, a file in the way
+                    self._settle([Ended(run.job, _REFUSED, one_line(str(err)))])
             if run.state not in (WAITING, ELSEWHERE):
                 self._queue.remove(run)
 

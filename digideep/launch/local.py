@@ -16,6 +16,7 @@ import torch
 
 from digideep.launch.child import STOP_S, Order
 from digideep.launch.engine import Ended, Job
+from digideep.utility.errors import UsageError
 from digideep.utility.files import open_regular
 from digideep.utility.own_files import require_own
 from digideep.utility.text import one_line
@@ -100,7 +101,8 @@ class LaunchedProcess:
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             return f"killed by {name}{': memory may have run out' if name == 'SIGKILL' else ''}"
-        with open_regular(self.job.log) as file:
+        lines: list[str] = []
+        with contextlib.suppress(UsageError), open_regular(self.job.log) as file:
             file.seek(max(self._begin, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             lines = file.read(_TAIL_BYTES).decode(errors="replace").splitlines()
         said = [line.removeprefix("digideep: ") for line in lines if line.startswith("digideep: ")]

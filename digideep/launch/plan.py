@@ -1,5 +1,6 @@
 """What runs a group consists of: seeds times grid times parameter files, each checked and named by what differs."""
 
+import io
 import itertools
 import json
 import math
@@ -11,10 +12,15 @@ from typing import Any, NamedTuple
 from digideep.parameters.checks import shown
 from digideep.parameters.control_panel import frames_in_panel, generate, load_params, override_panel
 from digideep.parameters.tree import Tree, from_plain, override_tree
-from digideep.pipeline.building import check_tree, look_at_environment
+from digideep.pipeline.arguments import Arguments
+from digideep.pipeline.building import check_tree
 from digideep.pipeline.continuing import plan_of
+from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.runner import Runner
+from digideep.pipeline.session import Session
 from digideep.utility.errors import UsageError
+from digideep.utility.process_state import left_as_it_was
+from digideep.utility.user_code import in_words
 
 _MOST_RUNS = 10_000
 _LONGEST_NAME = 100  # bytes; a session's files have longer names, and file systems end at 255
@@ -130,6 +136,8 @@ def _names(runs: Sequence[Sequence[tuple[str, Any]]]) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return "x".join(map(_text, value))
+    if isinstance(value, dict):
+        return ",".join(f"{key}={_text(inner)}" for key, inner in value.items())
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -137,36 +145,44 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.,=+-]+", "-", text, flags=re.ASCII)
 
 
-def check_runs(runs: Mapping[str, Run], grid: Grid | None = None) -> dict[str, Length]:
+def check_runs(
+    runs: Mapping[str, Run], grid: Grid | None = None, load_checkpoint: str | None = None
+) -> dict[str, Length]:
     """Refuse runs that could not begin, or of which two are the same; leave no number of processes open.
 
-    A number of processes that is null would be chosen by the cores that a session finds, and results depend on it: in
-    a group, whose sessions share the cores, it is 0.
+    Every parameter tree is generated, and of runs that differ in their seed only one is built, as by
+    `digideep train --dry-run`. A number of processes that is null would be chosen by the cores that a session finds,
+    and results depend on it: in a group, whose sessions share the cores, it is 0.
 
     Args:
         runs: by name; what leaves a number of processes open gets it, by its `repeal`.
         grid: what a person typed as such, for messages.
+        load_checkpoint: whose weights all begin with.
 
     Returns:
         How long each run is.
 
     Raises:
-        UsageError: for whatever `digideep train` would refuse in its parameters, naming the run.
+        UsageError: for whatever `digideep train` would refuse, naming the run.
     """
     lengths: dict[str, Length] = {}
     seen: dict[str, str] = {}
-    environments = []
+    settings: set[str] = set()
     for name, run in runs.items():
         try:
             tree = make_tree(run)
             for explorer, parameters in tree["explorer"].items():
                 if parameters.get("num_processes", 0) is None:
                     run.repeal[f"/explorer/{explorer}/num_processes"] = parameters["num_processes"] = 0
-            if tree["env"] not in environments:
-                environments.append(tree["env"])
-                look_at_environment(from_plain(tree))
+            setting = json.dumps({**tree, "runner": {**tree["runner"], "seed": 0}}, sort_keys=True)
+            if setting not in settings:
+                settings.add(setting)
+                _build(run, load_checkpoint)
         except UsageError as err:
             raise UsageError(f"{name}: {_in_words_of_grid(str(err), grid or {})}") from err
+        except Exception as err:  # of the user's code
+            what = f"{name}: {in_words(err)}"
+            raise UsageError(f"{what}. `digideep train … --dry-run` with its values shows where.") from err
         written = json.dumps(tree, sort_keys=True)
         if written in seen:
             raise UsageError(
@@ -178,17 +194,31 @@ def check_runs(runs: Mapping[str, Run], grid: Grid | None = None) -> dict[str, L
     return lengths
 
 
-def length_of(tree: Tree) -> Length:
-    """Return how long the run of a plain tree is."""
-    return Length(tree["runner"]["n_epochs"], plan_of(tree).frames, tree["runner"].get("num_threads", 1))
-
-
 def make_tree(run: Run) -> Tree:
     """Return the plain parameter tree that a run begins with. Raises: UsageError: if it is none."""
     module = load_params(run.params)
     tree = override_tree(generate(module, override_panel(module.cpanel, run.cpanel)), run.repeal)
     check_tree(from_plain(tree), Runner)
     return tree
+
+
+def _build(run: Run, load_checkpoint: str | None) -> None:
+    """Build all that a run consists of, and close it again. Nothing is written."""
+    args = Arguments(
+        params=run.params, cpanel=run.cpanel, repeal=run.repeal, load_checkpoint=load_checkpoint, dry_run=True,
+        quiet=True, no_monitor_cpu=True, no_monitor_gpu=True, device="cpu",
+    )  # fmt: skip
+    with left_as_it_was():
+        session = Session(args, output=io.StringIO())
+        try:
+            make_runner(session).close()
+        finally:
+            session.close()
+
+
+def length_of(tree: Tree) -> Length:
+    """Return how long the run of a plain tree is."""
+    return Length(tree["runner"]["n_epochs"], plan_of(tree).frames, tree["runner"].get("num_threads", 1))
 
 
 def _in_words_of_grid(message: str, grid: Grid) -> str:

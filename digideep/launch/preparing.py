@@ -93,9 +93,15 @@ def _describe(args: argparse.Namespace, files: list[str]) -> Prepared:
     take_assignments(values)
     cpanel, repeal, grid = values["cpanel"], values["repeal"], args.grid or {}
     if args.seeds is None and not grid and len(set(files)) == 1:
-        raise UsageError("A group has several runs: give --seeds or --grid. For one run there is `digideep train`.")
+        raise UsageError(
+            f"{files[0]} is no group's directory. Give --seeds or --grid to make a group of a parameter file; one "
+            "run is `digideep train`."
+        )
+    for name in ("total_frames", "number_epochs"):
+        if args.total_frames is not None and cpanel.get(name) is not None:
+            raise UsageError(f"--total-frames and '{name}' both say how long a run is: give one of them.")
     runs = make_runs(files, grid, args.seeds, cpanel, repeal, args.total_frames)
-    lengths = check_runs(runs, grid)
+    lengths = check_runs(runs, grid, args.load_checkpoint)
     name = args.name or "_".join(stem(file) for file in dict.fromkeys(files))[:_LONGEST_NAME] + "_group"
     base = Path(args.session_path or SESSIONS).resolve()
     meant = Group(base / name, runs, begin_words(args), panels_of(files))
@@ -114,8 +120,6 @@ def begin_words(args: argparse.Namespace) -> tuple[str, ...]:
     words = ["--save-modules", *args.save_modules] if args.save_modules else []
     words += ["--msg", args.msg] if args.msg else []
     if args.load_checkpoint is not None:
-        if not is_directory(Path(args.load_checkpoint)):
-            raise UsageError(f"--load-checkpoint {args.load_checkpoint} is not there. Give a session or a checkpoint.")
         words += ["--load-checkpoint", str(Path(args.load_checkpoint).resolve())]
     return tuple(words)
 

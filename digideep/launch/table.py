@@ -39,7 +39,7 @@ class RunTable:
 
     def __init__(self, runs: Sequence[RunState], console: Console, *, is_quiet: bool = False):
         self._runs, self._console, self._is_quiet = runs, console, is_quiet
-        self._told = [run.state for run in runs]
+        self._told = [WAITING if run.state == ELSEWHERE else run.state for run in runs]
         self._figures: dict[int, tuple[str, Progress]] = {}  # by number: the state in which they were read
         self._drawn, self._began = 0.0, time.monotonic()
         self._live: Live | None = None

@@ -7,8 +7,7 @@ from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Explorer
 from digideep.environment.explorer_limits import check_explorer
-from digideep.environment.making.graphics import choose_graphics
-from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, inspect_environment
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.memory.generic import AgentMemoryView, Memory
 from digideep.parameters.checks import require, shown
 from digideep.parameters.component import Component, build, dotted_name, parameters_of
@@ -79,12 +78,6 @@ def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
         if parameters.get(other) is not None:
             raise UsageError(f"{path}/{other} must be null, got {parameters[other]}: each chunk has n_steps.")
         require(parameters.get("keep_trajectory", True), f"{path}/keep_trajectory", False, "true: agents learn from it")
-
-
-def look_at_environment(tree: Tree) -> EnvironmentInfo:
-    """Make the environment of a parameter tree and look at its spaces. Raises: UsageError: if there is none."""
-    choose_graphics()
-    return inspect_environment(build(tree["env"], EnvironmentSpec))
 
 
 def build_agents(

@@ -10,6 +10,11 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
+from digideep.launch.child import run_job
+from digideep.launch.local import LaunchedProcess
+
 LIMIT_S = 30
 _RUN_S = 300  # for a run, which may share its processor
 
@@ -97,3 +102,48 @@ class ForkedProgram:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+class ForkedJob:
+    """What `subprocess.Popen` is to a launched process: `digideep.launch.child`, in a fork that has its imports done.
+
+    Args:
+        output: takes what it prints.
+        environment: its variables.
+    """
+
+    def __init__(self, output, environment: Mapping[str, str]):
+        read, write = os.pipe()
+        self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 99
+            try:
+                os.setsid()
+                os.dup2(read, 0)
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                os.closerange(3, 256)  # the other ends of all pipes among them, as by exec
+                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+                os.environ.update(environment)
+                code = run_job()
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                with contextlib.suppress(BaseException):
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                os._exit(code)
+        os.close(read)
+        self.stdin = os.fdopen(write, "wb")
+
+    poll, wait = ForkedProgram.poll, ForkedProgram.wait
+    _wait, send_signal, kill = ForkedProgram._wait, ForkedProgram.send_signal, ForkedProgram.kill
+
+
+@contextlib.contextmanager
+def forking_jobs():
+    """Let what a local engine starts be forked from this process, or from its fork, within the context."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LaunchedProcess, "_start", lambda self, output, environment: ForkedJob(output, environment))
+        yield
