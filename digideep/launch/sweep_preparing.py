@@ -93,9 +93,12 @@ def _describe(args: argparse.Namespace, file: str) -> PreparedSweep:
     for name in ("seed", "/runner/seed") if args.seeds is not None else ():
         if name in given:
             raise UsageError(f"--seeds and '{name}' both give seeds: leave one of them out.")
+    for name in ("total_frames", "number_epochs"):
+        if args.total_frames is not None and given.get(name) is not None:
+            raise UsageError(f"--total-frames and '{name}' both say how long a run is: give one of them.")
     panel = load_params(file).cpanel
     template = Run(file, {**values["cpanel"], **frames_in_panel(panel, args.total_frames)}, values["repeal"])
-    length = check_runs({TEMPLATE: template})[TEMPLATE]
+    length = check_runs({TEMPLATE: template}, None, args.load_checkpoint)[TEMPLATE]
     tree = make_tree(template)
     settings, notes = _settings(args, length.epochs, tree["runner"])
     template, more = _with_tests(template, tree["runner"], settings, is_chosen=_TESTS in given)

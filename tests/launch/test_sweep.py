@@ -1,13 +1,15 @@
 """`digideep sweep`: from a parameter file to the best values, whatever is killed meanwhile."""
 
 import json
+import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from digideep.launch import local
+from digideep.launch.local import LocalEngine
 from digideep.launch.sweep import Settings, is_reached, value_at
 from digideep.main import main
 from digideep.pipeline.arguments import parse_arguments
@@ -15,7 +17,7 @@ from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import SessionError
 from tests.support.documents import blocks
-from tests.support.engines import ForkedEngine
+from tests.support.forked import ForkedProgram, forking_jobs
 from tests.support.helpers import ROOT, tiny
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "n_update": {"choices": [1, 2]}}
@@ -23,32 +25,39 @@ PANEL = tiny(number_epochs=2, epoch_size=1, n_steps=16, test_win_size=1, hidden_
 PLAN = ["params.ppo_classic", "--search", json.dumps(RANGES), "--trials", "4", "--wave", "3", "--cpanel", PANEL]
 
 
+QUIET = ["--no-monitor-cpu", "--no-monitor-gpu", "--device", "cpu", "--quiet"]
+
+
 @pytest.fixture
-def engines(monkeypatch):
-    """Where jobs run, newest last: in forked processes, one at a time."""
-    made = []
-
-    def make(args, jobs):
-        made.append(ForkedEngine(1))
-        return made[-1]
-
-    monkeypatch.setattr(local, "make_engine", make)
-    return made
+def started(monkeypatch):
+    """What is started, as (session, epoch after which it stops)."""
+    return note_starts(monkeypatch)
 
 
-def sweep(base, *arguments):
-    return main(["sweep", *PLAN, "--session-path", str(base), "--name", "all", *arguments])
+def note_starts(patch):
+    found, start = [], LocalEngine.start
+
+    def note(self, job):
+        found.append((job.name, job.stop_after))
+        start(self, job)
+
+    patch.setattr(LocalEngine, "start", note)
+    return found
+
+
+def command(base, *arguments):
+    """The command line of the sweep `all` in a directory."""
+    return ["sweep", *PLAN, "--session-path", str(base), "--name", "all", *QUIET, *arguments]
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """A sweep that nobody disturbed, and what was started for it."""
     base = tmp_path_factory.mktemp("straight")
-    engine = ForkedEngine(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "make_engine", lambda args, jobs: engine)
-        assert sweep(base, "--quiet") == 0
-    return base / "all", engine.started
+    with pytest.MonkeyPatch.context() as patch, forking_jobs():
+        found = note_starts(patch)
+        assert main(command(base, "--jobs", "1")) == 0
+    return base / "all", found
 
 
 def about(path):
@@ -97,15 +106,15 @@ def test_best_values_are_what_train_takes(straight):
     assert args.cpanel == best
 
 
-def test_a_finished_sweep_says_so_by_its_name_and_by_the_same_command(straight, engines, capsys):
+def test_a_finished_sweep_says_so_by_its_name_and_by_the_same_command(straight, started, capsys):
     path, _ = straight
-    for words in (["sweep", str(path)], ["sweep", *PLAN, "--session-path", str(path.parent), "--name", "all"]):
+    for words in (["sweep", str(path)], command(path.parent)):
         assert main(words) == 3
         assert "All 4 trials" in capsys.readouterr().err
-    assert [engine.started for engine in engines] == [[], []]
+    assert started == []
 
 
-def test_what_a_kill_left_unwritten_is_written_by_the_next_start(straight, tmp_path, engines):
+def test_what_a_kill_left_unwritten_is_written_by_the_next_start(straight, tmp_path):
     path = shutil.copytree(straight[0], tmp_path / "all", ignore=shutil.ignore_patterns("trial=*", "*.json"))
     shutil.copy(straight[0] / "group.json", path)
     assert main(["sweep", str(path)]) == 3
@@ -113,35 +122,43 @@ def test_what_a_kill_left_unwritten_is_written_by_the_next_start(straight, tmp_p
     assert about(path) == about(straight[0])
 
 
-def test_a_sweep_that_is_stopped_and_killed_anywhere_ends_as_one_that_was_not(straight, tmp_path, engines, monkeypatch):
-    """Stopped in a session; cut in the journal, which stands for a kill; with a session killed while it runs."""
-    calls = iter(range(100))
-
-    class Disturbing(ForkedEngine):
-        def wait(self, timeout_s):
-            if next(calls) == 1:
-                signal.raise_signal(signal.SIGTERM)
-            return super().wait(0.05)
-
-    monkeypatch.setattr(local, "make_engine", lambda args, jobs: Disturbing(2))
-    assert sweep(tmp_path, "--quiet") == 75
-    path = tmp_path / "all"
+def test_a_sweep_whose_launcher_and_sessions_are_killed_and_stopped_ends_as_one_that_was_not(straight, tmp_path):
+    path, words = tmp_path / "all", command(tmp_path, "--jobs", "2", "--retries", "1")
+    for number, end in enumerate((signal.SIGKILL, signal.SIGTERM)):
+        launcher = ForkedProgram(words, tmp_path / "output")
+        wait_until(lambda: (path / f"output/trial={number + 1}.log").exists())  # noqa: B023
+        launcher.send_signal(end)
+        assert launcher.wait() in (-signal.SIGKILL, 75)
+    assert "Stopped (SIGTERM). Go on: digideep sweep" in (tmp_path / "output").read_text()
     journal = path / "journal.log"
     journal.write_bytes(journal.read_bytes()[:-30])
-    (path / "trials.json").unlink()
-
-    class Killing(ForkedEngine):
-        def start(self, job):
-            super().start(job)
-            if len(self.started) == 2:
-                self._running[job.name][1].kill()
-
-    monkeypatch.setattr(local, "make_engine", lambda args, jobs: Killing(2))
-    assert main(["sweep", str(path), "--quiet", "--retries", "1"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        kill_second(patch)
+        assert main(words) == 0
     assert differences(straight[0], path) == []
 
 
-def test_a_trial_that_fails_is_told_so_and_the_others_go_on(tmp_path, engines, capsys):
+def kill_second(patch):
+    """Kill the process of the second session that is started."""
+    start, count = LocalEngine.start, iter(range(100))
+
+    def start_and_kill(self, job):
+        start(self, job)
+        if next(count) == 1:
+            process = next(process for process in self._slots if process is not None and process.job == job)
+            os.kill(process.pid, signal.SIGKILL)
+
+    patch.setattr(LocalEngine, "start", start_and_kill)
+
+
+def wait_until(condition, limit_s=60.0):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_trial_that_fails_is_told_so_and_the_others_go_on(tmp_path, capsys):
     (tmp_path / "failing.py").write_text(
         "from params.ppo_classic import cpanel, gen_params\n"
         "def search(trial, cpanel):\n"
@@ -159,7 +176,7 @@ def test_a_trial_that_fails_is_told_so_and_the_others_go_on(tmp_path, engines, c
         "--cpanel",
         PANEL,
     ]
-    assert main([*plan, "--session-path", str(tmp_path), "--json"]) == 0
+    assert main([*plan, "--session-path", str(tmp_path), *QUIET, "--json"]) == 0
     out = capsys.readouterr()
     found = json.loads(out.out)
     assert [trial["state"] for trial in found["trials"]] == ["complete", "failed"]
@@ -247,10 +264,10 @@ def test_what_cannot_be_searched_is_refused_in_one_line_and_nothing_is_made(
         (["--set", "gamma=0.9"], "run trial has gamma not given there, 0.9 here"),
     ],
 )
-def test_a_command_that_means_another_sweep_is_refused(straight, engines, words, message, capsys):
-    assert sweep(straight[0].parent, *words) == 2
+def test_a_command_that_means_another_sweep_is_refused(straight, started, words, message, capsys):
+    assert main(command(straight[0].parent, *words)) == 2
     assert message in capsys.readouterr().err
-    assert engines == []
+    assert started == []
 
 
 @pytest.mark.parametrize(
@@ -283,11 +300,11 @@ def test_groups_and_sweeps_are_not_taken_for_each_other_and_a_plan_is_given_once
     assert "has its plan already: leave --trials out." in capsys.readouterr().err
 
 
-def test_a_metric_that_nothing_logs_is_told_with_those_that_there_are_after_one_session(tmp_path, engines, capsys):
-    assert sweep(tmp_path, "--metric", "/return/tset", "--quiet") == 2
+def test_a_metric_that_nothing_logs_is_told_with_those_that_there_are_after_one_session(tmp_path, started, capsys):
+    assert main(command(tmp_path, "--metric", "/return/tset", "--jobs", "1")) == 2
     err = capsys.readouterr().err
     assert "Nothing is logged as '/return/tset' until epoch 1. Did you mean '/return/test'? Begin anew" in err
-    assert len(engines[0].started) <= 2
+    assert len(started) <= 2
 
 
 def test_settings_survive_json():
