@@ -225,9 +225,10 @@ def _run(args: Arguments, **options: Any) -> Path:
                 runner.close()
     except Interruption as err:
         raise KeyboardInterrupt(str(err)) from err
-    except Exception:
+    except Exception as err:
         if session is not None:
             session.report_failure(traceback.format_exc())
+            session.watch.fail(err)
         raise
     finally:
         if session is not None:

@@ -30,7 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         code = _run(argv, signals)
     except Interruption as err:
-        print(f"digideep: {err}", file=sys.stderr)
+        if is_first_rank():
+            print(f"digideep: {err}", file=sys.stderr)
         code = err.exit_code
     finally:
         signals.settle(code)
@@ -80,9 +81,18 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
                 end_forked_child(err)
             raise
     except UsageError as err:
-        print(f"digideep: {one_line(str(err))}", file=sys.stderr)
+        if session is not None:
+            session.watch.fail(err)
+        if not err.is_said and (args is not None or is_first_rank()):  # all ranks have the same command line
+            print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         return err.exit_code
     except Exception as err:
+        lost = None if session is None else session.watch.explain(err)
+        if lost is not None:
+            session.report_failure(lost)
+            if is_first_rank():
+                print(f"digideep: {lost}", file=sys.stderr)
+            return 1
         if signals.reason is not None and not has_begun:  # an import may turn the interruption into an error of its own
             signals.interrupt()
         if has_begun and session.path is not None and not session.path.exists():
@@ -90,7 +100,11 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
             return 1
         if session is None or not session.report_failure(traceback.format_exc()):
             traceback.print_exc()
-        print(f"digideep: {type(err).__name__}: {one_line(str(err))}", file=sys.stderr)
+        text = f"{type(err).__name__}: {one_line(str(err))}"
+        if session is not None:
+            session.watch.fail(text)
+            text = session.ranks.prefix + text
+        print(f"digideep: {text}", file=sys.stderr)
         return 1
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as err:
         if args is None:  # --help
@@ -102,6 +116,11 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
     finally:
         if session is not None:
             session.close()
+
+
+def is_first_rank() -> bool:
+    """True unless torchrun has started this process beside a first one, which talks to people."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def cli() -> NoReturn:

@@ -22,7 +22,7 @@ from digideep.memory.sampler import NewestChunk, NewestSequences
 from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.parameters.schedule import Linear
-from digideep.parameters.sizes import memory_chunks, plan_parameters
+from digideep.parameters.sizes import memory_chunks, num_ranks, plan_parameters
 from digideep.pipeline.runner import Runner
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
@@ -88,6 +88,9 @@ def session_panel() -> Panel:
         "max_exec_time": None,  # hours; null sets no limit
         "max_exec_iter": None,  # epochs of one process; null sets no limit
         "num_threads": 1,  # of torch: one is fastest for small networks
+        "num_ranks": None,  # processes that torchrun starts; null takes as many as there are
+        "rank_timeout_s": 40.0,  # what one step may take in a rank before it counts as hanging
+        "averaging_interval": 1,  # gradient steps that ranks take alone; 1 adds up the gradients of each
         "num_processes": 0,  # of workers; 0 steps them in the main process, best for cheap ones; null chooses
         "worker_timeout_s": 300.0,  # what one step may take in a worker process before it counts as hanging
         "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
@@ -99,6 +102,8 @@ def runner_parameters(cpanel: Panel) -> dict[str, Any]:
     """Return the parameters of a Runner."""
     return {
         **plan_parameters(cpanel),
+        "num_ranks": num_ranks(cpanel),
+        "rank_timeout_s": cpanel["rank_timeout_s"],
         "target_return": cpanel["target_return"],
         "target_success": cpanel["target_success"],
         "patience": cpanel["patience"],
@@ -272,7 +277,7 @@ def replay_sampler(cpanel: Panel) -> Description:
         raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
     for key in ("num_workers", "n_steps"):
         require_int(key, cpanel[key], 1)
-    size = memory_chunks(cpanel) * cpanel["n_steps"] * cpanel["num_workers"]
+    size = memory_chunks(cpanel) * cpanel["n_steps"] * cpanel["num_workers"] * num_ranks(cpanel)
     if size < cpanel["batch_size"]:
         raise UsageError(
             f"memory_size must hold at least one batch ({cpanel['batch_size']} transitions), got {size}. Raise it or "

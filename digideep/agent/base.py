@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext, Stateful
+from digideep.learning.gradient_step import GradientStep, average
 from digideep.learning.target_network import TargetNetwork
+from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.schedule import Course, Schedules
-from digideep.parameters.suggest import did_you_mean
 from digideep.policy.acting import fast_act_of
 from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
 from digideep.policy.encoders import Fusion
-from digideep.policy.observations import Flatten, Observations, ObservationSpace
+from digideep.policy.observations import Flatten, Observations, ObservationSpace, check_paths
 from digideep.utility.errors import NonFiniteError, UsageError
 from digideep.utility.images import is_image
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
@@ -28,18 +29,6 @@ P = TypeVar("P", bound="Stateful")
 
 _RESERVED = ("policy", "generator", "numpy_generator", "n_updates", "schedules")  # names in an agent's state
 ACTION_MASK = "/infos/action_mask"
-
-
-def _check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
-    """Return the paths that are meant. Raises: UsageError: if one of them is no observation, or there is none."""
-    paths = [observation_path] if isinstance(observation_path, str) else observation_path
-    paths = list(spaces) if paths is None else paths
-    if not isinstance(paths, (list, tuple)) or not paths or len(set(map(str, paths))) != len(paths):
-        raise UsageError(f"observation_path must be a path, a list of different paths, or null, got {paths!r}.")
-    for path in paths:
-        if path not in spaces:
-            raise UsageError(f"observation_path '{path}' is no observation. {did_you_mean(str(path), spaces)}")
-    return list(paths)
 
 
 class AgentBase(Component):
@@ -53,6 +42,8 @@ class AgentBase(Component):
         context: what exists at run time.
         observation_path: which observation the policy sees; several as a list; None for all there are.
         use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
+        averaging_interval: of several ranks: 1 adds up gradients in each step; more lets each rank take so many alone
+            before parameters are averaged. Source: Stich 2019, arXiv:1805.09767, Algorithm 1; Adam's moments stay.
 
     Attributes:
         observation_space: what the policy is built for: a one-dimensional Box for a vector or for several joined to
@@ -68,17 +59,16 @@ class AgentBase(Component):
     value_needs_mask = True
 
     def __init__(
-        self,
-        context: AgentContext,
-        *,
-        observation_path: str | list[str] | None = "/agent",
-        use_action_mask: bool = False,
-    ):
+        self, context: AgentContext, *, observation_path: str | list[str] | None = "/agent",
+        use_action_mask: bool = False, averaging_interval: int = 1,
+    ):  # fmt: skip
+        require_int("averaging_interval", averaging_interval, 1)
         self.name, self.memory, self.device, self.profiler = (
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
-        self.plan, self.observation_path = context.plan, observation_path
-        self.observation_paths = _check_paths(observation_path, context.observation_spaces)
+        self.plan, self.ranks, self.averaging_interval = context.plan, context.ranks, averaging_interval
+        self.observation_path = observation_path
+        self.observation_paths = check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
         self.flatten: Flatten | None = None
         self._set_observation_space()
@@ -88,11 +78,11 @@ class AgentBase(Component):
         self.policy: Any = None  # a PolicyBase; which methods it needs beyond that is the agent's contract
         self._parts: dict[str, Stateful] = {}
         self._schedules: Schedules = {}
-        self.n_updates, self.seed = 0, context.seed
-        # The weights are drawn on the CPU, so that they are the same on every device.
+        # The weights are drawn on the CPU, so that they are the same on every device; and the same on all ranks.
         self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
-        self.generator = torch.Generator(self.device).manual_seed(derive_seed(context.seed, "agent", self.name, "act"))
-        self.numpy_generator = make_generator(context.seed, "agent", self.name, "sample")
+        self.n_updates, self.seed = 0, self.ranks.seed(context.seed)
+        self.generator = torch.Generator(self.device).manual_seed(derive_seed(self.seed, "agent", self.name, "act"))
+        self.numpy_generator = make_generator(self.seed, "agent", self.name, "sample")
 
     # ------------------------------------------------------------------ building
 
@@ -103,6 +93,8 @@ class AgentBase(Component):
             raise UsageError(f"{what}the name is taken. Choose another one.")
         if not hasattr(part, "load_state_dict"):
             raise UsageError(f"{what}a {type(part).__name__} has no state_dict. Put tensors into a torch module.")
+        if isinstance(part, GradientStep) and self.averaging_interval == 1:
+            part.spread(self.ranks)
         self._parts[name] = part
         return part
 
@@ -193,10 +185,17 @@ class AgentBase(Component):
 
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(description, Component, planned_frames=self.plan.frames)
+        sampler = build(description, Component, planned_frames=self.plan.frames, ranks=self.ranks)
         if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler
+
+    def average(self) -> None:
+        """Average over the ranks what each has learned by itself, if `averaging_interval` lets them."""
+        if self.ranks.size == 1 or self.averaging_interval == 1:
+            return
+        parts = (part for part in self._parts.values() if isinstance(part, (GradientStep, TargetNetwork)))
+        average([tensor for part in parts for tensor in part.averaged], self.ranks)
 
     # ------------------------------------------------------------------ acting
 

@@ -10,6 +10,7 @@ import torch
 
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.plan import Plan
+from digideep.utility.ranks import Ranks
 
 
 class Stateful(Protocol):
@@ -48,3 +49,4 @@ class AgentContext:
     profiler: Profiler  # times the phases of its update
     infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that chunks hold, by path
     plan: Plan = field(default_factory=Plan)  # of the whole run
+    ranks: Ranks = field(default_factory=Ranks)  # processes that train the agent together

@@ -129,7 +129,10 @@ class OffPolicyAgent(AgentBase):
         course = self.schedule(rate, lr, self.planned_steps)
         step = GradientStep(module, loss, self._rule, max_grad_norm=max_grad_norm)
         self._rates.append((step, course))
-        return self.register(f"{name}_optimizer", step)
+        self.register(f"{name}_optimizer", step)
+        if hasattr(self.sampler, "share"):
+            step.set_share(self.sampler.share)
+        return step
 
     def make_target(self, name: str, step: GradientStep, polyak_factor: float) -> TargetNetwork:
         """Make a network that follows a step's, registered under its name."""
@@ -216,7 +219,7 @@ class OffPolicyAgent(AgentBase):
             for _ in range(steps):
                 with self.profiler("sample"):
                     batch = self.draw()
-                with self.profiler("step"):
+                with self.profiler("step"), self.ranks.waiting():
                     for step, course in self._rates:
                         step.set_lr(course(self.n_updates))
                     metrics, errors = self._step(batch, *self.step_arguments(batch))
@@ -224,6 +227,8 @@ class OffPolicyAgent(AgentBase):
                     means.add(metrics)
                     self.sampler.note_errors(errors)
                 self.n_updates += 1
+                if self.n_updates % self.averaging_interval == 0:
+                    self.average()
             return self.check_finite({**means.take(), **values})
 
     @property

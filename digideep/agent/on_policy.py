@@ -1,7 +1,7 @@
 """What on-policy methods share: from a chunk to advantages, and epochs of minibatches over it."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -157,12 +157,15 @@ class OnPolicyAgent(AgentBase):
         with self.profiler(f"update/{self.name}"):
             chunk = self.sampler(self.memory, self.sampler_info)
             rows, (num_workers, length) = chunk["/rows"], chunk["/masks"].shape[:2]
-            if not len(rows):  # nobody moved: all of the agent's players had left, or every episode was over
-                self.n_updates += 1
-                return {}
             units = chunk["/sequences"] if self.is_recurrent else rows
             whole = len(units) if self.is_recurrent else num_workers * (length - 1)
             size = max(whole // self.num_mini_batches, 1)
+            # As many minibatches as the rank with the most rows has.
+            number = self.ranks.largest(-(-len(units) // size) if len(rows) else 0)
+            if not number:  # nobody moved: all of the agent's players had left, or every episode was over
+                self.n_updates += 1
+                return {}
+            units = units if len(units) else np.zeros(1, np.int64)  # other ranks' did
             values = {name: course(clock()) for name, (course, clock) in self.schedules().items()}
             self.step.set_lr(values["lr"])
             scheduled = {name: torch.tensor(v, device=self.device) for name, v in values.items() if name != "lr"}
@@ -177,17 +180,57 @@ class OnPolicyAgent(AgentBase):
                     with self.profiler("advantages"):
                         data = self.estimate(chunk, data, self._values(data, num_workers))
                 divergences = []
-                with self.profiler("step"):
-                    order = torch.from_numpy(shuffled_minibatches(units, size, self.numpy_generator)).to(self.device)
-                    for minibatch in order:
-                        metrics, divergence = self._step(data, minibatch, scheduled)
+                with self.profiler("step"), self.ranks.waiting():
+                    order = torch.from_numpy(shuffled_minibatches(units, size, self.numpy_generator, number))
+                    order = order.to(self.device)
+                    for minibatch, (share, moments) in zip(
+                        order, self._over_ranks(data, order, len(rows)), strict=True
+                    ):
+                        if share is not None:
+                            self.step.set_share(share)
+                        metrics, divergence = self._step(data, minibatch, scheduled | moments)
                         means.add(metrics)
                         divergences.append(divergence)
-                if self.target_kl is not None and torch.stack(divergences).mean() > 1.5 * self.target_kl:
+                        if len(divergences) % self.averaging_interval == 0:
+                            self.average()
+                if self.target_kl is not None and self._mean(divergences) > 1.5 * self.target_kl:
                     break
+            self.average()
             self.n_updates += 1
             figures = {**means.take(), "explained_variance": explained, **values, "epochs": epoch + 1.0}
             return self.check_finite(figures)
+
+    def _over_ranks(
+        self, data: Trajectories, order: Tensor, num_rows: int
+    ) -> Sequence[tuple[float | None, dict[str, Tensor]]]:
+        """Return what each minibatch must know of the other ranks: this rank's share of the rows that count in it, and
+        the moments of the advantages over all of them, by name. One message for an epoch.
+
+        Args:
+            data: the whole chunk.
+            order: int64 (K, M) or (K, S, L), the rows of each minibatch.
+            num_rows: of the chunk, where transitions start. Without any, the minibatches hold what does not count.
+        """
+        if self.ranks.size == 1 or self.averaging_interval > 1:
+            return [(None, {})] * len(order)
+        rows = order.flatten(1)
+        counted = torch.full_like(rows, num_rows > 0) if data.masks is None else data.masks[rows]
+        counted, advantages = counted.double(), data.advantages[rows].double()
+        own = torch.stack([counted, counted * advantages, counted * advantages.square()]).sum(-1)
+        total = self.ranks.sum(own.clone())
+        counts = total[0].clamp(min=1)
+        shares, means = (own[0] / counts).tolist(), total[1] / counts
+        if not self.normalize_advantages:
+            return [(share, {}) for share in shares]
+        spreads = ((total[2] - counts * means.square()) / (counts - 1).clamp(min=1)).clamp(min=0).sqrt()
+        moments = zip(means.float(), spreads.float(), strict=True)
+        return [
+            (share, {"/mean": mean, "/spread": spread}) for share, (mean, spread) in zip(shares, moments, strict=True)
+        ]
+
+    def _mean(self, values: list[Tensor]) -> float:
+        """Return the mean of 0-dimensional tensors over steps and ranks."""
+        return float(self.ranks.sum(torch.stack(values).mean() / self.ranks.size))
 
     def gradient_step(self, data: Trajectories, rows: Tensor, scheduled: dict[str, Tensor]) -> tuple[Metrics, Tensor]:
         """Take one step on a minibatch; compiled as one function.
@@ -219,8 +262,9 @@ class OnPolicyAgent(AgentBase):
         if batch.masks is not None:
             now = now._replace(log_p=torch.where(batch.masks, now.log_p, batch.log_p))
         if self.normalize_advantages:
-            centred = batch.advantages - batch.mean(batch.advantages)
-            spread = batch.standard_deviation(batch.advantages)
+            mean, spread = scheduled.get("/mean"), scheduled.get("/spread")  # those of all ranks, if there are several
+            centred = batch.advantages - (batch.mean(batch.advantages) if mean is None else mean)
+            spread = batch.standard_deviation(batch.advantages) if spread is None else spread
             batch = batch._replace(advantages=centred / (spread + 1e-8))
         loss, metrics = self.loss(now, batch, scheduled)
         # Schulman 2020, "Approximating KL divergence", estimator k3.
@@ -290,6 +334,8 @@ class OnPolicyAgent(AgentBase):
     @staticmethod
     def _explained_variance(data: Trajectories, rows: np.ndarray) -> float:
         """1 - Var(returns - values) / Var(returns): 1 is a perfect value function, 0 none; 0 for constant returns."""
+        if not len(rows):
+            return 0.0
         used = torch.from_numpy(rows).to(data.returns.device)
         returns, values = data.returns[used], data.values[used]
         spread = float(returns.var(correction=0))

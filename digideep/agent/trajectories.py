@@ -41,19 +41,22 @@ class Trajectories(NamedTuple):
         return (deviations.square().sum() / (self.masks.sum() - 1).clamp(min=1)).sqrt()
 
 
-def shuffled_minibatches(rows: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+def shuffled_minibatches(
+    rows: np.ndarray, size: int, generator: np.random.Generator, number: int | None = None
+) -> np.ndarray:
     """Cut a random permutation of rows or sequences into minibatches.
 
-    Every row comes once; only the last minibatch is filled up with rows from the start of the permutation, so that all
-    have one shape and one compiled function serves them.
+    Every row comes once; only the last minibatches are filled up with rows from the start of the permutation, so that
+    all have one shape and one compiled function serves them.
 
     Args:
         rows: int64 (M,), or (M, L) for sequences; M at least 1.
         size: rows of a minibatch.
         generator: owned by the caller.
+        number: of minibatches, at least ceil(M / size); None for that.
 
     Returns:
-        int64 (ceil(M / size), size), or (ceil(M / size), size, L).
+        int64 (number, size), or (number, size, L).
     """
     order = generator.permutation(rows)
-    return np.resize(order, (-(-len(order) // size), size, *rows.shape[1:]))
+    return np.resize(order, (number or -(-len(order) // size), size, *rows.shape[1:]))

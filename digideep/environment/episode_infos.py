@@ -18,6 +18,7 @@ from digideep.environment.contract import NotAsDeclared, read_number
 from digideep.environment.infos import find_info
 from digideep.parameters.checks import require, shown
 from digideep.utility.errors import UsageError
+from digideep.utility.ranks import Ranks
 
 _WAYS = ("sum", "mean", "last")
 _SUCCESS = ("is_success", "success")  # keys of an episode's last info; the first that is there counts
@@ -68,6 +69,18 @@ class Episode(NamedTuple):
         """Return infos and successes by the names that they have in a monitor's file."""
         players = {f"{player}/is_success": value for player, value in (self.player_successes or {}).items()}
         return dict(self.infos) | ({} if self.success is None else {"is_success": self.success}) | players
+
+
+def gather_episodes(episodes: list[Episode], ranks: Ranks, num_workers: int) -> list[Episode]:
+    """Return the episodes of all ranks, whose workers are counted through. Args: num_workers: of a rank."""
+    if ranks.size == 1:
+        return episodes
+    gathered = ranks.gather([list(episode) for episode in episodes] or None)
+    return [
+        Episode(worker + rank * num_workers, *figures)
+        for rank, others in enumerate(gathered)
+        for worker, *figures in others or ()
+    ]
 
 
 class EpisodeTally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from digideep.environment.episode_infos import Episode, FigureReader
+from digideep.environment.episode_infos import Episode, FigureReader, gather_episodes
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Actor, Chunk, Part, seat_agents
@@ -20,6 +20,7 @@ from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.process_state import check_switches
+from digideep.utility.ranks import Ranks
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 
@@ -43,6 +44,7 @@ class Explorer(Component):
         profiler: times the phases of a step.
         video_dir: where to record every episode; None records none.
         should_stop: asked at each step of whole episodes, which are cut off where it is true.
+        ranks: processes whose explorers like this one train together; None for one.
         on_one_thread: a context in which agents act on one thread. Where one part of the workers simulates while
             actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
@@ -67,32 +69,16 @@ class Explorer(Component):
     """
 
     def __init__(
-        self,
-        mode: str,
-        agents: Mapping[str, Actor],
-        environment: EnvironmentSpec,
-        info: EnvironmentInfo,
-        seed: int,
-        profiler: Profiler,
-        video_dir: Any = None,
+        self, mode: str, agents: Mapping[str, Actor], environment: EnvironmentSpec, info: EnvironmentInfo, seed: int,
+        profiler: Profiler, video_dir: Any = None,
         on_one_thread: Callable[[], AbstractContextManager[None]] = nullcontext,
-        should_stop: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool] = lambda: False, ranks: Ranks | None = None,
         *,
-        num_workers: int,
-        num_processes: int | None = 0,
-        backend: str = "gymnasium",
-        n_steps: int | None = None,
-        n_episodes: int | None = None,
-        deterministic: bool = False,
-        warm_start: int = 0,
-        do_reset: bool = False,
-        keep_trajectory: bool = True,
-        overlap: bool = False,
-        render_mode: str | None = None,
-        render_delay: float = 0.0,
-        worker_timeout_s: float = 300.0,
-        extra_env_kwargs: dict[str, Any] | None = None,
-    ):
+        num_workers: int, num_processes: int | None = 0, backend: str = "gymnasium", n_steps: int | None = None,
+        n_episodes: int | None = None, deterministic: bool = False, warm_start: int = 0, do_reset: bool = False,
+        keep_trajectory: bool = True, overlap: bool = False, render_mode: str | None = None, render_delay: float = 0.0,
+        worker_timeout_s: float = 300.0, extra_env_kwargs: dict[str, Any] | None = None,
+    ):  # fmt: skip
         check_explorer(
             num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
             n_episodes=n_episodes, warm_start=warm_start, do_reset=do_reset, overlap=overlap,
@@ -109,7 +95,7 @@ class Explorer(Component):
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
-        self._should_stop = should_stop
+        self._should_stop, self._ranks = should_stop, ranks or Ranks()
 
         self.steps, self.n_episode = 0, 0
         self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
@@ -133,8 +119,8 @@ class Explorer(Component):
 
     @property
     def frames(self) -> int:
-        """Steps of single environments so far."""
-        return self.steps * self.num_workers
+        """Steps of single environments so far, in all ranks."""
+        return self.steps * self.num_workers * self._ranks.size
 
     def reseed(self, *purpose: str | int) -> None:
         """Let all that follows depend on the run's seed and `purpose` alone; begins new episodes."""
@@ -184,6 +170,7 @@ class Explorer(Component):
                     self._begin_step(part, builder, step)
                 step += 1
                 self.steps += 1
+                self._ranks.steps += 1
                 if self.n_episodes is not None or self.render_delay:
                     self._finish_steps(builder, quota)
                     time.sleep(self.render_delay)
@@ -195,6 +182,8 @@ class Explorer(Component):
             check_switches()
             for part in self._parts:
                 part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
+            for seat in self.seats.values():
+                seat.merge(self._ranks)
             if self.overlap:
                 self._ahead = self._new_builder()
                 self._tell_progress()
@@ -288,9 +277,11 @@ class Explorer(Component):
                 quota[worker] -= 1
 
     def take_episodes(self) -> list[Episode]:
-        """Return the episodes that ended since the last call."""
+        """Return the episodes that ended since the last call, in all ranks, whose workers are counted through."""
         self._figures.warn()
-        finished, self._finished = self._finished, []
+        own, self._finished = self._finished, []
+        finished = gather_episodes(own, self._ranks, self.num_workers)
+        self.n_episode += len(finished) - len(own)
         return finished
 
     def statistics(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from digideep.parameters.checks import require, require_between
 from digideep.parameters.component import Component
 from digideep.utility.errors import UsageError
 from digideep.utility.images import is_image, pixel_divisor
+from digideep.utility.ranks import Ranks
 
 Arrays = dict[str, np.ndarray]
 
@@ -26,6 +27,7 @@ class RunningMeanStd:
 
     def __init__(self, shape: tuple[int, ...]):
         self.mean, self.var, self.count = np.zeros(shape), np.ones(shape), 1e-4
+        self._common = self.mean, self.var, self.count  # what all ranks knew when they last merged
 
     def update(self, batch: np.ndarray) -> None:
         """Take in rows. Args: batch: (B, *shape), B at least 1."""
@@ -33,12 +35,33 @@ class RunningMeanStd:
         # Plain sums: np.mean and np.var cost several times as much on arrays of this size.
         batch_mean = np.add.reduce(batch, 0, dtype=np.float64) / n
         centred = batch - batch_mean
-        batch_m2 = np.add.reduce(centred * centred, 0)
+        self._merge(n, batch_mean, np.add.reduce(centred * centred, 0))
+
+    def _merge(self, n: float, mean: Any, m2: Any) -> None:
+        """Take in n rows of that mean and sum of squared deviations."""
         total = self.count + n
-        delta = batch_mean - self.mean
-        self.var = (self.var * self.count + batch_m2 + delta * delta * (self.count * n / total)) / total
+        delta = mean - self.mean
+        self.var = (self.var * self.count + m2 + delta * delta * (self.count * n / total)) / total
         self.mean = self.mean + delta * (n / total)
         self.count = total
+
+    def learned(self) -> np.ndarray:
+        """Return what was learned since the ranks last merged: count, mean and sum of squares, float64 (1 + 2 D,)."""
+        mean, var, count = self._common
+        n = self.count - count
+        own_mean = mean + (self.mean - mean) * (self.count / n if n else 0.0)
+        m2 = self.var * self.count - var * count - (own_mean - mean) ** 2 * (count * n / self.count)
+        return np.concatenate([[n], np.ravel(own_mean), np.ravel(m2)])
+
+    def merge(self, ranks: np.ndarray) -> None:
+        """Take in what each rank has learned since they last merged. Args: ranks: float64 (R, 1 + 2 D), by rank."""
+        shape = self.mean.shape
+        self.mean, self.var, self.count = self._common
+        for n, *figures in ranks:
+            if n:
+                mean, m2 = np.split(np.array(figures), 2)
+                self._merge(n, mean.reshape(shape), np.maximum(m2, 0).reshape(shape))
+        self._common = self.mean, self.var, self.count
 
     def state_dict(self) -> dict[str, Any]:
         """Return mean, variance and count: without the count, a restored normaliser would forget at once."""
@@ -47,6 +70,16 @@ class RunningMeanStd:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self.mean, self.var, self.count = np.array(state["mean"]), np.array(state["var"]), float(state["count"])
+        self._common = self.mean, self.var, self.count
+
+
+def merge(running: list[RunningMeanStd], ranks: Ranks) -> None:
+    """Let statistics take in what they have learned in other ranks, by one message."""
+    parts = [each.learned() for each in running]
+    gathered = ranks.gather_arrays(np.concatenate(parts)) if parts else np.empty((ranks.size, 0))
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    for each, figures in zip(running, np.split(gathered, ends, axis=1), strict=bool(parts)):
+        each.merge(figures)
 
 
 class VectorWrapper(Component):
@@ -81,6 +114,9 @@ class VectorWrapper(Component):
     def observe(self, observations: Arrays) -> Arrays:
         """Change observations only. Never in place: they may be another wrapper's."""
         return observations
+
+    def merge(self, ranks: Ranks) -> None:
+        """Take in what the wrappers of other ranks have learned since the last call, so that all know the same."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that `load_state_dict` needs."""
@@ -161,6 +197,11 @@ class VecNormalizeObs(VectorWrapper):
         """Standardise; players that left before this step do not count."""
         return self.observe(observations, None if buffers.is_stale is None else ~buffers.is_stale), rewards
 
+    def merge(self, ranks: Ranks) -> None:
+        """See `VectorWrapper`."""
+        if self._is_learning:
+            merge(list(self._running.values()), ranks)
+
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics by path."""
         return {path: running.state_dict() for path, running in self._running.items()}
@@ -232,6 +273,11 @@ class VecNormalizeReward(VectorWrapper):
         returns[buffers.ended] = 0
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
         return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+
+    def merge(self, ranks: Ranks) -> None:
+        """See `VectorWrapper`."""
+        if self._is_learning:
+            merge([self._running], ranks)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the statistics and each worker's return so far."""

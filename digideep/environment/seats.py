@@ -12,6 +12,7 @@ from digideep.environment.stepping.step_buffers import ChunkBuilder, PlayerBuffe
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
+from digideep.utility.ranks import Ranks
 
 Chunk = dict[str, np.ndarray]
 
@@ -192,6 +193,11 @@ class Seat:
         self.hidden_state = None if state["hidden_state"] is None else np.array(state["hidden_state"])
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_state_dict(state["wrappers"][str(index)])
+
+    def merge(self, ranks: Ranks) -> None:
+        """Let the normalisers take in what those of other ranks have learned."""
+        for wrapper in self.wrappers if ranks.size > 1 else ():
+            wrapper.merge(ranks)
 
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by position."""

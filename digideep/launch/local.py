@@ -98,6 +98,8 @@ class LaunchedProcess:
         """Return why it failed, in a line: the last one that it printed, if the program did so."""
         if code in (0, 3, 75) or (was_asked and code == -signal.SIGTERM):
             return ""
+        if was_asked and code < 0:
+            return f"killed, since it did not stop within {STOP_S + _SPARE_S:.0f} s"
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
             return f"killed by {name}{': memory may have run out' if name == 'SIGKILL' else ''}"

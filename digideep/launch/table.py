@@ -16,7 +16,7 @@ from digideep.telemetry.console import duration
 from digideep.utility.text import printable
 
 _REFRESH_S = 1.0
-_NAME = 26  # letters; with the other columns 80
+_NAME = 26  # letters at most; with the other columns 80
 _COLOURS = {
     RUNNING: "green",
     FINISHED: "cyan",
@@ -121,7 +121,14 @@ class RunTable:
         left = ""
         if run.state == RUNNING and total is not None and speed:
             left = duration(max(total.frames - frames, 0) / speed)
-        texts = (run.job.name, _word(run), f"{epoch}{of}", f"{frames:,}", "-" if mean is None else f"{mean:,.2f}", left)
+        texts = (
+            _shortened(run.job.name),
+            _word(run),
+            f"{epoch}{of}",
+            f"{frames:,}",
+            "-" if mean is None else f"{mean:,.2f}",
+            left,
+        )
         return tuple(
             Text(printable(text), _COLOURS[run.state] if index == 1 else "") for index, text in enumerate(texts)
         )
@@ -130,3 +137,8 @@ class RunTable:
 def _word(run: RunState) -> str:
     """Return a run's state as it is shown: one that stopped where it was told to is paused."""
     return "paused" if run.state == STOPPED_EARLY and run.job.stop_after is not None else run.state
+
+
+def _shortened(name: str) -> str:
+    """Return a name with its middle left out where it is long: both ends say what differs."""
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2 - 1]}…{name[-_NAME // 2 :]}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from digideep.learning.optimizers import Optimizer
 from digideep.parameters.checks import require_between
 from digideep.utility.errors import UsageError
+from digideep.utility.ranks import Ranks
 
 Loss = Callable[..., tuple[Tensor, Any]]
 
@@ -129,6 +130,7 @@ class GradientStep:
         flat: float32 (P,), the parameters.
         learner: the twin.
         frozen: the module as a constant: gradients pass through it to its arguments, none is kept for its parameters.
+        ranks: whose gradients are added up before clipping; those of one process until an agent registers the step.
     """
 
     def __init__(
@@ -159,6 +161,23 @@ class GradientStep:
                 parameter.grad = view
         self.state = optimizer.init(self.flat)
         self._lr = self.flat.new_full((), lr)
+        self.ranks, self._share = Ranks(), self.flat.new_ones(())
+        floats = [buffer for buffer in self._buffers.values() if buffer.is_floating_point()]
+        self._float_buffers = [buffer for buffer in floats if buffer.device == self.flat.device]
+
+    def spread(self, ranks: Ranks) -> None:
+        """Learn from the rows of several ranks: each call takes the same step on all of them."""
+        self.ranks = ranks
+        self.set_share(1 / ranks.size)
+
+    @property
+    def averaged(self) -> list[Tensor]:
+        """What has to be the same on all ranks: the parameters, and running statistics."""
+        return [self.flat, *self._float_buffers]
+
+    def set_share(self, share: float) -> None:
+        """Set the weight of this rank's gradient in the steps to come: its share of the rows. They add up to 1."""
+        self._share.fill_(share)
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of the steps to come."""
@@ -210,9 +229,21 @@ class GradientStep:
         return loss, (by_products, {name: tensors[name] for name in self._buffers})
 
     def _apply(self, gradient: Tensor) -> None:
+        if self.ranks.size > 1:
+            gradient = self._of_all_ranks(gradient)
         if self.max_grad_norm is not None:
             gradient = gradient * (self.max_grad_norm / (gradient.norm() + 1e-6)).clamp(max=1.0)
         self.optimizer.step(self.flat, gradient, self.state, self._lr)
+
+    def _of_all_ranks(self, gradient: Tensor) -> Tensor:
+        """Return the mean gradient over the rows of all ranks, by one message, with that of running statistics."""
+        parts = [gradient, *(buffer.flatten() for buffer in self._float_buffers)]
+        total = self.ranks.sum(torch.cat(parts).mul_(self._share))
+        mean, *buffers = torch.split(total, [part.numel() for part in parts])
+        for buffer, new in zip(self._float_buffers, buffers, strict=True):
+            buffer.copy_(new.view_as(buffer))
+        self._gradient.copy_(mean)
+        return mean
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state; the parameters belong to the module."""
@@ -222,6 +253,13 @@ class GradientStep:
         """Continue where `state_dict` left off."""
         for name, tensor in self.state.items():
             tensor.copy_(state[name])
+
+
+def average(tensors: list[Tensor], ranks: Ranks) -> None:
+    """Let tensors on one device become the means over the ranks, by one message."""
+    total = ranks.sum(torch.cat([tensor.flatten() for tensor in tensors]) / ranks.size)
+    for tensor, new in zip(tensors, torch.split(total, [each.numel() for each in tensors]), strict=True):
+        tensor.copy_(new.view_as(tensor))
 
 
 def _claim(module: nn.Module) -> None:

@@ -3,6 +3,8 @@
 import copy
 from typing import Any
 
+from torch import Tensor
+
 from digideep.learning.gradient_step import FlatModule, GradientStep, kept_buffers
 from digideep.parameters.checks import require_between
 
@@ -27,6 +29,11 @@ class TargetNetwork:
         self.flat = step.flat.clone()
         self.network = FlatModule(copy.deepcopy(step.module), self.flat)
         self._buffers, self._new_buffers = (kept_buffers(each) for each in (self.network.module, step.module))
+
+    @property
+    def averaged(self) -> list[Tensor]:
+        """What has to be the same on all ranks; see `GradientStep`."""
+        return [self.flat]
 
     def renew(self) -> None:
         """Become a copy of the learner again."""

@@ -30,6 +30,9 @@ class Memory(Component):
         keys: what is kept of a chunk; None keeps all.
         on_disk: keep the arrays in memory-mapped files. They are a cache, not a record: checkpoints have their own.
         stacks: keys of observations (stack, ...) that are stacks of frames, and how many; None for none.
+
+    Attributes:
+        num_ranks: processes that train together, each with a memory like this one.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class Memory(Component):
             require_int(f"stacks['{key}']", size, 1)
         self.stacks = dict(stacks or {})
         self.ring = Ring(chunk_sample_len, buffer_chunk_len, max(self.stacks.values(), default=1))
-        self.keys, self.on_disk = keys, on_disk
+        self.keys, self.on_disk, self.num_ranks = keys, on_disk, 1
         self.buffer: Chunk = {}
         self._directory = directory
 
@@ -60,8 +63,8 @@ class Memory(Component):
 
     @property
     def n_frames(self) -> int:
-        """Frames stored so far, the forgotten ones too."""
-        return self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers
+        """Frames stored so far by all ranks, the forgotten ones too."""
+        return self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers * self.num_ranks
 
     def require_room(self, num_workers: int, row_bytes: int) -> None:
         """Refuse a size that does not fit, before the first step.
@@ -253,8 +256,9 @@ class AgentMemoryView:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the environment stored so far, however many players the agent has in each."""
-        return self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers // self._num_players
+        """Frames of the environment stored so far by all ranks, however many players the agent has in each."""
+        workers = self.num_workers // self._num_players * self._memory.num_ranks
+        return self.ring.n_chunks * self.ring.chunk_sample_len * workers
 
     def last_chunk(self) -> Chunk:
         """Return views of the newest chunk: path -> (num_workers, chunk_sample_len + 1, ...)."""

@@ -15,16 +15,18 @@ from digideep.parameters.component import Description, build
 from digideep.parameters.schedule import Schedules
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
+from digideep.utility.ranks import Ranks
 
 
 class Replay(Sampler):
-    """Draws batches at a fixed ratio to the frames that were collected, however many workers do so.
+    """Draws batches at a fixed ratio to the frames that were collected, however many workers and ranks do so.
 
-    A batch is what `gather_transitions` returns.
+    A batch is what `gather_transitions` returns. Of several ranks each draws its share of a batch from its own memory.
 
     Args:
         planned_frames: of the whole run.
-        batch_size: transitions of a batch.
+        ranks: that train together; None for one.
+        batch_size: transitions of a batch, of all ranks together.
         learning_starts: frames to collect before the first gradient step. No step is made up for later.
         gradient_steps_per_frame: the replay ratio; a fraction of a step is carried to the next cycle.
         n_step_return: rewards summed up before the bootstrap; more than 1 ignores that later actions are off-policy.
@@ -34,6 +36,7 @@ class Replay(Sampler):
     def __init__(
         self,
         planned_frames: int = 0,
+        ranks: Ranks | None = None,
         *,
         batch_size: int,
         learning_starts: int = 0,
@@ -41,7 +44,8 @@ class Replay(Sampler):
         n_step_return: int = 1,
         priorities: Description | None = None,
     ):
-        require_int("batch_size", batch_size, 1)
+        ranks = ranks or Ranks()
+        require_int("batch_size", batch_size, ranks.size)
         require_int("learning_starts", learning_starts, 0)
         require_between("gradient_steps_per_frame", gradient_steps_per_frame, 0, 10_000)
         require_int("n_step_return", n_step_return, 1, 1_000)
@@ -52,7 +56,9 @@ class Replay(Sampler):
         self.priorities = None if priorities is None else build(priorities, Priorities, planned_draws=planned_draws)
         draw = draw_uniform if self.priorities is None else self.priorities.draw
         self.units = (draw, self._remember, gather_transitions)
-        self.batch_size, self.info = batch_size, {"batch_size": batch_size, "n_step_return": n_step_return}
+        own_size = ranks.share(batch_size)
+        self.share = own_size / batch_size  # of this rank
+        self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return}
         self._frames_seen, self._carried = 0, 0
 
     def steps_due(self, memory: SampledMemory) -> int:
@@ -80,7 +86,7 @@ class Replay(Sampler):
             UsageError: naming the parameter.
         """
         ring, starts = memory.ring, self.learning_starts
-        room = ring.num_steps * plan.num_workers
+        room = ring.num_steps * plan.num_workers * plan.num_ranks
         require(self.ratio > 0, "gradient_steps_per_frame", float(self.ratio), "above 0, or nothing is learned")
         if self.batch_size > room * plan.num_players:
             raise UsageError(

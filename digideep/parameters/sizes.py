@@ -17,7 +17,7 @@ def plan_parameters(cpanel: dict[str, Any]) -> dict[str, Any]:
     for key in ("num_workers", "n_steps"):
         require_int(key, cpanel[key], 1)
     total, size, epochs, cycles = (cpanel.get(key) for key in _LENGTHS)  # type: Any, Any, Any, Any
-    chunk, whole = cpanel["num_workers"] * cpanel["n_steps"], 0  # frames of a cycle, cycles of the run
+    chunk, whole = _cycle_frames(cpanel), 0  # cycles of the run
     if epochs is None:
         require_int("total_frames", total, 1)
         whole = -(-total // chunk)
@@ -41,5 +41,19 @@ def memory_chunks(cpanel: dict[str, Any]) -> Any:
     size, chunks = (cpanel.get(key) for key in ("memory_size", "memory_size_in_chunks"))  # type: Any, Any
     if chunks is None:
         require_int("memory_size", size, 1)
-        chunks = -(-size // (cpanel["num_workers"] * cpanel["n_steps"]))
+        chunks = -(-size // _cycle_frames(cpanel))
     return chunks
+
+
+def num_ranks(cpanel: dict[str, Any]) -> int:
+    """Return the processes that train a run together: null in a panel that is no run's yet stands for one."""
+    number: Any = cpanel.get("num_ranks")
+    if number is None:
+        return 1
+    require_int("num_ranks", number, 1)
+    return int(number)
+
+
+def _cycle_frames(cpanel: dict[str, Any]) -> int:
+    """Return the frames of a cycle in all ranks."""
+    return int(cpanel["num_workers"] * cpanel["n_steps"] * num_ranks(cpanel))

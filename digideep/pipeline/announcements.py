@@ -30,8 +30,9 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
     plan, runner, memory = plan_of(tree), tree["runner"], tree["memory"]
     epochs, cycles = (f"{runner[f'n_{what}s']} {what}{'s' * (runner[f'n_{what}s'] > 1)}" for what in ("epoch", "cycle"))
     _log.info(
-        "plan: %s of %s of %d x %d frames: %s frames; a memory of %s transitions",
-        epochs, cycles, plan.num_workers, plan.n_steps, f"{plan.frames:,}",
+        "plan: %s of %s of %s%d x %d frames: %s frames; a memory of %s transitions",
+        epochs, cycles, f"{plan.num_ranks} ranks x " if plan.num_ranks > 1 else "", plan.num_workers, plan.n_steps,
+        f"{plan.frames:,}",
         f"{memory['buffer_chunk_len'] * plan.cycle_frames:,}",
     )  # fmt: skip
     for name, agent in agents.items():
@@ -54,6 +55,14 @@ def _sizes(policy: torch.nn.Module) -> dict[str, int]:
         network = name.split(".")[0]
         sizes[network] = sizes.get(network, 0) + parameter.numel()
     return sizes
+
+
+def log_divergence(name: str, workers: list[int]) -> None:
+    """Warn of an environment that was resumed and is not where it was. Args: name: its; workers: that it is in."""
+    _log.warning(
+        "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
+        name, workers,
+    )  # fmt: skip
 
 
 def doubts(agents: Mapping[str, AgentBase]) -> list[str]:

@@ -15,6 +15,7 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree
 from digideep.parameters.values import is_described
 from digideep.pipeline.continuing import plan_of
+from digideep.pipeline.segments import memory_directory
 from digideep.pipeline.session import Session
 from digideep.utility.errors import UsageError
 
@@ -80,6 +81,23 @@ def _check_explorer(path: str, parameters: dict[str, Any]) -> None:
         require(parameters.get("keep_trajectory", True), f"{path}/keep_trajectory", False, "true: agents learn from it")
 
 
+def build_memory(session: Session, tree: Tree) -> Memory:
+    """Build this rank's memory. Args: tree: with classes, from `from_plain`."""
+    ring = None if session.path is None else memory_directory(session.path, session.ranks.rank) / "ring"
+    memory = build(tree["memory"], Memory, directory=ring)
+    memory.num_ranks = session.ranks.size
+    return memory
+
+
+def check_chunks(explorer: Explorer, memory: Memory) -> None:
+    """Refuse an explorer whose chunks are not those of the memory."""
+    length, expected = explorer.n_steps, memory.ring.chunk_sample_len
+    if length != expected:
+        raise UsageError(
+            f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
+        )
+
+
 def build_agents(
     session: Session, tree: Tree, info: EnvironmentInfo, memory: Memory, *, seed: int
 ) -> dict[str, AgentBase]:
@@ -91,7 +109,7 @@ def build_agents(
         context = AgentContext(
             name, AgentMemoryView(memory, name, num_players) if own.players else memory, own.observation_spaces,
             own.agent_action_space, session.device, seed, session.profiler, own.infos,
-            plan_of(tree, max(num_players, 1)),
+            plan_of(tree, max(num_players, 1)), session.ranks,
         )  # fmt: skip
         agents[name] = build(description, AgentBase, context=context)
     return agents

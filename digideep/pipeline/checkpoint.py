@@ -23,9 +23,11 @@ from safetensors.torch import load as load_arrays
 from safetensors.torch import save as save_arrays
 
 from digideep.pipeline.checkpoint_content import DEEPEST, check_figures, check_state, is_deeper
-from digideep.pipeline.segments import Need, Segment, find_segments, need_of, sync_directory
+from digideep.pipeline.checkpoint_files import COMMON, num_ranks, rank_files, write_files, write_rank
+from digideep.pipeline.segments import Need, Segment, find_segments, memory_directory, need_of, sync_directory
 from digideep.utility.errors import CheckpointError, UnreadableError
 from digideep.utility.own_files import read_file, remove
+from digideep.utility.ranks import Ranks
 from digideep.utility.version import __version__
 
 FORMAT = 4
@@ -105,35 +107,33 @@ def join_arrays(rest: Any, arrays: dict[str, torch.Tensor]) -> Any:
     return {key: join_arrays(value, arrays) for key, value in rest.items()}
 
 
-def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session: dict[str, Any]) -> Path:
+def write_checkpoint(
+    directory: Path, name: str, state: dict[str, Any], session: dict[str, Any], ranks: Ranks | None = None
+) -> Path:
     """Write a checkpoint so that it is there as a whole or not at all. Returns: its directory.
+
+    Of several ranks each writes what its state has other than that of rank 0, which writes the manifest last.
 
     Args:
         directory: the session's `checkpoints/`.
         name: from `checkpoint_name`; a checkpoint of that name is replaced.
         state: nested dictionaries with arrays and JSON values.
         session: JSON values about the session's files.
+        ranks: that write it together; None for one.
     """
     arrays: dict[str, torch.Tensor] = {}
-    rest = split_arrays(state, arrays)
-    files = {STATES: save_arrays(arrays), RUNNER: json.dumps(rest).encode(), SESSION: json.dumps(session).encode()}
-    manifest = {
-        "format": FORMAT,
-        "files": {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()
-        },
-        "versions": versions(),
-    }
-    files[MANIFEST] = json.dumps(manifest, indent=2).encode()
-
+    rest, ranks = split_arrays(state, arrays), ranks or Ranks()
     target, aside, old = directory / name, directory / f".{name}.writing", directory / f".{name}.old"
-    remove(aside)
-    aside.mkdir(parents=True)
-    for file_name, data in files.items():
-        with (aside / file_name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    if ranks.is_first:
+        remove(aside)
+        aside.mkdir(parents=True)
+    written = write_rank(aside, rest, arrays, ranks)
+    if not ranks.is_first:
+        ranks.meet()
+        return target
+    files = {STATES: save_arrays(arrays), RUNNER: json.dumps(rest).encode(), SESSION: json.dumps(session).encode()}
+    manifest = {"format": FORMAT, "files": {**write_files(aside, files), **written}, "versions": versions()}
+    write_files(aside, {MANIFEST: json.dumps(manifest, indent=2).encode()})
     sync_directory(aside)
     remove(old)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
@@ -143,6 +143,7 @@ def write_checkpoint(directory: Path, name: str, state: dict[str, Any], session:
     aside.rename(target)
     remove(old)
     sync_directory(directory)
+    ranks.meet()
     return target
 
 
@@ -171,10 +172,15 @@ def remove_checkpoint(path: Path) -> None:
     remove(doomed)
 
 
-def drop_oldest(directory: Path, kept: dict[str, Any], keep: int | None) -> None:
-    """Delete the oldest of the checkpoints `kept`, named oldest first, but for `keep`, and take them out of it."""
+def drop_oldest(directory: Path | None, kept: dict[str, Any], keep: int | None) -> None:
+    """Delete the oldest of the checkpoints `kept`, named oldest first, but for `keep`, and take them out of it.
+
+    Args:
+        directory: where they lie; None where another rank deletes them.
+    """
     for name in list(kept)[:-keep] if keep is not None else ():
-        remove_checkpoint(directory / name)
+        if directory is not None:
+            remove_checkpoint(directory / name)
         del kept[name]
 
 
@@ -200,8 +206,11 @@ def versions() -> dict[str, str]:
     }
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+def read_checkpoint(path: Path, rank: int = 0) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
     """Read a checkpoint, having compared every file with the manifest. Nothing in it is executed or imported.
+
+    Args:
+        rank: whose state; that of rank 0 if the run did not have so many.
 
     Returns:
         The state, with its arrays and tensors; what it says about the session's files; the versions that wrote it.
@@ -218,7 +227,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
             raise CheckpointError(f"{path / RUNNER} and {SESSION} must hold JSON objects.")
         if is_deeper(rest, DEEPEST) or is_deeper(session, DEEPEST):
             raise CheckpointError(f"{path} is no checkpoint: it is nested deeper than {DEEPEST} levels.")
-        state = join_arrays(rest, load_arrays(files[STATES]))
+        arrays = load_arrays(files[STATES])
+        if 0 < rank < num_ranks(rest):
+            rest, arrays = _of_rank(rank, path, manifest, rest, arrays)
+        state = join_arrays(rest, arrays)
         return state, session, {str(key): str(value) for key, value in manifest["versions"].items()}
     except (
         ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, safetensors.SafetensorError
@@ -228,6 +240,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[st
         raise CheckpointError(f"{path} is no checkpoint: {type(err).__name__}: {err}.") from err
     except MemoryError as err:
         raise UnreadableError(f"{path} does not fit into memory.") from err
+
+
+def _of_rank(
+    rank: int, path: Path, manifest: dict[str, Any], rest: dict[str, Any], arrays: dict[str, torch.Tensor]
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return the parts of a rank's state. Args: rest, arrays: those of rank 0."""
+    states, runner = (_read_signed(path / name, manifest) for name in rank_files(rank))
+    own = json.loads(runner)
+    if not isinstance(own, dict) or is_deeper(own, DEEPEST):
+        raise CheckpointError(f"{path} is no checkpoint: what it says of rank {rank} is no state.")
+    return {**own, **{key: rest[key] for key in COMMON}}, arrays | load_arrays(states)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -258,18 +281,23 @@ class Loaded(NamedTuple):
     segments: list[Segment]  # of the memory, oldest first; none if they were not asked for
 
 
-def load_checkpoint(path: Path, needs_memory: bool) -> Loaded:
+def load_checkpoint(path: Path, needs_memory: bool, rank: int = 0) -> Loaded:
     """Read a checkpoint of a run, and check the memory's segments if they are needed; say if other software wrote it.
+
+    Args:
+        needs_memory: check the memory's segments.
+        rank: whose state, see `read_checkpoint`.
 
     Raises:
         CheckpointError: if anything is not as it was written, or not what a run writes.
         UnreadableError: if it cannot be read for another reason.
     """
-    state, figures, written_by = read_checkpoint(path)
+    state, figures, written_by = read_checkpoint(path, rank)
     try:
         check_state(checkpoint_order(path), state, needs_memory)
         check_figures(figures)
-        segments = find_segments(path.parents[1] / "memory", need_of(figures)) if needs_memory else []
+        directory = memory_directory(path.parents[1], rank)
+        segments = find_segments(directory, need_of(figures, rank)) if needs_memory and rank < num_ranks(state) else []
     except CheckpointError as err:
         raise CheckpointError(str(err) if str(path.parents[1]) in str(err) else f"{path} is broken: {err}") from err
     now = versions()
@@ -279,12 +307,13 @@ def load_checkpoint(path: Path, needs_memory: bool) -> Loaded:
     return Loaded(path, state, figures, segments)
 
 
-def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = None) -> Loaded:
+def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = None, rank: int = 0) -> Loaded:
     """Load the newest checkpoint of a session that is as it was written, see `load_checkpoint`.
 
     Args:
         needs_memory: check the memory's segments.
         before: a checkpoint; only older ones are looked at. None looks at all.
+        rank: whose state, see `read_checkpoint`.
 
     Raises:
         CheckpointError: if there is none.
@@ -295,7 +324,7 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
         candidates = candidates[: candidates.index(before)]
     for path in reversed(candidates):
         try:
-            return load_checkpoint(path, needs_memory)
+            return load_checkpoint(path, needs_memory, rank)
         except CheckpointError as err:
             _log.warning("Skipping %s: %s", path.name, err)
         except UnreadableError as err:
@@ -303,9 +332,9 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
     raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")
 
 
-def read_need(path: Path) -> Need | None:
-    """Return what a checkpoint needs of the memory; None if that cannot be read. Nothing else of it is read."""
+def read_need(path: Path, rank: int = 0) -> Need | None:
+    """Return what a checkpoint needs of a rank's memory; None if that cannot be read. Nothing else of it is read."""
     try:
-        return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))))
+        return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))), rank)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

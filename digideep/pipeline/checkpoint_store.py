@@ -18,9 +18,10 @@ from digideep.pipeline.checkpoint import (
     sweep_checkpoints,
     write_checkpoint,
 )
-from digideep.pipeline.segments import SegmentStore
+from digideep.pipeline.segments import SegmentStore, memory_directory
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.own_files import require_own
+from digideep.utility.ranks import Ranks
 
 _log = logging.getLogger("digideep")
 
@@ -32,6 +33,7 @@ class CheckpointSource:
         path: a checkpoint, or a session's directory.
         needs_memory: the run goes on with the content of the memory, which is checked, too.
         may_be_best: the checkpoint may hold a policy only.
+        ranks: each of which goes on with a state of its own; None for one.
 
     Attributes:
         session: the directory of the session.
@@ -41,7 +43,7 @@ class CheckpointSource:
         UsageError: if that is neither.
     """
 
-    def __init__(self, path: Path, *, needs_memory: bool, may_be_best: bool):
+    def __init__(self, path: Path, *, needs_memory: bool, may_be_best: bool, ranks: Ranks | None = None):
         if not path.is_dir():
             raise UsageError(
                 f"{path} is no directory. Give a session or one of its checkpoints; `digideep sessions` lists them."
@@ -54,7 +56,7 @@ class CheckpointSource:
             raise UsageError(f"{path} holds the best policy and nothing else: play it, or give --params as well.")
         self.session = path.parents[1] if is_checkpoint else path
         self._checkpoint = path if is_checkpoint else None  # None: the newest valid one
-        self._needs_memory = needs_memory
+        self._needs_memory, self._ranks = needs_memory, ranks or Ranks()
         if not (self.session / "checkpoints").is_dir():
             raise UsageError(
                 f"{self.session} is no session: it has no directory 'checkpoints'. Give a session's directory."
@@ -70,9 +72,23 @@ class CheckpointSource:
         for name in ("checkpoints", "memory"):
             require_own(self.session / name, is_directory=True, is_written=is_written)
         if self._checkpoint is None:
-            self.loaded = load_newest_valid(self.session, self._needs_memory)
+            self.loaded = load_newest_valid(self.session, self._needs_memory, rank=self._ranks.rank)
         else:
-            self.loaded = load_checkpoint(self._checkpoint, self._needs_memory)
+            self.loaded = load_checkpoint(self._checkpoint, self._needs_memory, self._ranks.rank)
+        self._go_back_together()
+
+    def _go_back_together(self) -> None:
+        """Take an older checkpoint where another rank's newest valid one is older."""
+        while True:
+            names = self._ranks.gather(self.loaded.path.name)
+            oldest = min(names, key=lambda name: checkpoint_order(Path(name)) or (0, 0))
+            if all(name == oldest for name in names):
+                return
+            if self.loaded.path.name != oldest:
+                self._load_before(self.loaded.path)
+
+    def _load_before(self, path: Path) -> None:
+        self.loaded = load_newest_valid(self.session, self._needs_memory, before=path, rank=self._ranks.rank)
 
     def fall_back(self, error: CheckpointError, first: CheckpointError) -> None:
         """Load the checkpoint before the one that turned out not to fit.
@@ -85,13 +101,14 @@ class CheckpointSource:
             raise first
         _log.warning("Skipping %s: %s", self.loaded.path.name, error)
         try:
-            self.loaded = load_newest_valid(self.session, self._needs_memory, before=self.loaded.path)
+            self._load_before(self.loaded.path)
         except CheckpointError:
             raise first from None
+        self._go_back_together()
 
     def restore_memory(self, memory: Memory, n_chunks: int) -> None:
         """Fill a memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
-        SegmentStore(self.session / "memory", self.loaded.segments).restore(memory, n_chunks)
+        SegmentStore(memory_directory(self.session, self._ranks.rank), self.loaded.segments).restore(memory, n_chunks)
 
 
 class SavedRun(Protocol):
@@ -114,26 +131,34 @@ class CheckpointStore:
     Args:
         session: the directory that is written.
         source: where the run is resumed from; None for a new run.
+        ranks: that save together; None for one. Rank 0 alone moves and deletes checkpoints.
     """
 
-    def __init__(self, session: Path, source: CheckpointSource | None = None):
-        self._directory = session / "checkpoints"
-        self._segments = SegmentStore(session / "memory", source.loaded.segments if source is not None else ())
+    def __init__(self, session: Path, source: CheckpointSource | None = None, ranks: Ranks | None = None):
+        self._ranks = ranks or Ranks()
+        self._directory, memory = session / "checkpoints", memory_directory(session, self._ranks.rank)
+        self._segments = SegmentStore(memory, source.loaded.segments if source is not None else ())
         self._kept: dict[str, int] = {}  # checkpoints by name, oldest first: the oldest chunk that each needs
 
     def move(self, session: Path) -> None:
         """Go on in a directory that was renamed. Args: session: its new path."""
-        self._directory, self._segments.directory = session / "checkpoints", session / "memory"
+        self._directory = session / "checkpoints"
+        self._segments.directory = memory_directory(session, self._ranks.rank)
 
     def take_back(self, resumed: Path, keep: int | None) -> None:
         """Set aside what was saved after the checkpoint `resumed`; delete what nobody needs. Args: keep: see `save`."""
-        sweep_checkpoints(self._directory)
-        kept = list_checkpoints(self._directory)
-        while kept[-1] != resumed:
-            later = kept.pop()
-            _log.warning("Setting %s aside as %s: %s is resumed.", later.name, set_aside(later).name, kept[-1].name)
-        aside = [read_need(path) for path in list_aside(self._directory)]
-        self._kept = self._segments.sweep({path.name: read_need(path) for path in kept}, aside)
+        if self._ranks.is_first:
+            sweep_checkpoints(self._directory)
+            for later in list_checkpoints(self._directory)[::-1]:
+                if later == resumed:
+                    break
+                _log.warning("Setting %s aside as %s: %s is resumed.", later.name, set_aside(later).name, resumed.name)
+        self._ranks.meet()
+        rank = self._ranks.rank
+        aside = [read_need(path, rank) for path in list_aside(self._directory)]
+        kept = {path.name: read_need(path, rank) for path in list_checkpoints(self._directory)}
+        self._kept = self._segments.sweep(kept, aside)
+        self._ranks.meet()  # all have looked at what may be deleted now
         self._drop(keep)  # the run may have been killed before it could
 
     def save(
@@ -147,13 +172,15 @@ class CheckpointStore:
             keep: how many checkpoints to keep; None for all.
         """
         need = self._segments.append(memory)
-        write_checkpoint(self._directory, name, content, {**figures, "memory": need})
+        first, *others = self._ranks.gather(need)
+        figures |= {"memory": first} | ({"rank_memories": others} if others else {})
+        write_checkpoint(self._directory, name, content, figures, self._ranks)
         _log.debug("Saved %s", name)
         self._kept[name] = need["oldest"]
         self._drop(keep)
 
     def _drop(self, keep: int | None) -> None:
-        drop_oldest(self._directory, self._kept, keep)
+        drop_oldest(self._directory if self._ranks.is_first else None, self._kept, keep)
         self._segments.release(next(iter(self._kept.values())))
 
     def save_best(self, content: dict[str, Any], figures: dict[str, Any]) -> None:

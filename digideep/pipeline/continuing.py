@@ -32,7 +32,7 @@ def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
     """Return the plan of a parameter tree. Args: num_players: of the agent in each environment."""
     runner, train = tree["runner"], tree["explorer"]["train"]
     cycles = runner["n_epochs"] * runner["n_cycles"]
-    return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players)
+    return Plan(cycles, train.get("n_steps") or 0, train["num_workers"], num_players, runner.get("num_ranks", 1))
 
 
 def longer_plan(tree: Mapping[str, Any], total_frames: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from digideep.environment.explorer import Episode, Explorer
 from digideep.pipeline.session import Session
 from digideep.telemetry.console import Display
 from digideep.utility.files import is_finite
+from digideep.utility.process_state import left_as_it_was
 
 _RECENT_EPISODES = 100
 
@@ -32,6 +33,7 @@ class Progress:
 
     def __init__(self, session: Session, histogram_int: int | None):
         self._session, self._histogram_int, self._monitor = session, histogram_int, session.monitor
+        self._ranks = session.ranks
         self._display = Display(session.console, is_quiet=session.args.quiet)
         self.recent_returns: deque[float] = deque(maxlen=_RECENT_EPISODES)
         self.test_return: float | None = None
@@ -71,6 +73,8 @@ class Progress:
         return is_best
 
     def _record(self, mode: str, explorer: Explorer, episodes: Sequence[Episode]) -> None:
+        if not self._ranks.is_first:
+            return
         for episode in episodes:
             self._monitor(f"/return/{mode}", episode.episode_return)
             self._monitor(f"/length/{mode}", episode.length)
@@ -85,6 +89,12 @@ class Progress:
     def epoch(self, moment: Mapping[str, int], agents: Mapping[str, AgentBase]) -> None:
         """Show and write the figures of an epoch. Args: moment: from `Runner.moment`; agents: by name."""
         logbook, frames = self._session.logbook, moment["frame"]
+        if self._ranks.size > 1:
+            given = self._ranks.gather(None if self._ranks.is_first else self._monitor.give())
+            if not self._ranks.is_first:
+                return
+            for each in given[1:]:
+                self._monitor.take(each)
         self._monitor("/speed/frames_per_s", self._display.measure(frames))
         for recent_return in self.recent_returns:
             self._monitor("/return/recent", recent_return)
@@ -98,7 +108,20 @@ class Progress:
         if is_due and logbook.has_dashboards:
             for agent in agents.values():
                 logbook.show_histograms(agent.histograms(), frames)
-        self._session.tell(figures)
+        for listener in self._session.listeners:
+            with left_as_it_was():  # what draws random numbers to look at a run would change it
+                if listener(figures) is False:  # whoever asked for the figures wants no more
+                    self._session.signals.ask("on_epoch")
+
+    def hear_of_test(self, *, is_cut: bool) -> bool:
+        """Learn from rank 0 what the test said. Args: is_cut: that was cut off. Returns: the same, of rank 0."""
+        if self._ranks.size == 1:
+            return is_cut
+        names = ("test_return", "best_return", "test_success", "tests_since_best")
+        is_cut, *figures = self._ranks.told_by_first([is_cut, *(getattr(self, name) for name in names)])
+        for name, value in zip(names, figures, strict=True):
+            setattr(self, name, value)
+        return bool(is_cut)
 
     def forget(self) -> None:
         """Forget the returns so far, which say nothing of another environment: none of its tests was the best yet."""

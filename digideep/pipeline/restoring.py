@@ -28,14 +28,23 @@ def make_runner(session: Session) -> Runner:
     first: CheckpointError | None = None
     complaint = ""
     while True:
+        runner: Runner | None = None
         try:
-            return _make_runner(session)
+            runner = _make_runner(session)
+            error = None
         except CheckpointError as err:
-            # What is said of two checkpoints is the fault of neither: then the first one is refused.
-            first, last, complaint = first or err, complaint, str(err).replace(str(session.loaded_from), "")
-            if complaint == last:
-                raise first from None
-            session.fall_back(err, first)
+            error = err
+        errors = [each for each in session.ranks.gather(None if error is None else str(error)) if each is not None]
+        if runner is not None and not errors:
+            return runner
+        if runner is not None:  # another rank goes back to an older checkpoint
+            runner.close()
+        error = error or CheckpointError(errors[0])
+        # What is said of two checkpoints is the fault of neither: then the first one is refused.
+        first, last, complaint = first or error, complaint, str(error).replace(str(session.loaded_from), "")
+        if complaint == last:
+            raise first from None
+        session.fall_back(error, first)
 
 
 def _make_runner(session: Session) -> Runner:
@@ -104,10 +113,11 @@ def _settle_processes(session: Session) -> None:
     }
     if open_explorers:
         environment = build(tree["env"], EnvironmentSpec)
-        info, cores = inspect_environment(environment), available_cores()
+        info, ranks = inspect_environment(environment), session.ranks
+        cores = max(available_cores() // ranks.local_size, 1)
         for name, explorer in open_explorers.items():
             number = choose_num_processes(environment, info, explorer["num_workers"], cores)
-            session.settle(f"/explorer/{name}/num_processes", number)
+            session.settle(f"/explorer/{name}/num_processes", ranks.told_by_first(number))
 
 
 def _begin(runner: Runner) -> None:

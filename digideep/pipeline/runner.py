@@ -8,12 +8,12 @@ from typing import Any
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.tools.check import report_abilities
-from digideep.memory.generic import Memory
-from digideep.parameters.checks import require_counts, require_int
+from digideep.parameters.checks import require_between, require_counts, require_int
 from digideep.parameters.component import Component, build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import doubts, farewell, log_start
-from digideep.pipeline.building import build_agents
+from digideep.pipeline.announcements import doubts, farewell, log_divergence, log_start
+from digideep.pipeline.beginning import require_same_weights
+from digideep.pipeline.building import build_agents, build_memory, check_chunks
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
@@ -45,14 +45,15 @@ class Runner(Component):
         test_int: epochs from test to test; the first and the last epoch are always tested.
         save_int: epochs from checkpoint to checkpoint; the last epoch is always saved.
         keep_checkpoints: newest checkpoints to keep; None keeps all.
-        max_time: hours after which this process stops; None for no limit.
-        max_iter: epochs after which this process stops; None for no limit.
+        max_time, max_iter: hours, and epochs, after which this process stops; None for no limit.
         num_threads: of torch. Results can depend on it.
         histogram_int: epochs from one histogram of weights and gradients to the next, where there is a dashboard; None
             for none.
         video_int: epochs from one recorded episode to the next; None records none.
         cuda_deterministic: choose algorithms that repeat their results on CUDA too, where they are slower.
         target_return, target_success, patience: what finishes a run before its last epoch, see `Limits`.
+        num_ranks: processes that train together, which torchrun starts; checkpoints hold a state of each.
+        rank_timeout_s: how long one step of the environments may take in a rank before it counts as hanging.
     """
 
     def __init__(
@@ -62,16 +63,18 @@ class Runner(Component):
         max_time: float | None = None, max_iter: int | None = None, num_threads: int = 1,
         histogram_int: int | None = 10, video_int: int | None = None, cuda_deterministic: bool = False,
         target_return: float | None = None, target_success: float | None = None, patience: int | None = None,
+        num_ranks: int = 1, rank_timeout_s: float = 40.0,
     ):  # fmt: skip
         require_counts(n_epochs=n_epochs, n_cycles=n_cycles, test_int=test_int, save_int=save_int)
         require_counts(keep_checkpoints=keep_checkpoints, histogram_int=histogram_int, video_int=video_int)
         require_int("num_threads", num_threads, 1, _MAX_THREADS)
         require_int("seed", seed, 0)
+        require_between("rank_timeout_s", rank_timeout_s, 1)
+        self.ranks, session.watch.patience_s = session.ranks, rank_timeout_s
         self.session, self.tree, self.profiler, self.monitor = session, tree, session.profiler, session.monitor
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int, self.video_int = test_act, test_int, save_int, video_int
-        self.keep_checkpoints = keep_checkpoints
-        self.i_epoch, self.i_cycle = 0, 0
+        self.i_epoch, self.i_cycle, self.keep_checkpoints = 0, 0, keep_checkpoints
         self.explorer: dict[str, Explorer] = {}
         self._is_ending = False  # between an epoch's last cycle and its end
         session.monitor.moment = self.moment
@@ -88,6 +91,8 @@ class Runner(Component):
             seed_globals(seed)
             configure_torch(num_threads, is_deterministic=session.device.type == "cpu" or cuda_deterministic)
             self.instantiate()
+            if not self.ranks.is_first:
+                seed_globals(self.ranks.seed(seed))  # what is drawn from here on is each rank's own
         except BaseException:
             self.close()
             raise
@@ -96,27 +101,22 @@ class Runner(Component):
         """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
-        ring = self.session.path / "memory" / "ring" if self.session.path is not None else None
-        self.memory = build(self.tree["memory"], Memory, directory=ring)
+        self.memory = build_memory(self.session, self.tree)
         self.agents = build_agents(self.session, self.tree, self.info, self.memory, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
             self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
         else:
-            row_bytes = self.info.row_bytes(self.memory.stacks)
+            row_bytes = self.info.row_bytes(self.memory.stacks) * self.ranks.local_size
             self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
-            for name in ("train", "test"):
+            for name in ("train", "test") if self.ranks.is_first else ("train",):
                 self.explorer[name] = self.make_explorer(name)
             self.explorer["train"].planned_frames = plan_of(self.tree).frames
-            if self.video_int is not None:
+            if self.video_int is not None and self.ranks.is_first:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
-            length, expected = self.explorer["train"].n_steps, self.memory.ring.chunk_sample_len
-            if length != expected:
-                raise UsageError(
-                    f"/explorer/train/n_steps is {length}, but /memory/chunk_sample_len {expected}: make them equal."
-                )
-            if self.session.mode in ("train", "create"):
+            check_chunks(self.explorer["train"], self.memory)
+            if self.session.mode in ("train", "create") and self.ranks.is_first:
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
                 log_start(self.tree, self.agents, self.explorer["train"])
         self.override()
@@ -132,26 +132,21 @@ class Runner(Component):
             video_dir: where to record every episode.
             changes: parameters that differ from the tree's.
         """
+        ranks = self.ranks if mode == "train" else None  # rank 0 alone tests
+        if seed is None:
+            seed = self.seed if ranks is None else ranks.seed(self.seed)
         return build(
-            {**self.tree["explorer"][mode], **changes},
-            Explorer,
-            mode=mode,
-            agents=self.agents,
-            environment=self.environment,
-            info=self.info,
-            seed=self.seed if seed is None else seed,
-            profiler=self.profiler,
-            video_dir=video_dir,
-            on_one_thread=one_thread,
-            should_stop=self.session.signals.must_cut,
-        )
+            {**self.tree["explorer"][mode], **changes}, Explorer, mode=mode, agents=self.agents, info=self.info,
+            environment=self.environment, seed=seed, ranks=ranks, profiler=self.profiler, video_dir=video_dir,
+            on_one_thread=one_thread, should_stop=self.session.signals.must_cut,
+        )  # fmt: skip
 
     def override(self) -> None:
         """Do nothing: a hook for subclasses, called when everything is built and before a checkpoint is restored."""
 
     @property
     def frames(self) -> int:
-        """Frames that the train explorer has collected so far."""
+        """Frames that the train explorers of all ranks have collected so far."""
         return self.explorer["train"].frames
 
     def moment(self) -> dict[str, int]:
@@ -195,17 +190,27 @@ class Runner(Component):
             _log.warning("%s", doubt)
         self.progress.start(self.environment.name, plan_of(self.tree).frames, self.frames)
         first, reason = self.i_epoch, None
+        self.ranks.is_waiting = False
         try:
-            while not self.is_finished and (reason := self.limits.why_stop(first, self.i_epoch, self.session)) is None:
+            while not self.is_finished and (reason := self._why_stop(first)) is None:
                 if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
                     self.train_cycle()
                     self.note_episodes()
                     self.i_cycle += 1
+                    if self.i_cycle == self.n_cycles:
+                        for agent in self.agents.values():
+                            agent.average()
                 if self.i_cycle >= self.n_cycles:
                     self.end_epoch()
             return self._end(reason)
         finally:
+            self.ranks.is_waiting = True
             self.progress.stop()
+
+    def _why_stop(self, first: int) -> str | None:
+        """Return why to stop; None if no rank should. Args: first: epochs that were done before this process."""
+        reasons = self.ranks.gather(self.limits.why_stop(first, self.i_epoch, self.session))
+        return next((reason for reason in reasons if reason is not None), None)
 
     @property
     def is_finished(self) -> bool:
@@ -221,11 +226,15 @@ class Runner(Component):
         is_tested = self.test_act and (epoch % self.test_int == 0 or epoch in (1, self.n_epochs))
         before = self.state_dict() if is_tested else None
         self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch + 1, 0, True
+        require_same_weights(self.agents, self.ranks, epoch)
+        is_cut = False
         try:
-            if is_tested:
+            if is_tested and self.ranks.is_first:
                 with self.session.signals.cutting():
                     self.test()
         except StoppedError:
+            is_cut = True
+        if is_tested and self.progress.hear_of_test(is_cut=is_cut):
             self.i_epoch, self.i_cycle, self._is_ending = self.i_epoch - 1, self.n_cycles, False
             _log.info("The test of epoch %d was cut off: it begins anew when the run is resumed.", self.i_epoch + 1)
             self.save(before)
@@ -268,13 +277,15 @@ class Runner(Component):
 
     def log(self) -> None:
         """Show and write the figures of the epoch."""
-        self.progress.epoch(self.moment(), self.agents)
+        with self.ranks.waiting():
+            self.progress.epoch(self.moment(), self.agents)
 
     def save(self, state: dict[str, Any] | None = None) -> None:
         """Write a checkpoint of this moment, unless there is one. Args: state: of it; None asks for it now."""
         identity = self._identity()
         if identity != self._saved:
-            self.session.save(identity[0], state or self.state_dict(), self.memory, self.keep_checkpoints)
+            with self.ranks.waiting():
+                self.session.save(identity[0], state or self.state_dict(), self.memory, self.keep_checkpoints)
             self._saved = identity
 
     def _identity(self) -> tuple[Any, ...]:
@@ -329,10 +340,7 @@ class Runner(Component):
         self.memory.load_state_dict(state["memory"])
         self.monitor.load_state_dict(state["monitor"])
         if diverged := self.explorer["train"].load_state_dict(state["explorer"]["train"]):
-            _log.warning(
-                "%s does not repeat itself: re-living episodes of workers %s led elsewhere. This resume is not exact.",
-                self.environment.name, diverged,
-            )  # fmt: skip
+            log_divergence(self.environment.name, diverged)
         if self.session.is_resuming:
             self._saved = self._identity()
         if "globals" in state:  # last of all: what was built and re-lived before may have drawn from them

@@ -49,9 +49,17 @@ class Need(NamedTuple):
     newest: Segment | None
 
 
-def need_of(figures: dict[str, Any]) -> Need:
+def memory_directory(session: Path, rank: int = 0) -> Path:
+    """Return where a rank's memory is kept on disk."""
+    return session / "memory" / f"rank-{rank}" if rank else session / "memory"
+
+
+def need_of(figures: dict[str, Any], rank: int = 0) -> Need:
     """Read it from a checkpoint's figures. Raises: CheckpointError: if they say something else."""
     need = figures.get("memory", {"oldest": 0, "newest": None})
+    if rank:
+        others = figures.get("rank_memories")
+        need = others[rank - 1] if isinstance(others, list) and rank <= len(others) else others
     if not isinstance(need, dict) or not _is_count(need.get("oldest")):
         raise CheckpointError(f"'memory' is {need!r:.100}, expected the oldest chunk and the newest segment.")
     return Need(need["oldest"], _as_segment(need.get("newest")))
@@ -140,7 +148,7 @@ class SegmentStore:
         oldest = ring.n_chunks - len(ring)
         first = max(oldest, self._newest.end if self._newest is not None else 0)
         if first < ring.n_chunks:
-            self.directory.mkdir(exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True)
             chunk_bytes = sum(array.nbytes for array in memory.buffer.values()) // ring.buffer_chunk_len
             step = max(_LARGEST_BYTES // max(chunk_bytes, 1), 1)
             while first < ring.n_chunks:

@@ -7,48 +7,49 @@ It owns the directory, the lock, the logbook, the device and the signals. Nothin
 import dataclasses
 import logging
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, TextIO, cast
+from typing import Any, TextIO
 
 import filelock
-from rich.console import Console
 
 from digideep.environment.explorer import Episode
 from digideep.environment.making.graphics import choose_graphics
 from digideep.memory.generic import Memory
-from digideep.parameters.control_panel import frames_in_panel, generate, load_params, override_panel
-from digideep.parameters.tree import dump_yaml, override_tree, to_plain
+from digideep.parameters.control_panel import load_params
+from digideep.parameters.tree import override_tree, to_plain
 from digideep.pipeline.arguments import Arguments
+from digideep.pipeline.beginning import base_directory, continued, find_source, for_rank, panel_and_tree, require_ranks
 from digideep.pipeline.checkpoint import versions
 from digideep.pipeline.checkpoint_store import CheckpointSource, CheckpointStore, SavedRun
 from digideep.pipeline.continuing import longer_plan
 from digideep.pipeline.kept_sources import find_package
+from digideep.pipeline.rank_watch import RankWatch
 from digideep.pipeline.repeals import note_repeal, replace_value
 from digideep.pipeline.session_directory import (
-    decoded,
     find_new_directory,
     let_go,
     new_directory,
-    take_over,
     write_recipe,
+    write_tree,
     written_files,
 )
 from digideep.pipeline.stop_signals import StopSignals
+from digideep.telemetry.console import make_console
 from digideep.telemetry.log_handlers import LEVELS, REPORT, ConsoleHandler, ReportHandler
 from digideep.telemetry.logbook import Logbook
 from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.output import JsonOutput, OutputStream
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.writers import EpochFigures
-from digideep.utility.errors import CheckpointError, FinishedError, UsageError
+from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.files import as_typed
-from digideep.utility.importing import SESSIONS, find_in_working_directory
-from digideep.utility.own_files import DONE, part_links, require_own
-from digideep.utility.process_state import find_device, left_as_it_was
+from digideep.utility.importing import find_in_working_directory
+from digideep.utility.own_files import DONE, part_links
+from digideep.utility.process_state import find_device
+from digideep.utility.ranks import Ranks
 
 _log = logging.getLogger("digideep")
 
@@ -68,6 +69,8 @@ class Session:
         logbook: log files and dashboards.
         listeners: what is called with the figures of each epoch, see `on_epoch`; a Runner may add to it.
         signals: those that stop the run.
+        ranks: processes that train together, of which this is one; rank 0 alone writes logs and talks.
+        watch: over the ranks.
         output: where people read: standard output, or with --json standard error.
         json_output: where --json writes; None without it.
 
@@ -87,15 +90,16 @@ class Session:
         on_epoch: Callable[[EpochFigures], Any] | None = None, output: TextIO | None = None,
     ):  # fmt: skip
         self._recipe, self.listeners = recipe, [] if on_epoch is None else [on_epoch]
-        self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         self.signals, self._owns_signals = signals or StopSignals(), signals is None
+        self.ranks = Ranks.from_environment()
+        self.watch = RankWatch(self.ranks, self.signals.ask)
+        args = for_rank(args, self.ranks)
+        self.args, self.mode, self.is_resuming = args, args.mode, args.resume
         # With --json, what is printed is JSON and nothing else.
         self.json_output = JsonOutput() if args.json else None
         self.output = OutputStream(output or (sys.stderr if args.json else sys.stdout))
-        # Lines only where there is no terminal: a notebook would show each picture of the panel below the last one.
-        is_live = None if self.output.isatty() else False
-        self.console = Console(file=cast(IO[str], self.output), force_jupyter=False, force_terminal=is_live)
-        self.signals.announce = self.console.print
+        self.console = make_console(self.output)
+        self.signals.announce = self.console.print if self.ranks.is_first else lambda text: None
         self.monitor = Monitor()
         self.profiler = Profiler(None if args.profiler_level < 0 else args.profiler_level)
         self.logbook = Logbook(self.monitor, self.profiler, args)
@@ -114,14 +118,18 @@ class Session:
         find_in_working_directory()  # where parameter files and their packages are looked for
         _log.setLevel(logging.DEBUG)
         _log.propagate = False
-        self._add_handler(ConsoleHandler(self.console, logging.WARNING if args.quiet else LEVELS[args.log_level]))
+        level = logging.WARNING if args.quiet else LEVELS[args.log_level]
+        self._add_handler(ConsoleHandler(self.console, level if self.ranks.is_first else logging.ERROR))
         try:
             self._choose()
-        except OSError as err:
-            self.close()
-            raise UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.") from err
-        except BaseException:
+        except BaseException as err:
+            refusal = err
+            if isinstance(err, OSError):
+                refusal = UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.")
+            self.watch.fail(refusal)
             self.close()  # nobody else has this session yet
+            if refusal is not err:
+                raise refusal from err
             raise
 
     # ------------------------------------------------------------------ before anything is written
@@ -129,51 +137,36 @@ class Session:
     def _choose(self) -> None:
         """Settle everything that can be refused: device, dashboards, parameters or checkpoint, directory."""
         args = self.args
-        self.device = find_device(args.device)
+        self.device = self.ranks.device(find_device(args.device))
+        self.ranks.connect(self.device)
+        self.watch.start()
+        args = self.args = continued(args, self.ranks)
+        self.mode, self.is_resuming = args.mode, args.resume
         self.logbook.require()
         for name in args.save_modules:
             find_package(name)
 
         if args.load_checkpoint is not None:
-            self._load(Path(args.load_checkpoint))
+            self._source, self._lock = find_source(args, self.ranks)
+            self._source.load(is_written=self.is_resuming)
+            self._take(self._source)
         if args.params is not None:
             self.weights, self.state = self.state, None
             self._params = self._recipe or load_params(args.params)
-            changes = frames_in_panel(self._params.cpanel, args.total_frames)
-            self.cpanel = override_panel(self._params.cpanel, args.cpanel | changes)
-            self.tree = generate(self._params, self.cpanel)
+            self.cpanel, self.tree = panel_and_tree(self._params, args, self.ranks)
         elif args.total_frames is not None:
             self.args = dataclasses.replace(args, repeal=args.repeal | longer_plan(self.tree, args.total_frames))
         self.tree = override_tree(self.tree, self.args.repeal)
+        if self.mode == "train":
+            require_ranks(self.tree, self.ranks, self.loaded_from if self.is_resuming else None)
         if not self.is_resuming and not args.dry_run:
-            self.path = find_new_directory(self._base(), args.session_name)
-
-    def _base(self) -> Path:
-        """Return the directory in which this run makes its session."""
-        if self._source is None or self.args.params is not None:
-            return Path(self.args.session_path or SESSIONS).resolve()
-        base = self._source.session / ("evaluations" if self.mode == "play" else "customs")
-        require_own(base, is_directory=True)
-        return base
+            base = base_directory(args, None if self._source is None else self._source.session)
+            path = str(find_new_directory(base, args.session_name)) if self.ranks.is_first else None
+            self.path = Path(self.ranks.told_by_first(path))
 
     def _add_handler(self, handler: logging.Handler) -> None:
         _log.addHandler(handler)
         self._handlers.append(handler)
-
-    def _load(self, path: Path) -> None:
-        """Find the checkpoint to load; hold the lock of the session that is resumed."""
-        has_params = self.args.params is not None
-        self._source = source = CheckpointSource(
-            path, needs_memory=self.mode != "play" and not has_params, may_be_best=self.mode == "play" or has_params
-        )
-        if self.is_resuming:
-            self._lock = take_over(source.session)
-            if (source.session / DONE).exists() and not self.args.repeal and self.args.total_frames is None:
-                raise FinishedError(
-                    f"{source.session} has finished. Play it with `digideep play`, or go on with --total-frames N."
-                )
-        source.load(is_written=self.is_resuming)
-        self._take(source)
 
     def _take(self, source: CheckpointSource) -> None:
         self.state = source.loaded.state
@@ -211,6 +204,8 @@ class Session:
             self._take_back_future(runner.keep_checkpoints)
         elif self.path is not None:
             self._create(runner)
+        if not self.ranks.is_first:
+            return
         if self.path is not None:
             self._add_handler(ReportHandler(self.path / "report.log"))
             loaded = self.state["params"] if self.is_resuming and self.state is not None else {}
@@ -233,33 +228,41 @@ class Session:
         assert self.path is not None
         final, self.path = self.path, None
         try:
+            if not self.ranks.is_first:
+                self._store = CheckpointStore(Path(self.ranks.told_by_first(None)), ranks=self.ranks)
+                runner.save()
+                return self._move(final)
             with new_directory(final) as (self.path, self._lock):
-                self._store = CheckpointStore(self.path)
+                self._store = CheckpointStore(self.path, ranks=self.ranks)
                 if self.mode in ("train", "create"):
                     (self.path / "checkpoints").mkdir()
                     write_recipe(self.path, to_plain(self.cpanel), self._params, self.args.save_modules)
-                about = {
-                    "session_name": decoded(final.name),
-                    "session_msg": decoded(self.args.msg),
-                    "session_cmd": decoded(shlex.join(["python", *sys.argv])),
-                    "versions": versions(),
-                    **({"session_from": decoded(str(self.loaded_from))} if self.weights else {}),
-                }
-                dump_yaml({**self.tree, **about}, self.path / "params.yaml")
+                loaded_from = self.loaded_from if self.weights else None
+                write_tree(self.path, self.tree, final.name, self.args.msg, loaded_from, versions())
+                self.ranks.told_by_first(str(self.path))
                 if self.mode in ("train", "create"):
                     runner.save()
         except BaseException:
             self.path = None
             raise
+        return self._move(final)
+
+    def _move(self, final: Path) -> None:
+        """Go on in the directory's final place. Args: final: where rank 0 has moved it."""
+        assert self._store is not None
+        self.ranks.meet()
         self.path = final
         self._store.move(final)
+        self.ranks.leave_behind("session", str(final))
 
     def _take_back_future(self, keep: int | None) -> None:
         """Take back what a run logged and saved after the checkpoint that is resumed. Args: keep: as for `save`."""
         assert self.path is not None
         assert self._source is not None
-        self._store = CheckpointStore(self.path, self._source)
+        self._store = CheckpointStore(self.path, self._source, self.ranks)
         self._store.take_back(self._source.loaded.path, keep)
+        if not self.ranks.is_first:
+            return
         for file in written_files(self.path):
             part_links(file)
         self.logbook.cut(self.path, self._source.loaded.figures.get("logs", {}))
@@ -275,13 +278,6 @@ class Session:
     def process_s(self) -> float:
         """Seconds since this process began."""
         return time.perf_counter() - self._started
-
-    def tell(self, figures: EpochFigures) -> None:
-        """Hand the figures of an epoch to whoever asked for them; stop the run if the answer is False."""
-        for listener in self.listeners:
-            with left_as_it_was():  # what draws random numbers to look at a run would change it
-                if listener(figures) is False:
-                    self.signals.reason = self.signals.reason or "on_epoch"
 
     def write_episodes(self, mode: str, episodes: Sequence[Episode], info_names: Sequence[str] = ()) -> None:
         """Append finished episodes to the csv files of their workers. Args: info_names: that have columns there."""
@@ -309,6 +305,8 @@ class Session:
 
     def mark(self, *, is_done: bool) -> None:
         """Mark the run as finished, or take the mark back: the plan may have grown."""
+        if not self.ranks.is_first:
+            return
         if self.path is not None and is_done:
             (self.path / DONE).write_text("\n", encoding="utf-8")
         elif self.path is not None:
@@ -329,6 +327,9 @@ class Session:
         """Write a traceback to `report.log`. Returns: whether there is one."""
         if self.path is None or not os.path.exists(self.path):
             return False
+        if not self.ranks.is_first:
+            self._add_handler(ReportHandler(self.path / "report.log"))
+        text = self.ranks.prefix + text
         REPORT.error(text)
         return True
 
@@ -337,6 +338,8 @@ class Session:
         if self._owns_signals:
             self.signals.restore()
         self.logbook.close()
+        self.watch.stop()
+        self.ranks.close()
         for log_handler in self._handlers:
             _log.removeHandler(log_handler)
             log_handler.close()

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import filelock
 
+from digideep.parameters.tree import dump_yaml
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
@@ -62,6 +65,20 @@ def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packa
     keep_sources(session / "modules", params, packages)
     for name, text in _PACKAGE.items():
         (session / name).write_text(text, encoding="utf-8")
+
+
+def write_tree(
+    session: Path, tree: dict[str, Any], name: str, message: str, loaded_from: Path | None, versions: dict[str, str]
+) -> None:
+    """Write `params.yaml`: a parameter tree, and how it came about. Args: loaded_from: whose weights it has."""
+    about = {
+        "session_name": decoded(name),
+        "session_msg": decoded(message),
+        "session_cmd": decoded(shlex.join(["python", *sys.argv])),
+        "versions": versions,
+        **({"session_from": decoded(str(loaded_from))} if loaded_from is not None else {}),
+    }
+    dump_yaml({**tree, **about}, session / "params.yaml")
 
 
 def written_files(session: Path) -> list[Path]:

@@ -84,6 +84,10 @@ class StopSignals:
             self.interrupt()
         self._is_held = True
 
+    def ask(self, reason: str) -> None:
+        """Ask for a stop as a signal does; the first reason counts."""
+        self.reason = self.reason or reason
+
     def settle(self, exit_code: int) -> None:
         """Say that the run has ended: a signal changes nothing any more."""
         self._exit_code = exit_code

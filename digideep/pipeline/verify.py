@@ -1,6 +1,8 @@
 """Prove exact resume on the user's own parameters: `--verify-resume`."""
 
+import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -8,12 +10,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from digideep.memory.generic import Memory
@@ -22,12 +24,14 @@ from digideep.parameters.control_panel import load_params
 from digideep.parameters.tree import from_plain, leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
-from digideep.pipeline.segments import SegmentStore, find_segments, need_of
+from digideep.pipeline.checkpoint_files import num_ranks
+from digideep.pipeline.segments import SegmentStore, find_segments, memory_directory, need_of
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.own_files import DONE
+from digideep.utility.ranks import Ranks, is_of_torchrun
 
 _POLL_S = 0.01
 
@@ -41,6 +45,11 @@ def verify_resume(args: Arguments) -> int:
     Raises:
         UsageError: if the run does not start.
     """
+    ranks = Ranks.from_environment()
+    if not ranks.is_first:  # the first one starts all of them
+        return 0
+    if ranks.local_size != ranks.size:
+        raise UsageError("--verify-resume starts all ranks on one machine: start torchrun with --nnodes 1.")
     epochs, params = args.verify_resume, args.params
     assert epochs is not None
     assert params is not None
@@ -53,32 +62,37 @@ def verify_resume(args: Arguments) -> int:
     cpanel, overrides = json.dumps(args.cpanel | goals), json.dumps(repeal)
     fresh = ["--params", params, "--cpanel", cpanel, "--repeal", overrides]
     say = partial(print, file=OutputStream(sys.stdout), flush=True)
+    child = partial(_child, ranks.size)
     with tempfile.TemporaryDirectory(prefix="digideep-verify-") as directory:
         base = Path(directory)
         common = ["--device", args.device, "--no-monitor-cpu", "--no-monitor-gpu"]
         new = [*common, "--session-path", directory]
 
         say(f"1. {epochs} epochs straight")
-        with _child(base, *fresh, *new, "--session-name", "straight") as process:
+        with child(base, *fresh, *new, "--session-name", "straight") as process:
             _finish(process, base)
 
         say("2. the same, stopped with SIGTERM within an epoch")
         stopped = base / "stopped"
-        with _child(base, *fresh, *new, "--session-name", "stopped") as process:
+        with child(base, *fresh, *new, "--session-name", "stopped") as process:
             _wait_for(process, base, 1)
             process.send_signal(signal.SIGTERM)
-            process.wait()
+            process.wait()  # torchrun ends with 1, whatever its ranks do
 
         say("3. resumed, killed with SIGKILL after another epoch")
-        with _child(base, *common, "--resume", str(stopped)) as process:
+        with child(base, *common, "--resume", str(stopped)) as process:
             _wait_for(process, base, 2)
             time.sleep(random.uniform(0, 0.5))
+            ranks_and_workers = psutil.Process(process.pid).children(recursive=True)
             process.kill()
+            for each in ranks_and_workers:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
             process.wait()
 
         say("4. resumed, to the end")
         if not (stopped / DONE).exists():
-            with _child(base, *common, "--resume", str(stopped)) as process:
+            with child(base, *common, "--resume", str(stopped)) as process:
                 _finish(process, base)
 
         straight, resumed = (list_checkpoints(base / name / "checkpoints")[-1] for name in ("straight", "stopped"))
@@ -100,13 +114,19 @@ def _panel_of(params: str) -> dict[str, Any]:
     return dict(module.cpanel)
 
 
-@contextmanager
-def _child(base: Path, *arguments: str) -> Iterator[subprocess.Popen]:
+@contextlib.contextmanager
+def _child(num_ranks: int, base: Path, *arguments: str) -> Iterator[subprocess.Popen]:
     """Start a run in a process that ends with this one. Its output goes to a file, since a pipe could be full."""
+    environment = {name: value for name, value in os.environ.items() if not is_of_torchrun(name)}
     with (base / "output").open("w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "digideep.main", *arguments]
+        if num_ranks > 1:
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+            command = [*launcher, str(num_ranks), *command[1:]]
         # In a session of its own: a Ctrl-C of the terminal is for this process.
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=environment
+        )
         try:
             yield process
         finally:
@@ -131,19 +151,29 @@ def _wait_for(process: subprocess.Popen, base: Path, epoch: int) -> None:
 
 
 def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
-    """Compare checkpoints bit by bit. Returns: paths of what differs or one lacks; the number of values looked at."""
+    """Compare checkpoints bit by bit, those of all ranks.
+
+    Returns:
+        Paths of what differs or one lacks; the number of values looked at.
+    """
     ours, theirs = (leaves(_whole_state(path)) for path in (first, second))
     paths = [path for path in sorted(ours.keys() | theirs.keys()) if not path.endswith("/clock")]
     return [path for path in paths if not _is_same(ours.get(path), theirs.get(path))], len(paths)
 
 
-def _whole_state(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint holds, with the content of its memory, however that is cut into segments."""
-    state, figures, _ = read_checkpoint(path)
+def _whole_state(path: Path, rank: int = 0) -> dict[str, Any]:
+    """Return what a checkpoint holds, with the content of its memory, however that is cut into segments.
+
+    Args:
+        rank: of whom; the first one's holds those of the others, too, under "rank <number>".
+    """
+    state, figures, _ = read_checkpoint(path, rank)
     memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
-    directory = path.parents[1] / "memory"
-    SegmentStore(directory, find_segments(directory, need_of(figures))).restore(memory, state["memory"]["n_chunks"])
-    return {**state, "memory": {**state["memory"], "buffer": memory.buffer}}
+    directory, n_chunks = memory_directory(path.parents[1], rank), state["memory"]["n_chunks"]
+    SegmentStore(directory, find_segments(directory, need_of(figures, rank))).restore(memory, n_chunks)
+    state["memory"]["buffer"] = memory.buffer
+    others = range(1, num_ranks(state)) if rank == 0 else ()
+    return {**state, **{f"rank {number}": _whole_state(path, number) for number in others}}
 
 
 def _is_same(first: Any, second: Any) -> bool:

@@ -1,6 +1,7 @@
 """What policies see: one vector as a tensor, or images and vectors by path; and how other spaces become vectors."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 from digideep.utility.images import divided_by, divisors
 
@@ -127,3 +129,15 @@ def _flat_part(path: str, space: gym.Space[Any]) -> nn.Module:
     raise UsageError(
         f"A policy cannot see {space}. Expected Box, Discrete, MultiDiscrete, MultiBinary, or Dict and Tuple of them."
     )
+
+
+def check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
+    """Return the paths that are meant. Raises: UsageError: if one of them is no observation, or there is none."""
+    paths = [observation_path] if isinstance(observation_path, str) else observation_path
+    paths = list(spaces) if paths is None else paths
+    if not isinstance(paths, (list, tuple)) or not paths or len(set(map(str, paths))) != len(paths):
+        raise UsageError(f"observation_path must be a path, a list of different paths, or null, got {paths!r}.")
+    for path in paths:
+        if path not in spaces:
+            raise UsageError(f"observation_path '{path}' is no observation. {did_you_mean(str(path), spaces)}")
+    return list(paths)

@@ -3,6 +3,7 @@
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -20,6 +21,15 @@ _PHASES = 6
 _WIDTHS = {"epoch": 6, "frames": 13, "episodes": 10, "recent return": 13, "test return": 11, "frames/s": 9, "left": 9}
 _NARROW = {"epoch": 5, "frames": 11, "episodes": 9, "frames/s": 8, "left": 8}  # where there is a column for success
 _ROWS = ("progress", "speed", "recent return", "test return", "success", "episode length", "losses", "time", "machine")
+
+
+def make_console(output: Any) -> Console:
+    """Return the console that writes to a stream, live only on a terminal.
+
+    A notebook would show each picture of the panel below the last one.
+    """
+    is_live = None if output.isatty() else False
+    return Console(file=output, force_jupyter=False, force_terminal=is_live)
 
 
 class Display:

@@ -27,6 +27,15 @@ class Statistic:
         self.m2 += delta * (value - self.mean)
         self.min, self.max = min(self.min, value), max(self.max, value)
 
+    def merge(self, other: Mapping[str, float]) -> None:
+        """Take in the numbers of another statistic (Chan, Golub, LeVeque 1979). Args: other: its `state_dict`."""
+        num, delta = int(other["num"]), other["mean"] - self.mean
+        total = self.num + num
+        self.m2 += other["m2"] + delta * delta * (self.num * num / max(total, 1))
+        self.mean += delta * (num / max(total, 1))
+        self.num, self.sum = total, self.sum + other["sum"]
+        self.min, self.max = min(self.min, other["min"]), max(self.max, other["max"])
+
     def summary(self) -> dict[str, float]:
         """Return the figures of a `varlog.json` entry; `std` is the sample's, 0 for a single value."""
         std = math.sqrt(self.m2 / (self.num - 1)) if self.num > 1 else 0.0
@@ -74,6 +83,18 @@ class Monitor:
         """Add several values under one prefix, such as the metrics of an update."""
         for name, value in values.items():
             self(f"{prefix}/{name}", value)
+
+    def give(self) -> dict[str, Any]:
+        """Return what is collected, for another monitor to `take`, and forget it."""
+        given, self._open, self._packs = self.state_dict(), {}, []
+        return given
+
+    def take(self, given: Mapping[str, Any]) -> None:
+        """Take in what another monitor gives."""
+        for key, figures in given["open"].items():
+            self._windows.setdefault(key, given["windows"][key])
+            self._open.setdefault(key, Statistic()).merge(figures)
+        self._packs += given["packs"]
 
     def _pack(self, data: dict[str, dict[str, float]]) -> Pack:
         return {"meta": {**self.moment(), "clock": time.time()}, "data": data}

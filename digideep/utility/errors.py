@@ -5,6 +5,7 @@ class UsageError(ValueError):
     """A user's mistake, found before the first step: one line that says what is wrong and what to do (exit code 2)."""
 
     exit_code = 2
+    is_said = False  # by another rank, in the same words
 
 
 class FinishedError(UsageError):

@@ -10,19 +10,21 @@ class Plan:
     Attributes:
         n_cycles: turns of the loop; 0 where nobody has planned anything.
         n_steps: steps of a worker in each of them.
-        num_workers: environments.
+        num_workers: environments of a rank.
         num_players: of the agent in each environment.
+        num_ranks: processes that train together.
     """
 
     n_cycles: int = 0
     n_steps: int = 0
     num_workers: int = 0
     num_players: int = 1
+    num_ranks: int = 1
 
     @property
     def cycle_frames(self) -> int:
         """Frames of a cycle."""
-        return self.n_steps * self.num_workers
+        return self.n_steps * self.num_workers * self.num_ranks
 
     @property
     def frames(self) -> int:
@@ -31,5 +33,5 @@ class Plan:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the agent that step together."""
+        """Rows of the agent that step together in a rank."""
         return self.num_workers * self.num_players

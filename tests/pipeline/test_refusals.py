@@ -211,7 +211,7 @@ def start(base: Path, *more: str) -> int:
 
 @pytest.mark.parametrize(
     ("module", "moment"),
-    [(session_directory, "keep_sources"), (session_module, "dump_yaml"), (checkpoint_store, "write_checkpoint")],
+    [(session_directory, "keep_sources"), (session_directory, "dump_yaml"), (checkpoint_store, "write_checkpoint")],
 )
 def test_a_run_killed_before_its_first_checkpoint_can_be_started_again(tmp_path, module, moment):
     def killed() -> int:
