@@ -106,7 +106,10 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
     if args.dry_run:
         _print_plan(prepared, console)
         return 0
-    jobs = args.jobs or max(available_cores() // prepared.length.threads, 1)
+    threads, most = prepared.length.threads, prepared.settings.rules.wave * len(prepared.settings.seeds)
+    jobs = max(min(args.jobs or available_cores() // threads, most), 1)
+    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
+        console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
     engine: Engine = importlib.import_module(ENGINES[args.on]).make_engine(args, jobs)
     signals.hold()
     signals.announce = console.print
