@@ -202,8 +202,9 @@ def _newest(job: Job) -> tuple[int, int] | None:
 def _print_plan(prepared: PreparedSweep, console: Console) -> None:
     """List the first trials of a sweep."""
     for trial in prepared.first:
-        values = ", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items())
-        console.print(f"trial {trial.number}: {trial.reason or values}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"trial {trial.number}: {trial.reason or _values(trial)}", markup=False, highlight=False, soft_wrap=True
+        )
     rungs = ", ".join(map(str, prepared.settings.rules.rungs))
     console.print(f"{prepared.settings.trials} trials, judged after epochs {rungs}. Dry run: nothing is written.")
 
@@ -211,24 +212,26 @@ def _print_plan(prepared: PreparedSweep, console: Console) -> None:
 def _print_trials(sweep: Sweep, console: Console) -> None:
     """Show all trials as a table."""
     trials, best = sweep.study.trials(), sweep.study.best
-    names = list(dict.fromkeys(name for trial in trials for name in trial.suggested))
     table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0))
-    for name in ("trial", "state", "value", "epochs", *names, "why it failed"):
-        table.add_column(printable(name), justify="left" if name in ("state", "why it failed") else "right")
+    for name in ("trial", "state", "value", "epochs"):
+        table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+    table.add_column("with")
     for trial in trials:
         state = "best" if best is not None and trial.number == best.number else trial.state
         reached = (_shown(trial.value), str(max(trial.values))) if trial.values else ("-", "-")
-        texts = (
-            str(trial.number),
-            state,
-            *reached,
-            *(_shown(trial.suggested.get(name)) for name in names),
-            trial.reason,
-        )
+        texts = (str(trial.number), state, *reached, _values(trial))
         table.add_row(*(Text(printable(text), _COLOURS[state] if at == 1 else "") for at, text in enumerate(texts)))
     if not console.is_terminal:
         console.width = max(console.width, 160)
     console.print(table)
+    for trial in trials:
+        if trial.reason:
+            console.print(Text(printable(f"trial {trial.number}: {trial.reason}"), "red"), soft_wrap=True)
+
+
+def _values(trial: Trial) -> str:
+    """Return what a trial tries, in a line."""
+    return ", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items())
 
 
 def _shown(value: object) -> str:
@@ -245,9 +248,8 @@ def _end(sweep: Sweep, place: str, console: Console, reason: str | None) -> int:
     else:
         template = sweep.group.runs[TEMPLATE]
         repeal = f" --repeal {shlex.quote(json.dumps(template.repeal))}" if template.repeal else ""
-        values = ", ".join(f"{name} = {_shown(value)}" for name, value in best.suggested.items())
         code, words = 0, (
-            f"Best: trial {best.number}, {sweep.settings.metric} {_shown(best.value)}: {values}\n"
+            f"Best: trial {best.number}, {sweep.settings.metric} {_shown(best.value)}: {_values(best)}\n"
             f"  train    digideep train {template.params} --cpanel @{place}/{BEST}{repeal}\n"
             f"  compare  digideep report {place}"
         )  # fmt: skip
