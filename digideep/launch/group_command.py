@@ -29,6 +29,7 @@ from digideep.telemetry.requirements import require_mlflow, require_wandb
 from digideep.utility.errors import FinishedError, Interruption, UsageError
 from digideep.utility.files import as_typed
 from digideep.utility.process_state import find_device
+from digideep.utility.ranks import Ranks
 from digideep.utility.text import one_line, parse_json
 from digideep.utility.user_code import in_words
 
@@ -131,6 +132,8 @@ def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] |
     args, output, code = None, None, 1
     try:
         args = parser.parse_args(argv)
+        if Ranks.from_environment().size > 1:
+            raise UsageError(f"{parser.prog} starts the processes of its runs itself: start it without torchrun.")
         output = JsonOutput() if args.json else None
         signals.release()
         code = run(args, signals, output)
