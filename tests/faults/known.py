@@ -10,6 +10,7 @@ from tests.faults import (
     pipeline,
     policy,
     post,
+    sweeps,
     utility,
     wrapping,
 )  # fmt: skip
@@ -17,4 +18,5 @@ from tests.faults import (
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *utility.FAULTS,
+    *sweeps.FAULTS,
 )  # fmt: skip

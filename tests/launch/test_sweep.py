@@ -331,7 +331,9 @@ def test_the_value_at_a_rung_is_the_last_one_up_to_it(tmp_path):
 
 def test_a_session_has_reached_a_rung_with_its_checkpoint_or_its_end(tmp_path):
     assert not is_reached(tmp_path, 1)
-    (tmp_path / "checkpoints/checkpoint-1+2").mkdir(parents=True)
+    (tmp_path / "checkpoints/checkpoint-1").mkdir(parents=True)
+    assert [is_reached(tmp_path, epoch) for epoch in (1, 2, None)] == [True, False, False]
+    (tmp_path / "checkpoints/checkpoint-1+2").mkdir()
     assert [is_reached(tmp_path, epoch) for epoch in (1, 2, None)] == [True, False, False]
     (tmp_path / "done.lock").touch()
     assert [is_reached(tmp_path, epoch) for epoch in (9, None)] == [True, True]
