@@ -76,11 +76,11 @@ class AgentBase(Component):
         self.use_action_mask = use_action_mask
         self._check_action_mask(context.infos)
         self.policy: Any = None  # a PolicyBase; which methods it needs beyond that is the agent's contract
-        self._parts: dict[str, Stateful] = {}
+        self.parts: dict[str, Stateful] = {}
         self._schedules: Schedules = {}
         # The weights are drawn on the CPU, so that they are the same on every device; and the same on all ranks.
         self.init_generator = torch.Generator().manual_seed(derive_seed(context.seed, "agent", self.name, "weights"))
-        self.n_updates, self.seed = 0, self.ranks.seed(context.seed)
+        self.n_updates, self.n_gradient_steps, self.seed = 0, 0, self.ranks.seed(context.seed)
         self.generator = torch.Generator(self.device).manual_seed(derive_seed(self.seed, "agent", self.name, "act"))
         self.numpy_generator = make_generator(self.seed, "agent", self.name, "sample")
 
@@ -89,13 +89,13 @@ class AgentBase(Component):
     def register(self, name: str, part: P) -> P:
         """Save and restore a part with the agent, under a name that is not taken. Returns: the part."""
         what = f"'{name}' cannot be registered with {type(self).__name__}: "
-        if name in {*self._parts, *_RESERVED}:
+        if name in {*self.parts, *_RESERVED}:
             raise UsageError(f"{what}the name is taken. Choose another one.")
         if not hasattr(part, "load_state_dict"):
             raise UsageError(f"{what}a {type(part).__name__} has no state_dict. Put tensors into a torch module.")
         if isinstance(part, GradientStep) and self.averaging_interval == 1:
             part.spread(self.ranks)
-        self._parts[name] = part
+        self.parts[name] = part
         return part
 
     def schedule(self, name: str, value: float | Description, planned: int = 0) -> Course:
@@ -126,7 +126,7 @@ class AgentBase(Component):
     @property
     def _stateful(self) -> dict[str, Stateful]:
         """The policy, whoever made it, and what is registered."""
-        return ({} if self.policy is None else {"policy": self.policy}) | self._parts
+        return ({} if self.policy is None else {"policy": self.policy}) | self.parts
 
     # ------------------------------------------------------------------ what the Runner calls
 
@@ -194,7 +194,7 @@ class AgentBase(Component):
         """Average over the ranks what each has learned by itself, if `averaging_interval` lets them."""
         if self.ranks.size == 1 or self.averaging_interval == 1:
             return
-        parts = (part for part in self._parts.values() if isinstance(part, (GradientStep, TargetNetwork)))
+        parts = (part for part in self.parts.values() if isinstance(part, (GradientStep, TargetNetwork)))
         average([tensor for part in parts for tensor in part.averaged], self.ranks)
 
     # ------------------------------------------------------------------ acting
@@ -343,6 +343,6 @@ class AgentBase(Component):
             state: of an agent with the same networks, from `state_dict`.
         """
         self.policy.load_state_dict(state["policy"])
-        for part in self._parts.values():
+        for part in self.parts.values():
             if isinstance(part, TargetNetwork):
                 part.renew()

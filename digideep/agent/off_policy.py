@@ -227,6 +227,7 @@ class OffPolicyAgent(AgentBase):
                     means.add(metrics)
                     self.sampler.note_errors(errors)
                 self.n_updates += 1
+                self.n_gradient_steps += 1
                 if self.n_updates % self.averaging_interval == 0:
                     self.average()
             return self.check_finite({**means.take(), **values})

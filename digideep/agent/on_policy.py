@@ -191,6 +191,7 @@ class OnPolicyAgent(AgentBase):
                         metrics, divergence = self._step(data, minibatch, scheduled | moments)
                         means.add(metrics)
                         divergences.append(divergence)
+                        self.n_gradient_steps += 1
                         if len(divergences) % self.averaging_interval == 0:
                             self.average()
                 if self.target_kl is not None and self._mean(divergences) > 1.5 * self.target_kl:

@@ -1,6 +1,7 @@
 """Jobs, and what runs them: a job is a session to begin or to go on with, an engine has places for some of them."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,6 +48,10 @@ class Job:
     def is_begun(self) -> bool:
         """True if its session is there: it appears as a whole."""
         return (self.session / "params.yaml").exists()
+
+    def may_begin(self) -> bool:
+        """True if the session is there, or can be made: nothing else is in its place."""
+        return self.is_begun() or not os.path.lexists(self.session)
 
     def words(self) -> list[str]:
         """Return what a person would type after `digideep`: `train …`, or `resume …` once the session is there."""

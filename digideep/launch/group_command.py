@@ -193,7 +193,7 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         raise FinishedError(
             f"All {len(runs)} runs of {as_typed(prepared.group.path)} are done. Compare them: {_report(prepared.group)}"
         )
-    if jobs * threads > available_cores() and args.on == "local":
+    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
         console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
     engine: Engine = importlib.import_module(ENGINES[args.on]).make_engine(args, jobs)
     signals.hold()
@@ -210,7 +210,10 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         let_go(lock)
     if json_output is not None:
         json_output.write(_as_json(prepared.group, table))
-    return _end(runs, prepared.group, table, console, signals.reason)
+    code, text = _end(runs, prepared.group, table, signals.reason)
+    if not args.quiet:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return code
 
 
 def _states(args: argparse.Namespace, prepared: Prepared) -> list[RunState]:
@@ -239,8 +242,8 @@ def _as_json(group: Group, table: RunTable) -> str:
     return json.dumps({"group": str(group.path), "runs": table.rows()})
 
 
-def _end(runs: list[RunState], group: Group, table: RunTable, console: Console, reason: str | None) -> int:
-    """Say how it has ended. Returns: the exit code."""
+def _end(runs: list[RunState], group: Group, table: RunTable, reason: str | None) -> tuple[int, str]:
+    """Return the exit code, and what to say. Args: reason: why it was stopped; None if it was not."""
     counts = Counter(run.state for run in runs)
     again = f"digideep group {shlex.quote(str(as_typed(group.path)))}"
     if counts[FINISHED] == len(runs):
@@ -249,8 +252,7 @@ def _end(runs: list[RunState], group: Group, table: RunTable, console: Console, 
         code, advice = STOPPED, f"Stopped ({reason or 'one by one'}). Go on: {again}"
     else:
         code, advice = 1, f"Try those that failed again: {again}"
-    console.print(f"{table.summary()}\n{advice}", markup=False, highlight=False, soft_wrap=True)
-    return code
+    return code, f"{table.summary()}\n{advice}"
 
 
 if __name__ == "__main__":

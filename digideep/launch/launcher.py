@@ -18,8 +18,8 @@ WAITING, RUNNING, ELSEWHERE, FINISHED, STOPPED_EARLY, FAILED = (
 )  # fmt: skip
 _REFUSED, _DONE_BEFORE, _TERMINATED = 2, 3, -15
 _WAIT_S = 0.5
-# What a session is refused with while another process has it: it may be waited for.
-_IS_BUSY = re.compile("is in use by a running process|is being made by another process")
+# What a session is refused with while another process has it, or has just made it: it may be waited for.
+_IS_BUSY = re.compile("is in use by a running process|is being made by another process|exists already")
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Launcher:
         """Take note of jobs that have ended."""
         for job, code, reason in ended:
             run = next(run for run in self.runs if run.job == job)
-            is_busy = code == _REFUSED and _IS_BUSY.search(reason) is not None
+            is_busy = code == _REFUSED and _IS_BUSY.search(reason) is not None and job.may_begin()
             run.failures += code not in (0, _DONE_BEFORE, STOPPED, _TERMINATED) and not is_busy
             run.reason = reason if run.failures and not is_busy else ""
             if code in (0, _DONE_BEFORE):

@@ -48,7 +48,7 @@ def prepare(args: argparse.Namespace) -> Prepared:
     for name in prepared.group.runs:
         job = prepared.group.job(name)
         require_own(job.session, is_directory=True, is_written=False)
-        if not job.is_begun() and os.path.lexists(job.session):
+        if not job.may_begin():
             raise UsageError(f"{job.session} is no session, and in the way of one. Move it away.")
         require_own(job.log)
     return prepared

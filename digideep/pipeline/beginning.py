@@ -42,7 +42,7 @@ def for_rank(args: Arguments, ranks: Ranks) -> Arguments:
 def continued(args: Arguments, ranks: Ranks) -> Arguments:
     """Return the arguments with which ranks that torchrun has started anew go on with their session."""
     path = ranks.left_behind("session") if ranks.restarts and not args.resume else None
-    if path is None:
+    if path is None or not Path(path).is_dir():  # they ended before it was there
         return args
     changed: dict[str, Any] = {"params": None, "cpanel": {}, "repeal": {}, "total_frames": None, "session_name": None,
                "session_path": None, "resume": True, "load_checkpoint": path}  # fmt: skip

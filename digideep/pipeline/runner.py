@@ -18,6 +18,7 @@ from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.limits import Limits
+from digideep.pipeline.message_cost import MessageCost
 from digideep.pipeline.progress import Progress
 from digideep.pipeline.session import Session
 from digideep.pipeline.stop_signals import FINISHED, STOPPED
@@ -119,6 +120,7 @@ class Runner(Component):
             if self.session.mode in ("train", "create") and self.ranks.is_first:
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
                 log_start(self.tree, self.agents, self.explorer["train"])
+        self._message_cost = MessageCost(self.agents, self.ranks)
         self.override()
 
     def make_explorer(
@@ -279,6 +281,7 @@ class Runner(Component):
         """Show and write the figures of the epoch."""
         with self.ranks.waiting():
             self.progress.epoch(self.moment(), self.agents)
+            self._message_cost.epoch()
 
     def save(self, state: dict[str, Any] | None = None) -> None:
         """Write a checkpoint of this moment, unless there is one. Args: state: of it; None asks for it now."""

@@ -227,6 +227,7 @@ class Session:
         """Make the directory, with its first checkpoint: it is there as a whole or not at all."""
         assert self.path is not None
         final, self.path = self.path, None
+        self.ranks.leave_behind("session", str(final))
         try:
             if not self.ranks.is_first:
                 self._store = CheckpointStore(Path(self.ranks.told_by_first(None)), ranks=self.ranks)
@@ -253,7 +254,6 @@ class Session:
         self.ranks.meet()
         self.path = final
         self._store.move(final)
-        self.ranks.leave_behind("session", str(final))
 
     def _take_back_future(self, keep: int | None) -> None:
         """Take back what a run logged and saved after the checkpoint that is resumed. Args: keep: as for `save`."""

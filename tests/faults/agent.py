@@ -17,10 +17,10 @@ FAULTS = (
         "digideep/agent/base.py",
         "tests/agent/test_base.py",
         ('"agent", self.name, "weights"', '"agent", "weights"', "agents share their first weights"),
-        ('derive_seed(context.seed, "agent", self.name, "act")', "0", "actions do not depend on the seed"),
+        ('derive_seed(self.seed, "agent", self.name, "act")', "0", "actions do not depend on the seed"),
         (
-            'make_generator(context.seed, "agent", self.name, "sample")',
-            'make_generator(context.seed, "agent", "sample")',
+            'make_generator(self.seed, "agent", self.name, "sample")',
+            'make_generator(self.seed, "agent", "sample")',
             "agents draw the same samples",
         ),
         ("not math.isfinite(value)", "math.isnan(value)", "infinite metrics pass"),
@@ -38,7 +38,7 @@ FAULTS = (
     *faults_in(
         "digideep/agent/base.py",
         _RESTORED,
-        ("self._parts[name] = part", "pass", "what is registered is neither saved nor restored"),
+        ("self.parts[name] = part", "pass", "what is registered is neither saved nor restored"),
         ("part.load_state_dict(state[name])", "pass", "what is registered is saved, but not restored"),
         ('self.n_updates = state["n_updates"]', "pass", "steps are counted from 0 again"),
         ('self.generator.set_state(state["generator"])', "pass", "the generator is not restored"),

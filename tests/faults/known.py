@@ -3,6 +3,7 @@
 from tests.faults import (
     agent,
     environment,
+    launch,
     learning,
     memory,
     networks,
@@ -17,6 +18,5 @@ from tests.faults import (
 
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
-    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *utility.FAULTS,
-    *sweeps.FAULTS,
+    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
 )  # fmt: skip

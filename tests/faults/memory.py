@@ -22,8 +22,8 @@ FAULTS = (
         "digideep/memory/generic.py",
         f"{_RING} tests/memory/test_view.py",
         (
-            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers\n",
-            "len(self.ring) * self.ring.chunk_sample_len * self.num_workers\n",
+            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers *",
+            "len(self.ring) * self.ring.chunk_sample_len * self.num_workers *",
             "forgotten frames are not counted",
         ),
     ),

@@ -18,7 +18,7 @@ FAULTS = (
         "digideep/agent/on_policy.py",
         _PPO,
         (
-            "centred = batch.advantages - batch.mean(batch.advantages)",
+            "centred = batch.advantages - (batch.mean(batch.advantages) if mean is None else mean)",
             "centred = batch.advantages",
             "advantages keep their mean",
         ),

@@ -1,6 +1,6 @@
 """Deliberate faults in `digideep/utility`."""
 
-from tests.faults.runner import Fault
+from tests.faults.runner import Fault, faults_in
 
 _MONITOR = "digideep/telemetry/monitor.py"
 _SCHEDULE = "digideep/parameters/schedule.py"
@@ -23,7 +23,47 @@ _PIPELINE_SINKS = "tests/pipeline/test_sinks.py"
 _PIPELINE_DASHBOARDS = "tests/pipeline/test_dashboards.py"
 _PIPELINE_FIGURES = "tests/pipeline/test_figures.py"
 
+_RANKS = "tests/utility/test_ranks.py"
+
 FAULTS: tuple[Fault, ...] = (
+    *faults_in(
+        "digideep/utility/ranks.py",
+        _RANKS,
+        ('derive_seed(seed, "rank", self.rank)', "seed", "all ranks draw the same"),
+        ("self.rank < number % self.size", "False", "what cannot be shared out evenly is lost"),
+        ("            self._distributed.all_reduce(tensor)\n", "            pass\n", "sums are each rank's own"),
+        ("[None] * self.size", "[None]", "there is one note where nobody has anything to say"),
+    ),
+    *faults_in(
+        "digideep/learning/gradient_step.py",
+        _RANKS,
+        (".mul_(self._share)", "", "a rank counts as much as all"),
+        ("buffer.copy_(new.view_as(buffer))", "pass", "running statistics are each rank's own"),
+        ("for tensor in tensors]) / ranks.size)", "for tensor in tensors]))", "averages are sums"),
+    ),
+    *faults_in(
+        "digideep/environment/normalizers.py",
+        _RANKS,
+        ("        self.mean, self.var, self.count = self._common\n", "", "what a rank learned counts twice"),
+        (
+            "        self._common = self.mean, self.var, self.count\n\n    def state",
+            "\n    def state",
+            "old rows count again",
+        ),
+    ),
+    *faults_in(
+        "digideep/pipeline/rank_watch.py",
+        _RANKS,
+        ("self._ranks.is_waiting or steps != moved[0]", "True", "a rank that hangs is waited for"),
+        ("            self._say(reason)\n", "            pass\n", "nobody hears why a rank ended"),
+    ),
+    Fault(
+        "digideep/agent/trajectories.py",
+        "(number or -(-len(order) // size),",
+        "(-(-len(order) // size),",
+        "ranks take different numbers of steps",
+        _RANKS,
+    ),
     Fault(
         _MONITOR,
         "math.sqrt(self.m2 / (self.num - 1))",

@@ -124,6 +124,7 @@ class ForkedJob:
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
                 os.closerange(3, 256)  # the other ends of all pipes among them, as by exec
+                sys.stdin = os.fdopen(0, closefd=False)
                 sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
                 os.environ.update(environment)
                 code = run_job()

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 from contextlib import closing
 from socket import socket
@@ -21,6 +22,7 @@ from digideep.learning.compiling import compiled
 from digideep.learning.gradient_step import GradientStep, average
 from digideep.learning.optimizers import Adam
 from digideep.memory.replay import Replay
+from digideep.pipeline.rank_watch import RankWatch
 from digideep.telemetry.monitor import Statistic
 from digideep.utility.ranks import Ranks
 from tests.support.helpers import ROOT
@@ -40,17 +42,22 @@ def rank_variables(rank: int, size: int, port: int) -> dict[str, str]:
     return {name: str(value) for name, value in names.items()} | {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
 
 
-def run_ranks() -> list[dict[str, str]]:
-    """Run all checks in two ranks. Returns: of each rank, what each check said: "" if all is well."""
+def start_ranks(*arguments: str) -> list[subprocess.Popen]:
+    """Start this module as two ranks."""
     port = free_port()
-    processes = [
+    return [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.support.rank_checks"], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "tests.support.rank_checks", *arguments], cwd=ROOT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT), **rank_variables(rank, 2, port)},
         )
         for rank in range(2)
     ]  # fmt: skip
-    return [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
+
+
+def run_ranks() -> list[dict[str, str]]:
+    """Run all checks in two ranks. Returns: of each rank, what each check said: "" if all is well."""
+    return [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in start_ranks()]
 
 
 def sums_and_notes_are_those_of_all_ranks(ranks: Ranks) -> None:
@@ -176,13 +183,32 @@ def ranks_with_fewer_rows_have_as_many_minibatches(ranks: Ranks) -> None:
 CHECKS = {
     name: check
     for name, check in list(globals().items())
-    if getattr(check, "__module__", None) == __name__ and check.__annotations__.get("ranks") is Ranks
+    if getattr(check, "__module__", None) == __name__
+    and check.__annotations__.get("ranks") is Ranks
+    and check.__name__ != "hang_in_one_step"
 }
+
+
+def hang_in_one_step(ranks: Ranks) -> None:
+    """Let rank 1 stand still where it should simulate, while rank 0 waits for it."""
+    watch = RankWatch(ranks, lambda reason: None)
+    watch.patience_s = 1.0
+    watch.start()
+    try:
+        if not ranks.is_first:
+            ranks.is_waiting = False
+            time.sleep(60)
+        ranks.meet()
+    except RuntimeError as err:
+        print(watch.explain(err), file=sys.stderr)
+        sys.exit(1)
 
 
 def main() -> None:
     ranks, said = Ranks.from_environment(), {}
     ranks.connect(CPU)
+    if sys.argv[1:] == ["hang"]:
+        return hang_in_one_step(ranks)
     for name, check in CHECKS.items():
         try:
             check(ranks)
@@ -191,7 +217,7 @@ def main() -> None:
             said[name] = traceback.format_exc()
             break  # the other rank would wait for an answer
     print(json.dumps(said), flush=True)
-    ranks.close()
+    return ranks.close()
 
 
 if __name__ == "__main__":

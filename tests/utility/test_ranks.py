@@ -5,7 +5,7 @@ import torch
 
 from digideep.utility.errors import UsageError
 from digideep.utility.ranks import Ranks
-from tests.support.rank_checks import CHECKS, rank_variables, run_ranks
+from tests.support.rank_checks import CHECKS, rank_variables, run_ranks, start_ranks
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,14 @@ def said():
 def test_in_two_ranks(said, name):
     for rank, each in enumerate(said):
         assert each.get(name, "was not reached") == "", f"rank {rank}"
+
+
+def test_a_rank_that_hangs_ends_itself_and_the_others_with_the_place_where_it_hangs():
+    processes = start_ranks("hang")
+    first, second = (process.communicate(timeout=60)[1] for process in processes)
+    assert [process.returncode for process in processes] == [1, 1]
+    assert "digideep: rank 1: it has been in one step for 1 s, in hang_in_one_step (" in second
+    assert "rank 1 has failed: it has been in one step for 1 s" in first
 
 
 def test_one_process_is_one_rank_that_asks_nobody():

@@ -1,0 +1,228 @@
+"""What a second rank brings: frames/s of one and two ranks in turns, beside what a model of messages says.
+
+One rank has one thread. Two plain runs at once, each on its own, show what this machine's second core can give at most.
+`python -m benchmarks.ranks`; `--draw FILE` draws the model to 64 ranks.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.measuring import ROOT, Parser, machine, run, update_table
+
+_HALF_CHEETAH = {"num_workers": 4, "n_steps": 512, "num_mini_batches": 32}
+
+
+class Workload(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        params: parameter file. panel: what differs.
+        cycles: of an epoch.
+        sums: gradients that are summed up in a cycle of one rank. floats: of each, about.
+        is_replayed: there are as many more as there are ranks, on smaller shares of a batch.
+    """
+
+    params: str
+    panel: dict[str, Any]
+    cycles: int
+    sums: int
+    floats: int
+    is_replayed: bool = False
+
+
+WORKLOADS = {
+    "ppo-humanoid": Workload(
+        "params/ppo_mujoco.py",
+        {"model_name": "Humanoid-v5", "num_workers": 8, "n_steps": 256, "num_mini_batches": 4}, 4, 10 * 4, 54_000,
+    ),
+    "ppo-pong": Workload("params/ppo_atari.py", {}, 2, 4 * 4, 1_690_000),
+    "ppo-halfcheetah": Workload("params/ppo_mujoco.py", _HALF_CHEETAH, 4, 10 * 32, 11_000),
+    "ppo-halfcheetah, averaged": Workload(
+        "params/ppo_mujoco.py", _HALF_CHEETAH | {"averaging_interval": 320}, 4, 1, 11_000
+    ),
+    "sac-halfcheetah": Workload("params/sac_mujoco.py", {"warm_start": 500}, 600, 3, 90_000, is_replayed=True),
+    "dqn-cartpole": Workload("params/dqn_classic.py", {"warm_start": 1000}, 50, 32, 5_000, is_replayed=True),
+}  # fmt: skip
+SIZES = (3, 11_000, 150_000, 1_700_000)  # floats of a message
+_SMALL = 8  # further messages of a cycle: episodes, normalisers, whether to stop
+_USUAL_S = 25e-6  # of a small message between two cores, where the system does not slow it down
+
+
+def start(name: str, ranks: int, epochs: int, base: Path) -> tuple[subprocess.Popen, Path]:
+    """Start a training. Args: ranks: 1 is a plain run. Returns: its process, and its session."""
+    workload = WORKLOADS[name]
+    panel = {"test_activate": False, "save_interval": 1000, "compile": "on"} | workload.panel
+    panel |= {"num_threads": 1, "number_epochs": 1 + epochs, "epoch_size": workload.cycles}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    session = base / f"s{time.monotonic_ns()}"
+    command = [sys.executable, *launcher, "-m", "digideep.main", "--params", workload.params]
+    command += ["--cpanel", json.dumps(panel), "--session-path", str(base), "--session-name", session.name]
+    process = subprocess.Popen(
+        [*command, "--quiet", "--device", "cpu"], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, text=True,
+    )  # fmt: skip
+    return process, session
+
+
+def speed(started: tuple[subprocess.Popen, Path]) -> float:
+    """Wait for a training. Returns: its frames per second, without the first epoch, in which it compiles."""
+    process, session = started
+    said = process.communicate()[1]
+    if process.returncode:
+        raise RuntimeError(f"a run ended with {process.returncode}: {said}")
+    lines = [json.loads(line)["meta"] for line in (session / "varlog.json").read_text().splitlines()]
+    first, last = next(meta for meta in lines if meta["epoch"] == 1), lines[-1]
+    return (last["frame"] - first["frame"]) / (last["clock"] - first["clock"])
+
+
+def measure_messages() -> dict[int, float]:
+    """Return the median seconds of a sum over two ranks, by the floats in it."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    said = run([*command, "-m", "benchmarks.ranks", "--as-rank"], OMP_NUM_THREADS="1").stdout
+    return {int(size): seconds for size, seconds in json.loads(said.splitlines()[-1]).items()}
+
+
+def as_rank() -> None:
+    """Be one of the two ranks that `measure_messages` starts."""
+    import torch
+
+    from digideep.utility.ranks import Ranks
+
+    ranks, medians = Ranks.from_environment(), {}
+    ranks.connect(torch.device("cpu"))
+    for size in SIZES:
+        message, times = torch.randn(size), []
+        for _ in range(200 if size < 1_000_000 else 50):
+            began = time.perf_counter()
+            ranks.sum(message)
+            times.append(time.perf_counter() - began)
+            message.mul_(0.5)
+        medians[size] = statistics.median(times)
+    if ranks.is_first:
+        print(json.dumps(medians))
+    ranks.close()
+
+
+class Line(NamedTuple):
+    """What messages cost: a ring of R ranks takes 2 (R - 1) hops, and moves 2 (R - 1) / R of the floats.
+
+    Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Eq. 3.
+
+    Attributes:
+        hop_s: seconds of a hop with nothing in it. float_s: for each float that is moved.
+    """
+
+    hop_s: float
+    float_s: float
+
+    @classmethod
+    def through(cls, medians: dict[int, float]) -> "Line":
+        """Return the line through the smallest and the largest message between two ranks: two hops, all floats once."""
+        small, large = min(medians), max(medians)
+        float_s = max(medians[large] - medians[small], 0) / (large - small)
+        return cls(medians[small] / 2, float_s)
+
+    def message_s(self, ranks: int, floats: int) -> float:
+        """Return the seconds of one sum."""
+        return 2 * (ranks - 1) * self.hop_s + 2 * (ranks - 1) / ranks * floats * self.float_s
+
+
+def predicted(workload: Workload, cycle_s: float, ranks: int, line: Line) -> float:
+    """Return how many times the frames/s of one rank the model says. Args: cycle_s: seconds of a cycle of one."""
+    sums = workload.sums * (ranks if workload.is_replayed else 1)
+    messages_s = sums * line.message_s(ranks, workload.floats) + _SMALL * line.message_s(ranks, 3)
+    return ranks * cycle_s / (cycle_s + messages_s * (ranks > 1))
+
+
+def cycle_frames(name: str) -> int:
+    """Return the frames of a cycle of one rank."""
+    from digideep.parameters.control_panel import load_params
+
+    panel = load_params(str(ROOT / WORKLOADS[name].params)).cpanel | WORKLOADS[name].panel
+    return int(panel["num_workers"] * panel["n_steps"])
+
+
+def compare(name: str, runs: int, epochs: int, line: Line) -> tuple[list[str], float]:
+    """Measure a workload in turns. Returns: a row of the table, and the seconds of a cycle of one rank."""
+    found: dict[str, list[float]] = {"one": [], "two": [], "both": []}
+    with tempfile.TemporaryDirectory(prefix="digideep-bench-") as directory:
+        base = Path(directory)
+        for _ in range(runs):
+            found["one"].append(speed(start(name, 1, epochs, base)))
+            found["two"].append(speed(start(name, 2, epochs, base)))
+            apart = [start(name, 1, epochs, base) for _ in range(2)]
+            found["both"].append(sum(map(speed, apart)))
+            print(name, *(f"{who} {values[-1]:,.0f}" for who, values in found.items()), flush=True)
+    one, two, both = (statistics.median(values) for values in found.values())
+    cycle_s = cycle_frames(name) / one
+    shown = (f"{min(found[who]):,.0f} to {max(found[who]):,.0f}" for who in ("one", "two"))
+    model = predicted(WORKLOADS[name], cycle_s, 2, line) * both / one / 2  # what the second core gives is no message's
+    return [name, *shown, f"{two / one:.2f}", f"{model:.2f}", f"{both / one:.2f}"], cycle_s
+
+
+def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
+    """Draw the model to 64 ranks, each on a core of its own: with this machine's messages, and with quick ones."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    counts = [2**power for power in range(7)]
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
+    quick = Line(_USUAL_S, line.float_s)
+    for axis, each, title in zip(
+        axes,
+        (line, quick),
+        (f"a hop of {line.hop_s * 1e6:,.0f} us, as here", f"a hop of {_USUAL_S * 1e6:.0f} us"),
+        strict=True,
+    ):
+        axis.plot(counts, counts, color="0.8", label="no messages")
+        for name, cycle_s in cycles.items():
+            axis.plot(counts, [predicted(WORKLOADS[name], cycle_s, n, each) for n in counts], marker=".", label=name)
+        axis.set(xscale="log", yscale="log", xlabel="ranks", title=title, xticks=counts, xticklabels=counts)
+        axis.set_ylim(bottom=0.1)
+        axis.minorticks_off()
+    axes[0].set_ylabel("frames/s, times those of one rank")
+    axes[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure in turns, write the tables."""
+    parser = Parser("ranks", __doc__)
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=tuple(WORKLOADS), default=list(WORKLOADS),
+                        help=f"workloads, of {'; '.join(WORKLOADS)}")  # fmt: skip
+    parser.add_argument("--epochs", type=int, default=4, help="that are timed (4)")
+    parser.add_argument("--draw", type=Path, metavar="FILE", help="draw the model into this .svg file")
+    parser.add_argument("--as-rank", action="store_true", help="be one of the ranks that measure messages")
+    args = parser.parse_args(argv)
+    if args.as_rank:
+        as_rank()
+        return 0
+    medians = measure_messages()
+    line, cycles = Line.through(medians), {}
+    text = args.results.read_text()
+    rows = [[f"{size:,}", f"{seconds * 1e3:.2f}"] for size, seconds in medians.items()]
+    text = update_table(text, _MESSAGES, ("floats", "ms, median"), rows, note=machine())
+    for name in args.only:
+        row, cycles[name] = compare(name, args.runs, args.epochs, line)
+        text = update_table(text, _TABLE, _HEADER, [row], note=machine())
+    args.results.write_text(text)
+    if args.draw is not None:
+        draw(cycles, line, args.draw)
+    return 0
+
+
+_TABLE, _MESSAGES = "ranks", "rank-messages"
+_HEADER = ("workload", "one rank, frames/s", "two ranks, frames/s", "ratio of medians", "model", "two runs at once")
+
+if __name__ == "__main__":
+    sys.exit(main())
