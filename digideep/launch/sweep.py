@@ -107,8 +107,8 @@ class Sweep:
             self.study.ask(min(len(trials) + self.settings.rules.wave, self.settings.trials))
             self.write()
 
-    def jobs(self, rung: int, flags: tuple[str, ...] = ()) -> list[Job]:
-        """Return the sessions that are not at a rung yet. Args: rung: from `next_rung`; flags: see `Job`."""
+    def jobs(self, rung: int, flags: tuple[str, ...] = (), threads: int = 1) -> list[Job]:
+        """Return the sessions that are not at a rung yet. Args: rung: from `next_rung`; flags, threads: see `Job`."""
         stop_after = None if rung == self.settings.rules.rungs[-1] else rung
         found = []
         for trial in self.study.trials():
@@ -116,7 +116,7 @@ class Sweep:
                 session = self.group.path / name
                 if not is_reached(session, stop_after):
                     begin = self.group.begin
-                    found.append(Job(session, run.params, run.cpanel, run.repeal, begin, flags, stop_after))
+                    found.append(Job(session, run.params, run.cpanel, run.repeal, begin, flags, stop_after, threads))
         return found
 
     def _runs(self, trial: Trial) -> dict[str, Run]:

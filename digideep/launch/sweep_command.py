@@ -120,6 +120,8 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         sweep = Sweep(prepared.group, prepared.settings)
         place = shlex.quote(str(as_typed(prepared.group.path)))
         if sweep.is_finished:
+            if json_output is not None:
+                json_output.write(json.dumps(sweep.describe()))
             raise FinishedError(
                 f"All {prepared.settings.trials} trials of {place} were made. Look: digideep report {place}"
             )
@@ -154,7 +156,11 @@ class _Stage:
         """Run until the sweep is at its end, or is to stop."""
         while (rung := self._sweep.next_rung()) is not None:
             failed: dict[str, str] = {}
-            while jobs := [job for job in self._sweep.jobs(rung, self._flags) if job.name not in failed]:
+            while jobs := [
+                job
+                for job in self._sweep.jobs(rung, self._flags, self._prepared.length.threads)
+                if job.name not in failed
+            ]:
                 failed |= self._launch(jobs)
                 if self._signals.reason is not None:
                     return
@@ -241,7 +247,7 @@ def _shown(value: object) -> str:
 def _end(sweep: Sweep, place: str, console: Console, reason: str | None) -> int:
     """Say how it has ended. Returns: the exit code."""
     best: Trial | None = sweep.study.best
-    if reason is not None:
+    if reason is not None and not sweep.is_finished:
         code, words = STOPPED, f"Stopped ({reason}). Go on: digideep sweep {place}"
     elif best is None:
         code, words = 1, "No trial came to its end: the table says why."

@@ -111,6 +111,8 @@ def test_a_finished_sweep_says_so_by_its_name_and_by_the_same_command(straight, 
     for words in (["sweep", str(path)], command(path.parent)):
         assert main(words) == 3
         assert "All 4 trials" in capsys.readouterr().err
+    assert main(["sweep", str(path), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out) == about(path)
     assert started == []
 
 
