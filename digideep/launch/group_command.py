@@ -1,7 +1,6 @@
 """Train several seeds and settings, some at once: `digideep group FILE --seeds 10`, `digideep group DIR`."""
 
 import argparse
-import importlib
 import json
 import logging
 import shlex
@@ -12,12 +11,14 @@ from typing import IO, cast
 
 from rich.console import Console
 
-from digideep.launch.engine import Engine
 from digideep.launch.group import Group, hold_group
 from digideep.launch.launcher import FAILED, FINISHED, Launcher, RunState
 from digideep.launch.local import available_cores
 from digideep.launch.preparing import VALUES, Prepared, prepare
+from digideep.launch.slurm import run_on_slurm
+from digideep.launch.slurm_script import queued_job
 from digideep.launch.table import RunTable
+from digideep.launch.where import SLURM, add_engine_flags, check_engine_flags, make_engine
 from digideep.parameters.checks import shown
 from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import json_object, path_name, plain_name, positive
@@ -33,8 +34,6 @@ from digideep.utility.ranks import Ranks
 from digideep.utility.text import one_line, parse_json
 from digideep.utility.user_code import in_words
 
-# Where jobs run: modules with `make_engine(args, jobs)`.
-ENGINES = {"local": "digideep.launch.local"}
 _MOST_SEEDS = 10_000
 Program = Callable[[argparse.Namespace, StopSignals, JsonOutput | None], int]
 PASSED_ON = ("device", "wandb", "mlflow", "no-monitor-cpu", "no-monitor-gpu")  # each time, to train and resume
@@ -52,6 +51,8 @@ def make_parser() -> argparse.ArgumentParser:
   digideep group params.ppo_classic --seeds 3 --grid '{"lr": [1e-3, 3e-4], "n_update": [4, 10]}' --dry-run
   digideep group params.sac_classic params.td3_mujoco --seeds 1,2,3 --set model_name=Pendulum-v1 --name both
   digideep group digideep_sessions/both --retries 2
+  digideep group params.sac_mujoco --seeds 10 --on ray --ray-address auto --cpus-per-run 2
+  digideep group params.sac_mujoco --seeds 10 --on slurm --slurm time=04:00:00 mem=8G --submit
   digideep report digideep_sessions/both
 
 exit codes: 0 all runs are done, 1 some failed, 2 refused to start, 3 all were done already, 75 stopped early: run it
@@ -68,13 +69,13 @@ again.
     plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the group's directory (of the file, _group)")
     add_flags(parser, VALUES)
     how = parser.add_argument_group("how they run")
-    how.add_argument("--on", choices=list(ENGINES), default="local", help="where they run (local: this machine)")
     how.add_argument("--jobs", metavar="N", type=positive, help="runs at once (as many as there are cores for)")
     how.add_argument("--retries", metavar="N", type=retries, default=0, help="of each run that fails (0)")
     how.add_argument("--dry-run", action="store_true", help="list the runs, write nothing")
     how.add_argument("--quiet", action="store_true", help="show failures only")
     how.add_argument("--json", action="store_true", help="print at the end how the runs are as JSON, nothing else")
     add_flags(parser, PASSED_ON)
+    add_engine_flags(parser, has_slurm=True)
     return parser
 
 
@@ -159,7 +160,8 @@ def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] |
 
 def make_console(args: argparse.Namespace) -> Console:
     """Refuse what could not be used later, and return where people read: standard output, with --json the error's."""
-    if args.device is not None:
+    check_engine_flags(args)
+    if args.device is not None and args.on == "local":
         find_device(args.device)
     for name, require in (("wandb", require_wandb), ("mlflow", require_mlflow)):
         if getattr(args, name):
@@ -193,9 +195,11 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         raise FinishedError(
             f"All {len(runs)} runs of {as_typed(prepared.group.path)} are done. Compare them: {_report(prepared.group)}"
         )
+    if args.on == SLURM or queued_job(prepared.group.path) is not None:
+        return run_on_slurm(args, prepared, runs, console, json_output)
     if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
         console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
-    engine: Engine = importlib.import_module(ENGINES[args.on]).make_engine(args, jobs)
+    engine = make_engine(args, jobs)
     signals.hold()
     signals.announce = console.print
     if prepared.is_new:

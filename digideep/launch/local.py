@@ -38,10 +38,15 @@ class LaunchedProcess:
         job: what it runs.
         cores: numbers of those that it may use, where the system can tell it; none leave them to the system.
         environment: variables besides those of this process.
+        path: where modules are found, if not where this process finds them.
+        program: what the session's notes call the program; None takes the name of this one.
     """
 
-    def __init__(self, job: Job, cores: Sequence[int] = (), environment: Mapping[str, str] | None = None):
-        self.job = job
+    def __init__(
+        self, job: Job, cores: Sequence[int] = (), environment: Mapping[str, str] | None = None, *,
+        path: Sequence[str] | None = None, program: str | None = None,
+    ):  # fmt: skip
+        self.job, self._path = job, list(sys.path if path is None else path)
         require_own(job.log.parent, is_directory=True)
         require_own(job.log)
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +57,14 @@ class LaunchedProcess:
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
         self._kill_at = float("inf")
-        order = Order(job.to_json(), tuple(cores), sys.argv[0])
+        order = Order(job.to_json(), tuple(cores), program or sys.argv[0])
         with contextlib.suppress(OSError):  # it has ended already
             self._pipe.write(f"{json.dumps(order)}\n".encode())
             self._pipe.flush()
 
     def _start(self, output: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen:
         """Start the process, which waits for its order. In a session of its own: a Ctrl-C of the terminal is for us."""
-        command = [sys.executable, "-c", _START, json.dumps(sys.path), str(self.job.session)]
+        command = [sys.executable, "-c", _START, json.dumps(self._path), str(self.job.session)]
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environment, start_new_session=True
         )

@@ -1,7 +1,6 @@
 """Search for values of the control panel: `digideep sweep FILE --trials 24`, `digideep sweep DIR`."""
 
 import argparse
-import importlib
 import json
 import shlex
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from digideep.launch.engine import Engine, Job
 from digideep.launch.group import hold_group
-from digideep.launch.group_command import ENGINES, PASSED_ON, job_flags, make_console, retries, run_program, seeds
+from digideep.launch.group_command import PASSED_ON, job_flags, make_console, retries, run_program, seeds
 from digideep.launch.launcher import FAILED, FINISHED, STOPPED_EARLY, Launcher, RunState
 from digideep.launch.local import available_cores
 from digideep.launch.preparing import VALUES
@@ -20,6 +19,7 @@ from digideep.launch.study import PRUNERS, SAMPLERS, Trial
 from digideep.launch.sweep import BEST, TEMPLATE, Sweep, is_reached
 from digideep.launch.sweep_preparing import PRUNER, REDUCTION, SAMPLER, TRIALS, WAVE, PreparedSweep, prepare_sweep
 from digideep.launch.table import RunTable
+from digideep.launch.where import add_engine_flags, make_engine
 from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import json_object, path_name, plain_name, positive
 from digideep.pipeline.checkpoint import checkpoint_order, list_checkpoints
@@ -45,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
   digideep sweep params.ppo_classic --search ranges.json --trials 24 --jobs 2
   digideep sweep mine.py --trials 48 --seeds 3 --metric /return/recent --sampler random
   digideep sweep digideep_sessions/ppo_classic_sweep
+  digideep sweep mine.py --trials 48 --on ray --ray-address auto --cpus-per-run 2
   digideep report digideep_sessions/ppo_classic_sweep
 
 exit codes: 0 all trials were made, 1 none came to its end, 2 refused to start, 3 all were made already, 75 stopped
@@ -74,13 +75,13 @@ early: run it again.
     plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the sweep's directory (of the file, _sweep)")
     add_flags(parser, VALUES)
     how = parser.add_argument_group("how they run")
-    how.add_argument("--on", choices=list(ENGINES), default="local", help="where they run (local: this machine)")
     how.add_argument("--jobs", metavar="N", type=positive, help="sessions at once (as many as there are cores for)")
     how.add_argument("--retries", metavar="N", type=retries, default=0, help="of each session that fails (0)")
     how.add_argument("--dry-run", action="store_true", help="list the first trials, write nothing")
     how.add_argument("--quiet", action="store_true", help="show failures, and the end")
     how.add_argument("--json", action="store_true", help="print at the end all trials as JSON, nothing else")
     add_flags(parser, PASSED_ON)
+    add_engine_flags(parser, has_slurm=False)
     return parser
 
 
@@ -110,7 +111,7 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
     jobs = max(min(args.jobs or available_cores() // threads, most), 1)
     if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
         console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
-    engine: Engine = importlib.import_module(ENGINES[args.on]).make_engine(args, jobs)
+    engine = make_engine(args, jobs)
     signals.hold()
     signals.announce = console.print
     if prepared.is_new:

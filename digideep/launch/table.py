@@ -73,6 +73,10 @@ class RunTable:
             if keeps:
                 self._console.print(self._picture(len(self._runs)))
 
+    def show(self) -> None:
+        """Print the table as it is now, also where there is no terminal."""
+        self._console.print(self._picture(len(self._runs)))
+
     def figures(self, number: int) -> Progress:
         """Return how far a run is. Args: number: of the run."""
         state = self._runs[number].state

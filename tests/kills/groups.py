@@ -57,6 +57,8 @@ class Tormented:
         seeds: how many.
     """
 
+    victims: tuple[str, ...] = ("launchers", "children")
+
     def __init__(
         self, path: Path, launch: Launch, draw: random.Random, pause_s: float = 8.0, changes: dict | None = None,
         seeds: int = SEEDS,
@@ -75,43 +77,57 @@ class Tormented:
     def run(self, wanted: int) -> None:
         """Start it as often as it takes to end, and kill so many of its processes meanwhile."""
         launcher, began = self._launch(self._arguments, self.output), time.monotonic()
-        while (code := self._wait(launcher, may_kill=self.kills.total() < wanted)) is None:
-            if time.monotonic() > began + _LIMIT_S:
+        code = None
+        while code is None:
+            who = self._draw.choice(self.victims) if self.kills.total() < wanted else None
+            code = self._wait(launcher, who)
+            if code is None and time.monotonic() > began + _LIMIT_S:
                 launcher.kill()
                 self.wrong.append("it does not come to an end")
                 break
-            launcher = self._kill(launcher)
+            if code is None and who is not None:
+                launcher = self._kill(launcher, who)
         if code not in (0, None):
             said = self.output.read_text().strip().splitlines() or ["nothing"]
             self.wrong.append(f"the launcher ended with {code} and said: {said[-1]}")
         _, alive = psutil.wait_procs(self._orphans, timeout=STOP_S + 10)
         self.wrong += [f"process {orphan.pid} has outlived its launcher" for orphan in alive]
 
-    def _wait(self, launcher: Any, *, may_kill: bool) -> int | None:
-        """Wait for the launcher's end, or the next kill. Returns: its exit code; None if it is time to kill."""
-        has_begun = self._draw.random() < 0.2  # else a kill waits until sessions are being run
+    def _wait(self, launcher: Any, who: str | None) -> int | None:
+        """Wait for the launcher's end, or the next kill. Returns: its exit code; None if it is time to kill.
+
+        Args:
+            who: is killed, most often when sessions are being run; None for nobody.
+        """
+        has_begun = who == "launchers" and self._draw.random() < 0.2
         pause_s, ends = self._draw.uniform(0, self._pause_s), time.monotonic() + _LIMIT_S
         while (code := launcher.poll()) is None and time.monotonic() < ends:
-            if may_kill and not has_begun and psutil.Process(launcher.pid).children():
-                has_begun = True
-            if may_kill and has_begun and ends > time.monotonic() + pause_s:
-                ends = time.monotonic() + pause_s
+            has_begun = has_begun or self._has_begun(launcher)
+            if who is not None and has_begun:
+                ends = min(ends, time.monotonic() + pause_s)
             time.sleep(0.02)
         return code
 
-    def _kill(self, launcher: Any) -> Any:
+    def _has_begun(self, launcher: Any) -> bool:
+        """True if sessions are being run."""
+        return bool(psutil.Process(launcher.pid).children())
+
+    def _kill(self, launcher: Any, who: str) -> Any:
         """Kill the launcher or one of its children. Returns: the launcher that goes on."""
-        children = psutil.Process(launcher.pid).children() if launcher.poll() is None else []
-        if children and self._draw.random() < 0.5:
+        children = psutil.Process(launcher.pid).children()
+        waits = self._draw.random() < 0.5  # else the next launcher comes while sessions of this one still stop
+        share = self._draw.random()  # drawn in any case: who is killed next does not depend on the time
+        if who == "children" and children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._draw.choice(children).kill()
-                self.kills["children"] += 1
+                children[int(share * len(children))].kill()
+                self.kills[who] += 1
+        if who == "children":
             return launcher
         launcher.kill()
         launcher.wait()
-        self.kills["launchers"] += 1
+        self.kills[who] += 1
         self._orphans += children
-        if self._draw.random() < 0.5:  # else the next one comes while they still stop
+        if waits:
             psutil.wait_procs(self._orphans, timeout=STOP_S + 10)
         return self._launch(self._arguments, self.output)
 
