@@ -160,7 +160,7 @@ def _with_tests(
             "leave it out, or give other --rungs or another --metric."
         )
     every = math.gcd(*rungs)
-    note = f"Trials are tested every {every} epochs ({_TESTS}), not {interval}, so that each is when it is judged."
+    note = f"Trials are tested when they are judged: {_TESTS} is {every}, not {interval}."
     return template._replace(repeal={**template.repeal, _TESTS: every}), (note,)
 
 
