@@ -9,10 +9,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import ceiling, collection, compare, measuring, startup
+from benchmarks import ceiling, collection, compare, measuring, startup, sweep
 from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
 from benchmarks.workloads import WORKLOADS
+from digideep.launch.plan import Run
+from digideep.launch.search import Search
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.sizes import memory_chunks
 
@@ -33,6 +35,12 @@ def test_every_workload_is_accepted_by_its_parameter_file(name):
     assert cpanel["num_workers"] * cpanel["n_steps"] == workload.cycle_frames
     assert workload.epoch_frames % workload.cycle_frames == 0
     assert cpanel["number_epochs"] == 1 + workload.epochs
+
+
+def test_what_is_searched_is_accepted_by_the_parameter_file():
+    Search(Run("params.ppo_classic", sweep._PANEL, {}), sweep._SPACE)
+    trials = [{"values": {"3": 1.0, "9": 2.0}}, {"values": {"3": 1.0}}, {"values": {}}]
+    assert sweep.frames_of({"trials": trials}) == 12 * 1_024
 
 
 @pytest.mark.parametrize("name", THERE)

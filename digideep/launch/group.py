@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import filelock
@@ -34,12 +35,19 @@ class Group:
         begin: words of `digideep train` for all of them, see `Job`.
         files: the control panel of each parameter file as it was when the group was made: who edits a file later is
             told that runs which have not begun would differ from those that have.
+        sweep: settings of a search, of which `runs` has what all trials share; None where nothing is searched.
     """
 
     path: Path
     runs: Mapping[str, Run]
     begin: tuple[str, ...] = ()
     files: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    sweep: Mapping[str, Any] | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, which is also the verb that goes on with it."""
+        return "group" if self.sweep is None else "sweep"
 
     def job(self, name: str, flags: tuple[str, ...] = (), threads: int = 1) -> Job:
         """Return the job of a run. Args: flags, threads: see `Job`."""
@@ -67,9 +75,8 @@ class Group:
 
     def _to_json(self) -> str:
         runs = {name: run._asdict() for name, run in self.runs.items()}
-        return (
-            json.dumps({_FIRST_KEY: _VERSION, "begin": self.begin, "files": self.files, "runs": runs}, indent=1) + "\n"
-        )
+        plan = {_FIRST_KEY: _VERSION, "begin": self.begin, "files": self.files, "runs": runs}
+        return json.dumps(plan if self.sweep is None else {**plan, "sweep": self.sweep}, indent=1) + "\n"
 
     def require_same(self, other: "Group") -> None:
         """Refuse to go on with this group by a command that means another one, naming the first difference."""
@@ -88,8 +95,8 @@ class Group:
         if difference is not None:
             path = as_typed(self.path)
             raise UsageError(
-                f"{path} is a group with another plan: {difference}. Go on with it by `digideep group {path}`, or "
-                "choose another --name."
+                f"{path} is a {self.kind} with another plan: {difference}. Go on with it by "
+                f"`digideep {self.kind} {path}`, or choose another --name."
             )
 
     def require_files(self, panels: Mapping[str, dict[str, Any]]) -> None:
@@ -126,12 +133,13 @@ def open_group(path: Path) -> Group:
         raise SessionError(f"{where} is of version {version}; this digideep knows {_VERSION}. Install a newer one.")
     if version != _VERSION:
         raise SessionError(f"{where} is no group's: it has no '{_FIRST_KEY}': {_VERSION}.")
-    runs, begin, files = (found.get(name) for name in ("runs", "begin", "files"))
+    runs, begin, files, sweep = (found.get(name) for name in ("runs", "begin", "files", "sweep"))
     is_whole = isinstance(runs, dict) and runs and all(_is_run(name, run) for name, run in runs.items())
-    is_whole = is_whole and isinstance(begin, list) and all(isinstance(word, str) for word in begin)
+    is_whole = is_whole and isinstance(sweep, (dict, NoneType)) and isinstance(begin, list)
+    is_whole = is_whole and all(isinstance(word, str) for word in begin)
     if not is_whole or not (isinstance(files, dict) and all(isinstance(panel, dict) for panel in files.values())):
         raise SessionError(f"{where} is damaged: it does not say what runs there are. Make a new group.")
-    return Group(path, {name: Run(**run) for name, run in runs.items()}, tuple(begin), files)
+    return Group(path, {name: Run(**run) for name, run in runs.items()}, tuple(begin), files, sweep)
 
 
 def _is_run(name: str, run: Any) -> bool:

@@ -6,6 +6,7 @@ import logging
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import IO, cast
 
 from rich.console import Console
@@ -34,7 +35,8 @@ from digideep.utility.text import one_line, parse_json
 from digideep.utility.user_code import in_words
 
 _MOST_SEEDS = 10_000
-_PASSED_ON = ("device", "wandb", "mlflow", "no-monitor-cpu", "no-monitor-gpu")  # each time, to train and resume
+Program = Callable[[argparse.Namespace, StopSignals, JsonOutput | None], int]
+PASSED_ON = ("device", "wandb", "mlflow", "no-monitor-cpu", "no-monitor-gpu")  # each time, to train and resume
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,23 +63,24 @@ again.
                         help="parameter files; or the directory of a group that is there")  # fmt: skip
     plan = parser.add_argument_group("the runs")
     plan.add_argument("--params", nargs="+", action="extend", metavar="FILE", type=path_name, help="more such files")
-    plan.add_argument("--seeds", metavar="N", type=_seeds, help="so many, from 0 on; or a list of them: 3,5,7")
+    plan.add_argument("--seeds", metavar="N", type=seeds, help="so many, from 0 on; or a list of them: 3,5,7")
     plan.add_argument("--grid", metavar="JSON", type=json_object, help="values to combine, by key of the control panel "
                       "or path of the tree: '{\"lr\": [1e-3, 3e-4]}'; @FILE reads them from a file")  # fmt: skip
     plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the group's directory (of the file, _group)")
     add_flags(parser, VALUES)
     how = parser.add_argument_group("how they run")
     how.add_argument("--jobs", metavar="N", type=positive, help="runs at once (as many as there are cores for)")
-    how.add_argument("--retries", metavar="N", type=_retries, default=0, help="of each run that fails (0)")
+    how.add_argument("--retries", metavar="N", type=retries, default=0, help="of each run that fails (0)")
     how.add_argument("--dry-run", action="store_true", help="list the runs, write nothing")
     how.add_argument("--quiet", action="store_true", help="show failures only")
     how.add_argument("--json", action="store_true", help="print at the end how the runs are as JSON, nothing else")
-    add_flags(parser, _PASSED_ON)
+    add_flags(parser, PASSED_ON)
     add_engine_flags(parser, has_slurm=True)
     return parser
 
 
-def _seeds(text: str) -> list[int]:
+def seeds(text: str) -> list[int]:
+    """Return the seeds that an argument stands for: a number of them, or a list."""
     if text.isascii() and text.isdecimal() and len(text) < 19:
         if not 0 < int(text) <= _MOST_SEEDS:
             raise argparse.ArgumentTypeError(f"{shown(text)} is no number of seeds from 1 to {_MOST_SEEDS:,}")
@@ -92,7 +95,8 @@ def _seeds(text: str) -> list[int]:
     return found
 
 
-def _retries(text: str) -> int:
+def retries(text: str) -> int:
+    """Return a number, from an argument that may be 0."""
     return 0 if text == "0" else positive(text)
 
 
@@ -113,16 +117,27 @@ class _Once(logging.Handler):
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command. Returns: its exit code."""
+    return run_program(make_parser(), _run, argv)
+
+
+def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] | None) -> int:
+    """Run a command that starts sessions; say in a line on standard error what it refuses. Returns: its exit code.
+
+    Args:
+        run: given the arguments, the signals, and where --json writes.
+    """
     tolerate_encodings()
     signals, warnings = StopSignals(), _Once()
     signals.install()
     logging.getLogger("digideep").addHandler(warnings)
     args, output, code = None, None, 1
     try:
-        args = make_parser().parse_args(argv)
+        args = parser.parse_args(argv)
+        if Ranks.from_environment().size > 1:
+            raise UsageError(f"{parser.prog} starts the processes of its runs itself: start it without torchrun.")
         output = JsonOutput() if args.json else None
         signals.release()
-        code = _run(args, signals, output)
+        code = run(args, signals, output)
     except UsageError as err:
         print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         code = err.exit_code
@@ -143,20 +158,30 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput | None) -> int:
-    if Ranks.from_environment().size > 1:
-        raise UsageError("digideep group starts the processes of its runs itself: start it without torchrun.")
+def make_console(args: argparse.Namespace) -> Console:
+    """Refuse what could not be used later, and return where people read: standard output, with --json the error's."""
     check_engine_flags(args)
     if args.device is not None and args.on == "local":
         find_device(args.device)
     for name, require in (("wandb", require_wandb), ("mlflow", require_mlflow)):
         if getattr(args, name):
             require()
-    prepared = prepare(args)
     stream = OutputStream(sys.stderr if args.json else sys.stdout)
-    console = Console(
-        file=cast(IO[str], stream), force_jupyter=False, force_terminal=None if stream.isatty() else False
-    )
+    is_terminal = None if stream.isatty() else False
+    return Console(file=cast(IO[str], stream), force_jupyter=False, force_terminal=is_terminal)
+
+
+def job_flags(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return words for each session, see `Job`."""
+    flags = ["--quiet"]
+    for name in PASSED_ON:
+        value = getattr(args, name.replace("-", "_"))
+        flags += [f"--{name}", *([value] if isinstance(value, str) else [])] if value else []
+    return tuple(flags)
+
+
+def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput | None) -> int:
+    console, prepared = make_console(args), prepare(args)
     runs = _states(args, prepared)
     left = [run for run in runs if run.state != FINISHED]
     threads = max((run.job.threads for run in left), default=1)
@@ -197,14 +222,10 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
 
 def _states(args: argparse.Namespace, prepared: Prepared) -> list[RunState]:
     """Return the runs as they are now."""
-    flags = ["--quiet"]
-    for name in _PASSED_ON:
-        value = getattr(args, name.replace("-", "_"))
-        flags += [f"--{name}", *([value] if isinstance(value, str) else [])] if value else []
     runs = []
     for name in prepared.group.runs:
         length = prepared.lengths.get(name)
-        run = RunState(prepared.group.job(name, tuple(flags), length.threads if length is not None else 1), length)
+        run = RunState(prepared.group.job(name, job_flags(args), length.threads if length is not None else 1), length)
         run.look()
         runs.append(run)
     return runs

@@ -14,7 +14,7 @@ from digideep.pipeline.argument_types import directory_name
 from digideep.pipeline.arguments import take_assignments
 from digideep.pipeline.session_directory import find_new_directory
 from digideep.utility.errors import SessionError, UsageError
-from digideep.utility.files import is_directory, read_yaml
+from digideep.utility.files import as_typed, is_directory, read_yaml
 from digideep.utility.importing import SESSIONS
 from digideep.utility.own_files import DONE, require_own
 
@@ -56,18 +56,26 @@ def prepare(args: argparse.Namespace) -> Prepared:
 
 def _reopen(args: argparse.Namespace, path: Path) -> Prepared:
     """Return a group that is there, by its directory."""
-    group = open_group(path)
+    group = _open_group(path)
     for flag in (*VALUES, "seeds", "grid", "name"):
         if getattr(args, flag.replace("-", "_")) is not None:
             raise UsageError(f"{path} is a group, which has its plan already: leave --{flag} out.")
     new = {name: run for name, run in group.runs.items() if not group.job(name).is_begun()}
     require_trusted(group, [run.params for run in new.values()])
-    group.require_files(_panels(run.params for run in new.values()))
+    group.require_files(panels_of(run.params for run in new.values()))
     lengths = check_runs(new)
     for name in group.runs:
         if name not in new and not (path / name / DONE).exists():
             lengths |= _length_of_session(path / name)
     return Prepared(group, lengths, False)
+
+
+def _open_group(path: Path) -> Group:
+    """Return the group in a directory, unless its runs are those of a search."""
+    group = open_group(path)
+    if group.sweep is not None:
+        raise UsageError(f"{path} is a sweep: go on with it by `digideep sweep {as_typed(path)}`.")
+    return group
 
 
 def _length_of_session(session: Path) -> dict[str, Length]:
@@ -96,18 +104,18 @@ def _describe(args: argparse.Namespace, files: list[str]) -> Prepared:
     lengths = check_runs(runs, grid, args.load_checkpoint)
     name = args.name or "_".join(stem(file) for file in dict.fromkeys(files))[:_LONGEST_NAME] + "_group"
     base = Path(args.session_path or SESSIONS).resolve()
-    meant = Group(base / name, runs, _begin(args), _panels(files))
+    meant = Group(base / name, runs, begin_words(args), panels_of(files))
     if not os.path.lexists(meant.path):
         find_new_directory(base, name)  # refuses one that cannot be made
         return Prepared(meant, lengths, True)
-    group = open_group(meant.path)
+    group = _open_group(meant.path)
     group.require_same(meant)
     if not all(group.job(name).is_begun() for name in runs):
         group.require_files(meant.files)
     return Prepared(group, lengths, False)
 
 
-def _begin(args: argparse.Namespace) -> tuple[str, ...]:
+def begin_words(args: argparse.Namespace) -> tuple[str, ...]:
     """Return words of `digideep train` that all sessions begin with."""
     words = ["--save-modules", *args.save_modules] if args.save_modules else []
     words += ["--msg", args.msg] if args.msg else []
@@ -116,6 +124,6 @@ def _begin(args: argparse.Namespace) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _panels(files: Iterable[str]) -> dict[str, Any]:
+def panels_of(files: Iterable[str]) -> dict[str, Any]:
     """Return the control panel of each parameter file, as plain values."""
     return {file: to_plain(load_params(file).cpanel, "cpanel") for file in files}

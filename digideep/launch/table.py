@@ -63,14 +63,15 @@ class RunTable:
         run, figures = self._runs[number], self.figures(number)
         words = f": {run.reason}" if run.reason else f", {figures.frames:,} frames" if figures.frames else ""
         mean = f", return {figures.mean_return:,.2f}" if figures.mean_return is not None and not run.reason else ""
-        self._console.print(Text(printable(f"{run.job.name} {run.state}{words}{mean}")), soft_wrap=True)
+        self._console.print(Text(printable(f"{run.job.name} {_word(run)}{words}{mean}")), soft_wrap=True)
 
-    def close(self) -> None:
-        """Take the live table away, and leave a last one. Safe to call again."""
+    def close(self, *, keeps: bool = True) -> None:
+        """Take the live table away. Safe to call again. Args: keeps: leave a last one."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-            self._console.print(self._picture(len(self._runs)))
+            if keeps:
+                self._console.print(self._picture(len(self._runs)))
 
     def show(self) -> None:
         """Print the table as it is now, also where there is no terminal."""
@@ -126,7 +127,7 @@ class RunTable:
             left = duration(max(total.frames - frames, 0) / speed)
         texts = (
             _shortened(run.job.name),
-            run.state,
+            _word(run),
             f"{epoch}{of}",
             f"{frames:,}",
             "-" if mean is None else f"{mean:,.2f}",
@@ -135,6 +136,11 @@ class RunTable:
         return tuple(
             Text(printable(text), _COLOURS[run.state] if index == 1 else "") for index, text in enumerate(texts)
         )
+
+
+def _word(run: RunState) -> str:
+    """Return a run's state as it is shown: one that stopped where it was told to is paused."""
+    return "paused" if run.state == STOPPED_EARLY and run.job.stop_after is not None else run.state
 
 
 def _shortened(name: str) -> str:

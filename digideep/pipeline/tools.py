@@ -2,6 +2,7 @@
 
 TOOLS = {
     "group": ("digideep.launch.group_command", "train several seeds and settings, some at once"),
+    "sweep": ("digideep.launch.sweep_command", "search for values of the control panel, by Optuna"),
     "sessions": ("digideep.post.sessions", "list sessions"),
     "report": ("digideep.post.report", "write one HTML page about sessions"),
     "plot": ("digideep.post.plotter", "draw curves of sessions"),

@@ -8,6 +8,7 @@ import base64
 import html
 import os
 import stat
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from digideep.post.report_plots import (
 )
 from digideep.post.sessions import find_sessions
 from digideep.post.status import state_of
+from digideep.post.sweep import read_sweep, sweep_part
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_directory
@@ -52,6 +54,7 @@ def make_report(
     band: str = "ci",
     title: str | None = None,
     figures: Path | None = None,
+    sweeps: Mapping[str, dict[str, Any]] | None = None,
 ) -> str:
     """Return the page.
 
@@ -60,6 +63,7 @@ def make_report(
         band: around the curves at first, a key of `BANDS`.
         title: of the page; None takes the session's name, or their number.
         figures: a directory in which each picture with curves is written as PDF and SVG, too.
+        sweeps: searches that the sessions belong to, from `read_sweep`, by the names of their directories.
 
     Raises:
         UsageError: if a package is missing, or a figure cannot be written.
@@ -68,6 +72,7 @@ def make_report(
     title = title or (loaders[0].name if len(loaders) == 1 else f"{len(loaders)} sessions")
     with quietly():
         parts = [
+            *(sweep_part(name, sweep, pictures) for name, sweep in (sweeps or {}).items()),
             _overview(loaders, groups),
             _repeated(groups),
             comparison(groups, pictures),
@@ -240,7 +245,8 @@ def main(argv: list[str] | None = None) -> None:
     first = args.sessions[0] if args.sessions[0] not in paths else loaders[0].path
     target = args.output or first / "report.html"
     require_no_link(target, paths)
-    page = make_report(loaders, args.window, band=args.band, title=args.title, figures=args.figures)
+    sweeps = {path.name: found for path in args.sessions if (found := read_sweep(path)) is not None}
+    page = make_report(loaders, args.window, band=args.band, title=args.title, figures=args.figures, sweeps=sweeps)
     try:
         target.write_text(page, encoding="utf-8", errors="backslashreplace")
     except (OSError, ValueError) as err:

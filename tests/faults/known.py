@@ -11,11 +11,12 @@ from tests.faults import (
     pipeline,
     policy,
     post,
+    sweeps,
     utility,
     wrapping,
 )  # fmt: skip
 
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
-    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *utility.FAULTS,
+    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
 )  # fmt: skip
