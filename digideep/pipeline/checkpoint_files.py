@@ -55,7 +55,7 @@ def rank_files(rank: int) -> tuple[str, str]:
 
 def num_ranks(state: dict[str, Any]) -> int:
     """Return how many ranks trained a run, by the state of a checkpoint."""
-    found = state["params"]["runner"].get("num_ranks", 1)
+    found = state["params"].get("runner", {}).get("num_ranks", 1)
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise CheckpointError(f"num_ranks is {found!r:.100}, expected a number of processes.")
     return found

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,15 @@ class RankVictim(Victim):
         return -signal.SIGKILL
 
 
+def different(straight: Victim, killed: Victim) -> list[str]:
+    """Return what differs that should not.
+
+    Ranks that have lost torchrun leave what a stop does: a checkpoint within an epoch, so that segments are cut
+    elsewhere (their content is compared), and a profile of a part.
+    """
+    return [line for line in differences(straight, killed) if not re.search("segment-|prolog.json|Traceback", line)]
+
+
 def main() -> int:
     """The command. Returns: 1 if a run that was killed ended otherwise than the one left alone."""
     parser = argparse.ArgumentParser(prog="python -m tests.kills.ranks", description=__doc__.splitlines()[0])
@@ -117,7 +127,7 @@ def main() -> int:
             told = list(zip(aims, victim.targets, strict=True))
             outcome = kill_and_resume(victim, aims) if not wrong else None
             if outcome is not None:
-                wrong = outcome.wrong or [line for line in differences(straight, victim) if "Traceback" not in line]
+                wrong = outcome.wrong or different(straight, victim)
             kills = sum(outcome.kills.values()) if outcome is not None else 0
         total += wanted
         is_right &= not wrong
