@@ -52,14 +52,18 @@ WORKLOADS = {
 }  # fmt: skip
 SIZES = (3, 11_000, 150_000, 1_700_000)  # floats of a message
 _SMALL = 8  # further messages of a cycle: episodes, normalisers, whether to stop
+_BETWEEN_S = 0.003  # of computing, from one message to the next
 _USUAL_S = 25e-6  # of a small message between two cores, where the system does not slow it down
 
 
 def start(name: str, ranks: int, epochs: int, base: Path) -> tuple[subprocess.Popen, Path]:
-    """Start a training. Args: ranks: 1 is a plain run. Returns: its process, and its session."""
+    """Start a training. Args: ranks: 1 is a plain run, of as many frames as two. Returns: its process, and its session.
+
+    The same frames are timed of both: simulating takes longer or shorter as a policy learns.
+    """
     workload = WORKLOADS[name]
     panel = {"test_activate": False, "save_interval": 1000, "compile": "on"} | workload.panel
-    panel |= {"num_threads": 1, "number_epochs": 1 + epochs, "epoch_size": workload.cycles}
+    panel |= {"num_threads": 1, "number_epochs": 1 + epochs, "epoch_size": workload.cycles * (2 if ranks == 1 else 1)}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     session = base / f"s{time.monotonic_ns()}"
     command = [sys.executable, *launcher, "-m", "digideep.main", "--params", workload.params]
@@ -83,7 +87,7 @@ def speed(started: tuple[subprocess.Popen, Path]) -> float:
 
 
 def measure_messages() -> dict[int, float]:
-    """Return the median seconds of a sum over two ranks, by the floats in it."""
+    """Return the mean seconds of a sum over two ranks, each after some computing as in training, by its floats."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     said = run([*command, "-m", "benchmarks.ranks", "--as-rank"], OMP_NUM_THREADS="1").stdout
     return {int(size): seconds for size, seconds in json.loads(said.splitlines()[-1]).items()}
@@ -95,18 +99,22 @@ def as_rank() -> None:
 
     from digideep.utility.ranks import Ranks
 
-    ranks, medians = Ranks.from_environment(), {}
+    ranks, means = Ranks.from_environment(), {}
     ranks.connect(torch.device("cpu"))
+    torch.set_num_threads(1)
+    inputs, weights = torch.randn(512, 348), torch.randn(348, 64)
     for size in SIZES:
-        message, times = torch.randn(size), []
+        message, times = torch.zeros(size), []
         for _ in range(200 if size < 1_000_000 else 50):
+            until = time.perf_counter() + _BETWEEN_S
+            while time.perf_counter() < until:
+                inputs @ weights
             began = time.perf_counter()
             ranks.sum(message)
             times.append(time.perf_counter() - began)
-            message.mul_(0.5)
-        medians[size] = statistics.median(times)
+        means[size] = statistics.mean(times)
     if ranks.is_first:
-        print(json.dumps(medians))
+        print(json.dumps(means))
     ranks.close()
 
 
@@ -123,11 +131,11 @@ class Line(NamedTuple):
     float_s: float
 
     @classmethod
-    def through(cls, medians: dict[int, float]) -> "Line":
+    def through(cls, seconds: dict[int, float]) -> "Line":
         """Return the line through the smallest and the largest message between two ranks: two hops, all floats once."""
-        small, large = min(medians), max(medians)
-        float_s = max(medians[large] - medians[small], 0) / (large - small)
-        return cls(medians[small] / 2, float_s)
+        small, large = min(seconds), max(seconds)
+        float_s = max(seconds[large] - seconds[small], 0) / (large - small)
+        return cls(seconds[small] / 2, float_s)
 
     def message_s(self, ranks: int, floats: int) -> float:
         """Return the seconds of one sum."""
@@ -207,11 +215,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.as_rank:
         as_rank()
         return 0
-    medians = measure_messages()
-    line, cycles = Line.through(medians), {}
+    messages = measure_messages()
+    line, cycles = Line.through(messages), {}
     text = args.results.read_text()
-    rows = [[f"{size:,}", f"{seconds * 1e3:.2f}"] for size, seconds in medians.items()]
-    text = update_table(text, _MESSAGES, ("floats", "ms, median"), rows, note=machine())
+    rows = [[f"{size:,}", f"{seconds * 1e3:.2f}"] for size, seconds in messages.items()]
+    text = update_table(text, _MESSAGES, ("floats", "ms, mean"), rows, note=machine())
     for name in args.only:
         row, cycles[name] = compare(name, args.runs, args.epochs, line)
         text = update_table(text, _TABLE, _HEADER, [row], note=machine())

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import ceiling, collection, compare, measuring, startup, sweep
+from benchmarks import ceiling, collection, compare, measuring, ranks, startup, sweep
 from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
 from benchmarks.workloads import WORKLOADS
@@ -215,3 +215,24 @@ def test_a_run_of_ours_is_timed_after_its_first_epoch():
     assert finished.peak_mb is None or finished.peak_mb > 50
     assert set(compare.split(timings[1:], meta[2]["clock"] - meta[0]["clock"])) >= {"/train/act", "other"}
     json.dumps(meta)
+
+
+def test_the_model_of_messages_between_ranks_by_hand():
+    line = ranks.Line.through({0: 0.002, 1000: 0.003})  # two hops of 1 ms, and a microsecond for each float
+    assert line.message_s(2, 1000) == pytest.approx(0.003)
+    assert line.message_s(4, 1000) == pytest.approx(6 * 0.001 + 1.5 * 0.001)
+    assert line.message_s(1, 1000) == 0
+    workload = ranks.Workload("", {}, cycles=1, sums=10, floats=1000)
+    small = 8 * line.message_s(4, 3)
+    assert ranks.predicted(workload, 1.0, 4, line) == pytest.approx(4 / (1 + 10 * 0.0075 + small))
+    assert ranks.predicted(workload._replace(is_replayed=True), 1.0, 4, line) == pytest.approx(4 / (1.3 + small))
+    assert ranks.predicted(workload, 1.0, 1, line) == 1
+
+
+def test_ranks_are_measured_on_recipes_that_are_there():
+    for name, workload in ranks.WORKLOADS.items():
+        panel = load_params(str(ROOT / workload.params)).cpanel
+        assert workload.panel.keys() <= panel.keys()
+        if not workload.is_replayed and panel.get("averaging_interval") == workload.panel.get("averaging_interval", 1):
+            assert workload.sums == (panel | workload.panel)["n_update"] * (panel | workload.panel)["num_mini_batches"]
+        assert ranks.cycle_frames(name) > 0
