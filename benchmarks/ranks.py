@@ -53,7 +53,7 @@ WORKLOADS = {
 SIZES = (3, 11_000, 150_000, 1_700_000)  # floats of a message
 _SMALL = 8  # further messages of a cycle: episodes, normalisers, whether to stop
 _BETWEEN_S = 0.003  # of computing, from one message to the next
-_USUAL_S = 25e-6  # of a small message between two cores, where the system does not slow it down
+_HOP_S, _FLOAT_S = 25e-6, 4 / 1.25e9  # of a usual network: from machine to machine, and at 10 Gbit/s
 
 
 def start(name: str, ranks: int, epochs: int, base: Path) -> tuple[subprocess.Popen, Path]:
@@ -119,34 +119,41 @@ def as_rank() -> None:
 
 
 class Line(NamedTuple):
-    """What messages cost: a ring of R ranks takes 2 (R - 1) hops, and moves 2 (R - 1) / R of the floats.
+    """What messages cost. Through shared memory each rank reads what each has written: R times all floats.
 
-    Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations", Eq. 3.
+    A ring over a network takes 2 (R - 1) hops, and moves 2 (R - 1) / R of the floats. Source: Patarasuk and Yuan 2009,
+    "Bandwidth optimal all-reduce algorithms for clusters of workstations", Eq. 3.
 
     Attributes:
-        hop_s: seconds of a hop with nothing in it. float_s: for each float that is moved.
+        start_s: seconds of a message, or of a hop of the ring, with nothing in it.
+        float_s: for each float that is moved.
     """
 
-    hop_s: float
+    start_s: float
     float_s: float
+    is_ring: bool = False
 
     @classmethod
     def through(cls, seconds: dict[int, float]) -> "Line":
-        """Return the line through the smallest and the largest message between two ranks: two hops, all floats once."""
+        """Return the line through the smallest and the largest message between two ranks of this machine."""
         small, large = min(seconds), max(seconds)
-        float_s = max(seconds[large] - seconds[small], 0) / (large - small)
-        return cls(seconds[small] / 2, float_s)
+        float_s = max(seconds[large] - seconds[small], 0) / (large - small) / 2
+        return cls(seconds[small] - 2 * small * float_s, float_s)
 
     def message_s(self, ranks: int, floats: int) -> float:
         """Return the seconds of one sum."""
-        return 2 * (ranks - 1) * self.hop_s + 2 * (ranks - 1) / ranks * floats * self.float_s
+        if ranks == 1:
+            return 0.0
+        if self.is_ring:
+            return 2 * (ranks - 1) * self.start_s + 2 * (ranks - 1) / ranks * floats * self.float_s
+        return self.start_s + ranks * floats * self.float_s
 
 
 def predicted(workload: Workload, cycle_s: float, ranks: int, line: Line) -> float:
     """Return how many times the frames/s of one rank the model says. Args: cycle_s: seconds of a cycle of one."""
     sums = workload.sums * (ranks if workload.is_replayed else 1)
     messages_s = sums * line.message_s(ranks, workload.floats) + _SMALL * line.message_s(ranks, 3)
-    return ranks * cycle_s / (cycle_s + messages_s * (ranks > 1))
+    return ranks * cycle_s / (cycle_s + messages_s)
 
 
 def cycle_frames(name: str) -> int:
@@ -176,7 +183,7 @@ def compare(name: str, runs: int, epochs: int, line: Line) -> tuple[list[str], f
 
 
 def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
-    """Draw the model to 64 ranks, each on a core of its own: with this machine's messages, and with quick ones."""
+    """Draw the model to 64 ranks, each on a core of its own: on this machine if it had so many, and over a network."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -184,13 +191,11 @@ def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
 
     counts = [2**power for power in range(7)]
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
-    quick = Line(_USUAL_S, line.float_s)
-    for axis, each, title in zip(
-        axes,
-        (line, quick),
-        (f"a hop of {line.hop_s * 1e6:,.0f} us, as here", f"a hop of {_USUAL_S * 1e6:.0f} us"),
-        strict=True,
-    ):
+    shown = {
+        f"shared memory: {line.start_s * 1e6:,.0f} us, {line.float_s * 1e9:.2f} ns a float": line,
+        f"a network: {_HOP_S * 1e6:.0f} us a hop, 10 Gbit/s": Line(_HOP_S, _FLOAT_S, is_ring=True),
+    }
+    for axis, (title, each) in zip(axes, shown.items(), strict=True):
         axis.plot(counts, counts, color="0.8", label="no messages")
         for name, cycle_s in cycles.items():
             axis.plot(counts, [predicted(WORKLOADS[name], cycle_s, n, each) for n in counts], marker=".", label=name)

@@ -218,14 +218,16 @@ def test_a_run_of_ours_is_timed_after_its_first_epoch():
 
 
 def test_the_model_of_messages_between_ranks_by_hand():
-    line = ranks.Line.through({0: 0.002, 1000: 0.003})  # two hops of 1 ms, and a microsecond for each float
+    line = ranks.Line.through({0: 0.001, 1000: 0.003})  # a millisecond, and a microsecond for each float of each rank
     assert line.message_s(2, 1000) == pytest.approx(0.003)
-    assert line.message_s(4, 1000) == pytest.approx(6 * 0.001 + 1.5 * 0.001)
+    assert line.message_s(4, 1000) == pytest.approx(0.005)
     assert line.message_s(1, 1000) == 0
+    ring = ranks.Line(0.001, 1e-6, is_ring=True)
+    assert ring.message_s(4, 1000) == pytest.approx(6 * 0.001 + 1.5 * 0.001)
     workload = ranks.Workload("", {}, cycles=1, sums=10, floats=1000)
     small = 8 * line.message_s(4, 3)
-    assert ranks.predicted(workload, 1.0, 4, line) == pytest.approx(4 / (1 + 10 * 0.0075 + small))
-    assert ranks.predicted(workload._replace(is_replayed=True), 1.0, 4, line) == pytest.approx(4 / (1.3 + small))
+    assert ranks.predicted(workload, 1.0, 4, line) == pytest.approx(4 / (1 + 10 * 0.005 + small))
+    assert ranks.predicted(workload._replace(is_replayed=True), 1.0, 4, line) == pytest.approx(4 / (1.2 + small))
     assert ranks.predicted(workload, 1.0, 1, line) == 1
 
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from digideep.utility.errors import UsageError
 from digideep.utility.ranks import Ranks
 from digideep.utility.text import one_line
@@ -53,6 +55,7 @@ class RankWatch:
     def start(self) -> None:
         """Begin to watch. The ranks are connected."""
         if self._ranks.size > 1:
+            self._ranks.check = self._require_all
             self._store = self._ranks.open_store()  # a connection of its own: others may be waiting in the first one
             self._leave_note()
             self._thread = threading.Thread(target=self._run, daemon=True, name="digideep-ranks")
@@ -100,6 +103,11 @@ class RankWatch:
             time.sleep(_BEAT_S / 10)
         return self.reason or "another rank has ended without a word."
 
+    def _require_all(self) -> None:
+        """Raise an error that `explain` explains, if another rank is lost."""
+        if self.reason is not None:
+            raise RuntimeError("ProcessGroup: another rank is lost.")
+
     def stop(self) -> None:
         """Say that this rank ends as it should, and watch no longer. Safe to call again."""
         if self._thread is not None and not self._stopped.is_set():
@@ -143,6 +151,8 @@ class RankWatch:
                     heard[rank] = (note["tick"], now)
                 if note["end"]:
                     return self._give_up(f"rank {rank} has failed: {note['end']}")
+                if note["end"] is None and note["machine"] == platform.node() and not _is_alive(note["pid"]):
+                    return self._give_up(f"rank {rank} died: it was killed, or ran out of memory")
                 if now - heard[rank][1] > _SILENT_S:
                     if note["machine"] == platform.node():
                         with contextlib.suppress(OSError):
@@ -161,6 +171,13 @@ class RankWatch:
             with contextlib.suppress(Exception):
                 print(f"digideep: rank {self._ranks.rank}: {reason}.", file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _place() -> str:
