@@ -88,14 +88,15 @@ def panel_and_tree(recipe: Any, args: Arguments, ranks: Ranks) -> tuple[dict[str
         changes = {"num_ranks": ranks.size, **changes}
     panel = override_panel(recipe.cpanel, changes | args.cpanel)
     tree = generate(recipe, panel)
-    if ranks.size > 1:
+    if ranks.size > 1 and isinstance(tree.get("runner"), dict):  # what is none is refused later
         tree["runner"] = {"num_ranks": ranks.size} | tree["runner"]
     return panel, tree
 
 
 def require_ranks(tree: Mapping[str, Any], ranks: Ranks, resumed: Path | None) -> None:
     """Refuse to train by another number of ranks than the tree says. Args: resumed: the checkpoint that goes on."""
-    number = tree["runner"].get("num_ranks", 1)
+    runner = tree.get("runner")
+    number = runner.get("num_ranks", 1) if isinstance(runner, dict) else ranks.size
     if number == ranks.size:
         return
     here = f"{ranks.size} ranks" if ranks.size > 1 else "one process"
