@@ -38,12 +38,12 @@ class SharedSlots:
     def _map(self, num_bytes: int) -> np.ndarray:
         """Return new shared memory, filled with zeros. No file is left of it, whatever becomes of the ranks."""
         directory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        path = None
+        made: str | None = None
         if self._rank == 0:
-            descriptor, path = tempfile.mkstemp(prefix="digideep-ranks-", dir=directory)
+            descriptor, made = tempfile.mkstemp(prefix="digideep-ranks-", dir=directory)
             os.ftruncate(descriptor, num_bytes)
             os.close(descriptor)
-        path = Path(str(self._tell(path)))
+        path = Path(str(self._tell(made)))
         memory = np.memmap(path, np.uint8, "r+", shape=(num_bytes,))
         self._tell(None)  # all have opened it
         if self._rank == 0:
