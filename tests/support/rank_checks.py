@@ -57,7 +57,12 @@ def start_ranks(*arguments: str) -> list[subprocess.Popen]:
 
 def run_ranks() -> list[dict[str, str]]:
     """Run all checks in two ranks. Returns: of each rank, what each check said: "" if all is well."""
-    return [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in start_ranks()]
+    processes = start_ranks()
+    try:
+        return [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
+    finally:
+        for process in processes:  # one that failed leaves the other waiting
+            process.kill()
 
 
 def sums_and_notes_are_those_of_all_ranks(ranks: Ranks) -> None:
