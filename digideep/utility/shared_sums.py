@@ -36,18 +36,22 @@ class SharedSlots:
         self._slots = np.empty((2, size, 0), np.uint8)
 
     def _map(self, num_bytes: int) -> np.ndarray:
-        """Return new shared memory, filled with zeros. No file is left of it, whatever becomes of the ranks."""
-        directory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        made: str | None = None
+        """Return new shared memory, filled with zeros; on Linux it has no name, so that nothing is left of it."""
+        descriptor, made = None, None
         if self._rank == 0:
-            descriptor, made = tempfile.mkstemp(prefix="digideep-ranks-", dir=directory)
+            if hasattr(os, "memfd_create"):
+                descriptor = os.memfd_create("digideep-ranks")
+                made = f"/proc/{os.getpid()}/fd/{descriptor}"
+            else:
+                descriptor, made = tempfile.mkstemp(prefix="digideep-ranks-")
             os.ftruncate(descriptor, num_bytes)
-            os.close(descriptor)
         path = Path(str(self._tell(made)))
         memory = np.memmap(path, np.uint8, "r+", shape=(num_bytes,))
         self._tell(None)  # all have opened it
-        if self._rank == 0:
-            path.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+            if not hasattr(os, "memfd_create"):
+                path.unlink()
         return np.asarray(memory)
 
     def exchange(self, own: np.ndarray) -> np.ndarray:
