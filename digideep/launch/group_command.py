@@ -7,10 +7,11 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
-from typing import IO, cast
 
+import filelock
 from rich.console import Console
 
+from digideep.launch.engine import Engine
 from digideep.launch.group import Group, hold_group
 from digideep.launch.launcher import FAILED, FINISHED, Launcher, RunState
 from digideep.launch.local import available_cores
@@ -25,6 +26,7 @@ from digideep.pipeline.argument_types import json_object, path_name, plain_name,
 from digideep.pipeline.flags import add_flags
 from digideep.pipeline.session_directory import let_go
 from digideep.pipeline.stop_signals import STOPPED, StopSignals
+from digideep.telemetry.console import make_console as console_of
 from digideep.telemetry.output import JsonOutput, OutputStream, tolerate_encodings
 from digideep.telemetry.requirements import require_mlflow, require_wandb
 from digideep.utility.errors import FinishedError, Interruption, UsageError
@@ -166,9 +168,26 @@ def make_console(args: argparse.Namespace) -> Console:
     for name, require in (("wandb", require_wandb), ("mlflow", require_mlflow)):
         if getattr(args, name):
             require()
-    stream = OutputStream(sys.stderr if args.json else sys.stdout)
-    is_terminal = None if stream.isatty() else False
-    return Console(file=cast(IO[str], stream), force_jupyter=False, force_terminal=is_terminal)
+    return console_of(OutputStream(sys.stderr if args.json else sys.stdout))
+
+
+def begin(
+    args: argparse.Namespace, group: Group, console: Console, signals: StopSignals, *, is_new: bool, jobs: int,
+    threads: int,
+) -> tuple[Engine, filelock.BaseFileLock]:  # fmt: skip
+    """Make the group, if it is new, and hold it: nothing is refused any more. Returns: the engine, and the lock.
+
+    Args:
+        jobs: at once. threads: of each.
+    """
+    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
+        console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
+    engine = make_engine(args, jobs)
+    signals.hold()
+    signals.announce = console.print
+    if is_new:
+        group.create()
+    return engine, hold_group(group.path)
 
 
 def job_flags(args: argparse.Namespace) -> tuple[str, ...]:
@@ -197,14 +216,7 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         )
     if args.on == SLURM or queued_job(prepared.group.path) is not None:
         return run_on_slurm(args, prepared, runs, console, json_output)
-    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
-        console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
-    engine = make_engine(args, jobs)
-    signals.hold()
-    signals.announce = console.print
-    if prepared.is_new:
-        prepared.group.create()
-    lock = hold_group(prepared.group.path)
+    engine, lock = begin(args, prepared.group, console, signals, is_new=prepared.is_new, jobs=jobs, threads=threads)
     table = RunTable(runs, console, is_quiet=args.quiet)
     try:
         launcher = Launcher(runs, engine, retries=args.retries, should_stop=lambda: signals.reason, show=table.update)

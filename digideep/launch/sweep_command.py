@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from digideep.launch.engine import Engine, Job
-from digideep.launch.group import hold_group
-from digideep.launch.group_command import PASSED_ON, job_flags, make_console, retries, run_program, seeds
+from digideep.launch.group_command import PASSED_ON, begin, job_flags, make_console, retries, run_program, seeds
 from digideep.launch.launcher import FAILED, FINISHED, STOPPED_EARLY, Launcher, RunState
 from digideep.launch.local import available_cores
 from digideep.launch.preparing import VALUES
@@ -19,7 +18,7 @@ from digideep.launch.study import PRUNERS, SAMPLERS, Trial
 from digideep.launch.sweep import BEST, TEMPLATE, Sweep, is_reached
 from digideep.launch.sweep_preparing import PRUNER, REDUCTION, SAMPLER, TRIALS, WAVE, PreparedSweep, prepare_sweep
 from digideep.launch.table import RunTable
-from digideep.launch.where import add_engine_flags, make_engine
+from digideep.launch.where import add_engine_flags
 from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import json_object, path_name, plain_name, positive
 from digideep.pipeline.checkpoint import checkpoint_order, list_checkpoints
@@ -109,14 +108,7 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         return 0
     threads, most = prepared.length.threads, prepared.settings.rules.wave * len(prepared.settings.seeds)
     jobs = max(min(args.jobs or available_cores() // threads, most), 1)
-    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
-        console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
-    engine = make_engine(args, jobs)
-    signals.hold()
-    signals.announce = console.print
-    if prepared.is_new:
-        prepared.group.create()
-    lock = hold_group(prepared.group.path)
+    engine, lock = begin(args, prepared.group, console, signals, is_new=prepared.is_new, jobs=jobs, threads=threads)
     try:
         sweep = Sweep(prepared.group, prepared.settings)
         place = shlex.quote(str(as_typed(prepared.group.path)))

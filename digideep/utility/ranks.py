@@ -21,7 +21,7 @@ from digideep.utility.shared_sums import SharedSlots
 if TYPE_CHECKING:  # worker processes do without torch
     import torch
 
-_ORDERED = ("x86_64", "AMD64", "i686")  # processors on which whoever sees a flag sees what was written before it
+_ORDERED = ("x86_64", "i686")  # processors on which whoever sees a flag sees what was written before it
 _NUMBERS = itertools.count()
 _MEET_S = 60.0  # for all ranks to have started
 _FOREVER = timedelta(days=7)  # a rank that is lost is noticed by `RankWatch`, not by a collective that takes long
@@ -161,7 +161,8 @@ class Ranks:
         self._torch: Any = torch
         self._distributed: Any = distributed
         self._functional: Any = _functional_collectives
-        if device.type == "cpu" and self.local_size == self.size and platform.machine() in _ORDERED:
+        can_share = hasattr(os, "memfd_create") and platform.machine() in _ORDERED
+        if can_share and device.type == "cpu" and self.local_size == self.size:
             self._slots = SharedSlots(self.rank, self.size, self._tell, lambda: self.check())
             self._add_up_compiled = self._make_operator()
 

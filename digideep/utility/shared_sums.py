@@ -5,10 +5,8 @@ two sets of slots in turn, so that nobody writes where another one still reads.
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +16,7 @@ _FLAG = 8  # flags are as far apart as caches want them, in int64
 
 
 class SharedSlots:
-    """The shared memory of the ranks of one machine; all of them call `exchange` in the same order.
+    """The shared memory of the ranks of one Linux machine; all of them call `exchange` in the same order.
 
     Args:
         rank: of this process.
@@ -36,22 +34,16 @@ class SharedSlots:
         self._slots = np.empty((2, size, 0), np.uint8)
 
     def _map(self, num_bytes: int) -> np.ndarray:
-        """Return new shared memory, filled with zeros; on Linux it has no name, so that nothing is left of it."""
-        descriptor, made = None, None
+        """Return new shared memory, filled with zeros. It has no name, so that nothing is left of it after a kill."""
+        descriptor, path = None, None
         if self._rank == 0:
-            if hasattr(os, "memfd_create"):
-                descriptor = os.memfd_create("digideep-ranks")
-                made = f"/proc/{os.getpid()}/fd/{descriptor}"
-            else:
-                descriptor, made = tempfile.mkstemp(prefix="digideep-ranks-")
+            descriptor = os.memfd_create("digideep-ranks")
             os.ftruncate(descriptor, num_bytes)
-        path = Path(str(self._tell(made)))
-        memory = np.memmap(path, np.uint8, "r+", shape=(num_bytes,))
+            path = f"/proc/{os.getpid()}/fd/{descriptor}"
+        memory = np.memmap(str(self._tell(path)), np.uint8, "r+", shape=(num_bytes,))
         self._tell(None)  # all have opened it
         if descriptor is not None:
             os.close(descriptor)
-            if not hasattr(os, "memfd_create"):
-                path.unlink()
         return np.asarray(memory)
 
     def exchange(self, own: np.ndarray) -> np.ndarray:
