@@ -115,6 +115,22 @@ class VectorWrapper(Component):
         """Change observations only. Never in place: they may be another wrapper's."""
         return observations
 
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Change what a data set holds, having learned from all of it.
+
+        Args:
+            observations: path -> (R, ...), the rows of one episode after the other.
+            rewards: float32 (R,).
+            masks: bool (R,), False at the last row of each episode, where no step was taken.
+            ranks: that have a share of the data set each.
+
+        Returns:
+            The changed observations and rewards.
+        """
+        return self.observe(observations), rewards
+
     def merge(self, ranks: Ranks) -> None:
         """Take in what the wrappers of other ranks have learned since the last call, so that all know the same."""
 
@@ -197,6 +213,15 @@ class VecNormalizeObs(VectorWrapper):
         """Standardise; players that left before this step do not count."""
         return self.observe(observations, None if buffers.is_stale is None else ~buffers.is_stale), rewards
 
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Standardise by the statistics of the whole: each row counts once, an episode's last too."""
+        self.observe(observations)
+        if ranks.size > 1:
+            self.merge(ranks)
+        return self.observe(observations, np.zeros(len(rewards), np.bool_)), rewards
+
     def merge(self, ranks: Ranks) -> None:
         """See `VectorWrapper`."""
         if self._is_learning:
@@ -271,8 +296,23 @@ class VecNormalizeReward(VectorWrapper):
         if learned.size:
             self._running.update(learned)
         returns[buffers.ended] = 0
+        return observations, self._scaled(rewards)
+
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Scale by the spread of the discounted returns in the whole."""
+        returns, total = np.zeros(len(rewards)), 0.0
+        for row, (reward, has_step) in enumerate(zip(rewards.tolist(), masks.tolist(), strict=True)):
+            returns[row] = total = total * self._gamma + reward if has_step else 0.0
+        self._running.update(returns[masks])
+        if ranks.size > 1:
+            self.merge(ranks)
+        return observations, self._scaled(rewards)
+
+    def _scaled(self, rewards: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
-        return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+        return np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
 
     def merge(self, ranks: Ranks) -> None:
         """See `VectorWrapper`."""
@@ -299,6 +339,12 @@ class VecSignReward(VectorWrapper):
 
     def step(
         self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
+        """Clip the rewards."""
+        return observations, np.sign(rewards)
+
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
     ) -> tuple[Arrays, np.ndarray]:
         """Clip the rewards."""
         return observations, np.sign(rewards)
