@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from digideep.environment.datasets import RecordedEpisode, Recording, read_leaves
+from digideep.environment.datasets import RecordedEpisode, LoadedData, read_leaves
 from digideep.environment.scaling import unscale_actions
 from digideep.environment.seats import Chunk, Seat
 from digideep.utility.errors import UsageError
@@ -10,7 +10,7 @@ from digideep.utility.ranks import Ranks
 
 
 def as_chunk(
-    recording: Recording, seat: Seat, key: str, *, num_workers: int, length: int, ranks: Ranks
+    recording: LoadedData, seat: Seat, key: str, *, num_workers: int, length: int, ranks: Ranks
 ) -> tuple[Chunk, dict[str, int | float]]:
     """Return a data set as one long chunk, and what it holds in figures.
 
@@ -58,7 +58,7 @@ def as_chunk(
     return chunk, {"episodes": len(returns), "frames": frames, "return": float(np.mean(returns))}
 
 
-def _rows_of(episode: RecordedEpisode, recording: Recording, seat: Seat, key: str) -> Chunk:
+def _rows_of(episode: RecordedEpisode, recording: LoadedData, seat: Seat, key: str) -> Chunk:
     """Return the rows of an episode of T steps: path -> (T + 1, ...), the last one a half-step."""
     steps = len(episode.rewards)
     figures = (episode.rewards, episode.terminations)

@@ -38,7 +38,7 @@ class RecordedEpisode(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recording:
+class LoadedData:
     """A data set that was opened."""
 
     name: str
@@ -53,7 +53,7 @@ class DataSet(Component):
     """What a memory may begin with."""
 
     @abstractmethod
-    def load(self) -> Recording:
+    def load(self) -> LoadedData:
         """Open it. Raises: UsageError: if it cannot be read; while episodes are read, too."""
         raise NotImplementedError
 
@@ -72,7 +72,7 @@ class MinariData(DataSet):
             require_int("num_episodes", num_episodes, 1)
         self.dataset, self.num_episodes = dataset, num_episodes
 
-    def load(self) -> Recording:
+    def load(self) -> LoadedData:
         """See `DataSet`."""
         minari, path = require_minari(), find_dataset(self.dataset)
         name = printable(str(path))
@@ -97,7 +97,7 @@ class MinariData(DataSet):
             raise UsageError(f"{name} is no data set that Minari can read: {in_words(err)}") from err
         if not 0 < number <= len(data):
             raise UsageError(f"{name} has {len(data)} episodes, and num_episodes={number} should be read. Lower it.")
-        return Recording(printable(known), *spaces, environment, files, self._episodes(data, number, name))
+        return LoadedData(printable(known), *spaces, environment, files, self._episodes(data, number, name))
 
     def _episodes(self, data: Any, number: int, name: str) -> Iterator[RecordedEpisode]:
         for index in range(number):

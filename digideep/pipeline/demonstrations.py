@@ -8,7 +8,7 @@ from typing import Any
 from digideep.agent.base import AgentBase
 from digideep.agent.behaviour_cloning import BehaviourCloning
 from digideep.environment.dataset_rows import as_chunk
-from digideep.environment.datasets import DataSet, Recording
+from digideep.environment.datasets import DataSet, LoadedData
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Seat
 from digideep.environment.spaces import agent_action_space, observation_spaces
@@ -60,7 +60,7 @@ def fill_memories(
                   f"{figures['return']:,.2f}")  # fmt: skip
 
 
-def _check_spaces(recording: Recording, info: EnvironmentInfo, environment: EnvironmentSpec) -> None:
+def _check_spaces(recording: LoadedData, info: EnvironmentInfo, environment: EnvironmentSpec) -> None:
     """Refuse a data set of other spaces."""
     try:
         theirs = EnvironmentInfo(
