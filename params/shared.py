@@ -263,13 +263,17 @@ def newest_sampler(cpanel: Panel) -> Description:
 
 def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
-    return session_panel() | demonstrations.replay_data_panel() | {
-        "recurrent": False,  # only PPO can be
-        "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
-        "memory_on_disk": False,  # true keeps the memory in files instead of RAM
-        "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
-        "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
-    }
+    return (
+        session_panel()
+        | demonstrations.replay_data_panel()
+        | {
+            "recurrent": False,  # only PPO can be
+            "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
+            "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+            "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
+            "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
+        }
+    )
 
 
 def replay_sampler(cpanel: Panel) -> Description:

@@ -23,7 +23,7 @@ from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Component, Description, build, describe
 from digideep.policy.observations import Observations
-from digideep.utility.errors import NonFiniteError, UsageError
+from digideep.utility.errors import NonFiniteError
 
 # (what stands for the network, observations (B, ...), actions (B, ...)) -> loss, 0-dimensional
 CloningLoss = Callable[[Any, Observations, Tensor], Tensor]

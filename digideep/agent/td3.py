@@ -47,7 +47,7 @@ class TD3(ddpg.DDPG):
         policy_delay: gradient steps of the critics to one of the actor and all targets.
         target_noise_std: of the noise on the targets' actions, in the unit of [-1, 1].
         target_noise_clip: its limit.
-        bc_alpha: TD3+BC, to learn from recorded actions without trying others: the weight of the values beside the squared
+        bc_alpha: TD3+BC, to learn from recorded actions without trying others: weight of the values beside the squared
             error of the actions. Usual: 2.5; 0 is behaviour cloning; None is TD3.
     """
 

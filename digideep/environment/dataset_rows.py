@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from digideep.environment.datasets import RecordedEpisode, LoadedData, read_leaves
+from digideep.environment.datasets import LoadedData, RecordedEpisode, read_leaves
 from digideep.environment.scaling import unscale_actions
 from digideep.environment.seats import Chunk, Seat
 from digideep.utility.errors import UsageError

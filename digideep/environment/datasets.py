@@ -89,7 +89,7 @@ class MinariData(DataSet):
             _check_content(path / CONTENT)
             data = minari.MinariDataset(path)
             number = len(data) if self.num_episodes is None else self.num_episodes
-            environment = None if data.env_spec is None else str(data.env_spec.id)
+            environment = metadata.get("digideep_environment") if data.env_spec is None else data.env_spec.id
             spaces, known = (data.observation_space, data.action_space), str(metadata.get("dataset_id") or path)
         except UsageError:
             raise
@@ -97,7 +97,7 @@ class MinariData(DataSet):
             raise UsageError(f"{name} is no data set that Minari can read: {in_words(err)}") from err
         if not 0 < number <= len(data):
             raise UsageError(f"{name} has {len(data)} episodes, and num_episodes={number} should be read. Lower it.")
-        return LoadedData(printable(known), *spaces, environment, files, self._episodes(data, number, name))
+        return LoadedData(printable(known), *spaces, environment and printable(str(environment)), files, self._episodes(data, number, name))
 
     def _episodes(self, data: Any, number: int, name: str) -> Iterator[RecordedEpisode]:
         for index in range(number):

@@ -109,8 +109,8 @@ def unscale_actions(space: gym.Space[Any], actions: np.ndarray) -> np.ndarray:
     if isinstance(space, gym.spaces.Box):
         low, high = (np.float64(bound).reshape(-1) for bound in (space.low, space.high))
         is_bounded = np.isfinite(low) & np.isfinite(high)
-        center = np.where(is_bounded, high / 2 + low / 2, 0)
-        half = np.where(is_bounded & (high > low), high / 2 - low / 2, 1)
+        low, high = np.where(is_bounded, low, -1), np.where(is_bounded, high, 1)
+        center, half = high / 2 + low / 2, np.where(high > low, high / 2 - low / 2, 1)
         unit = (np.float64(actions).reshape(number, -1) - center) / half
         if (np.abs(unit[:, is_bounded]) > 1 + _ROUNDING).any():
             raise UsageError(f"there are actions outside of {space}.")

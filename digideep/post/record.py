@@ -73,7 +73,10 @@ def record(
     Raises:
         UsageError: if there is one of that id, or its spaces cannot be written.
     """
-    minari, target = require_minari(), root / dataset_id
+    require_minari()
+    from minari.data_collector import EpisodeBuffer
+
+    target = root / dataset_id
     if target.exists():
         raise UsageError(f"{as_typed(target)} is there already. Choose another --id, or delete it.")
     missing = [place for place in target.parents if not place.exists()]
@@ -86,7 +89,7 @@ def record(
         for episode in _play(demonstrator, episodes, frames, seed):
             returns.append(float(episode.rewards.sum()))
             total += len(episode.rewards)
-            block.append(minari.EpisodeBuffer(**episode._asdict()))
+            block.append(EpisodeBuffer(**episode._asdict()))
             if len(block) == _BLOCK:
                 storage.update_episodes(block)
                 block = []
@@ -115,18 +118,19 @@ def _create(path: Path, dataset_id: str, demonstrator: Demonstrator, notes: dict
             environment.unwrapped.spec.to_json()
             spec = environment.unwrapped.spec
     try:
-        storage = MinariStorage.new(path, environment.observation_space, environment.action_space, spec, "hdf5")
+        storage = MinariStorage.new(
+            path, environment.observation_space, environment.action_space, spec, "hdf5", jpeg_encoding=False
+        )
     except (NotImplementedError, TypeError, ValueError, AssertionError) as err:
         raise UsageError(f"Minari cannot hold the spaces of this environment: {in_words(err)}") from err
-    version = importlib.metadata.version("minari")
-    algorithm = {"algorithm_name": demonstrator.method, "minari_version": f"~={version}"}
-    storage.update_metadata({"dataset_id": dataset_id, **algorithm, "digideep_version": __version__, **notes})
+    algorithm = {"algorithm_name": demonstrator.method, "minari_version": importlib.metadata.version("minari")}
+    named = None if environment.unwrapped.spec is None else environment.unwrapped.spec.id
+    own = {"digideep_environment": named, "digideep_version": __version__}
+    storage.update_metadata({"dataset_id": dataset_id, **algorithm, **own, **notes})
     return storage
 
 
-def _play(
-    demonstrator: Demonstrator, episodes: int | None, frames: int | None, seed: int
-) -> Iterator[_Episode]:
+def _play(demonstrator: Demonstrator, episodes: int | None, frames: int | None, seed: int) -> Iterator[_Episode]:
     """Yield episodes."""
     environment, left = demonstrator.environment, frames
     number = 0
@@ -187,7 +191,9 @@ def make_parser() -> argparse.ArgumentParser:
     acting.add_argument("--random", action="store_true", help="random actions in the environment --model")
     acting.add_argument("--model", metavar="ID", help="the environment of --random")
     acting.add_argument("--module", metavar="MODULE", help="a module or .py file that registers environments")
-    acting.add_argument("--env-kwargs", metavar="JSON", type=json_object, default={}, help="keyword arguments of --model")
+    acting.add_argument(
+        "--env-kwargs", metavar="JSON", type=json_object, default={}, help="keyword arguments of --model"
+    )
     return parser
 
 
@@ -197,13 +203,19 @@ def _demonstrator(args: argparse.Namespace) -> Demonstrator:
         raise UsageError("Give a session or an exported file; or --random with --model, and no session.")
     module, is_file = module_name(args.module), args.source is not None and args.source.is_file()
     if args.random:
-        return RandomDemonstrator(EnvironmentSpec(name=args.model, kwargs=args.env_kwargs, from_module=module), args.seed)
+        return RandomDemonstrator(
+            EnvironmentSpec(name=args.model, kwargs=args.env_kwargs, from_module=module), args.seed
+        )
     if not is_file:
         return SessionDemonstrator(args.source, args.checkpoint, deterministic=not args.stochastic, seed=args.seed)
     if args.source.suffix not in _FILES:
-        raise UsageError(f"{args.source} cannot act here: expected a session, or a file that ends in {' or '.join(_FILES)}.")
+        raise UsageError(
+            f"{args.source} cannot act here: expected a session, or a file that ends in {' or '.join(_FILES)}."
+        )
     if args.stochastic or args.checkpoint is not None:
-        raise UsageError("An exported file is deterministic, and one checkpoint: leave out --stochastic and --checkpoint.")
+        raise UsageError(
+            "An exported file is deterministic, and one checkpoint: leave out --stochastic and --checkpoint."
+        )
     return FileDemonstrator(args.source, module)
 
 
