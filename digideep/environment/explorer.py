@@ -49,7 +49,7 @@ class Explorer(Component):
             actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
         num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
-            threads, 0 for one on each core.
+            threads, 0 for one on each core that this rank has.
         backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
@@ -110,8 +110,9 @@ class Explorer(Component):
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
-            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s, in_parts=in_parts
-        )
+            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
+            in_parts=in_parts, local_ranks=self._ranks.local_size,
+        )  # fmt: skip
         self._parts = [Part(buffers, self.seats.values()) for buffers in self.envs.parts]
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
         if keep_trajectory:
