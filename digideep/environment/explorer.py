@@ -36,7 +36,7 @@ class Explorer(Component):
     tells that for each worker. Frames are steps of the environment.
 
     Args:
-        mode: "train", "test" or "eval". Normalisers learn in "train" only.
+        mode: "train", "test", "eval" or the name of a further one. Normalisers learn in "train" only.
         agents: by name; one, or those that `players` of the environment names.
         environment: what each worker runs.
         info: the environment's spaces.
@@ -66,6 +66,7 @@ class Explorer(Component):
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
         extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
             not change the spaces.
+        memory: name of the memory that its chunks go to; None for the main one in "train", and for none elsewhere.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Explorer(Component):
         n_episodes: int | None = None, deterministic: bool = False, warm_start: int = 0, do_reset: bool = False,
         keep_trajectory: bool = True, overlap: bool = False, render_mode: str | None = None, render_delay: float = 0.0,
         worker_timeout_s: float = 300.0, extra_env_kwargs: dict[str, Any] | None = None,
+        memory: str | None = None,
     ):  # fmt: skip
         check_explorer(
             num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
@@ -95,7 +97,7 @@ class Explorer(Component):
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
-        self._should_stop, self._ranks = should_stop, ranks or Ranks()
+        self.memory, self._should_stop, self._ranks = memory, should_stop, ranks or Ranks()
 
         self.steps, self.n_episode = 0, 0
         self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
@@ -293,6 +295,11 @@ class Explorer(Component):
         """Take over what another explorer's normalisers have learned."""
         for name, seat in self.seats.items():
             seat.load_statistics(statistics[name])
+
+    def follow(self, other: "Explorer") -> None:
+        """Take over what the normalisers of another explorer have learned, scales of rewards included."""
+        for name, seat in self.seats.items():
+            seat.follow(other.seats[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Return episodes to re-live, seats, counters and generator."""

@@ -208,6 +208,11 @@ class Seat:
         for index, wrapper in enumerate(self.wrappers):
             wrapper.load_statistics(statistics[str(index)])
 
+    def follow(self, other: "Seat") -> None:
+        """Take over what the normalisers of another explorer's seat have learned, scales of rewards included."""
+        for own, theirs in zip(self.wrappers, other.wrappers, strict=True):
+            own.follow(theirs)
+
 
 class Part:
     """Workers that are stepped together, and the step that they are taking.
