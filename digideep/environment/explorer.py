@@ -11,7 +11,8 @@ import numpy as np
 from digideep.environment.episode_infos import Episode, FigureReader, gather_episodes
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
-from digideep.environment.seats import Actor, Chunk, Part, seat_agents
+from digideep.environment.seats import Actor, Part, seat_agents
+from digideep.environment.senses import Chunk
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
 from digideep.environment.stepping.worker import WorkerPlan
@@ -27,13 +28,15 @@ from digideep.utility.seeding import generator_state, make_generator, set_genera
 class Explorer(Component):
     """Turns environments and agents into trajectories.
 
-    Owns the worker environments, and a seat for each agent: one that steers the whole environment, or several in a
-    parallel game. Does not learn, and keeps no trajectory after it has delivered it.
+    Owns the worker environments, and a seat for each agent: one that steers the whole environment, several that each
+    have a part of its action, or several in a parallel game. Does not learn, and keeps no trajectory after it has
+    delivered it.
 
-    The chunk of an agent alone has its keys at the root, such as `/rewards`, and a row for each worker. In a parallel
-    game each agent has the same keys under `/agents/<name>`, and a row for each of its players in every worker. A
-    player that has left, while others go on, has rows with a mask of False until the episode is over for all; `/masks`
-    tells that for each worker. Frames are steps of the environment.
+    The chunk of an agent alone has its keys at the root, such as `/rewards`, and a row for each worker. So has that of
+    agents that share an environment; what each of them chose lies under `/agents/<name>`. In a parallel game each agent
+    has all keys under `/agents/<name>`, and a row for each of its players in every worker. A player that has left,
+    while others go on, has rows with a mask of False until the episode is over for all; `/masks` tells that for each
+    worker. Frames are steps of the environment.
 
     Args:
         mode: "train", "test", "eval" or the name of a further one. Normalisers learn in "train" only.
@@ -184,16 +187,17 @@ class Explorer(Component):
                 return {}
             check_switches()
             for part in self._parts:
-                part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
+                part.write(builder, step, [seat.look(view.workers) for seat, view in part.seated])
             for seat in self.seats.values():
-                seat.merge(self._ranks)
+                if seat.leads:
+                    seat.senses.merge(self._ranks)
             if self.overlap:
                 self._ahead = self._new_builder()
                 self._tell_progress()
                 for part in self._parts:
                     self._begin_step(part, self._ahead, 0)
             chunk = builder.chunk(step + 1)
-            if self.info.agents:  # a game goes on as long as anybody is there
+            if self.info.all_players:  # a game goes on as long as anybody is there
                 masks = [chunk[f"/agents/{name}/masks"] for name in self.seats]
                 there = [each.reshape(self.num_workers, -1, *each.shape[1:]).any(1) for each in masks]
                 chunk["/masks"] = np.logical_or.reduce(there)
@@ -289,12 +293,12 @@ class Explorer(Component):
 
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by agent and position."""
-        return {name: seat.statistics() for name, seat in self.seats.items()}
+        return {name: seat.senses.statistics() for name, seat in self.seats.items()}
 
     def load_statistics(self, statistics: dict[str, Any]) -> None:
         """Take over what another explorer's normalisers have learned."""
         for name, seat in self.seats.items():
-            seat.load_statistics(statistics[name])
+            seat.senses.load_statistics(statistics[name])
 
     def follow(self, other: "Explorer") -> None:
         """Take over what the normalisers of another explorer have learned, scales of rewards included."""
@@ -335,9 +339,9 @@ class Explorer(Component):
             self._ahead.restore({path: np.array(array) for path, array in state["ahead"].items()})
             for part in self._parts:
                 part.row, part.has_arrived = 0, True
-        elif self._has_begun and not self.info.agents:
-            (seat,) = self.seats.values()
-            seat.masks = ~self.envs.buffers.ended  # a backend that cannot re-live has ended its episodes
+        elif self._has_begun and not self.info.all_players:
+            for seat in self.seats.values():
+                seat.senses.masks = ~self.envs.buffers.ended  # a backend that cannot re-live has ended its episodes
         return diverged
 
     def close(self) -> None:

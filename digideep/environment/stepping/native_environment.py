@@ -12,6 +12,7 @@ import numpy as np
 
 from digideep.environment.closing import close_environment
 from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summary
+from digideep.environment.joint_actions import entries_of
 from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.step_buffers import StepBuffers
@@ -44,6 +45,11 @@ class NativeEnvironment:
             raise UsageError(
                 f"{self.title} delivers one array, but {plan.spec.name} has the observations "
                 f"{', '.join(info.observation_spaces)}. Use backend 'gymnasium'."
+            )
+        if info.declared_action_space is not None:
+            raise UsageError(
+                f"{self.title} takes one array of actions, but that of {plan.spec.name} has the entries "
+                f"{', '.join(entries_of(info.action_space))}. Use backend 'gymnasium'."
             )
         if info.infos:
             raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for info_keys {list(info.infos)}.")
