@@ -1,5 +1,6 @@
 """From a data set's episodes to the rows of a memory, as an Explorer would have delivered them."""
 
+import gymnasium as gym
 import numpy as np
 
 from digideep.environment.datasets import LoadedData, RecordedEpisode, read_leaves
@@ -67,8 +68,7 @@ def _rows_of(episode: RecordedEpisode, recording: LoadedData, seat: Seat, key: s
     if not np.isfinite(episode.rewards).all():
         raise UsageError("rewards hold values that are not finite.")
     seen = read_leaves(episode.observations, recording.observation_space, key, steps + 1)
-    (acted,) = read_leaves(episode.actions, recording.action_space, "actions", steps).values()
-    actions = unscale_actions(seat.info.action_space, acted)
+    actions = _chosen(read_leaves(episode.actions, recording.action_space, "/actions", steps), seat)
     spaces = seat.info.observation_spaces
     with np.errstate(over="ignore"):
         rows = {f"/observations{path}": seen[path].astype(space.dtype) for path, space in spaces.items()}
@@ -78,6 +78,16 @@ def _rows_of(episode: RecordedEpisode, recording: LoadedData, seat: Seat, key: s
     rows["/terminations"] = np.concatenate([episode.terminations.astype(np.bool_)[:, None], half_step != 0])
     rows[f"/agents/{seat.name}/actions"] = np.concatenate([actions, np.zeros_like(actions[:1])])
     return rows
+
+
+def _chosen(taken: dict[str, np.ndarray], seat: Seat) -> np.ndarray:
+    """Return what the seat's agent chose, (T, ...). Args: taken: actions of the environment, by path."""
+    space = seat.info.action_space
+    if not isinstance(space, gym.spaces.Dict):
+        return unscale_actions(space, *taken.values())
+    paths = seat.info.entries or tuple(space.spaces)
+    parts = [unscale_actions(part, taken[f"/{path}"]) for path, part in zip(paths, space.values(), strict=True)]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], 1, dtype=np.float32)
 
 
 def _wrapped(rows: Chunk, seat: Seat, ranks: Ranks) -> Chunk:

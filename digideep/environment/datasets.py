@@ -97,7 +97,13 @@ class MinariData(DataSet):
             raise UsageError(f"{name} is no data set that Minari can read: {in_words(err)}") from err
         if not 0 < number <= len(data):
             raise UsageError(f"{name} has {len(data)} episodes, and num_episodes={number} should be read. Lower it.")
-        return LoadedData(printable(known), *spaces, environment and printable(str(environment)), files, self._episodes(data, number, name))
+        return LoadedData(
+            printable(known),
+            *spaces,
+            environment and printable(str(environment)),
+            files,
+            self._episodes(data, number, name),
+        )
 
     def _episodes(self, data: Any, number: int, name: str) -> Iterator[RecordedEpisode]:
         for index in range(number):

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.running_statistics import RunningMeanStd, merge
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.checks import require, require_between
 from digideep.parameters.component import Component
@@ -16,70 +17,6 @@ from digideep.utility.images import is_image, pixel_divisor
 from digideep.utility.ranks import Ranks
 
 Arrays = dict[str, np.ndarray]
-
-
-class RunningMeanStd:
-    """Mean and variance of a stream of rows, merged batch by batch.
-
-    Source: Chan, Golub, LeVeque 1979, the pairwise update of mean and sum of squares. Kept in float64; starts as if
-    `1e-4` rows of mean 0 and variance 1 had been seen, so that the first division is defined.
-    """
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.mean, self.var, self.count = np.zeros(shape), np.ones(shape), 1e-4
-        self._common = self.mean, self.var, self.count  # what all ranks knew when they last merged
-
-    def update(self, batch: np.ndarray) -> None:
-        """Take in rows. Args: batch: (B, *shape), B at least 1."""
-        n = len(batch)
-        # Plain sums: np.mean and np.var cost several times as much on arrays of this size.
-        batch_mean = np.add.reduce(batch, 0, dtype=np.float64) / n
-        centred = batch - batch_mean
-        self._merge(n, batch_mean, np.add.reduce(centred * centred, 0))
-
-    def _merge(self, n: float, mean: Any, m2: Any) -> None:
-        """Take in n rows of that mean and sum of squared deviations."""
-        total = self.count + n
-        delta = mean - self.mean
-        self.var = (self.var * self.count + m2 + delta * delta * (self.count * n / total)) / total
-        self.mean = self.mean + delta * (n / total)
-        self.count = total
-
-    def learned(self) -> np.ndarray:
-        """Return what was learned since the ranks last merged: count, mean and sum of squares, float64 (1 + 2 D,)."""
-        mean, var, count = self._common
-        n = self.count - count
-        own_mean = mean + (self.mean - mean) * (self.count / n if n else 0.0)
-        m2 = self.var * self.count - var * count - (own_mean - mean) ** 2 * (count * n / self.count)
-        return np.concatenate([[n], np.ravel(own_mean), np.ravel(m2)])
-
-    def merge(self, ranks: np.ndarray) -> None:
-        """Take in what each rank has learned since they last merged. Args: ranks: float64 (R, 1 + 2 D), by rank."""
-        shape = self.mean.shape
-        self.mean, self.var, self.count = self._common
-        for n, *figures in ranks:
-            if n:
-                mean, m2 = np.split(np.array(figures), 2)
-                self._merge(n, mean.reshape(shape), np.maximum(m2, 0).reshape(shape))
-        self._common = self.mean, self.var, self.count
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return mean, variance and count: without the count, a restored normaliser would forget at once."""
-        return {"mean": self.mean, "var": self.var, "count": self.count}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-        self.mean, self.var, self.count = np.array(state["mean"]), np.array(state["var"]), float(state["count"])
-        self._common = self.mean, self.var, self.count
-
-
-def merge(running: list[RunningMeanStd], ranks: Ranks) -> None:
-    """Let statistics take in what they have learned in other ranks, by one message."""
-    parts = [each.learned() for each in running]
-    gathered = ranks.gather_arrays(np.concatenate(parts)) if parts else np.empty((ranks.size, 0))
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    for each, figures in zip(running, np.split(gathered, ends, axis=1), strict=bool(parts)):
-        each.merge(figures)
 
 
 class VectorWrapper(Component):
@@ -147,6 +84,10 @@ class VectorWrapper(Component):
 
     def load_statistics(self, state: dict[str, Any]) -> None:
         """Take over another explorer's statistics."""
+
+    def follow(self, other: Any) -> None:
+        """Change what comes as another explorer's wrapper does now, which is of the same class."""
+        self.load_statistics(other.statistics())
 
 
 class VecNormalizeObs(VectorWrapper):
@@ -254,8 +195,8 @@ def _is_normalisable(space: Any) -> bool:
 class VecNormalizeReward(VectorWrapper):
     """Divides rewards by the standard deviation of the running discounted return, then clips; the mean stays.
 
-    Only in mode "train": elsewhere rewards pass as they are. Source: Engstrom et al. 2020, arXiv:2005.12729,
-    Section 3, "reward scaling".
+    Only in mode "train", and where an explorer follows that one: elsewhere rewards pass as they are. Source: Engstrom
+    et al. 2020, arXiv:2005.12729, Section 3, "reward scaling".
 
     Args:
         mode: the explorer's.
@@ -271,7 +212,7 @@ class VecNormalizeReward(VectorWrapper):
         require_between("gamma", gamma, 0, 1)
         require_between("clip", clip, 1e-3)
         require_between("epsilon", epsilon, 1e-16)
-        self._is_learning = mode == "train"
+        self._is_learning, self._is_following = mode == "train", False
         self._gamma, self._clip, self._epsilon = gamma, clip, epsilon
         self._running = RunningMeanStd(())
         self._returns = np.zeros(num_workers)
@@ -285,6 +226,8 @@ class VecNormalizeReward(VectorWrapper):
         self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
+        if self._is_following:
+            return observations, self._scale(rewards)
         if not self._is_learning:
             return observations, rewards
         returns = self._returns[buffers.workers]
@@ -296,7 +239,7 @@ class VecNormalizeReward(VectorWrapper):
         if learned.size:
             self._running.update(learned)
         returns[buffers.ended] = 0
-        return observations, self._scaled(rewards)
+        return observations, self._scale(rewards)
 
     def wrap_recorded(
         self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
@@ -308,11 +251,15 @@ class VecNormalizeReward(VectorWrapper):
         self._running.update(returns[masks])
         if ranks.size > 1:
             self.merge(ranks)
-        return observations, self._scaled(rewards)
+        return observations, self._scale(rewards)
 
-    def _scaled(self, rewards: np.ndarray) -> np.ndarray:
+    def _scale(self, rewards: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
         return np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+
+    def follow(self, other: "VecNormalizeReward") -> None:
+        """See `VectorWrapper`."""
+        self._running, self._is_following = other._running, True
 
     def merge(self, ranks: Ranks) -> None:
         """See `VectorWrapper`."""
@@ -324,7 +271,7 @@ class VecNormalizeReward(VectorWrapper):
         return {"running": self._running.state_dict(), "returns": self._returns.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
+        """Continue where `state_dict` left off; one that follows another one does so when it is told again."""
         self._running.load_state_dict(state["running"])
         self._returns = np.array(state["returns"])
 

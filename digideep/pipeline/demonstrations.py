@@ -9,10 +9,11 @@ from digideep.agent.base import AgentBase
 from digideep.agent.behaviour_cloning import BehaviourCloning
 from digideep.environment.dataset_rows import as_chunk
 from digideep.environment.datasets import DataSet, LoadedData
+from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.seats import Seat
-from digideep.environment.spaces import agent_action_space, observation_spaces
-from digideep.memory.generic import Memory
+from digideep.environment.spaces import observation_spaces
+from digideep.memory.generic import MAIN, Memory
 from digideep.parameters.component import build
 from digideep.pipeline.continuing import space_difference
 from digideep.telemetry.monitor import Monitor
@@ -23,22 +24,24 @@ _log = logging.getLogger("digideep")
 
 
 def fill_memories(
-    memories: Mapping[str, Memory], feeders: Mapping[str, int], agents: Mapping[str, AgentBase],
-    environment: EnvironmentSpec, seats: Mapping[str, Seat], ranks: Ranks,
+    memories: Mapping[str, Memory], explorers: Mapping[str, Explorer], agents: Mapping[str, AgentBase],
+    environment: EnvironmentSpec, ranks: Ranks, *, is_offline: bool,
 ) -> None:  # fmt: skip
     """Let the memories of a new run begin with their data sets.
 
     Args:
         memories: by name.
-        feeders: workers of the explorer that stores its chunks in a memory, by the memory's name.
+        explorers: by name. The wrappers of "train" learn from what they change.
         agents: by name.
         environment: of the run.
-        seats: of the train explorer, whose wrappers learn from what they change.
         ranks: that have a share of each data set.
+        is_offline: the train explorer never stores anything.
 
     Raises:
         UsageError: if a data set cannot be read, is not of this environment, or lacks what would be stored beside it.
     """
+    feeders = {MAIN: explorers["train"]} | {str(each.memory): each for each in explorers.values() if each.memory}
+    seats = explorers["train"].seats
     for name, memory in memories.items():
         if memory.data is None:
             continue
@@ -47,10 +50,10 @@ def fill_memories(
         (seat,) = seats.values()
         recording = build(memory.data, DataSet).load()
         _check_spaces(recording, seat.info, environment)
-        length, workers = memory.ring.chunk_sample_len, feeders.get(name, 1)
+        length, workers = memory.ring.chunk_sample_len, feeders[name].num_workers if name in feeders else 1
         key = environment.observation_key
         chunk, figures = as_chunk(recording, seat, key, num_workers=workers, length=length, ranks=ranks)
-        _check_keys(name, chunk, seat, agents, is_fed=name in feeders)
+        _check_keys(name, chunk, seat, agents, is_fed=name in feeders and not is_offline)
         memory.fill(chunk, {"name": recording.name, **figures, "sha256": recording.files})
         if recording.environment not in (None, environment.name):
             _log.warning("%s was recorded in %s, and this is %s, of the same spaces.",
@@ -62,14 +65,15 @@ def fill_memories(
 
 def _check_spaces(recording: LoadedData, info: EnvironmentInfo, environment: EnvironmentSpec) -> None:
     """Refuse a data set of other spaces."""
+    actions = recording.action_space
     try:
-        theirs = EnvironmentInfo(
-            observation_spaces(recording.observation_space, environment.observation_key), recording.action_space,
-            agent_action_space(recording.action_space), None, (),
-        )  # fmt: skip
+        seen = observation_spaces(recording.observation_space, environment.observation_key)
+        theirs = EnvironmentInfo(seen, actions, actions, None, ()).to_plain()
     except UsageError as err:
         raise UsageError(f"The data set {recording.name} cannot be learned from: {err}") from err
-    if (difference := space_difference(theirs.to_plain(), info.to_plain())) is not None:
+    declared = info.action_space if info.declared_action_space is None else info.declared_action_space
+    ours = {"observations": info.to_plain()["observations"], "actions": repr(declared)}
+    if (difference := space_difference(theirs, ours)) is not None:
         raise UsageError(f"The data set {recording.name} is none of {environment.name}: {difference}.")
 
 
@@ -78,7 +82,7 @@ def _check_keys(
 ) -> None:
     """Refuse a data set that lacks what an explorer stores in the same memory, or what an agent learns from there."""
     needed = [f"/infos{path}" for path in seat.info.infos] if is_fed else []
-    needed += agents[seat.name].needed_keys if memory == "train" else []
+    needed += agents[seat.name].needed_keys if memory == MAIN else []
     for key in needed:
         if key not in chunk:
             raise UsageError(

@@ -10,6 +10,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 
+from digideep.environment.joint_actions import JointReader, nested
+from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
 from digideep.environment.tools.recording import random_chooser
 from digideep.parameters.component import build
@@ -73,7 +75,7 @@ class SessionDemonstrator:
             raise UsageError(f"{session} plays a game of several players: a data set holds what one agent does.")
         self.method, spec = loader.agent_names, self._policy.spec
         self.is_plain = not spec.norm_wrappers and spec.atari is None
-        self.environment = loader.training_environment()
+        self.environment = loader.environment()
 
     def begin(self) -> None:
         """See `Demonstrator`."""
@@ -170,8 +172,12 @@ class RandomDemonstrator:
 
     def __init__(self, spec: EnvironmentSpec, seed: int):
         info = inspect_environment(spec)
-        self.environment = make_environment(spec)
-        self._choose = random_chooser(self.environment, info, make_generator(seed, "record"))
+        self.environment = made = make_environment(spec)
+        choose = random_chooser(made, info, make_generator(seed, "record"))
+        self._choose = choose
+        if isinstance(made, JoinedActions):
+            self.environment = made.env
+            self._choose = lambda newest: nested(made.declared, JointReader(made.entries).one(choose(newest)))
 
     def begin(self) -> None:
         """See `Demonstrator`."""
