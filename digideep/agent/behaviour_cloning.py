@@ -1,8 +1,8 @@
 """Behaviour cloning: before the first frame, an agent learns to do what a memory holds.
 
-Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation": actions are learned
-from observations as in regression. The loss is minus the log-probability that the policy gives to a recorded action; of
-a deterministic policy it is the squared error.
+Source: Pomerleau 1991, "Efficient training of artificial neural networks for autonomous navigation", where actions are
+learned from observations as in regression. The loss is minus the log-probability that the policy gives to a recorded
+action; of a deterministic policy it is the squared error.
 """
 
 import copy
@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from digideep.agent.base import AgentBase
-from digideep.agent.context import AgentContext
 from digideep.learning.gradient_step import GradientStep, Means, kept_buffers, pack
 from digideep.learning.optimizers import Adam, Optimizer
 from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Component, Description, build, describe
 from digideep.policy.observations import Observations
-from digideep.utility.errors import NonFiniteError
+from digideep.utility.errors import NonFiniteError, UsageError
 
 # (what stands for the network, observations (B, ...), actions (B, ...)) -> loss, 0-dimensional
 CloningLoss = Callable[[Any, Observations, Tensor], Tensor]
@@ -46,7 +45,6 @@ class BehaviourCloning(Component):
 
     Args:
         agent: who learns.
-        context: what the agent is given.
         network: the gradient step of its network that acts.
         loss: see `CloningLoss`.
         steps: gradient steps, at least 1.
@@ -60,16 +58,26 @@ class BehaviourCloning(Component):
     """
 
     def __init__(
-        self, agent: AgentBase, context: AgentContext, network: GradientStep, loss: CloningLoss, *,
+        self, agent: AgentBase, network: GradientStep, loss: CloningLoss, *,
         steps: int, sampler: Description, memory: str = "demo", lr: float = 1e-3, optimizer: Description | None = None,
     ):  # fmt: skip
         require_int("steps of BehaviourCloning", steps, 1)
         require_between("lr of BehaviourCloning", lr, 1e-12)
-        self._agent, self._network, self._loss, self._memories = agent, network, loss, context.memories
+        self._agent, self._network, self._loss = agent, network, loss
         self.steps, self.lr, self.n_done, self.memory_name = steps, lr, 0, memory
         self._sampler: Any = agent.make_sampler(sampler)
         self._rule = build(optimizer or describe(Adam), Optimizer)
         self._optimizer_state: dict[str, Any] = {}
+
+    def check(self) -> None:
+        """Refuse to learn from a memory that there is not, or that begins empty."""
+        memories: Any = self._agent.memories
+        if self.memory_name not in memories or not memories[self.memory_name].num_workers:
+            what = "is empty" if self.memory_name in memories else "there is not"
+            raise UsageError(
+                f"Behaviour cloning of '{self._agent.name}' learns from memory '{self.memory_name}', which {what}. "
+                "Give the tree a memory of that name, with 'data' that it begins with."
+            )
 
     @property
     def is_done(self) -> bool:
@@ -105,7 +113,7 @@ class BehaviourCloning(Component):
 
     def _block(self, pupil: GradientStep, number: int) -> float:
         """Take some steps. Returns: the mean loss."""
-        agent, memory, means = self._agent, self._memories[self.memory_name], Means()
+        agent, memory, means = self._agent, self._agent.memories[self.memory_name], Means()
         keys = {path: f"/observations{path}" for path in agent.observation_paths}
         actions = f"/agents/{agent.name}/actions"
         info = {

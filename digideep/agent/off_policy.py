@@ -82,7 +82,7 @@ class OffPolicyAgent(AgentBase):
         **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
-        self._pretraining = None if pretraining is None else (pretraining, context)
+        self._pretraining = pretraining
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)
         if not hasattr(self.sampler, "steps_due"):
@@ -145,9 +145,8 @@ class OffPolicyAgent(AgentBase):
     def clone_by(self, step: GradientStep, loss: CloningLoss) -> None:
         """Let behaviour cloning, if there is any, teach the network of a step; it is registered."""
         if self._pretraining is not None:
-            description, context = self._pretraining
-            runtime = {"agent": self, "context": context, "network": step, "loss": loss}
-            self.register("pretraining", build(description, BehaviourCloning, **runtime))
+            runtime = {"agent": self, "network": step, "loss": loss}
+            self.register("pretraining", build(self._pretraining, BehaviourCloning, **runtime))
 
     def explore_by(self, noise: Noise) -> None:
         """Let a noise change the actions while training; it is registered."""

@@ -79,7 +79,7 @@ class OnPolicyAgent(AgentBase):
         )
         if pretraining is not None:
             require(not self.policy.state_size, "pretraining", "a description", "null for a policy that remembers")
-            runtime = {"agent": self, "context": context, "network": self.step, "loss": evaluation_loss}
+            runtime = {"agent": self, "network": self.step, "loss": evaluation_loss}
             self.register("pretraining", build(pretraining, BehaviourCloning, **runtime))
         planned_steps = self.plan.n_cycles * n_update * num_mini_batches
         is_compiled = pays_to_compile(compile, planned_steps, self.device, len(self.step.flat))

@@ -89,7 +89,8 @@ class MinariData(DataSet):
             _check_content(path / CONTENT)
             data = minari.MinariDataset(path)
             number = len(data) if self.num_episodes is None else self.num_episodes
-            environment = metadata.get("digideep_environment") if data.env_spec is None else data.env_spec.id
+            named = metadata.get("digideep_environment") if data.env_spec is None else data.env_spec.id
+            environment = None if named is None else printable(str(named))
             spaces, known = (data.observation_space, data.action_space), str(metadata.get("dataset_id") or path)
         except UsageError:
             raise
@@ -100,7 +101,7 @@ class MinariData(DataSet):
         return LoadedData(
             printable(known),
             *spaces,
-            environment and printable(str(environment)),
+            environment,
             files,
             self._episodes(data, number, name),
         )

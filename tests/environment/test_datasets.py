@@ -79,7 +79,7 @@ def test_normalisers_learn_from_the_whole_before_they_change_it(counter, name):
     if name == "observations":
         expected = (seen - seen.mean()) / seen.std()
         np.testing.assert_allclose(chunk["/observations/agent"][0, :10, 0], expected, atol=1e-4)
-        (statistics,) = seat.statistics().values()
+        (statistics,) = seat.senses.statistics().values()
         assert statistics["/agent"]["count"] == pytest.approx(10, abs=1e-3)
     elif name == "rewards":
         returns = [1, 2.5, 4.25, 1, 2.5, 4.25, 1]
