@@ -67,12 +67,12 @@ def memories(cpanel: dict[str, Any], train: Description) -> dict[str, Any]:
 
 def pretrained(cpanel: dict[str, Any], agent: Description) -> Description:
     """Return an agent that begins with behaviour cloning, where the panel says so."""
-    if not cpanel["bc_steps"]:
+    steps, size, lr = (cpanel[f"bc_{key}"] for key in ("steps", "batch_size", "lr"))
+    if not steps:
         return agent
-    sampler = describe(Replay, batch_size=cpanel["bc_batch_size"])
     memory = "train" if is_offline(cpanel) else "demo"
-    parameters = {"steps": cpanel["bc_steps"], "lr": cpanel["bc_lr"]}
-    return agent | {"pretraining": describe(BehaviourCloning, sampler=sampler, memory=memory, **parameters)}
+    cloning = describe(BehaviourCloning, steps=steps, sampler=describe(Replay, batch_size=size), memory=memory, lr=lr)
+    return agent | {"pretraining": cloning}
 
 
 def shares(cpanel: dict[str, Any]) -> dict[str, Any]:
