@@ -115,8 +115,9 @@ def unscale_actions(space: gym.Space[Any], actions: np.ndarray) -> np.ndarray:
         if (np.abs(unit[:, is_bounded]) > 1 + _ROUNDING).any():
             raise UsageError(f"there are actions outside of {space}.")
         return np.where(is_bounded, unit.clip(-1, 1), unit).astype(np.float32)
-    chosen = np.int64(actions) - np.int64(getattr(space, "start", 0))
+    chosen = np.asarray(actions, np.int64) - np.asarray(getattr(space, "start", 0), np.int64)
     choices = np.asarray(getattr(space, "n" if isinstance(space, gym.spaces.Discrete) else "nvec", 2))
     if (chosen < 0).any() or (chosen >= choices).any():
         raise UsageError(f"there are actions outside of {space}.")
-    return chosen if isinstance(space, gym.spaces.Discrete) else chosen.reshape(number, -1)
+    whole: np.ndarray = chosen if isinstance(space, gym.spaces.Discrete) else chosen.reshape(number, -1)
+    return whole

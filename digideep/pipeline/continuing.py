@@ -134,7 +134,7 @@ def read_memories(agent: AgentBase) -> list[str]:
 def unread_memories(agents: Mapping[str, AgentBase], memories: Iterable[str]) -> list[str]:
     """Return the names of the memories that no agent is known to learn from."""
     read = {memory for agent in agents.values() for memory in read_memories(agent)}
-    read |= {agent.parts["pretraining"].memory_name for agent in agents.values() if "pretraining" in agent.parts}
+    read |= {str(getattr(agent.parts.get("pretraining"), "memory_name", MAIN)) for agent in agents.values()}
     return [name for name in memories if name not in read and name != MAIN]
 
 

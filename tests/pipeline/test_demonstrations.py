@@ -27,8 +27,9 @@ OFFLINE = SMALL | {
     "n_steps": 20,
     "batch_size": 16,
 }
-REPLAY = SMALL | {"test_activate": False, "number_epochs": 2, "epoch_size": 4, "n_steps": 4, "num_workers": 2, "warm_start": 8, "batch_size": 8,
-                  "memory_size_in_chunks": 50}  # fmt: skip
+REPLAY = SMALL | {"number_epochs": 2, "epoch_size": 4, "n_steps": 4, "num_workers": 2, "warm_start": 8, "batch_size": 8,
+                  "memory_size_in_chunks": 50, "test_activate": False}  # fmt: skip
+SHORT = SMALL | {"number_epochs": 1, "epoch_size": 1, "test_activate": False}
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 
 
@@ -82,7 +83,7 @@ def test_an_offline_run_steps_no_environment_and_goes_on_without_its_data_set(re
 
 @pytest.mark.parametrize("recipe", ["ppo_classic", "sac_classic"])
 def test_a_run_that_is_stopped_while_it_is_pretrained_ends_as_if_it_was_not(recorded, tmp_path, monkeypatch, recipe):
-    panel = (REPLAY if recipe == "sac_classic" else SMALL | {"number_epochs": 1, "epoch_size": 1, "test_activate": False}) | {
+    panel = (REPLAY if recipe == "sac_classic" else SHORT) | {
         "dataset": str(recorded), "bc_steps": 200, "bc_batch_size": 8,
     }  # fmt: skip
     assert train(tmp_path, "straight", recipe, **panel) == 0
@@ -126,8 +127,6 @@ REFUSED = {
     "no data set there": ({"dataset": "no/such-v0"}, "There is no data set 'no/such-v0'"),
     "another environment": ({"model_name": "MountainCarContinuous-v0"}, "is none of MountainCarContinuous-v0: obs"),
     "nothing learns from it": ({"offline": False}, "dataset is given, and nothing learns from it"),
-    "offline without": ({"dataset": None}, "offline=True needs a data set"),
-    "cloning without": ({"dataset": None, "offline": False, "bc_steps": 3}, "bc_steps=3 needs a data set"),
     "a share beside offline": ({"dataset_share": 0.5}, "leave dataset_share at 0"),
     "a share beyond 1": ({"dataset_share": 1.5, "offline": False}, "shares['demo']"),
     "a share below 0": ({"dataset_share": -0.5, "offline": False}, "shares['demo']"),
@@ -143,6 +142,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_made(recorded, tmp_pa
     changes, message = REFUSED[case]
     panel = OFFLINE | {"dataset": str(recorded)} | changes
     refuse(capsys, ["--params", "params.td3_bc", "--cpanel", json.dumps(panel)], message)
+
+
+@pytest.mark.parametrize("key", ["offline", "bc_steps", "dataset_share"])
+def test_what_is_learned_from_a_data_set_needs_one(capsys, tmp_path, monkeypatch, key):
+    monkeypatch.chdir(tmp_path)
+    value = {"offline": True, "bc_steps": 3, "dataset_share": 0.5}[key]
+    panel = json.dumps({key: value})
+    refuse(capsys, ["--params", "params.sac_classic", "--cpanel", panel], f"{key}={value} needs a data set")
 
 
 def test_other_actions_are_refused(tmp_path, monkeypatch, capsys):
