@@ -26,10 +26,20 @@ ALLOWED["post"] = set(ALLOWED)
 ALLOWED["launch"] = {"main", "parameters", "pipeline", "telemetry", "utility"}
 # Within the environment: what stands in a line may import that line and the ones above it.
 LAYERS = [
-    {"closing", "contract", "episode_infos", "infos", "joint_actions", "scaling", "spaces"},
+    {
+        "closing",
+        "contract",
+        "datasets",
+        "episode_infos",
+        "infos",
+        "joint_actions",
+        "running_statistics",
+        "scaling",
+        "spaces",
+    },
     {"making"},
     {"stepping"},
-    {"explorer", "explorer_limits", "normalizers", "seats", "senses"},
+    {"dataset_rows", "explorer", "explorer_limits", "normalizers", "seats", "senses"},
     {"tools"},
     {"play"},
 ]

@@ -2,6 +2,7 @@
 
 from tests.faults import (
     agent,
+    demonstrations,
     environment,
     launch,
     learning,
@@ -19,4 +20,5 @@ from tests.faults import (
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
+    *demonstrations.FAULTS,
 )  # fmt: skip
