@@ -14,7 +14,7 @@ FAULTS = (
         (
             "-(-int(sizes.max()) // length)",
             "-(-int(sizes.max() - 1) // length)",
-            "no row is left behind the last episode",
+            "no row is left behind an episode",
         ),
         ("< steps\n", "<= steps\n", "a transition starts at an episode's last observation"),
         ("episode.terminations.astype(np.bool_)[:, None]", "np.zeros((steps, 1), np.bool_)", "no episode terminates"),
@@ -60,7 +60,7 @@ FAULTS = (
         (
             "            self.ring.buffer_chunk_len = n_chunks\n",
             "            pass\n",
-            "a restored data set does not fit",
+            "a restored memory is too small",
         ),
     ),
     *faults_in(
@@ -69,7 +69,7 @@ FAULTS = (
         (
             "            pupil.load_state_dict(self._optimizer_state)\n",
             "            pass\n",
-            "the optimizer begins anew",
+            "Adam begins anew",
         ),
         ('self.n_done, self._optimizer_state = state["n_done"], state["optimizer"]', "pass", "cloning begins anew"),
     ),
