@@ -3,9 +3,9 @@
     python -m benchmarks.offline pendulum [--seeds 3] [--steps 5000]
     python -m benchmarks.offline cheetah --steps 100000
 
-PPO is stopped at a checkpoint of medium quality, whose actions are recorded with its exploration. Every figure is a mean
-over 100 episodes without exploration, of each seed, but of the data set, which explores. Files go to `--directory`;
-what is there already is not made again.
+PPO is stopped at a checkpoint of medium quality, whose actions are recorded with its exploration. Every figure but that
+of the data set is a mean over 100 episodes without exploration. Files go to `--directory`; what is there already is not
+made again.
 """
 
 import argparse
