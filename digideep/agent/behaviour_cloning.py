@@ -63,6 +63,8 @@ class BehaviourCloning(Component):
     ):  # fmt: skip
         require_int("steps of BehaviourCloning", steps, 1)
         require_between("lr of BehaviourCloning", lr, 1e-12)
+        if getattr(agent.policy, "state_size", 0):
+            raise UsageError(f"{type(agent.policy).__name__} remembers, and cannot be pretrained. Leave bc_steps at 0.")
         self._agent, self._network, self._loss = agent, network, loss
         self.steps, self.lr, self.n_done, self.memory_name = steps, lr, 0, memory
         self._sampler: Any = agent.make_sampler(sampler)

@@ -16,7 +16,7 @@ from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.learning.compiling import compiled, pays_to_compile
 from digideep.learning.gradient_step import GradientStep, Means, Metrics, pack
 from digideep.learning.optimizers import Adam, Optimizer
-from digideep.parameters.checks import require, require_between, require_int
+from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Description, build, describe
 from digideep.policy.base import Evaluation
 from digideep.policy.observations import gather, to_channels_last
@@ -78,7 +78,6 @@ class OnPolicyAgent(AgentBase):
             "optimizer", GradientStep(self.policy, self._minibatch_loss, rule, max_grad_norm=max_grad_norm)
         )
         if pretraining is not None:
-            require(not self.policy.state_size, "pretraining", "a description", "null for a policy that remembers")
             runtime = {"agent": self, "network": self.step, "loss": evaluation_loss}
             self.register("pretraining", build(pretraining, BehaviourCloning, **runtime))
         planned_steps = self.plan.n_cycles * n_update * num_mini_batches

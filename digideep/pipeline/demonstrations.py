@@ -45,15 +45,16 @@ def fill_memories(
     for name, memory in memories.items():
         if memory.data is None:
             continue
-        if len(seats) != 1:
-            raise UsageError(f"Memory '{name}' has data of one agent, and there are {', '.join(seats)}. Leave it out.")
-        (seat,) = seats.values()
+        first, *others = seats.values()
+        if others or first.info.players:
+            who = ", ".join(first.info.players or seats)
+            raise UsageError(f"A data set, as memory '{name}' has, holds what one agent does. Here are several: {who}.")
         recording = build(memory.data, DataSet).load()
-        _check_spaces(recording, seat.info, environment)
+        _check_spaces(recording, first.info, environment)
         length, workers = memory.ring.chunk_sample_len, feeders[name].num_workers if name in feeders else 1
         key = environment.observation_key
-        chunk, figures = as_chunk(recording, seat, key, num_workers=workers, length=length, ranks=ranks)
-        _check_keys(name, chunk, seat, agents, is_fed=name in feeders and not is_offline)
+        chunk, figures = as_chunk(recording, first, key, num_workers=workers, length=length, ranks=ranks)
+        _check_keys(name, chunk, first, agents, is_fed=name in feeders and not is_offline)
         memory.fill(chunk, {"name": recording.name, **figures, "sha256": recording.files})
         if recording.environment not in (None, environment.name):
             _log.warning("%s was recorded in %s, and this is %s, of the same spaces.",

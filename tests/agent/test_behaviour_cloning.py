@@ -173,5 +173,5 @@ def test_who_cannot_be_pretrained_says_so():
     pretraining = describe(BehaviourCloning, **CLONING)
     with pytest.raises(UsageError, match="DQN cannot be pretrained"):
         make_agent(DQN, pretraining=pretraining).check_plan()
-    with pytest.raises(UsageError, match="null for a policy that remembers"):
+    with pytest.raises(UsageError, match="RecurrentPolicy remembers, and cannot be pretrained"):
         make_ppo(demonstrated(), UNIT, RecurrentPolicy, pretraining=pretraining)

@@ -4,12 +4,15 @@ import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
 from digideep.agent.base import AgentBase
 from digideep.agent.off_policy import OffPolicyAgent
 from digideep.environment.explorer import Explorer
+from digideep.environment.joint_actions import action_scaler
+from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
@@ -173,3 +176,21 @@ def test_a_memory_that_is_too_small_says_how_large_it_must_be(recorded, tmp_path
     panel = OFFLINE | {"dataset": str(recorded)}
     argv = ["--params", "params.td3_bc", "--cpanel", tiny(**panel), "--repeal", '{"/memory/buffer_chunk_len": 20}']
     refuse(capsys, argv, "takes 21 chunks of 20 steps, and the memory holds 20")
+
+
+def test_actions_of_several_entries_are_recorded_and_cloned(tmp_path):
+    sets = tmp_path / "sets"
+    argv = ["--random", "--model", "Robot-v0", "--module", "tests.support.joint", "--root", str(sets)]
+    assert main(["record", *argv, "--frames", "12", "--id", "robot/random-v0"]) == 0
+    panel = SHORT | {"model_name": "Robot-v0", "from_module": "tests.support.joint", "bc_steps": 100}
+    panel |= {"bc_batch_size": 8, "dataset": str(sets / "robot/random-v0")}
+    assert train(tmp_path, "s", "ppo_classic", **panel) == 0
+    (file,) = (tmp_path / "s/memory/demo").glob("segment*")
+    held = load_file(file)
+    starts = held["/masks"][0, :, 0]
+    scale = action_scaler(inspect_environment(EnvironmentSpec(name="Robot-v0")).action_space)
+    given = scale(held["/agents/agent/actions"][0, starts])
+    assert starts.sum() == 12
+    np.testing.assert_allclose(given.sum(1), held["/rewards"][0, starts, 0], rtol=1e-4, atol=1e-4)
+    loss = Loader(tmp_path / "s").varlog["/pretraining/agent/bc_loss"]
+    assert np.isfinite(loss["sum"]).all()
