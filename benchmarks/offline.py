@@ -33,7 +33,7 @@ class Task(NamedTuple):
 TASKS = {
     "pendulum": Task(
         "Pendulum-v1", "params.ppo_classic", ["gamma=0.9", "gae_lambda=0.95", "lr=0.001", "anneal_lr=false"],
-        52_224, "checkpoint-3", 100, ["gamma=0.95"],
+        120_000, "checkpoint-3", 100, ["gamma=0.95"],
     ),
     "cheetah": Task("HalfCheetah-v5", "params.ppo_mujoco", [], 301_056, "checkpoint-10", 100, []),
 }  # fmt: skip
