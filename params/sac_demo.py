@@ -14,14 +14,14 @@ cpanel = sac_classic.cpanel | {
     "model_name": "Reach-v0",
     "from_module": "digideep.environment.reach",
     "players": {"agent": ["agent"], "demonstrator": ["demonstrator"]},  # agent -> entries of the action
-    "total_frames": 30_000,
+    "total_frames": 15_000,
     "epoch_frames": 1500,
     "num_workers": 4,
     "warm_start": 1000,
     "gradient_steps_per_frame": 0.5,
     "gamma": 0.95,
-    "alpha": 0.05,
-    "lr_alpha": 1e-4,
+    "alpha": 0.003,  # small, and fixed: a reward comes once, at the end of an episode, which also ends the entropy's
+    "automatic_entropy_tuning": False,
     "hidden_sizes": [64, 64],
     "test_win_size": 50,
     "demo_share": 0.5,  # of each batch that comes from the demonstrator; falls to 0 over the run

@@ -101,7 +101,7 @@ class Policy:
         """Begin episodes of another number of environments."""
         self._rows = StepBuffers(self.info, size, np.zeros)
         self._is_first = np.ones(size, np.bool_)
-        self.hidden_state = self.agent.reset_hidden_state(size)
+        self.hidden_state: Any = self.agent.reset_hidden_state(size)
         spaces = self.info.observation_spaces
         self.wrappers: list[VectorWrapper] = [
             build(wrapper, VectorWrapper, mode="eval", num_workers=size, observation_spaces=spaces)
