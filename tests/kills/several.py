@@ -5,13 +5,16 @@ forgets the state of one explorer where it is resumed must be found out.
 """
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from tests.kills.harness import PHASES, Outcome, Victim, differences, kill_and_resume
+from digideep.pipeline.checkpoint import list_checkpoints
+from digideep.pipeline.stop_signals import FINISHED, STOPPED
+from digideep.pipeline.verify import compare_checkpoints
+from tests.kills.harness import Victim, torment
 from tests.kills.methods import Method
 from tests.support.helpers import ROOT
 
@@ -28,30 +31,22 @@ METHODS = {
 
 
 class Forgetful(Victim):
-    """One that begins anew with the explorer "demo" where it is resumed."""
+    """One that stops after three epochs, and begins anew with the explorer "demo" where it is resumed."""
 
     def _launch(self, *arguments: str) -> None:
-        repeal = ("--repeal", '{"/runner/class": "tests.support.forgetful.ForgetfulRunner"}')
-        super()._launch(*arguments, *(repeal if "--resume" in arguments else ()))
-
-
-def kill_at_random(method: Method, base: Path, wanted: int, draw: random.Random) -> Outcome:
-    """Kill one session again and again, as often as is wanted, and compare it with one left alone."""
-    straight = Victim(method, base / "straight", draw)
-    whole = kill_and_resume(straight, [])
-    if whole.wrong:
-        return whole
-    victim = Victim(method, base / "killed", draw)
-    outcome = kill_and_resume(victim, sorted(draw.choices(list(PHASES), k=wanted), key=list(PHASES).index))
-    return outcome._replace(wrong=outcome.wrong or list(differences(straight, victim)))
+        changes = {"/runner/class": "tests.support.forgetful.ForgetfulRunner", "/runner/max_iter": None}
+        repeal = changes if "--resume" in arguments else {"/runner/max_iter": 3}
+        super()._launch(*arguments, "--repeal", json.dumps(repeal))
 
 
 def is_found_out(method: Method, base: Path, draw: random.Random) -> bool:
-    """True if a run that forgets the state of one explorer ends otherwise than one left alone."""
-    straight, victim = (kind(method, base / name, draw) for kind, name in ((Victim, "whole"), (Forgetful, "forgetful")))
-    outcomes: list[Any] = [kill_and_resume(straight, []), kill_and_resume(victim, ["training"])]
-    assert not any(outcome.wrong for outcome in outcomes), outcomes
-    return any("/memories/demo/buffer" in line for line in differences(straight, victim))
+    """True if a run that forgets the state of one explorer ends otherwise than the one left alone in `base`."""
+    victim = Forgetful(method, base / "forgetful", draw)
+    for expected in (STOPPED, FINISHED):
+        victim.start()
+        assert victim.end(None) == expected, victim.output.read_text()
+    paths = [list_checkpoints(base / name / "checkpoints")[-1] for name in ("straight", "forgetful")]
+    return any(path.startswith("/memories/demo/buffer") for path in compare_checkpoints(*paths)[0])
 
 
 def main() -> int:
@@ -65,12 +60,13 @@ def main() -> int:
         wanted = args.n // len(METHODS) + (index < args.n % len(METHODS))
         with tempfile.TemporaryDirectory(prefix="digideep-kills-") as directory:
             base, draw = Path(directory).resolve(), random.Random(f"{args.seed} {name}")
-            kills, _, wrong = kill_at_random(method, base, wanted, draw)
-            control = is_found_out(method, base, draw) if not wrong else False
+            kills, _, wrong = torment(method, base, wanted, draw)
+            control = not wrong and is_found_out(method, base, draw)
         is_right &= not wrong and control
         print(f"{name}: {kills.total()} kills {dict(kills)}, bit-identical: {'NO' if wrong else 'yes'}", flush=True)
         print(f"{name}: the control is found out: {'yes' if control else 'NO'}", flush=True)
-        print(*(f"    {line}" for line in wrong), sep="\n", end="", flush=True)
+        for line in wrong:
+            print(f"    {line}", flush=True)
     return int(not is_right)
 
 
