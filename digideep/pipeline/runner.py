@@ -263,7 +263,7 @@ class Runner(Collector):
         self.session.signals.settle(code)
         self.progress.stop()
         headline = "\n".join([headline, *doubts(self.agents)])
-        _log.info("%s", farewell(headline, self.session.path, is_finished=reason is None))
+        _log.info("%s", farewell(headline, self.session.path, self.ranks, is_finished=reason is None))
         return code
 
     def note_episodes(self) -> None:
