@@ -11,6 +11,7 @@ from tests.faults import (
     pipeline,
     policy,
     post,
+    several,
     sweeps,
     utility,
     wrapping,
@@ -18,5 +19,6 @@ from tests.faults import (
 
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
-    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
+    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
+    *sweeps.FAULTS, *utility.FAULTS,
 )  # fmt: skip
