@@ -67,6 +67,7 @@ class AgentBase(Component):
             context.name, context.memory, context.device, context.profiler,
         )  # fmt: skip
         self.plan, self.ranks, self.averaging_interval = context.plan, context.ranks, averaging_interval
+        self.goals = context.goals
         self.observation_path = observation_path
         self.observation_paths = check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
@@ -185,7 +186,7 @@ class AgentBase(Component):
 
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(description, Component, planned_frames=self.plan.frames, ranks=self.ranks)
+        sampler = build(description, Component, planned_frames=self.plan.frames, ranks=self.ranks, goals=self.goals)
         if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler

@@ -1,12 +1,13 @@
 """The sampler of replay methods: how often to learn, and from what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from torch import Tensor
 
 from digideep.memory.generic import SampledMemory
+from digideep.memory.hindsight import Goals, Hindsight
 from digideep.memory.priorities import Priorities
 from digideep.memory.sampler import Sampler
 from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
@@ -26,23 +27,27 @@ class Replay(Sampler):
     Args:
         planned_frames: of the whole run.
         ranks: that train together; None for one.
+        goals: what the environment says of goals, for `hindsight`; None for nothing.
         batch_size: transitions of a batch, of all ranks together.
         learning_starts: frames to collect before the first gradient step. No step is made up for later.
         gradient_steps_per_frame: the replay ratio; a fraction of a step is carried to the next cycle.
         n_step_return: rewards summed up before the bootstrap; more than 1 ignores that later actions are off-policy.
         priorities: description of `Priorities`; None draws uniformly.
+        hindsight: description of `Hindsight`, which relabels a part of what is drawn; None leaves it as it was stored.
     """
 
     def __init__(
         self,
         planned_frames: int = 0,
         ranks: Ranks | None = None,
+        goals: Goals | None = None,
         *,
         batch_size: int,
         learning_starts: int = 0,
         gradient_steps_per_frame: float = 1.0,
         n_step_return: int = 1,
         priorities: Description | None = None,
+        hindsight: Description | None = None,
     ):
         ranks = ranks or Ranks()
         require_int("batch_size", batch_size, ranks.size)
@@ -55,7 +60,9 @@ class Replay(Sampler):
         planned_draws = int(planned_frames * self.ratio)
         self.priorities = None if priorities is None else build(priorities, Priorities, planned_draws=planned_draws)
         draw = draw_uniform if self.priorities is None else self.priorities.draw
-        self.units = (draw, self._remember, gather_transitions)
+        self.hindsight = None if hindsight is None else build(hindsight, Hindsight, goals=goals)
+        gather = gather_transitions if self.hindsight is None else self.hindsight.gather
+        self.units = (draw, self._remember, gather)
         own_size = ranks.share(batch_size)
         self.share = own_size / batch_size  # of this rank
         self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return}
@@ -111,6 +118,21 @@ class Replay(Sampler):
                 f"The memory holds {ring.num_steps} steps of each worker, and must hold at least {needed}: {why}. "
                 "Raise memory_size_in_chunks or n_steps."
             )
+
+    @property
+    def needed_keys(self) -> list[str]:
+        """Keys of a chunk that it reads, beyond those that an agent asks for."""
+        return [] if self.hindsight is None else self.hindsight.needed_keys
+
+    def check_observations(self, memory: SampledMemory, observations: Sequence[str]) -> None:
+        """Refuse an environment, a memory or an agent that hindsight cannot work with.
+
+        Args:
+            memory: where it will be drawn from.
+            observations: keys that the agent sees.
+        """
+        if self.hindsight is not None:
+            self.hindsight.check(memory, observations)
 
     def doubt(self, plan: Plan) -> str | None:
         """Say why nothing is drawn in a whole run; None if something is."""

@@ -1,12 +1,15 @@
 """The branches of a parameter tree: checked before anything is made, and the agents that are built of them."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Explorer
 from digideep.environment.explorer_limits import check_explorer
+from digideep.environment.making.goals import EnvironmentGoals
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.memory.generic import AgentMemoryView, Memory
 from digideep.parameters.checks import require, shown
@@ -18,6 +21,7 @@ from digideep.pipeline.continuing import plan_of
 from digideep.pipeline.segments import memory_directory
 from digideep.pipeline.session import Session
 from digideep.utility.errors import UsageError
+from digideep.utility.process_state import unchanged_globals
 
 
 def check_tree(tree: Any, runner: type[Component]) -> None:
@@ -99,9 +103,16 @@ def check_chunks(explorer: Explorer, memory: Memory) -> None:
 
 
 def build_agents(
-    session: Session, tree: Tree, info: EnvironmentInfo, memory: Memory, *, seed: int
+    session: Session, tree: Tree, info: EnvironmentInfo, memory: Memory, process: ExitStack, *, seed: int
 ) -> dict[str, AgentBase]:
-    """Build the agents of a parameter tree by name. Args: tree: with classes, from `from_plain`."""
+    """Build the agents of a parameter tree by name.
+
+    Args:
+        tree: with classes, from `from_plain`.
+        process: closes what they are given when the run ends.
+    """
+    goals = EnvironmentGoals(_learned_environment(tree), unchanged_globals)
+    process.callback(goals.close)
     agents = {}
     for name, description in tree["agents"].items():
         own = info.of_agent(name)
@@ -109,7 +120,13 @@ def build_agents(
         context = AgentContext(
             name, AgentMemoryView(memory, name, num_players) if own.players else memory, own.observation_spaces,
             own.agent_action_space, session.device, seed, session.profiler, own.infos,
-            plan_of(tree, max(num_players, 1)), session.ranks,
+            plan_of(tree, max(num_players, 1)), session.ranks, goals,
         )  # fmt: skip
         agents[name] = build(description, AgentBase, context=context)
     return agents
+
+
+def _learned_environment(tree: Tree) -> EnvironmentSpec:
+    """Return what the train explorer runs. Args: tree: with classes, from `from_plain`."""
+    spec = build(tree["env"], EnvironmentSpec)
+    return replace(spec, kwargs={**spec.kwargs, **(tree["explorer"]["train"].get("extra_env_kwargs") or {})})

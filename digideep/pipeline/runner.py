@@ -103,7 +103,7 @@ class Runner(Component):
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
         self.memory = build_memory(self.session, self.tree)
-        self.agents = build_agents(self.session, self.tree, self.info, self.memory, seed=self.seed)
+        self.agents = build_agents(self.session, self.tree, self.info, self.memory, self._process, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
