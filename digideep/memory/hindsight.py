@@ -86,7 +86,9 @@ class Hindsight(Component):
         self._ask()
         for key in (self.achieved, self.desired):
             if key in memory.stacks:
-                raise UsageError(f"hindsight needs whole goals, and the memory unstacks '{key}'. Take it out of stacks.")
+                raise UsageError(
+                    f"hindsight needs whole goals, and the memory unstacks '{key}'. Take it out of stacks."
+                )
         if self.desired not in observations:
             path = self.paths[1]
             seen = [key.removeprefix(_OBSERVATIONS) for key in observations]
@@ -108,6 +110,8 @@ class Hindsight(Component):
         if not self.share:
             return batch
         chosen = np.flatnonzero(info["generator"].random(len(indices.rows)) < self.share)
+        if not len(chosen):
+            return batch
         memory, workers, rows = indices.memory, indices.workers[chosen], indices.rows[chosen]
         goals = self._draw_goals(memory, workers, rows, info["generator"])
         batch["/rewards"][chosen], batch["/discounts"][chosen] = self._returns(memory, workers, rows, goals, info)

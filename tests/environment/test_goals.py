@@ -73,7 +73,10 @@ def test_normalised_observations_that_are_no_goals_do_no_harm():
     ("how", "message"),
     [
         ({"name": "Pendulum-v1"}, r"needs the observation '/achieved_goal', which Pendulum-v1 does not have\. Known"),
-        ({"paths": ("/achieved", "/desired_goal")}, r"needs the observation '/achieved',.*Did you mean '/achieved_goal'"),
+        (
+            {"paths": ("/achieved", "/desired_goal")},
+            r"needs the observation '/achieved',.*Did you mean '/achieved_goal'",
+        ),
         ({"fault": "mute"}, r"hindsight needs compute_reward\(achieved_goal, desired_goal, info\), of Reach-v0"),
         ({"fault": "lie"}, r"compute_reward of Reach-v0 says \[.*\] of steps that brought \[.*\]\. Leave out wrappers"),
         ({"fault": "raise"}, "compute_reward of Reach-v0 failed: RuntimeError: no idea at all"),
@@ -106,5 +109,5 @@ class Drawing(gym.Wrapper, Component):
     """Draws from numpy's global generator at each reset."""
 
     def reset(self, **options):
-        np.random.random()  # noqa: NPY002
+        np.random.random()
         return self.env.reset(**options)

@@ -16,7 +16,11 @@ FAULTS = (
         ("np.minimum(last, self._newest)", "last", "the end of an episode that goes on is unknown"),
         ("np.maximum(first, self._oldest)", "first", "rows that were overwritten are held"),
         ("np.where(moments == self._newest, head, ", "np.where(False, head, ", "the newest half-step is in row 0"),
-        ("np.arange(max(starts[worker, 0], self._oldest), begin)", "np.arange(begin - 1, begin)", "one row hears of an end"),
+        (
+            "np.arange(max(starts[worker, 0], self._oldest), begin)",
+            "np.arange(begin - 1, begin)",
+            "one row hears of an end",
+        ),
         ("masks[:, rows[:-1]]", "masks[:, rows[1:]]", "an episode begins with its half-step"),
     ),
     *faults_in(
@@ -36,18 +40,28 @@ FAULTS = (
         "digideep/environment/making/goals.py",
         _GOALS,
         ("bool(np.allclose(answers, expected))", "True", "answers of the right shape believed"),
-        ("goals, twice = np.concatenate([desired, achieved])", "goals, twice = np.concatenate([desired, desired])", "tried with one kind of goals"),
+        (
+            "goals, twice = np.concatenate([desired, achieved])",
+            "goals, twice = np.concatenate([desired, desired])",
+            "tried with one kind of goals",
+        ),
         ("if not np.allclose(computed, given, 1e-4, 1e-6):", "if False:", "another reward than the environment's"),
         ("if cls.changes_rewards or (", "if (", "wrappers that change rewards pass"),
         ("        with self._unnoticed():", "        if True:", "asking draws from the run's generators"),
         ("environment = environment.env", "environment = environment.unwrapped", "wrappers between are not asked"),
     ),
     *faults_in(
-        "digideep/pipeline/building.py", _RUNS,
-        ("plan_of(tree, max(num_players, 1)), session.ranks, goals,", "plan_of(tree, max(num_players, 1)), session.ranks,", "goals not handed over"),
+        "digideep/pipeline/building.py",
+        _RUNS,
+        (
+            "plan_of(tree, max(num_players, 1)), session.ranks, goals,",
+            "plan_of(tree, max(num_players, 1)), session.ranks,",
+            "goals not handed over",
+        ),
     ),
     *faults_in(
-        "digideep/agent/off_policy.py", _RUNS,
+        "digideep/agent/off_policy.py",
+        _RUNS,
         ('own + getattr(self.sampler, "needed_keys", [])', "own", "keys that hindsight reads are not asked for"),
     ),
     *faults_in(
@@ -60,7 +74,11 @@ FAULTS = (
     *faults_in(
         "digideep/environment/making/make_environment.py",
         _ASKING,
-        ("self.tell_progress or ask_for_progress(self.norm_wrappers)", "self.tell_progress", "wrappers ask for nothing"),
+        (
+            "self.tell_progress or ask_for_progress(self.norm_wrappers)",
+            "self.tell_progress",
+            "wrappers ask for nothing",
+        ),
     ),
     *faults_in(
         "digideep/environment/stepping/native_environment.py",

@@ -18,6 +18,7 @@ from tests.faults import (
 )  # fmt: skip
 
 FAULTS = (
-    *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS, *goals.FAULTS,
+    *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
+    *goals.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
 )  # fmt: skip
