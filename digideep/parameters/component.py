@@ -127,7 +127,7 @@ def build(description: Description, base: type[T], **runtime: Any) -> T:
     return component
 
 
-def asks_for(cls: type[Component], name: str) -> bool:
+def asks_for(cls: type, name: str) -> bool:
     """True if a component's constructor takes a run-time value of this name."""
     return name in _arguments(cls) and name not in parameters_of(cls)
 

@@ -83,10 +83,16 @@ def test_normalised_observations_that_are_no_goals_do_no_harm():
         ({"fault": "shape"}, "needs goals of one kind: /achieved_goal is Box"),
         ({"counts": True}, r"asks for info\['steps'\], which is not kept\. Add it to info_keys"),
         ({"norm_wrappers": [describe_wrapper(Doubled, is_fair=False)]}, "Leave out wrappers that change rewards"),
-        ({"vect_wrappers": [describe(VecSignReward)]}, "needs rewards as they are. Leave VecSignReward out"),
+        (
+            {"vect_wrappers": [describe(VecSignReward)]},
+            "needs rewards as they are. Leave VecSignReward out of vect_wrappers",
+        ),
         ({"vect_wrappers": [describe(VecNormalizeReward, gamma=0.9)]}, "Leave VecNormalizeReward out"),
-        ({"vect_wrappers": [describe(VecNormalizeObs)]}, "Leave VecNormalizeObs out, or give it 'paths'"),
-        ({"vect_wrappers": [describe(VecNormalizeObs, paths=["/desired_goal"])]}, "Take them out of VecNormalizeObs's"),
+        ({"vect_wrappers": [describe(VecNormalizeObs)]}, "needs goals as they are. Give VecNormalizeObs 'paths'"),
+        (
+            {"vect_wrappers": [describe(VecNormalizeObs, paths=["/desired_goal"])]},
+            "Give VecNormalizeObs 'paths' of other observations",
+        ),
         ({"name": "tests/class", "paths": PATHS}, "needs the observation|has several players|Unknown environment"),
     ],
 )

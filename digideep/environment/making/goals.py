@@ -112,8 +112,8 @@ class GoalOutcomes:
             return None
         return self._terminated(*self._as_declared(achieved, desired), infos).astype(np.bool_)
 
-    def _as_declared(self, *goals: np.ndarray) -> list[np.ndarray]:
-        return [goal.astype(dtype, copy=False) for goal, dtype in zip(goals, self._dtypes, strict=True)]
+    def _as_declared(self, achieved: np.ndarray, desired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return achieved.astype(self._dtypes[0], copy=False), desired.astype(self._dtypes[1], copy=False)
 
     def _find(self, name: str) -> GoalFunction | None:
         """Return a function of the environment, or of the outermost wrapper that has one."""
@@ -190,12 +190,12 @@ class EnvironmentGoals:
         """
         for description in self._spec.vect_wrappers:
             cls, paths = description["class"], description.get("paths")
-            if cls.changes_rewards or (cls.changes_observations and not paths):
-                what = "rewards" if cls.changes_rewards else "goals"
-                way_out = "" if cls.changes_rewards else ", or give it 'paths' of other observations"
-                raise UsageError(f"hindsight needs {what} as they are. Leave {cls.__name__} out{way_out}.")
-            if cls.changes_observations and {achieved_goal, desired_goal} & set(paths):
-                raise UsageError(f"hindsight needs goals as they are. Take them out of {cls.__name__}'s paths.")
+            if cls.changes_rewards:
+                raise UsageError(f"hindsight needs rewards as they are. Leave {cls.__name__} out of vect_wrappers.")
+            if cls.changes_observations and (paths is None or {achieved_goal, desired_goal} & set(paths)):
+                raise UsageError(
+                    f"hindsight needs goals as they are. Give {cls.__name__} 'paths' of other observations."
+                )
         with self._unnoticed():
             if self._environment is None:
                 self._environment = make_environment(self._spec)
