@@ -69,6 +69,7 @@ def session_panel() -> Panel:
         "from_params": None,  # or arguments of gymnasium's register: {"id": …, "entry_point": "module.Class", …}
         "env_kwargs": {},  # keyword arguments of the environment
         "test_env_kwargs": {},  # further ones in tests and when playing
+        "players": None,  # agent -> the entries that it has of an action that is a Dict or a Tuple: paths or patterns
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
         "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
         "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum

@@ -26,10 +26,10 @@ ALLOWED["post"] = set(ALLOWED)
 ALLOWED["launch"] = {"main", "parameters", "pipeline", "telemetry", "utility"}
 # Within the environment: what stands in a line may import that line and the ones above it.
 LAYERS = [
-    {"closing", "contract", "episode_infos", "infos", "scaling", "spaces"},
+    {"closing", "contract", "episode_infos", "infos", "joint_actions", "scaling", "spaces"},
     {"making"},
     {"stepping"},
-    {"explorer", "explorer_limits", "normalizers", "seats"},
+    {"explorer", "explorer_limits", "normalizers", "seats", "senses"},
     {"tools"},
     {"play"},
 ]
@@ -86,7 +86,9 @@ def test_arrows_within_the_environment_point_one_way():
         own = path.relative_to(ROOT / "digideep/environment").with_suffix("").parts[0]
         others = [n.split(".")[2] for n in imports_of(path) if n.startswith("digideep.environment.")]
         assert all(layer[other] <= layer[own] for other in others), f"{path} imports {others}"
-        assert own != "tools" or not {"explorer", "seats", "normalizers"} & set(others), f"{path} needs no Explorer"
+        assert own != "tools" or not {"explorer", "seats", "senses", "normalizers"} & set(others), (
+            f"{path} needs no Explorer"
+        )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)

@@ -12,7 +12,8 @@ from digideep.environment.episode_infos import Episode, FigureReader, gather_epi
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.making.wrappers import RunProgress
-from digideep.environment.seats import Actor, Chunk, Part, seat_agents
+from digideep.environment.seats import Actor, Part, seat_agents
+from digideep.environment.senses import Chunk
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
 from digideep.environment.stepping.worker import WorkerPlan
@@ -28,16 +29,18 @@ from digideep.utility.seeding import generator_state, make_generator, set_genera
 class Explorer(Component):
     """Turns environments and agents into trajectories.
 
-    Owns the worker environments, and a seat for each agent: one that steers the whole environment, or several in a
-    parallel game. Does not learn, and keeps no trajectory after it has delivered it.
+    Owns the worker environments, and a seat for each agent: one that steers the whole environment, several that each
+    have a part of its action, or several in a parallel game. Does not learn, and keeps no trajectory after it has
+    delivered it.
 
-    The chunk of an agent alone has its keys at the root, such as `/rewards`, and a row for each worker. In a parallel
-    game each agent has the same keys under `/agents/<name>`, and a row for each of its players in every worker. A
-    player that has left, while others go on, has rows with a mask of False until the episode is over for all; `/masks`
-    tells that for each worker. Frames are steps of the environment.
+    The chunk of an agent alone has its keys at the root, such as `/rewards`, and a row for each worker. So has that of
+    agents that share an environment; what each of them chose lies under `/agents/<name>`. In a parallel game each agent
+    has all keys under `/agents/<name>`, and a row for each of its players in every worker. A player that has left,
+    while others go on, has rows with a mask of False until the episode is over for all; `/masks` tells that for each
+    worker. Frames are steps of the environment.
 
     Args:
-        mode: "train", "test" or "eval". Normalisers learn in "train" only.
+        mode: "train", "test", "eval" or the name of a further one. Normalisers learn in "train" only.
         agents: by name; one, or those that `players` of the environment names.
         environment: what each worker runs.
         info: the environment's spaces.
@@ -50,7 +53,7 @@ class Explorer(Component):
             actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
         num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
-            threads, 0 for one on each core.
+            threads, 0 for one on each core that this rank has.
         backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
@@ -67,6 +70,7 @@ class Explorer(Component):
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
         extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
             not change the spaces.
+        memory: name of the memory that its chunks go to; None for the main one in "train", and for none elsewhere.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Explorer(Component):
         n_episodes: int | None = None, deterministic: bool = False, warm_start: int = 0, do_reset: bool = False,
         keep_trajectory: bool = True, overlap: bool = False, render_mode: str | None = None, render_delay: float = 0.0,
         worker_timeout_s: float = 300.0, extra_env_kwargs: dict[str, Any] | None = None,
+        memory: str | None = None,
     ):  # fmt: skip
         check_explorer(
             num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
@@ -96,12 +101,10 @@ class Explorer(Component):
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
-        self._should_stop, self._ranks = should_stop, ranks or Ranks()
-
+        self.memory, self._should_stop, self._ranks = memory, should_stop, ranks or Ranks()
         self.steps, self.n_episode = 0, 0
         self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
-        self._has_begun = False  # the workers have episodes
-        self._was_reset = False
+        self._has_begun = self._was_reset = False  # the workers have episodes; just now they got them
         self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
@@ -112,8 +115,9 @@ class Explorer(Component):
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir, self._ranks.rank * num_workers)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
-            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s, in_parts=in_parts
-        )
+            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
+            in_parts=in_parts, local_ranks=self._ranks.local_size,
+        )  # fmt: skip
         self._parts = [Part(buffers, self.seats.values()) for buffers in self.envs.parts]
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
         if keep_trajectory:
@@ -183,16 +187,17 @@ class Explorer(Component):
                 return {}
             check_switches()
             for part in self._parts:
-                part.write(builder, step, [seat.look(view.workers)[0] for seat, view in part.seated])
+                part.write(builder, step, [seat.look(view.workers) for seat, view in part.seated])
             for seat in self.seats.values():
-                seat.merge(self._ranks)
+                if seat.leads:
+                    seat.senses.merge(self._ranks)
             if self.overlap:
                 self._ahead = self._new_builder()
                 self._tell_progress()
                 for part in self._parts:
                     self._begin_step(part, self._ahead, 0)
             chunk = builder.chunk(step + 1)
-            if self.info.agents:  # a game goes on as long as anybody is there
+            if self.info.all_players:  # a game goes on as long as anybody is there
                 masks = [chunk[f"/agents/{name}/masks"] for name in self.seats]
                 there = [each.reshape(self.num_workers, -1, *each.shape[1:]).any(1) for each in masks]
                 chunk["/masks"] = np.logical_or.reduce(there)
@@ -289,12 +294,17 @@ class Explorer(Component):
 
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by agent and position."""
-        return {name: seat.statistics() for name, seat in self.seats.items()}
+        return {name: seat.senses.statistics() for name, seat in self.seats.items()}
 
     def load_statistics(self, statistics: dict[str, Any]) -> None:
         """Take over what another explorer's normalisers have learned."""
         for name, seat in self.seats.items():
-            seat.load_statistics(statistics[name])
+            seat.senses.load_statistics(statistics[name])
+
+    def follow(self, other: "Explorer") -> None:
+        """Take over what the normalisers of another explorer have learned, scales of rewards included."""
+        for name, seat in self.seats.items():
+            seat.follow(other.seats[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Return episodes to re-live, seats, counters and generator."""
@@ -330,9 +340,9 @@ class Explorer(Component):
             self._ahead.restore({path: np.array(array) for path, array in state["ahead"].items()})
             for part in self._parts:
                 part.row, part.has_arrived = 0, True
-        elif self._has_begun and not self.info.agents:
-            (seat,) = self.seats.values()
-            seat.masks = ~self.envs.buffers.ended  # a backend that cannot re-live has ended its episodes
+        elif self._has_begun and not self.info.all_players:
+            for seat in self.seats.values():
+                seat.senses.masks = ~self.envs.buffers.ended  # a backend that cannot re-live has ended its episodes
         return diverged
 
     def close(self) -> None:

@@ -73,11 +73,11 @@ class Hindsight(Component):
         self._outcomes = self.goals.of(*self.paths)
         return self._outcomes
 
-    def check(self, memory: SampledMemory, observations: Sequence[str]) -> None:
+    def check(self, memories: Sequence[SampledMemory], observations: Sequence[str]) -> None:
         """Refuse what cannot be relabelled.
 
         Args:
-            memory: where it will be drawn from.
+            memories: where it will be drawn from.
             observations: keys that the agent sees.
 
         Raises:
@@ -85,7 +85,7 @@ class Hindsight(Component):
         """
         self._ask()
         for key in (self.achieved, self.desired):
-            if key in memory.stacks:
+            if any(key in memory.stacks for memory in memories):
                 raise UsageError(
                     f"hindsight needs whole goals, and the memory unstacks '{key}'. Take it out of stacks."
                 )

@@ -120,6 +120,49 @@ class DiagonalGaussian:
         return (self.log_std + 0.5 + _HALF_LOG_TWO_PI).expand_as(self.mean).sum(-1)
 
 
+class JointDistribution:
+    """Chooses the parts of one action, each by a distribution of its own: log-probabilities and entropies add up.
+
+    Given what is observed, the parts are independent of each other.
+
+    Args:
+        parts: distributions, one for each part, in the order in which an action joins them.
+        spaces: of the parts.
+    """
+
+    def __init__(self, parts: list[Any], spaces: list[gym.Space[Any]]):
+        self.choices, self._spaces = parts, spaces
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Draw float32 (B, A), numbered choices as numbers."""
+        return self._join([choice.sample(generator) for choice in self.choices])
+
+    def mode(self) -> Tensor:
+        """Return the likeliest of each part, float32 (B, A)."""
+        return self._join([choice.mode() for choice in self.choices])
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Return the log-probability, (B,), summed over the parts. Args: actions: float32 (B, A)."""
+        pairs = zip(self.choices, self._split(actions), strict=True)
+        return torch.stack([choice.log_prob(part) for choice, part in pairs]).sum(0)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats, (B,), summed over the parts."""
+        return torch.stack([choice.entropy() for choice in self.choices]).sum(0)
+
+    @staticmethod
+    def _join(parts: list[Tensor]) -> Tensor:
+        return torch.cat([part.float().reshape(part.shape[0], -1) for part in parts], -1)
+
+    def _split(self, actions: Tensor) -> list[Tensor]:
+        """Return what each part has chosen, as its distribution gives it."""
+        columns = actions.split_with_sizes([math.prod(space.shape or ()) for space in self._spaces], -1)
+        return [
+            column if isinstance(space, gym.spaces.Box) else column.long().reshape(-1, *(space.shape or ()))
+            for column, space in zip(columns, self._spaces, strict=True)
+        ]
+
+
 def forbid(logits: Tensor, allowed: Tensor | None) -> Tensor:
     """Forbid choices by a mask.
 
@@ -183,6 +226,18 @@ class GaussianHead(Head):
         return DiagonalGaussian(self.linear(features), self.log_std)
 
 
+class JointHead(nn.Module):
+    """Makes a distribution over each part of an action. Args: parts: the parts' heads. spaces: of the parts."""
+
+    def __init__(self, parts: list[nn.Module], spaces: list[gym.Space[Any]]):
+        super().__init__()
+        self.parts, self.spaces = nn.ModuleList(parts), spaces
+
+    def forward(self, features: Tensor, allowed: Tensor | None = None) -> JointDistribution:
+        assert allowed is None
+        return JointDistribution([part(features) for part in self.parts], self.spaces)
+
+
 def require_room(num_weights: int) -> None:
     """Refuse a layer that this machine's memory cannot hold, before a byte of it is taken.
 
@@ -210,14 +265,20 @@ def orthogonal_linear(in_features: int, out_features: int, gain: float, generato
     return layer
 
 
-def make_head(space: gym.Space[Any], in_features: int, generator: torch.Generator, log_std_init: float) -> Head:
+def make_head(
+    space: gym.Space[Any], in_features: int, generator: torch.Generator, log_std_init: float
+) -> Head | JointHead:
     """Build the head that an action space needs.
 
-    Categorical for Discrete, independent ones for MultiDiscrete, Bernoulli for MultiBinary, diagonal Gaussian for Box.
+    Categorical for Discrete, independent ones for MultiDiscrete, Bernoulli for MultiBinary, diagonal Gaussian for Box;
+    for a Dict of these one of each, in its order.
 
     Raises:
         UsageError: for any other space.
     """
+    if isinstance(space, gym.spaces.Dict):
+        spaces = list(space.spaces.values())
+        return JointHead([make_head(part, in_features, generator, log_std_init) for part in spaces], spaces)
     if isinstance(space, gym.spaces.Discrete):
         return CategoricalHead(in_features, int(space.n), generator)
     if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:
@@ -228,5 +289,5 @@ def make_head(space: gym.Space[Any], in_features: int, generator: torch.Generato
         return GaussianHead(in_features, space.shape[0], generator, log_std_init)
     raise UsageError(
         f"A stochastic policy cannot choose from {space}. Expected Discrete, or MultiDiscrete, MultiBinary or Box of "
-        "one dimension."
+        "one dimension, or a Dict of these."
     )

@@ -25,7 +25,8 @@ class StochasticPolicy(PolicyBase):
 
     Args:
         observation_space: a one-dimensional Box, or spaces by path.
-        action_space: Discrete; or MultiDiscrete, MultiBinary or Box of one dimension.
+        action_space: Discrete; or MultiDiscrete, MultiBinary or Box of one dimension; or a Dict of these by name, whose
+            actions are float32 (B, A): the parts joined in its order.
         generator: draws the weights.
         hidden_sizes: of both networks; with a shared encoder it may be empty, heads then follow its features.
         activation: after each hidden layer.

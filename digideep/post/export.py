@@ -178,7 +178,7 @@ def _export_one(
         with _quiet():
             _SAVE[format](module, examples, path, describe_export(module, policy, epoch))
             run = _LOAD[format](path)
-            return max(largest_difference(run, each, policy.info.action_space) for each in samples)
+            return max(largest_difference(run, each, list(policy.entries.values())) for each in samples)
     except UsageError:
         raise
     except Exception as err:  # exporters and their runtimes fail in ways of their own

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.joint_actions import nested
+from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import mask_bounds, sample_actions
 from digideep.post.policy import Policy
@@ -58,7 +60,7 @@ def play(policies: dict[str, Policy], environment: gym.Env, name: str, count: in
                 rows = np.flatnonzero(present)
                 noted.append(_note(policy, seen, mask, before, actions[agent], rows))
                 total += len(rows)
-        observation, _, terminated, truncated, info = environment.step(_joined(environment, actions))
+        observation, _, terminated, truncated, info = _take_step(environment, policies, actions)
         is_over = terminated or truncated
     inputs, outputs = ([np.concatenate(each) for each in zip(*side, strict=True)] for side in zip(*noted, strict=True))
     return Samples(inputs, outputs, 1e-5), None if mask is None else mask.reshape(-1, mask.shape[-1])[0]
@@ -76,21 +78,25 @@ def _of_agent(environment: gym.Env, name: str, observation: Any, info: dict) -> 
     return observation[name]["observations"], own_info, present
 
 
-def _joined(environment: gym.Env, actions: dict[str, Any]) -> Any:
-    """Return the environment's action, made of those of all agents."""
+def _take_step(environment: gym.Env, policies: dict[str, Policy], actions: dict[str, Any]) -> Any:
+    """Take a step with the actions of all agents."""
+    if isinstance(environment, JoinedActions):
+        entries = {path: value for name in actions for path, value in policies[name].flat(actions[name]).items()}
+        return environment.env.step(nested(environment.declared, entries))
     if not isinstance(environment, ParallelAdapter):
-        return next(iter(actions.values()))
-    return np.concatenate([np.asarray(actions[name], np.float64).reshape(-1) for name in environment.groups])
+        return environment.step(next(iter(actions.values())))
+    vector = [np.asarray(actions[name], np.float64).reshape(-1) for name in environment.groups]
+    return environment.step(np.concatenate(vector))
 
 
 def _note(
     policy: Policy, seen: Any, mask: np.ndarray | None, before: np.ndarray | None, action: Any, rows: np.ndarray
 ) -> tuple[Arrays, Arrays]:
     raw = policy.raw(seen)
-    actions = np.asarray(action, policy.info.action_space.dtype)
-    inputs, outputs = [raw[path] for path in policy.agent.observation_paths], [actions]
+    inputs, chosen = [raw[path] for path in policy.agent.observation_paths], policy.flat(action)
+    outputs = [np.asarray(chosen[path], space.dtype) for path, space in policy.entries.items()]
     if not policy.players:
-        outputs, mask = [actions[None]], None if mask is None else mask[None]
+        outputs, mask = [each[None] for each in outputs], None if mask is None else mask[None]
     if mask is not None:
         inputs.append(mask)
     if before is not None and policy.hidden_state is not None:
@@ -126,7 +132,8 @@ def scatter(policy: Policy, seen: Samples, count: int) -> Samples:
         policy.hidden_state = generator.uniform(-1, 1, (count, rest[0].shape[1])).astype(np.float32)
         inputs.append(policy.hidden_state)
     by_name = {path[1:]: array for path, array in observations.items()}  # which are read as nested ones are
-    outputs = [np.asarray(policy(by_name, step_info))]
+    chosen = policy.flat(policy(by_name, step_info))
+    outputs = [np.asarray(chosen[path]) for path in policy.entries]
     if policy.hidden_state is not None:
         outputs.append(policy.hidden_state)
     return Samples(inputs, outputs, 1e-4)  # large numbers round more coarsely
@@ -171,8 +178,11 @@ def difference(expected: np.ndarray, found: np.ndarray, space: gym.Space | None)
     return float((far > (1e-5 if isinstance(space, gym.spaces.Box) else 0)).reshape(len(far), -1).any(1).mean())
 
 
-def largest_difference(run: Run, samples: Samples, space: gym.Space) -> float:
+def largest_difference(run: Run, samples: Samples, spaces: list[gym.Space]) -> float:
     """Run a file on all samples, by one, by seven and all at once. Returns: the largest `difference` of actions.
+
+    Args:
+        spaces: of the actions, the first outputs.
 
     Raises:
         UsageError: if it is too large, or not a number.
@@ -183,8 +193,8 @@ def largest_difference(run: Run, samples: Samples, space: gym.Space) -> float:
         batches = [run([array[start : start + size] for array in samples.inputs]) for start in starts]
         for index, expected in enumerate(samples.outputs):
             found = np.concatenate([outputs[index] for outputs in batches])
-            is_action = index == 0
-            far = difference(expected[: len(found)], found, space if is_action else None)
+            is_action = index < len(spaces)
+            far = difference(expected[: len(found)], found, spaces[index] if is_action else None)
             is_numbered = expected.dtype.kind != "f"
             limit = max(_TIES, 1 / len(found)) if is_numbered else samples.tolerance
             if not far <= limit:  # also where it is not a number

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from digideep.environment.joint_actions import JointScaler, action_scaler
 from digideep.environment.normalizers import VecNormalizeObs
-from digideep.environment.spaces import ActionScaler, observation_reader
+from digideep.environment.spaces import observation_reader
 from digideep.parameters.tree import to_plain
 from digideep.policy.networks import EnsemblePerceptron
 from digideep.post.policy import Policy
@@ -49,7 +50,8 @@ class ExportedPolicy(nn.Module):
     """From batches of raw observations (B, ...) to a batch of environment actions (B, ...).
 
     Inputs come in the order of `inputs`: the observations, then an action mask, then a hidden state, as far as the
-    policy has them. Outputs are the actions, then the hidden state after them.
+    policy has them. Outputs are the actions, one for each entry that the agent has of a Dict or a Tuple; then the
+    hidden state after them.
 
     Args:
         policy: of a session.
@@ -82,8 +84,10 @@ class ExportedPolicy(nn.Module):
             self._dtypes.append(torch_dtype(kept.dtype))
             normalizers = [w for w in policy.wrappers if isinstance(w, VecNormalizeObs) and path in w.state_dict()]
             stages.append(nn.Sequential(*(Normalize(wrapper, path) for wrapper in normalizers)))
-        actions = info.action_space
-        self.outputs.append(Port("actions", str(actions.dtype), tuple(actions.shape or ())))
+        for path, entry in policy.entries.items():
+            name = f"actions/{path}" if path else "actions"
+            self.outputs.append(Port(name, str(entry.dtype), tuple(entry.shape or ())))
+        self._action_dtypes = [torch_dtype(entry.dtype) for entry in policy.entries.values()]
         self._is_masked, self._is_recurrent = agent.use_action_mask, policy.hidden_state is not None
         if self._is_masked:
             assert mask is not None
@@ -98,11 +102,10 @@ class ExportedPolicy(nn.Module):
             for module in self.policy.modules():
                 if isinstance(module, EnsemblePerceptron):
                     module.act_in_float32()
-        self._join, self._scale_actions = agent.join, ActionScaler(actions, torch)
-        self._action_dtype = torch_dtype(actions.dtype)
+        self._join, self._scale_actions = agent.join, action_scaler(info.action_space, torch)
 
     def forward(self, *inputs: Tensor) -> Any:
-        """Choose actions. Returns: the actions; of a recurrent policy, with its next hidden state."""
+        """Choose actions. Returns: the `outputs`; a tensor if there is one, a tuple of them if there are several."""
         seen = {
             path: stage(tensor.to(dtype))
             for path, stage, tensor, dtype in zip(self.paths, self.before, inputs, self._dtypes, strict=False)
@@ -110,9 +113,11 @@ class ExportedPolicy(nn.Module):
         rest = list(inputs[len(self.paths) :])
         allowed = rest.pop(0) != 0 if self._is_masked else None
         choice = self.policy.mode(self._join(seen), state=rest.pop(0) if self._is_recurrent else None, allowed=allowed)
-        actions: Any = self._scale_actions(choice.actions)
-        actions = actions.to(self._action_dtype)
-        return (actions, choice.state) if self._is_recurrent else actions
+        scale = self._scale_actions
+        entries = scale.parts(choice.actions) if isinstance(scale, JointScaler) else [scale(choice.actions)]
+        outputs = [entry.to(dtype) for entry, dtype in zip(entries, self._action_dtypes, strict=True)]
+        outputs += [choice.state] if self._is_recurrent else []
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
@@ -133,8 +138,14 @@ def describe_export(module: ExportedPolicy, policy: Policy, epoch: int) -> dict[
         "epoch": str(epoch),
         "inputs": json.dumps([port._asdict() for port in module.inputs]),
         "outputs": json.dumps([port._asdict() for port in module.outputs]),
-        "action_space": json.dumps(describe_space(policy.info.action_space)),
+        "action_space": json.dumps(_describe_actions(policy)),
     }
+
+
+def _describe_actions(policy: Policy) -> dict[str, Any]:
+    """Describe the agent's actions; of entries of a Dict or a Tuple, each by path."""
+    entries = {path: describe_space(space) for path, space in policy.entries.items()}
+    return entries.get("", {"type": "Dict", "entries": entries})
 
 
 def describe_space(space: gym.Space) -> dict[str, Any]:

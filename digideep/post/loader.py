@@ -235,13 +235,19 @@ class Loader:
         Raises:
             UsageError: if its module lies in a session, or this is not recognised as one: its files might be imported.
         """
+        from digideep.environment.making.joined_actions import JoinedActions
         from digideep.environment.making.parallel_adapter import ParallelAdapter
 
         made = self.training_environment(render_mode)
+        if isinstance(made, JoinedActions):
+            return made.env
         return made.environment if isinstance(made, ParallelAdapter) else made
 
     def training_environment(self, render_mode: str | None = None) -> "gym.Env":
-        """Make the environment as the training has it: a game has one observation and one action for all players."""
+        """Make the environment as the training has it.
+
+        A game has one observation and one action for all players; a Dict or Tuple of actions is one vector.
+        """
         from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
         from digideep.parameters.component import build
         from digideep.parameters.tree import from_plain

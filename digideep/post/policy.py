@@ -13,13 +13,15 @@ from digideep.agent.base import ACTION_MASK, AgentBase
 from digideep.agent.context import AgentContext
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, summary
 from digideep.environment.infos import find_info
+from digideep.environment.joint_actions import JointReader, action_entries, action_scaler, entries_of, flat, nested
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.normalizers import Arrays, VectorWrapper
-from digideep.environment.spaces import ActionScaler, check_action_mask
+from digideep.environment.spaces import check_action_mask
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.continuing import memories_of
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.user_code import in_words
@@ -55,9 +57,11 @@ class Policy:
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
         memory = SimpleNamespace(n_frames=_frames(state, tree))
+        memories = dict.fromkeys(memories_of(tree), memory)
         context = AgentContext(
             self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
             torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
+            memories=memories,
         )  # fmt: skip
         self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
@@ -68,12 +72,27 @@ class Policy:
             raise CheckpointError(
                 f"The checkpoint does not fit this version of digideep ({in_words(err)}). Play it with --play --frozen."
             ) from err
-        self._scale_actions = ActionScaler(self.info.action_space)
+        self._scale_actions = action_scaler(self.info.action_space)
+        self._read_actions = JointReader(self.entries)
 
     @property
     def players(self) -> tuple[str, ...]:
         """Whom the agent plays, where there are several; each is a row of its own."""
         return self.info.players
+
+    @property
+    def entries(self) -> dict[str, gym.Space]:
+        """What the agent chooses: path -> space, of a Dict or a Tuple; an action of another kind stands under ""."""
+        if self.info.declared_action_space is not None:
+            return action_entries(self.info.declared_action_space)
+        spaces = entries_of(self.info.action_space)
+        return dict(zip(self.info.entries or spaces, spaces.values(), strict=True))
+
+    def flat(self, actions: Any) -> dict[str, Any]:
+        """Return what a call returns by path, as `entries` has the spaces."""
+        if self.info.declared_action_space is not None:
+            return flat(self.info.declared_action_space, actions)
+        return actions if isinstance(actions, dict) else {next(iter(self.entries)): actions}
 
     def _resize(self, size: int) -> None:
         """Begin episodes of another number of environments."""
@@ -180,9 +199,7 @@ class Policy:
         if state is not None and len(state) == size:
             self.hidden_state = state
 
-    def __call__(
-        self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = True
-    ) -> np.ndarray | int:
+    def __call__(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> Any:
         """Choose an action, or one for each of a batch of environments.
 
         A recurrent policy remembers from call to call; see `reset` and `hidden_state`.
@@ -194,7 +211,9 @@ class Policy:
                 as it was by then; it draws from the generators of the checkpoint.
 
         Returns:
-            One action for the environment's `step`, an array, or a number where actions are numbered; or (B, ...).
+            One action for the environment's `step`: an array, a number where actions are numbered, or the Dict or Tuple
+            that the environment declares; or with arrays (B, ...). One of several agents that share an action chooses
+            its entry of that; if it has several, a dictionary of them by path.
 
         Raises:
             UsageError: if the observation is not what the environment's spaces say, not finite, or without its mask.
@@ -208,6 +227,10 @@ class Policy:
         self._is_first[:] = False
         actions = self._rows.actions
         actions[...] = self._scale_actions(choice["actions"])
+        if self.info.declared_action_space is not None or isinstance(self.info.action_space, gym.spaces.Dict):
+            entries = self._read_actions.many(actions) if is_batch else self._read_actions.one(actions[0])
+            declared = self.info.declared_action_space
+            return entries if declared is None else nested(declared, entries)
         if is_batch:
             return actions.copy()
         return actions[0].item() if isinstance(self.info.action_space, gym.spaces.Discrete) else np.array(actions[0])
@@ -255,7 +278,8 @@ def choose_agent(names: list[str], name: str | None) -> str:
 
 def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
     """Return the number of frames that had been collected by the checkpoint."""
-    progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
+    progress, train = state["runner"], tree["explorer"]["train"]
+    steps = train["n_steps"] * train["num_workers"]
     return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps
 
 

@@ -5,6 +5,7 @@ from tests.faults.runner import Fault, faults_in
 _EXPLORER = "digideep/environment/explorer.py"
 _BUFFERS = "digideep/environment/stepping/step_buffers.py"
 _SEATS = "digideep/environment/seats.py"
+_SENSES = "digideep/environment/senses.py"
 _GAMES = "digideep/environment/making/parallel_adapter.py"
 _WORKER = "digideep/environment/stepping/worker.py"
 _GROUP = "digideep/environment/stepping/worker_group.py"
@@ -78,8 +79,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _SEATS,
-        "hidden_state is not None and not moved.all()",
-        "hidden_state is not None and not moved.any()",
+        "before[~masks] = 0",
+        "before[:] *= masks.any()",
         "hidden states forgotten only where all workers begin anew",
         f"{_EXPLORER_TESTS}::test_hidden_states_are_zero_where_one_of_the_workers_begins_anew "
         f"{_MULTI_AGENT}::test_the_hidden_state_of_a_player_that_comes_late_is_zero_and_it_counts_from_then_on",
@@ -106,7 +107,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_a_warm_start_covers_the_whole_action_range_and_then_ends",
     ),
     Fault(
-        _SEATS,
+        _SENSES,
         "np.logical_not(buffers.ended, out",
         "np.logical_not(buffers.finished, out",
         "no half-step after a lost life",
@@ -127,7 +128,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_a_restored_explorer_goes_on_exactly_in_the_middle_of_an_episode",
     ),
     Fault(
-        _SEATS,
+        _SENSES,
         'wrapper.load_state_dict(state["wrappers"][str(index)])',
         'wrapper.load_statistics(state["wrappers"][str(index)])',
         "returns of reward normalisers not restored",
@@ -148,7 +149,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_EXPLORER_TESTS}::test_reseeding_repeats_the_same_episodes",
     ),
     Fault(
-        _SEATS,
+        _SENSES,
         "row[self._masks_key] = self.masks[part, None]",
         "row[self._masks_key] = np.ones_like(self.masks[part, None])",
         "half-steps taken for transitions",
@@ -169,7 +170,7 @@ FAULTS: tuple[Fault, ...] = (
         f"{_MULTI_AGENT}::test_a_reward_normaliser_forgets_the_return_of_a_player_that_has_left",
     ),
     Fault(
-        _SEATS,
+        _SENSES,
         'self.masks = np.array(state["masks"])',
         "self.masks = np.ones_like(self.masks)",
         "players that have left are back after a resume",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from digideep.memory.episodes import Episodes
 from digideep.memory.generic import Memory
@@ -242,9 +243,9 @@ def test_priorities_weigh_what_was_drawn_whatever_goal_it_has():
     own = info(size=64)
     sampler(memory, own)
     errors = np.linspace(0, 5, 64, dtype=np.float32)
-    sampler.priorities.update(sampler._last, errors)
+    sampler.note_errors(torch.from_numpy(errors))
     again = Priorities()
-    again.load_state_dict(sampler.priorities.state_dict())
+    again.load_state_dict(sampler.priorities["train"].state_dict())
     expected = again.draw(memory, {"batch_size": 64, "generator": np.random.default_rng(5)})
     batch = sampler(memory, info(size=64, seed=5))
     np.testing.assert_array_equal(batch["/weights"], expected.weights)
@@ -273,4 +274,4 @@ def test_an_agent_that_does_not_see_its_goal_and_goals_that_are_stacks_are_refus
     with pytest.raises(UsageError, match="the memory unstacks '/observations/achieved_goal'"):
         replay(hindsight=describe(Hindsight)).check_observations(stacked, KEYS["observations"])
     with pytest.raises(UsageError, match="needs an environment that says"):
-        Hindsight().check(memory, KEYS["observations"])
+        Hindsight().check([memory], KEYS["observations"])

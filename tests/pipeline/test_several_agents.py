@@ -127,7 +127,8 @@ def test_a_policy_by_itself_is_that_of_one_agent_for_any_of_its_players(session)
     [
         ({"players": {"agent": ["agent_*", "agent_9"]}}, "there is no player 'agent_9'"),
         ({"players": {"agent": ["agent_0"]}}, "nobody plays agent_1, agent_2"),
-        ({"model_name": "CartPole-v1"}, "With players, expected a name such as mpe2/simple_spread_v3"),
+        ({"model_name": "CartPole-v1"}, "CartPole-v1 has a single action"),
+        ({"model_name": "mpe_spread"}, "With players, expected a name such as mpe2/simple_spread_v3"),
         (
             {"use_action_mask": True},
             "the players' info has no 'action_mask', which use_action_mask needs. It is empty.",

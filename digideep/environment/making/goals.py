@@ -15,6 +15,7 @@ import numpy as np
 
 from digideep.environment.closing import close_environment
 from digideep.environment.infos import find_info, info_templates
+from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.environment.spaces import leaves, observation_reader
 from digideep.parameters.suggest import did_you_mean
@@ -199,7 +200,9 @@ class EnvironmentGoals:
         with self._unnoticed():
             if self._environment is None:
                 self._environment = make_environment(self._spec)
-            return GoalOutcomes(self._environment, self._spec, achieved_goal, desired_goal)
+            environment = self._environment
+            declared = environment.env if isinstance(environment, JoinedActions) else environment
+            return GoalOutcomes(declared, self._spec, achieved_goal, desired_goal)
 
     def close(self) -> None:
         """Close the environment, if there is one."""

@@ -1,11 +1,9 @@
 """The one place that makes environments."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import gymnasium as gym
@@ -20,21 +18,18 @@ from digideep.environment.infos import (
     info_templates,
     sees_action_mask,
 )
+from digideep.environment.joint_actions import joint_agent_space
 from digideep.environment.making.atari import Atari, register_games
+from digideep.environment.making.environment_info import EnvironmentInfo
 from digideep.environment.making.families import provide
 from digideep.environment.making.film import EpisodeFilms
 from digideep.environment.making.graphics import choose_graphics, follow_the_body, keep_off_the_screen, require_display
+from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
 from digideep.environment.making.wrappers import Surroundings, ask_for_progress, wrap
-from digideep.environment.spaces import (
-    ACTION_MASK,
-    ObservationSpaces,
-    agent_action_space,
-    declared_range,
-    observation_spaces,
-)
+from digideep.environment.spaces import ACTION_MASK, CONTAINERS, agent_action_space, observation_spaces
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.suggest import did_you_mean
@@ -60,8 +55,8 @@ class EnvironmentSpec(Component):
             "last" over the episode's steps; see `episode_infos.py`. Of several players, for each of them.
         norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
-        players: for an environment with several: agent -> names or patterns of the players that it plays; None where
-            one agent has the whole environment.
+        players: for several agents: agent -> names or patterns of the players that it plays in a parallel game, or of
+            the entries (paths) that it has of an action that is a Dict or a Tuple; None where one agent has everything.
         atari: description of an `Atari`, the preprocessing of an Atari game; None for everything else.
         steps_per_seed: an episode is seeded anew if it begins at least this many steps after the last seeded one; 0
             seeds each. For environments where a seed is expensive (80 ms or more on Atari). To resume exactly, all
@@ -89,8 +84,8 @@ class EnvironmentSpec(Component):
         require_int("steps_per_seed", self.steps_per_seed, 0)
         check_info_keys(self.info_keys)
         check_episode_infos(self.episode_infos)
-        if self.players is not None and (self.norm_wrappers or self.atari is not None):
-            raise UsageError("norm_wrappers and atari are for one agent: they know nothing of players. Leave them out.")
+        if self.players is not None and self.atari is not None:
+            raise UsageError("atari is for one agent: it knows nothing of players. Leave it out.")
 
     @property
     def atari_rules(self) -> Atari | None:
@@ -119,67 +114,6 @@ class EnvironmentSpec(Component):
                     f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
                 )
         return changed
-
-
-@dataclass(frozen=True)
-class EnvironmentInfo:
-    """What an environment tells of itself before the first step."""
-
-    observation_spaces: ObservationSpaces
-    action_space: gym.Space
-    agent_action_space: gym.Space
-    max_episode_steps: int | None
-    render_modes: tuple[str, ...]
-    infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that is kept, by path
-    players: tuple[str, ...] = ()  # who has these spaces, each of them; none where they are the environment's
-    columns: slice = field(default_factory=lambda: slice(None))  # of the players' actions in the vector of all
-    # What each of several agents has of the environment, by name; empty where one has all of it.
-    agents: dict[str, "EnvironmentInfo"] = field(default_factory=dict)
-    episode_infos: tuple[str, ...] = ()  # keys of what is logged of each episode
-
-    @property
-    def all_players(self) -> tuple[str, ...]:
-        """The players of all agents, one agent's after the other's; none where one agent has the environment."""
-        return tuple(player for agent in self.agents.values() for player in agent.players)
-
-    def of_agent(self, name: str) -> "EnvironmentInfo":
-        """Return what an agent has of the environment: all of it, unless there are several.
-
-        Raises:
-            UsageError: if there are several, and this is none of them.
-        """
-        if not self.agents:
-            return self
-        if name not in self.agents:
-            raise UsageError(f"Agent '{name}' plays nobody. {did_you_mean(name, self.agents)} See players under env.")
-        return self.agents[name]
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return the spaces as plain values, to be compared with those of a checkpoint."""
-        observations = {
-            path: [list(space.shape or ()), str(space.dtype), declared_range(space)]
-            for path, space in self.observation_spaces.items()
-        }
-        agents = {name: {**info.to_plain(), "players": list(info.players)} for name, info in self.agents.items()}
-        return {"observations": observations, "actions": repr(self.action_space)} | (
-            {"agents": agents} if agents else {}
-        )
-
-    def row_bytes(self, stacks: Mapping[str, int] = MappingProxyType({})) -> int:
-        """Return the bytes of one worker's row in a memory: observations, infos, action, mask, reward and termination.
-
-        Args:
-            stacks: keys of observations of which the memory keeps one frame only, and how many they have.
-        """
-        if self.agents:
-            return 1 + sum(len(agent.players) * agent.row_bytes(stacks) for agent in self.agents.values())
-        arrays = {f"/observations{path}": space for path, space in self.observation_spaces.items()}
-        arrays["actions"] = self.agent_action_space
-        sizes = (
-            math.prod(space.shape or ()) * np.dtype(space.dtype).itemsize // stacks.get(key, 1)
-            for key, space in arrays.items()
-        )
-        return sum(sizes) + sum(info.nbytes for info in self.infos.values()) + 1 + 4 + 1
 
 
 def make_environment(
@@ -215,7 +149,9 @@ def make_environment(
         kwargs["max_episode_steps"] = spec.max_episode_steps
     if render_mode is not None:
         kwargs["render_mode"] = render_mode
-    if spec.players is not None:
+    if spec.players is not None and (is_parallel(spec.name) or name not in gym.registry):
+        if spec.norm_wrappers:
+            raise UsageError("norm_wrappers are for gymnasium's environments, not for parallel games. Leave them out.")
         game = make_parallel(spec.name, spec.kwargs, render_mode)
         limit = spec.max_episode_steps
         adapter = ParallelAdapter(game, spec.players, spec.observation_key, limit, render_mode, spec.info_keys)
@@ -244,8 +180,10 @@ def make_environment(
     if video_dir is not None:
         environment = EpisodeFilms(environment, video_dir)
     # Around the recorder, so that a video shows a game and not a life.
-    complete = environment if atari is None else atari.complete(environment)
-    return wrap(complete, spec.norm_wrappers, surroundings or Surroundings())
+    environment = environment if atari is None else atari.complete(environment)
+    environment = wrap(environment, spec.norm_wrappers, surroundings or Surroundings())
+    is_joined = isinstance(getattr(environment, "action_space", None), CONTAINERS) or spec.players is not None
+    return JoinedActions(environment, spec.players, spec.name) if is_joined else environment
 
 
 def _suggestion(name: str) -> str:
@@ -271,23 +209,44 @@ def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:
         for name in ("observation_space", "action_space"):
             if not isinstance(getattr(environment, name, None), gym.Space):
                 raise UsageError(f"{spec.name} has no {name}. Give it one of gymnasium.spaces.")
+        joined = environment if isinstance(environment, JoinedActions) else None
+        if joined is not None:
+            if ACTION_MASK in spec.info_keys and len(joined.entries) > 1:
+                raise UsageError(f"Action masks are for a single action, but that of {spec.name} has several entries.")
+            environment = joined.env  # which takes the actions that it declares
         if spec.tell_progress:
             _require_options(environment.unwrapped.reset, spec.name)
         if spec.episode_infos:
             check_first_infos(spec.episode_infos, *first_infos(environment))
         # The time limit is that of a wrapper, or else the environment's own.
         specs = [each.spec for each in (environment, environment.unwrapped) if each.spec is not None]
-        return EnvironmentInfo(
+        info = EnvironmentInfo(
             observation_spaces=observation_spaces(environment.observation_space, spec.observation_key),
             action_space=environment.action_space,
-            agent_action_space=agent_action_space(environment.action_space),
+            agent_action_space=environment.action_space if joined else agent_action_space(environment.action_space),
             max_episode_steps=next((spec.max_episode_steps for spec in specs if spec.max_episode_steps), None),
             render_modes=tuple(environment.metadata.get("render_modes", ())),
             infos=info_templates(environment, spec.info_keys),
             episode_infos=tuple(spec.episode_infos),
         )
+        return info if joined is None else _share_out(info, joined)
     finally:
         close_environment(environment, spec.name)
+
+
+def _share_out(info: EnvironmentInfo, joined: JoinedActions) -> EnvironmentInfo:
+    """Return what the workers have of an action of several entries, and under `agents` what each agent has."""
+    whole = replace(info, action_space=joined.joint, declared_action_space=joined.declared)
+    if not joined.groups:
+        return replace(whole, agent_action_space=joint_agent_space(joined.joint))
+    agents = {}
+    for name, paths in joined.groups.items():
+        space = joined.spaces[name]
+        agents[name] = replace(
+            whole if len(joined.groups) == 1 else info, action_space=space, agent_action_space=joint_agent_space(space),
+            columns=joined.columns[name], entries=paths,
+        )  # fmt: skip
+    return replace(whole, agent_action_space=joined.action_space, agents=agents)
 
 
 def _require_options(reset: Callable[..., Any], name: str) -> None:

@@ -1,4 +1,4 @@
-"""The players of each agent in a parallel game, and what they have at a moment."""
+"""Who plays whom: the players of a parallel game, or the entries of an action; and what players have at a moment."""
 
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -28,15 +28,46 @@ def assign_players(environment: Any, players: Mapping[str, Sequence[str | int]])
 
     Args:
         environment: a `ParallelEnv`.
-        players: agent -> names of players, or patterns such as "agent_*". A player that is a number may be named by it.
+        players: see `assign`.
 
     Raises:
-        UsageError: if a player has no agent or several, an agent has no player, or one agent's players have different
-            spaces; or if players cannot be told apart by their names.
+        UsageError: see `assign`; or if one agent's players have different spaces, or players cannot be told apart by
+            their names.
     """
     names = {str(player): player for player in environment.possible_agents}
     if len(names) < len(environment.possible_agents) or not all(name.isprintable() for name in names):
         raise UsageError(f"Players need printable names that differ, got {shown(environment.possible_agents)}.")
+    groups = {}
+    for agent, mine in assign(players, names).items():
+        spaces = [(environment.observation_space(names[n]), environment.action_space(names[n])) for n in mine]
+        for name, other in zip(mine, spaces, strict=True):
+            if other != spaces[0]:
+                raise UsageError(
+                    f"players: '{mine[0]}' and '{name}' of agent '{agent}' have different spaces ({spaces[0]}, "
+                    f"{other}). Give each an agent of its own."
+                )
+        groups[agent] = PlayerGroup(mine, *spaces[0])
+    return groups
+
+
+def assign(
+    players: Mapping[str, Sequence[str | int]], names: Collection[str], what: str = "player"
+) -> dict[str, tuple[str, ...]]:
+    """Give everybody to an agent, each to exactly one.
+
+    Args:
+        players: agent -> names, or patterns such as "agent_*". A name that is a number may be given as one.
+        names: of all there are.
+        what: they are, for messages: players, or the entries of an action.
+
+    Returns:
+        Agent -> names, in the order of `names`.
+
+    Raises:
+        UsageError: if one has no agent or several, or an agent has none.
+    """
+    if not all(name.isprintable() for name in names):
+        raise UsageError(f"players: each {what} needs a printable name, got {shown(list(names))}.")
     owners: dict[str, str] = {}
     groups = {}
     for agent, patterns in players.items():
@@ -46,24 +77,17 @@ def assign_players(environment: Any, players: Mapping[str, Sequence[str | int]])
         mine = [name for name in names if any(name in matching for matching in meant.values())]
         for pattern, matching in meant.items():
             if not matching:
-                raise UsageError(f"players: there is no player '{pattern}'. {did_you_mean(str(pattern), names)}")
+                raise UsageError(f"players: there is no {what} '{pattern}'. {did_you_mean(str(pattern), names)}")
         if not mine:
             raise UsageError(f"players: agent '{agent}' plays nobody. Known: {', '.join(names)}.")
         for name in mine:
             if name in owners:
                 raise UsageError(f"players: '{name}' is played by both '{owners[name]}' and '{agent}'. Choose one.")
             owners[name] = agent
-        spaces = [(environment.observation_space(names[n]), environment.action_space(names[n])) for n in mine]
-        for name, other in zip(mine, spaces, strict=True):
-            if other != spaces[0]:
-                raise UsageError(
-                    f"players: '{mine[0]}' and '{name}' of agent '{agent}' have different spaces ({spaces[0]}, "
-                    f"{other}). Give each an agent of its own."
-                )
-        groups[agent] = PlayerGroup(tuple(mine), *spaces[0])
+        groups[agent] = tuple(mine)
     alone = [name for name in names if name not in owners]
     if alone:
-        raise UsageError(f"players: nobody plays {', '.join(alone)}. Name an agent for each player.")
+        raise UsageError(f"players: nobody plays {', '.join(alone)}. Name an agent for each {what}.")
     return groups
 
 

@@ -4,8 +4,9 @@ import os
 import time
 
 from digideep.environment.closing import close_environment
+from digideep.environment.joint_actions import RandomActions
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec, make_environment
-from digideep.environment.spaces import ACTION_MASK, ActionScaler, sample_actions
+from digideep.environment.spaces import ACTION_MASK
 from digideep.utility.seeding import make_generator
 
 _STEPS = 32
@@ -33,7 +34,7 @@ def choose_num_processes(spec: EnvironmentSpec, info: EnvironmentInfo, num_worke
     Returns:
         `num_processes` of an `Explorer`.
     """
-    takes_random_actions = not info.agents and f"/{ACTION_MASK}" not in info.infos
+    takes_random_actions = not info.all_players and f"/{ACTION_MASK}" not in info.infos
     if min(cores, num_workers) < 2 or not takes_random_actions:
         return 0
     return min(cores, num_workers) if _step_s(spec, info) * num_workers >= _LEAST_S else 0
@@ -41,12 +42,12 @@ def choose_num_processes(spec: EnvironmentSpec, info: EnvironmentInfo, num_worke
 
 def _step_s(spec: EnvironmentSpec, info: EnvironmentInfo) -> float:
     """Measure the median duration of a step, in seconds."""
-    generator, scale = make_generator(0, "processes"), ActionScaler(info.action_space)
+    draw = RandomActions(info.action_space)
     environment = make_environment(spec)
     try:
         environment.reset(seed=0)
         durations = []
-        for action in scale(sample_actions(info.agent_action_space, generator, _STEPS)):
+        for action in draw(make_generator(0, "processes"), _STEPS):
             start = time.perf_counter()
             _, _, terminated, truncated, _ = environment.step(action)
             durations.append(time.perf_counter() - start)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from digideep.environment.joint_actions import array_of
 from digideep.environment.making.make_environment import EnvironmentInfo
 
 
@@ -15,7 +16,7 @@ class StepBuffers:
     Attributes:
         workers: which of the explorer's workers have these rows.
         observations: path -> array (N, ...), what follows the last step. infos: likewise.
-        actions: (N, ...) environment actions of the step to take.
+        actions: (N, ...) environment actions of the step to take; of several entries, float64 (N, A).
         rewards: float32 (N,). terminations: bool (N,). ended: bool (N,), the episode is over at this observation.
         finished: bool (N,), so is the one that is logged: `ended`, unless the game goes on after a lost life.
         returns: float64 (N,) and lengths: int64 (N,), sums over the logged episode so far.
@@ -28,11 +29,12 @@ class StepBuffers:
     is_stale: np.ndarray | None = None
 
     def __init__(self, info: EnvironmentInfo, num_workers: int, allocate: Callable[[tuple[int, ...], Any], np.ndarray]):
-        spaces, action_space = info.observation_spaces, info.action_space
+        spaces = info.observation_spaces
         self.workers = slice(0, num_workers)
         self.observations = {path: allocate((num_workers, *(s.shape or ())), s.dtype) for path, s in spaces.items()}
         self.infos = {path: allocate((num_workers, *zero.shape), zero.dtype) for path, zero in info.infos.items()}
-        self.actions = allocate((num_workers, *(action_space.shape or ())), action_space.dtype)
+        shape, dtype = array_of(info.action_space, np.float64)
+        self.actions = allocate((num_workers, *shape), dtype)
         self.rewards = allocate((num_workers,), np.float32)
         self.terminations = allocate((num_workers,), np.bool_)
         self.ended = allocate((num_workers,), np.bool_)
@@ -53,6 +55,12 @@ class StepBuffers:
         part.observations = {path: array[workers] for path, array in self.observations.items()}
         part.infos = {path: array[workers] for path, array in self.infos.items()}
         return part
+
+    def seat(self, columns: slice) -> "StepBuffers":
+        """Return the same rows with some columns of the actions only, as views."""
+        view = copy.copy(self)
+        view.actions = self.actions[:, columns]
+        return view
 
     def halves(self, middle: int) -> "list[StepBuffers]":
         """Return the rows before worker `middle` and those from there on; all in one where `middle` is 0."""

@@ -11,6 +11,7 @@ import numpy as np
 from digideep.environment.closing import CLOSE_S, close_quietly
 from digideep.environment.contract import NotAsDeclared, ObservationJudge
 from digideep.environment.infos import write_info
+from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.spaces import ObservationSpaces, observation_spaces
@@ -161,11 +162,13 @@ def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: Environmen
     Raises:
         WorkerError: naming the first that differs.
     """
-    inner = environment.unwrapped
-    own = _named_spaces(
-        (name, observation_spaces(part.observation_space, spec.observation_key), part.action_space)
-        for name, part in (inner.groups if isinstance(inner, ParallelAdapter) else {"": environment}).items()
-    )
+    inner, spaces = environment.unwrapped, environment.observation_space
+    parts: Iterable[tuple[str, gym.Space, gym.Space]] = [("", spaces, environment.action_space)]
+    if isinstance(inner, ParallelAdapter):
+        parts = [(name, part.observation_space, part.action_space) for name, part in inner.groups.items()]
+    elif isinstance(environment, JoinedActions):
+        parts = [(name, spaces, part) for name, part in (environment.spaces or {"": environment.joint}).items()]
+    own = _named_spaces((name, observation_spaces(seen, spec.observation_key), part) for name, seen, part in parts)
     known = _named_spaces(
         (name, part.observation_spaces, part.action_space) for name, part in (info.agents or {"": info}).items()
     )
@@ -177,11 +180,13 @@ def check_instance(environment: gym.Env, spec: EnvironmentSpec, info: Environmen
             )
 
 
-def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, gym.Space]:
+def _named_spaces(parts: Iterable[tuple[str, ObservationSpaces, gym.Space]]) -> dict[str, Any]:
     """Return spaces by what they are of, in words. Args: parts: agent, or "" for the only one, and its spaces."""
-    named: dict[str, gym.Space] = {}
+    named: dict[str, Any] = {}
     for agent, observations, actions in parts:
         of = f" of agent '{agent}'" if agent else ""
         named |= {f"observations {path}{of}": space for path, space in observations.items()}
         named[f"actions{of}"] = actions
+        if isinstance(actions, gym.spaces.Dict):  # equal ones may have other orders
+            named[f"order of actions{of}"] = list(actions.spaces)
     return named

@@ -200,7 +200,7 @@ def check_environment(spec: EnvironmentSpec, seed: int = 0, steps: int = 1024) -
     """
     trial = _Trial(spec, seed, steps)
     theirs: dict[str, _Point] = (
-        {"PettingZoo's test": _pettingzoo} if trial.info.agents else {"gymnasium's checker": _gymnasium}
+        {"PettingZoo's test": _pettingzoo} if trial.info.all_players else {"gymnasium's checker": _gymnasium}
     )
     verdicts = []
     try:

@@ -10,9 +10,10 @@ import numpy as np
 
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, check_info, check_reset, read_outcome
 from digideep.environment.infos import write_info
+from digideep.environment.joint_actions import RandomActions
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.environment.spaces import ACTION_MASK, ActionScaler, mask_size, sample_actions
+from digideep.environment.spaces import ACTION_MASK, mask_size
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.utility.seeding import make_generator
 
@@ -33,13 +34,14 @@ def random_chooser(environment: gym.Env, info: EnvironmentInfo, generator: np.ra
     inner = environment.unwrapped
     if isinstance(inner, ParallelAdapter):
         return lambda newest_info: inner.sample(generator)
-    space, scale, size = info.agent_action_space, ActionScaler(info.action_space), mask_size(info.agent_action_space)
+    space, size = info.action_space, mask_size(info.agent_action_space)
+    draw = RandomActions(space)
 
     def choose(newest_info: Mapping[str, Any]) -> Any:
         mask = None if size is None else newest_info.get(ACTION_MASK)
         allowed = None if mask is None or np.shape(mask) != (size,) else np.asarray(mask)[None] != 0
-        action = np.asarray(scale(sample_actions(space, generator, 1, allowed))[0], info.action_space.dtype)
-        return action.item() if isinstance(info.action_space, gym.spaces.Discrete) else action
+        action = np.asarray(draw(generator, 1, allowed)[0], space.dtype)  # of several entries: float64
+        return action.item() if isinstance(space, gym.spaces.Discrete) else action
 
     return choose
 
