@@ -66,15 +66,8 @@ class Hindsight(Component):
         self.achieved, self.desired = (_OBSERVATIONS + path for path in self.paths)
         self._episodes: dict[int, Episodes] = {}  # by the memory's identity: several may be drawn from
 
-    def _ask(self) -> GoalOutcomes:
-        """Return what the environment says of goals. Raises: UsageError: if it says nothing."""
-        if self.goals is None:
-            raise UsageError("hindsight needs an environment that says what another goal would have brought.")
-        self._outcomes = self.goals.of(*self.paths)
-        return self._outcomes
-
-    def check(self, memories: Sequence[SampledMemory], observations: Sequence[str]) -> None:
-        """Refuse what cannot be relabelled.
+    def check(self, memories: Sequence[SampledMemory], observations: Sequence[str]) -> GoalOutcomes:
+        """Ask the environment what it says of goals, and refuse what cannot be relabelled.
 
         Args:
             memories: where it will be drawn from.
@@ -83,7 +76,9 @@ class Hindsight(Component):
         Raises:
             UsageError: naming what is missing.
         """
-        self._ask()
+        if self.goals is None:
+            raise UsageError("hindsight needs an environment that says what another goal would have brought.")
+        self._outcomes = self.goals.of(*self.paths)
         for key in (self.achieved, self.desired):
             if any(key in memory.stacks for memory in memories):
                 raise UsageError(
@@ -93,6 +88,7 @@ class Hindsight(Component):
             path = self.paths[1]
             seen = [key.removeprefix(_OBSERVATIONS) for key in observations]
             raise UsageError(f"hindsight needs an agent that sees '{path}'. {did_you_mean(path, seen)}")
+        return self._outcomes
 
     @property
     def needed_keys(self) -> list[str]:
@@ -137,7 +133,8 @@ class Hindsight(Component):
         self, memory: SampledMemory, workers: np.ndarray, rows: np.ndarray, desired: np.ndarray, info: Mapping[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return what these goals would have brought: rewards and discounts as in a batch, float32 (B,)."""
-        outcomes, buffer = self._outcomes or self._ask(), memory.buffer
+        outcomes = self._outcomes or self.check([memory], info["observations"])  # a resumed run has not checked
+        buffer = memory.buffer
         infos = {key.removeprefix(_INFOS): array for key, array in buffer.items() if key.startswith(_INFOS)}
 
         def outcome(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,10 @@ def test_a_wrapper_that_changes_rewards_may_say_what_becomes_of_goals():
     assert outcomes(norm_wrappers=[describe_wrapper(Doubled)]).rewards(ACHIEVED, DESIRED, {}).tolist() == [0, -2, 0, -2]
 
 
+def test_an_environment_whose_action_has_parts_is_asked_below_what_joins_them():
+    assert outcomes(has_parts=True).rewards(ACHIEVED, DESIRED, {}).tolist() == [0, -1, 0, -1]
+
+
 def test_normalised_observations_that_are_no_goals_do_no_harm():
     wrapper = describe(VecNormalizeObs, paths=["/observation"])
     assert outcomes(vect_wrappers=[wrapper]).rewards(ACHIEVED, DESIRED, {}).shape == (4,)

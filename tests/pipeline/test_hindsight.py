@@ -25,7 +25,7 @@ def arguments(recipe="sac_classic", **changes):
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
-        ("sac_classic", {"num_processes": 2, "overlap": True, "env_kwargs": {"is_terminal": True}}),
+        ("sac_classic", {"overlap": True, "env_kwargs": {"is_terminal": True}}),
         ("td3_mujoco", {"prioritized": True, "n_step_return": 3, "goal_strategy": "episode"}),
         ("ddpg_classic", {"goal_strategy": "final", "info_keys": ["steps"], "env_kwargs": {"counts": True}}),
     ],

@@ -12,18 +12,20 @@ class Reach(gym.Env):
         farthest: the greatest distance of a goal, drawn uniformly.
         is_terminal: the goal ends the episode.
         takes_one: `compute_reward` knows one goal at a time.
+        has_parts: its action is a Dict with one part.
         counts: every reward is lower by the step's number, which is told by the info only.
         fault: "mute", it has no `compute_reward`; "lie", that says something else; "raise"; "shape", of goals.
     """
 
     def __init__(
         self, farthest: float = 3.0, is_terminal: bool = False, takes_one: bool = False, counts: bool = False,
-        fault: str = "",
+        has_parts: bool = False, fault: str = "",
     ):  # fmt: skip
         line, two = Box(-np.inf, np.inf, (1,), np.float64), Box(-np.inf, np.inf, (2,), np.float64)
         goals = {"achieved_goal": two if fault == "shape" else line, "desired_goal": line}
         self.observation_space = Dict({"observation": line, **goals})
-        self.action_space = Box(-1, 1, (1,), np.float32)
+        arm = Box(-1, 1, (1,), np.float32)
+        self.action_space = Dict({"arm": arm}) if has_parts else arm
         self.farthest, self.takes_one, self.counts, self.fault = farthest, takes_one, counts, fault
         if fault == "mute":
             self.compute_reward = None
@@ -38,7 +40,7 @@ class Reach(gym.Env):
 
     def step(self, action):
         self.steps += 1
-        self.place = self.place + np.clip(action, -1, 1)
+        self.place = self.place + np.clip(action["arm"] if isinstance(action, dict) else action, -1, 1)
         info = {"is_success": bool(abs(self.place - self.goal)[0] < 0.5), "steps": self.steps}
         reward = -float(not info["is_success"]) - self.counts * self.steps
         return self._see(), reward, hasattr(self, "compute_terminated") and info["is_success"], False, info
