@@ -106,7 +106,7 @@ class Runner(Collector):
         self.info = inspect_environment(self.environment)
         self.memories = build_memories(self.session, self.tree)
         self.memory = self.memories[MAIN]
-        self.agents = build_agents(self.session, self.tree, self.info, self.memories, seed=self.seed)
+        self.agents = build_agents(self.session, self.tree, self.info, self.memories, self._process, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":

@@ -3,6 +3,7 @@
 from tests.faults import (
     agent,
     environment,
+    goals,
     launch,
     learning,
     memory,
@@ -20,5 +21,5 @@ from tests.faults import (
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
-    *sweeps.FAULTS, *utility.FAULTS,
+    *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS,
 )  # fmt: skip
