@@ -1,11 +1,12 @@
 """What a second rank brings: frames/s of one and two ranks in turns, beside what a model of messages says.
 
 One rank has one thread. Two plain runs at once, each on its own, show what this machine's second core can give at most.
-`python -m benchmarks.ranks`; `--draw FILE` draws the model to 64 ranks.
+`python -m benchmarks.ranks`; `--draw FILE` draws the model to 64 ranks for all workloads in the table.
 """
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -42,7 +43,9 @@ WORKLOADS = {
         "params/ppo_mujoco.py",
         {"model_name": "Humanoid-v5", "num_workers": 8, "n_steps": 256, "num_mini_batches": 4}, 4, 10 * 4, 54_000,
     ),
-    "ppo-pong": Workload("params/ppo_atari.py", {}, 2, 4 * 4, 1_690_000),
+    "ppo-pong": Workload("params/ppo_atari.py", {"backend": "gymnasium"}, 2, 4 * 4, 1_690_000),
+    # ALE simulates on threads of its own: one rank takes some of the second core, too.
+    "ppo-pong, ale": Workload("params/ppo_atari.py", {}, 2, 4 * 4, 1_690_000),
     "ppo-halfcheetah": Workload("params/ppo_mujoco.py", _HALF_CHEETAH, 4, 10 * 32, 11_000),
     "ppo-halfcheetah, averaged": Workload(
         "params/ppo_mujoco.py", _HALF_CHEETAH | {"averaging_interval": 320}, 4, 1, 11_000
@@ -164,8 +167,8 @@ def cycle_frames(name: str) -> int:
     return int(panel["num_workers"] * panel["n_steps"])
 
 
-def compare(name: str, runs: int, epochs: int, line: Line) -> tuple[list[str], float]:
-    """Measure a workload in turns. Returns: a row of the table, and the seconds of a cycle of one rank."""
+def compare(name: str, runs: int, epochs: int, line: Line) -> list[str]:
+    """Measure a workload in turns. Returns: a row of the table."""
     found: dict[str, list[float]] = {"one": [], "two": [], "both": []}
     with tempfile.TemporaryDirectory(prefix="digideep-bench-") as directory:
         base = Path(directory)
@@ -175,15 +178,32 @@ def compare(name: str, runs: int, epochs: int, line: Line) -> tuple[list[str], f
             apart = [start(name, 1, epochs, base) for _ in range(2)]
             found["both"].append(sum(map(speed, apart)))
             print(name, *(f"{who} {values[-1]:,.0f}" for who, values in found.items()), flush=True)
+    return as_row(name, found, line)
+
+
+def as_row(name: str, found: dict[str, list[float]], line: Line) -> list[str]:
+    """Return a row of the table. Args: found: frames/s of each run, of one rank, of two, and of two runs at once."""
     one, two, both = (statistics.median(values) for values in found.values())
     cycle_s = cycle_frames(name) / one
     shown = (f"{min(found[who]):,.0f} to {max(found[who]):,.0f}" for who in ("one", "two"))
     model = predicted(WORKLOADS[name], cycle_s, 2, line) * both / one / 2  # what the second core gives is no message's
-    return [name, *shown, f"{two / one:.2f}", f"{model:.2f}", f"{both / one:.2f}"], cycle_s
+    return [name, f"{cycle_s * 1e3:.1f}", *shown, f"{two / one:.2f}", f"{model:.2f}", f"{both / one:.2f}"]
+
+
+def measured_cycles(text: str) -> dict[str, float]:
+    """Return the seconds of a cycle of one rank for each workload in the table."""
+    rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \|", text.split(f"<!-- {_TABLE} -->")[1].split("<!-- /")[0], re.M)
+    return {name: float(cycle_ms) / 1e3 for name, cycle_ms in rows}
 
 
 def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
-    """Draw the model to 64 ranks, each on a core of its own: on this machine if it had so many, and over a network."""
+    """Draw the model to 64 ranks, each on a core of its own: on this machine if it had so many, and over a network.
+
+    Args:
+        cycles: seconds of a cycle of one rank, by workload.
+        line: of messages on this machine.
+        path: of the .svg file.
+    """
     import matplotlib
 
     matplotlib.use("svg")
@@ -221,21 +241,27 @@ def main(argv: list[str] | None = None) -> int:
         as_rank()
         return 0
     messages = measure_messages()
-    line, cycles = Line.through(messages), {}
-    text = args.results.read_text()
+    line, text = Line.through(messages), args.results.read_text()
     rows = [[f"{size:,}", f"{seconds * 1e3:.2f}"] for size, seconds in messages.items()]
     text = update_table(text, _MESSAGES, ("floats", "ms, mean"), rows, note=machine())
     for name in args.only:
-        row, cycles[name] = compare(name, args.runs, args.epochs, line)
-        text = update_table(text, _TABLE, _HEADER, [row], note=machine())
-    args.results.write_text(text)
+        text = update_table(text, _TABLE, _HEADER, [compare(name, args.runs, args.epochs, line)], note=machine())
+        args.results.write_text(text)  # what is measured is not lost if this is stopped
     if args.draw is not None:
-        draw(cycles, line, args.draw)
+        draw(measured_cycles(text), line, args.draw)
     return 0
 
 
 _TABLE, _MESSAGES = "ranks", "rank-messages"
-_HEADER = ("workload", "one rank, frames/s", "two ranks, frames/s", "ratio of medians", "model", "two runs at once")
+_HEADER = (
+    "workload",
+    "ms a cycle",
+    "one rank, frames/s",
+    "two ranks, frames/s",
+    "ratio of medians",
+    "model",
+    "two runs at once",
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -46,6 +46,7 @@ class AgentBase(Component):
             before parameters are averaged. Source: Stich 2019, arXiv:1805.09767, Algorithm 1; Adam's moments stay.
 
     Attributes:
+        memory, memories: the one that the explorer "train" fills, and all of the run by name.
         observation_space: what the policy is built for: a one-dimensional Box for a vector or for several joined to
             one; with images among them, spaces by path.
         flatten: joins them to that one vector; None where there is nothing to join.
@@ -63,9 +64,8 @@ class AgentBase(Component):
         use_action_mask: bool = False, averaging_interval: int = 1,
     ):  # fmt: skip
         require_int("averaging_interval", averaging_interval, 1)
-        self.name, self.memory, self.device, self.profiler = (
-            context.name, context.memory, context.device, context.profiler,
-        )  # fmt: skip
+        self.name, self.device, self.profiler = context.name, context.device, context.profiler
+        self.memory, self.memories = context.memory, {"train": context.memory, **context.memories}
         self.plan, self.ranks, self.averaging_interval = context.plan, context.ranks, averaging_interval
         self.observation_path = observation_path
         self.observation_paths = check_paths(observation_path, context.observation_spaces)
@@ -185,7 +185,9 @@ class AgentBase(Component):
 
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(description, Component, planned_frames=self.plan.frames, ranks=self.ranks)
+        sampler = build(
+            description, Component, planned_frames=self.plan.frames, ranks=self.ranks, memories=self.memories
+        )
         if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler

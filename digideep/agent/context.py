@@ -50,3 +50,4 @@ class AgentContext:
     infos: dict[str, np.ndarray] = field(default_factory=dict)  # zeros of each info that chunks hold, by path
     plan: Plan = field(default_factory=Plan)  # of the whole run
     ranks: Ranks = field(default_factory=Ranks)  # processes that train the agent together
+    memories: Mapping[str, LearnedMemory] = field(default_factory=dict)  # all of the run, by name

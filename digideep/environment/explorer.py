@@ -39,7 +39,7 @@ class Explorer(Component):
     worker. Frames are steps of the environment.
 
     Args:
-        mode: "train", "test" or "eval". Normalisers learn in "train" only.
+        mode: "train", "test", "eval" or the name of a further one. Normalisers learn in "train" only.
         agents: by name; one, or those that `players` of the environment names.
         environment: what each worker runs.
         info: the environment's spaces.
@@ -52,7 +52,7 @@ class Explorer(Component):
             actions are chosen for the other, all is done within it.
         num_workers: environments stepped together.
         num_processes: processes to spread them over; 0 runs them in this process. For backends other than gymnasium:
-            threads, 0 for one on each core.
+            threads, 0 for one on each core that this rank has.
         backend: what steps them: "gymnasium", which alone resumes exactly and renders; "ale" or "envpool".
         n_steps: steps per `update`; None for no fixed number.
         n_episodes: episodes that must end in an `update`, shared out evenly so that short ones are not favoured; None
@@ -69,6 +69,7 @@ class Explorer(Component):
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
         extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
             not change the spaces.
+        memory: name of the memory that its chunks go to; None for the main one in "train", and for none elsewhere.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Explorer(Component):
         n_episodes: int | None = None, deterministic: bool = False, warm_start: int = 0, do_reset: bool = False,
         keep_trajectory: bool = True, overlap: bool = False, render_mode: str | None = None, render_delay: float = 0.0,
         worker_timeout_s: float = 300.0, extra_env_kwargs: dict[str, Any] | None = None,
+        memory: str | None = None,
     ):  # fmt: skip
         check_explorer(
             num_workers=num_workers, num_processes=num_processes, backend=backend, n_steps=n_steps,
@@ -98,7 +100,7 @@ class Explorer(Component):
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
-        self._should_stop, self._ranks = should_stop, ranks or Ranks()
+        self.memory, self._should_stop, self._ranks = memory, should_stop, ranks or Ranks()
 
         self.steps, self.n_episode = 0, 0
         self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
@@ -113,8 +115,9 @@ class Explorer(Component):
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
-            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s, in_parts=in_parts
-        )
+            backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
+            in_parts=in_parts, local_ranks=self._ranks.local_size,
+        )  # fmt: skip
         self._parts = [Part(buffers, self.seats.values()) for buffers in self.envs.parts]
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
         if keep_trajectory:
@@ -296,6 +299,11 @@ class Explorer(Component):
         """Take over what another explorer's normalisers have learned."""
         for name, seat in self.seats.items():
             seat.senses.load_statistics(statistics[name])
+
+    def follow(self, other: "Explorer") -> None:
+        """Take over what the normalisers of another explorer have learned, scales of rewards included."""
+        for name, seat in self.seats.items():
+            seat.follow(other.seats[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Return episodes to re-live, seats, counters and generator."""

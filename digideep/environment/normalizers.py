@@ -132,6 +132,10 @@ class VectorWrapper(Component):
     def load_statistics(self, state: dict[str, Any]) -> None:
         """Take over another explorer's statistics."""
 
+    def follow(self, other: Any) -> None:
+        """Change what comes as another explorer's wrapper does now, which is of the same class."""
+        self.load_statistics(other.statistics())
+
 
 class VecNormalizeObs(VectorWrapper):
     """Standardises observations by their running mean and variance and clips them.
@@ -229,8 +233,8 @@ def _is_normalisable(space: Any) -> bool:
 class VecNormalizeReward(VectorWrapper):
     """Divides rewards by the standard deviation of the running discounted return, then clips; the mean stays.
 
-    Only in mode "train": elsewhere rewards pass as they are. Source: Engstrom et al. 2020, arXiv:2005.12729,
-    Section 3, "reward scaling".
+    Only in mode "train", and where an explorer follows that one: elsewhere rewards pass as they are. Source: Engstrom
+    et al. 2020, arXiv:2005.12729, Section 3, "reward scaling".
 
     Args:
         mode: the explorer's.
@@ -246,7 +250,7 @@ class VecNormalizeReward(VectorWrapper):
         require_between("gamma", gamma, 0, 1)
         require_between("clip", clip, 1e-3)
         require_between("epsilon", epsilon, 1e-16)
-        self._is_learning = mode == "train"
+        self._is_learning, self._is_following = mode == "train", False
         self._gamma, self._clip, self._epsilon = gamma, clip, epsilon
         self._running = RunningMeanStd(())
         self._returns = np.zeros(num_workers)
@@ -260,6 +264,8 @@ class VecNormalizeReward(VectorWrapper):
         self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
     ) -> tuple[Arrays, np.ndarray]:
         """Scale the rewards; rows that took no step neither count nor change (their reward is 0)."""
+        if self._is_following:
+            return observations, self._scale(rewards)
         if not self._is_learning:
             return observations, rewards
         returns = self._returns[buffers.workers]
@@ -271,8 +277,15 @@ class VecNormalizeReward(VectorWrapper):
         if learned.size:
             self._running.update(learned)
         returns[buffers.ended] = 0
+        return observations, self._scale(rewards)
+
+    def _scale(self, rewards: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
-        return observations, np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+        return np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
+
+    def follow(self, other: "VecNormalizeReward") -> None:
+        """See `VectorWrapper`."""
+        self._running, self._is_following = other._running, True
 
     def merge(self, ranks: Ranks) -> None:
         """See `VectorWrapper`."""
@@ -284,7 +297,7 @@ class VecNormalizeReward(VectorWrapper):
         return {"running": self._running.state_dict(), "returns": self._returns.copy()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
+        """Continue where `state_dict` left off; one that follows another one does so when it is told again."""
         self._running.load_state_dict(state["running"])
         self._returns = np.array(state["returns"])
 

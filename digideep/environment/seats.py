@@ -150,6 +150,11 @@ class Seat:
             self.senses.load_state_dict(state)
         self.hidden_state = None if state["hidden_state"] is None else np.array(state["hidden_state"])
 
+    def follow(self, other: "Seat") -> None:
+        """Take over what the normalisers of another explorer's seat have learned, scales of rewards included."""
+        for own, theirs in zip(self.wrappers, other.wrappers, strict=True):
+            own.follow(theirs)
+
 
 class Part:
     """Workers that are stepped together, and the step that they are taking.

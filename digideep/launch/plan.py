@@ -13,11 +13,11 @@ from digideep.parameters.checks import shown
 from digideep.parameters.control_panel import frames_in_panel, generate, load_params, override_panel
 from digideep.parameters.tree import Tree, from_plain, override_tree
 from digideep.pipeline.arguments import Arguments
-from digideep.pipeline.building import check_tree
 from digideep.pipeline.continuing import plan_of
 from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
+from digideep.pipeline.tree_checks import check_tree
 from digideep.utility.errors import UsageError
 from digideep.utility.process_state import left_as_it_was
 from digideep.utility.user_code import in_words

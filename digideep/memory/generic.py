@@ -14,6 +14,8 @@ from digideep.parameters.component import Component
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
+MAIN = "train"  # name of the memory that the explorer "train" fills
+
 
 class Memory(Component):
     """Keeps chunks in a ring: allocated once, never rolled or copied; `store` costs the same however full it is.
@@ -66,12 +68,19 @@ class Memory(Component):
         """Frames stored so far by all ranks, the forgotten ones too."""
         return self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers * self.num_ranks
 
-    def require_room(self, num_workers: int, row_bytes: int) -> None:
+    def require_room(
+        self, num_workers: int, row_bytes: int, *, size: str = "memory_size_in_chunks", others: int = 0
+    ) -> int:
         """Refuse a size that does not fit, before the first step.
 
         Args:
             num_workers: of the explorer.
             row_bytes: what one row of one worker takes.
+            size: what to call `buffer_chunk_len` in a message.
+            others: bytes that other memories will take in the same place.
+
+        Returns:
+            Bytes that this one takes.
 
         Raises:
             UsageError: saying what would fit.
@@ -84,12 +93,14 @@ class Memory(Component):
             free, way_out = shutil.disk_usage(existing).free, ""
         else:
             free, way_out = psutil.virtual_memory().available, ", or keep it on disk with memory_on_disk"
+        free = max(free - others, 0)
         if needed > free:
             fitting = int(0.8 * free) // (num_workers * row_bytes * self.ring.chunk_sample_len)
             raise UsageError(
-                f"memory_size_in_chunks={self.ring.buffer_chunk_len} would need {needed / 1e9:.1f} GB, "
+                f"{size}={self.ring.buffer_chunk_len} would need {needed / 1e9:.1f} GB, "
                 f"{free / 1e9:.1f} GB are free{' on disk' if self.on_disk else ''}: lower it to {fitting}{way_out}."
             )
+        return needed
 
     def _allocate(self, chunk: Chunk) -> None:
         """Make the arrays that chunks like this one need, filled with zeros (that take no room until written)."""

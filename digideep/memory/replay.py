@@ -4,15 +4,20 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-from digideep.memory.generic import SampledMemory
+from digideep.memory.generic import MAIN, SampledMemory
 from digideep.memory.priorities import Priorities
+from digideep.memory.ring import Chunk, Ring
 from digideep.memory.sampler import Sampler
+from digideep.memory.shares import Shares
 from digideep.memory.transitions import TransitionIndices, draw_uniform, gather_transitions
 from digideep.parameters.checks import require, require_between, require_int
 from digideep.parameters.component import Description, build
 from digideep.parameters.schedule import Schedules
+from digideep.parameters.suggest import did_you_mean
+from digideep.parameters.values import is_described
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
 from digideep.utility.ranks import Ranks
@@ -22,27 +27,34 @@ class Replay(Sampler):
     """Draws batches at a fixed ratio to the frames that were collected, however many workers and ranks do so.
 
     A batch is what `gather_transitions` returns. Of several ranks each draws its share of a batch from its own memory.
+    With `shares`, other memories give a part of the rows; priorities and weights are those within each memory.
 
     Args:
         planned_frames: of the whole run.
         ranks: that train together; None for one.
+        memories: of the run by name, from which `shares` chooses; None for the one it is called with.
         batch_size: transitions of a batch, of all ranks together.
         learning_starts: frames to collect before the first gradient step. No step is made up for later.
         gradient_steps_per_frame: the replay ratio; a fraction of a step is carried to the next cycle.
         n_step_return: rewards summed up before the bootstrap; more than 1 ignores that later actions are off-policy.
-        priorities: description of `Priorities`; None draws uniformly.
+        priorities: description of `Priorities`, for the main memory, "train"; or one for each memory by name. None, and
+            what is not named, draws uniformly.
+        shares: of a batch that come from other memories: name -> number in [0, 1], or a schedule over gradient steps;
+            see `Shares`. None draws from the main memory alone.
     """
 
     def __init__(
         self,
         planned_frames: int = 0,
         ranks: Ranks | None = None,
+        memories: Mapping[str, SampledMemory] | None = None,
         *,
         batch_size: int,
         learning_starts: int = 0,
         gradient_steps_per_frame: float = 1.0,
         n_step_return: int = 1,
-        priorities: Description | None = None,
+        priorities: Description | dict[str, Description] | None = None,
+        shares: dict[str, float | Description] | None = None,
     ):
         ranks = ranks or Ranks()
         require_int("batch_size", batch_size, ranks.size)
@@ -53,13 +65,42 @@ class Replay(Sampler):
         # A fraction and whole numbers: ten times 0.1 is one step, not 0.999.
         self.ratio = Fraction(gradient_steps_per_frame).limit_denominator(1_000_000)
         planned_draws = int(planned_frames * self.ratio)
-        self.priorities = None if priorities is None else build(priorities, Priorities, planned_draws=planned_draws)
-        draw = draw_uniform if self.priorities is None else self.priorities.draw
-        self.units = (draw, self._remember, gather_transitions)
+        self._memories: Mapping[str, SampledMemory] = memories or {}
+        self.shares = Shares(shares, self._memories, planned_draws) if shares else None
+        self.memory_names = [MAIN, *(shares or ())]  # that it draws from
+        by_name = {MAIN: priorities} if priorities is not None and is_described(priorities) else priorities or {}
+        for name in by_name:
+            if name not in self.memory_names:
+                known = did_you_mean(name, self.memory_names)
+                raise UsageError(f"priorities names a memory '{name}' that has no share. {known}")
+        self.priorities = {name: build(each, Priorities, planned_draws=planned_draws) for name, each in by_name.items()}
+        self._drawn: list[tuple[Priorities | None, TransitionIndices]] = []  # of the last batch, by memory
+        self.units = (self._draw, gather_transitions)
         own_size = ranks.share(batch_size)
         self.share = own_size / batch_size  # of this rank
         self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return}
         self._frames_seen, self._carried = 0, 0
+
+    def __call__(self, memory: SampledMemory, info: Mapping[str, Any]) -> Chunk:
+        """See `Sampler`. Args: memory: the main one."""
+        self._drawn = []
+        if self.shares is None:
+            return super().__call__(memory, info)
+        parts = [
+            super(Replay, self).__call__(
+                memory if name == MAIN else self._memories[name], {**info, "batch_size": rows, "memory": name}
+            )
+            for name, rows in self.shares.split(self.info["batch_size"]).items()
+            if rows
+        ]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+    def _draw(self, memory: SampledMemory, info: Mapping[str, Any]) -> TransitionIndices:
+        """Draw from a memory as is its way, and remember what: a unit."""
+        priorities = self.priorities.get(info.get("memory", MAIN))
+        indices = draw_uniform(memory, info) if priorities is None else priorities.draw(memory, info)
+        self._drawn.append((priorities, indices))
+        return indices
 
     def steps_due(self, memory: SampledMemory) -> int:
         """Return the gradient steps for the frames that have come since the last call."""
@@ -98,18 +139,25 @@ class Replay(Sampler):
                 f"warm_start must fit into the memory: learning_starts, at least warm_start and batch_size, is "
                 f"{starts:,} frames, of which the memory holds {room:,}. Lower it, or raise memory_size_in_chunks."
             )
+        self._check_ring(ring, "The memory", "memory_size_in_chunks or n_steps")
+        for name in self.memory_names[1:]:
+            ring = self._memories[name].ring
+            self._check_ring(ring, f"The memory '{name}'", f"buffer_chunk_len of /memory/{name}")
+
+    def _check_ring(self, ring: Ring, what: str, remedy: str) -> None:
+        """Refuse a memory in which there may be moments at which nothing can be drawn. Args: what: it is called."""
         # Of two rows in turn, one may be the end of an episode, where no transition starts. A ring that goes round has
         # a row without a successor, and rows whose stacks are not whole.
         needed = max(2, self.info["n_step_return"]) + (ring.buffer_chunk_len > 1) + ring.stack - 1
         if ring.num_steps < needed:
             why = "one that can be drawn at every moment"
-            if memory.stacks:
+            if ring.stack > 1:
                 why += f", in a stack of {ring.stack} frames"
             if self.info["n_step_return"] > 2:
                 why += f", with a return of n_step_return={self.info['n_step_return']} steps"
             raise UsageError(
-                f"The memory holds {ring.num_steps} steps of each worker, and must hold at least {needed}: {why}. "
-                "Raise memory_size_in_chunks or n_steps."
+                f"{what} holds {ring.num_steps} steps of each worker, and must hold at least {needed}: {why}. Raise "
+                f"{remedy}."
             )
 
     def doubt(self, plan: Plan) -> str | None:
@@ -123,24 +171,39 @@ class Replay(Sampler):
 
     def schedules(self) -> Schedules:
         """Return what changes along the plan: by name, its course, and what counts how far that is."""
-        return {} if self.priorities is None else self.priorities.schedules()
-
-    def _remember(self, indices: TransitionIndices, info: Mapping[str, Any]) -> TransitionIndices:
-        self._last = indices
-        return indices
+        found: Schedules = {} if self.shares is None else self.shares.schedules()
+        for name, priorities in self.priorities.items():
+            end = "" if name == MAIN else f"_{name}"
+            found |= {f"{key}{end}": course for key, course in priorities.schedules().items()}
+        return found
 
     def note_errors(self, errors: Tensor) -> None:
         """Learn how surprising the last batch was. Args: errors: float32 (B,), absolute."""
-        if self.priorities is not None:
-            self.priorities.update(self._last, errors.numpy(force=True))
+        if not self.priorities:
+            return
+        values, first = errors.numpy(force=True), 0
+        for priorities, indices in self._drawn:
+            last = first + len(indices.rows)
+            if priorities is not None:
+                priorities.update(indices, values[first:last])
+            first = last
 
     def state_dict(self) -> dict[str, Any]:
-        """Return counters and priorities."""
-        state = {"frames_seen": self._frames_seen, "carried": self._carried}
-        return state if self.priorities is None else {**state, "priorities": self.priorities.state_dict()}
+        """Return counters, priorities and what is carried of shares."""
+        state: dict[str, Any] = {"frames_seen": self._frames_seen, "carried": self._carried}
+        if self.shares is not None:
+            state["shares"] = self.shares.state_dict()
+        return state | {_key(name): priorities.state_dict() for name, priorities in self.priorities.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self._frames_seen, self._carried = state["frames_seen"], state["carried"]
-        if self.priorities is not None:
-            self.priorities.load_state_dict(state["priorities"])
+        if self.shares is not None and "shares" in state:
+            self.shares.load_state_dict(state["shares"])
+        for name, priorities in self.priorities.items():
+            priorities.load_state_dict(state[_key(name)])
+
+
+def _key(memory: str) -> str:
+    """Return where the state of a memory's priorities lies."""
+    return "priorities" if memory == MAIN else f"priorities of {memory}"

@@ -11,8 +11,9 @@ import torch
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
+from digideep.memory.generic import MAIN
 from digideep.parameters.tree import Tree
-from digideep.pipeline.continuing import plan_of
+from digideep.pipeline.continuing import memories_of, plan_of
 from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS
 
@@ -27,14 +28,21 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
         agents: by name.
         explorer: of the training.
     """
-    plan, runner, memory = plan_of(tree), tree["runner"], tree["memory"]
+    plan, runner, memories = plan_of(tree), tree["runner"], memories_of(tree)
     epochs, cycles = (f"{runner[f'n_{what}s']} {what}{'s' * (runner[f'n_{what}s'] > 1)}" for what in ("epoch", "cycle"))
     _log.info(
         "plan: %s of %s of %s%d x %d frames: %s frames; a memory of %s transitions",
         epochs, cycles, f"{plan.num_ranks} ranks x " if plan.num_ranks > 1 else "", plan.num_workers, plan.n_steps,
         f"{plan.frames:,}",
-        f"{memory['buffer_chunk_len'] * plan.cycle_frames:,}",
+        f"{memories[MAIN].get('buffer_chunk_len', 1) * plan.cycle_frames:,}",
     )  # fmt: skip
+    for name, memory in memories.items():
+        for source, own in tree["explorer"].items() if name != MAIN else ():
+            if own.get("memory") == name:
+                size = memory["chunk_sample_len"] * memory.get("buffer_chunk_len", 1) * own["num_workers"]
+                _log.info(
+                    "memory '%s' holds %s transitions of explorer '%s'", name, f"{size * plan.num_ranks:,}", source
+                )
     for name, agent in agents.items():
         wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}

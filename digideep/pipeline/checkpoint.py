@@ -24,7 +24,7 @@ from safetensors.torch import save as save_arrays
 
 from digideep.pipeline.checkpoint_content import DEEPEST, check_figures, check_state, is_deeper
 from digideep.pipeline.checkpoint_files import COMMON, num_ranks, rank_files, write_files, write_rank
-from digideep.pipeline.segments import Need, Segment, find_segments, memory_directory, need_of, sync_directory
+from digideep.pipeline.segments import MAIN, Need, Segment, find_all_segments, need_of, sync_directory
 from digideep.utility.errors import CheckpointError, UnreadableError
 from digideep.utility.own_files import read_file, remove
 from digideep.utility.ranks import Ranks
@@ -278,14 +278,14 @@ class Loaded(NamedTuple):
     path: Path
     state: dict[str, Any]
     figures: dict[str, Any]  # what it says about the session's files
-    segments: list[Segment]  # of the memory, oldest first; none if they were not asked for
+    segments: dict[str, list[Segment]]  # of each memory, oldest first; none if they were not asked for
 
 
 def load_checkpoint(path: Path, needs_memory: bool, rank: int = 0) -> Loaded:
-    """Read a checkpoint of a run, and check the memory's segments if they are needed; say if other software wrote it.
+    """Read a checkpoint of a run, and check the memories' segments if they are needed; say if other software wrote it.
 
     Args:
-        needs_memory: check the memory's segments.
+        needs_memory: check the memories' segments.
         rank: whose state, see `read_checkpoint`.
 
     Raises:
@@ -296,8 +296,8 @@ def load_checkpoint(path: Path, needs_memory: bool, rank: int = 0) -> Loaded:
     try:
         check_state(checkpoint_order(path), state, needs_memory)
         check_figures(figures)
-        directory = memory_directory(path.parents[1], rank)
-        segments = find_segments(directory, need_of(figures, rank)) if needs_memory and rank < num_ranks(state) else []
+        is_needed = needs_memory and rank < num_ranks(state)
+        segments = find_all_segments(path.parents[1], figures, rank) if is_needed else {}
     except CheckpointError as err:
         raise CheckpointError(str(err) if str(path.parents[1]) in str(err) else f"{path} is broken: {err}") from err
     now = versions()
@@ -332,9 +332,9 @@ def load_newest_valid(session: Path, needs_memory: bool, before: Path | None = N
     raise CheckpointError(f"{session} has no valid checkpoint ({len(candidates)} were looked at). Train it anew.")
 
 
-def read_need(path: Path, rank: int = 0) -> Need | None:
+def read_need(path: Path, rank: int = 0, name: str = MAIN) -> Need | None:
     """Return what a checkpoint needs of a rank's memory; None if that cannot be read. Nothing else of it is read."""
     try:
-        return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))), rank)
+        return need_of(json.loads(_read_signed(path / SESSION, _read_manifest(path))), rank, name)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

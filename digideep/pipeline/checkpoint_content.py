@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from digideep.memory.generic import MAIN
 from digideep.utility.errors import CheckpointError
 from digideep.utility.files import is_finite, is_number
 
@@ -22,6 +23,7 @@ def check_state(order: tuple[int, int] | None, state: dict[str, Any], needs_memo
     """
     for name in (*_PARTS, *(_PARTS_TO_RESUME if needs_memory else ())):
         _require(isinstance(state.get(name), dict), name, state.get(name), "an object")
+    _require(isinstance(state.get("memories", {}), dict), "memories", state.get("memories"), "an object")
     params, runner = state["params"], state["runner"]
     for name in ("runner", "env", "explorer", "memory", "agents"):
         _require(isinstance(params.get(name), dict), f"params/{name}", params.get(name), "an object")
@@ -36,6 +38,12 @@ def check_state(order: tuple[int, int] | None, state: dict[str, Any], needs_memo
     _require(is_list, "recent_returns", returns, "a list of numbers")
     for name in ("test_return", "best_return", "test_success"):
         _require(runner.get(name) is None or is_number(runner[name]), name, runner.get(name), "a number")
+
+
+def memory_state(state: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what a checkpoint's state says of a memory, by its name."""
+    found: dict[str, Any] = state["memory"] if name == MAIN else state["memories"][name]
+    return found
 
 
 def check_figures(figures: dict[str, Any]) -> None:

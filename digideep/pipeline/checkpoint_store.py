@@ -1,10 +1,11 @@
 """The checkpoints of a session: where a run begins from, and what it saves."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from digideep.memory.generic import Memory
+from digideep.memory.generic import MAIN, Memory
 from digideep.pipeline.checkpoint import (
     BEST,
     checkpoint_order,
@@ -75,6 +76,9 @@ class CheckpointSource:
             self.loaded = load_newest_valid(self.session, self._needs_memory, rank=self._ranks.rank)
         else:
             self.loaded = load_checkpoint(self._checkpoint, self._needs_memory, self._ranks.rank)
+        for name in self.loaded.segments:
+            place = memory_directory(self.session, self._ranks.rank, name)
+            require_own(place, is_directory=True, is_written=is_written)
         self._go_back_together()
 
     def _go_back_together(self) -> None:
@@ -106,9 +110,10 @@ class CheckpointSource:
             raise first from None
         self._go_back_together()
 
-    def restore_memory(self, memory: Memory, n_chunks: int) -> None:
+    def restore_memory(self, name: str, memory: Memory, n_chunks: int) -> None:
         """Fill a memory from the segments of the loaded checkpoint. Args: n_chunks: stored since the run began."""
-        SegmentStore(memory_directory(self.session, self._ranks.rank), self.loaded.segments).restore(memory, n_chunks)
+        directory = memory_directory(self.session, self._ranks.rank, name)
+        SegmentStore(directory, self.loaded.segments[name]).restore(memory, n_chunks)
 
 
 class SavedRun(Protocol):
@@ -126,7 +131,7 @@ class SavedRun(Protocol):
 
 
 class CheckpointStore:
-    """What a run saves: checkpoints, of which it keeps the newest, and the segments of the memory that they need.
+    """What a run saves: checkpoints, of which it keeps the newest, and the segments of memories that they need.
 
     Args:
         session: the directory that is written.
@@ -136,14 +141,20 @@ class CheckpointStore:
 
     def __init__(self, session: Path, source: CheckpointSource | None = None, ranks: Ranks | None = None):
         self._ranks = ranks or Ranks()
-        self._directory, memory = session / "checkpoints", memory_directory(session, self._ranks.rank)
-        self._segments = SegmentStore(memory, source.loaded.segments if source is not None else ())
-        self._kept: dict[str, int] = {}  # checkpoints by name, oldest first: the oldest chunk that each needs
+        self._session, self._directory = session, session / "checkpoints"
+        known = {} if source is None else source.loaded.segments
+        self._segments = {name: SegmentStore(self._place(name), segments) for name, segments in known.items()}
+        # Checkpoints by name, oldest first: the oldest chunk that each needs of each memory.
+        self._kept: dict[str, dict[str, int]] = {}
+
+    def _place(self, memory: str) -> Path:
+        return memory_directory(self._session, self._ranks.rank, memory)
 
     def move(self, session: Path) -> None:
         """Go on in a directory that was renamed. Args: session: its new path."""
-        self._directory = session / "checkpoints"
-        self._segments.directory = memory_directory(session, self._ranks.rank)
+        self._session, self._directory = session, session / "checkpoints"
+        for name, store in self._segments.items():
+            store.directory = self._place(name)
 
     def take_back(self, resumed: Path, keep: int | None) -> None:
         """Set aside what was saved after the checkpoint `resumed`; delete what nobody needs. Args: keep: see `save`."""
@@ -154,34 +165,43 @@ class CheckpointStore:
                     break
                 _log.warning("Setting %s aside as %s: %s is resumed.", later.name, set_aside(later).name, resumed.name)
         self._ranks.meet()
-        rank = self._ranks.rank
-        aside = [read_need(path, rank) for path in list_aside(self._directory)]
-        kept = {path.name: read_need(path, rank) for path in list_checkpoints(self._directory)}
-        self._kept = self._segments.sweep(kept, aside)
+        rank, aside, kept = self._ranks.rank, list_aside(self._directory), list_checkpoints(self._directory)
+        self._kept = {path.name: {} for path in kept}
+        for name, store in self._segments.items():
+            needs = {path.name: read_need(path, rank, name) for path in kept}
+            for checkpoint, oldest in store.sweep(needs, [read_need(path, rank, name) for path in aside]).items():
+                self._kept[checkpoint][name] = oldest
         self._ranks.meet()  # all have looked at what may be deleted now
         self._drop(keep)  # the run may have been killed before it could
 
     def save(
-        self, name: str, content: dict[str, Any], figures: dict[str, Any], memory: Memory, keep: int | None
-    ) -> None:
-        """Write a checkpoint, having written what is new in the memory, and delete the oldest ones.
+        self, name: str, content: dict[str, Any], figures: dict[str, Any], memories: Mapping[str, Memory],
+        keep: int | None,
+    ) -> None:  # fmt: skip
+        """Write a checkpoint, having written what is new in the memories, and delete the oldest ones.
 
         Args:
-            content: all but the memory's.
+            content: all but that of the memories.
             figures: what the checkpoint says about the session's files.
             keep: how many checkpoints to keep; None for all.
         """
-        need = self._segments.append(memory)
-        first, *others = self._ranks.gather(need)
+        needs = {}
+        for each, memory in memories.items():
+            store = self._segments.setdefault(each, SegmentStore(self._place(each)))
+            needs[each] = store.append(memory)
+        further = {each: need for each, need in needs.items() if each != MAIN}
+        first, *others = self._ranks.gather(needs[MAIN] | ({"further": further} if further else {}))
         figures |= {"memory": first} | ({"rank_memories": others} if others else {})
         write_checkpoint(self._directory, name, content, figures, self._ranks)
         _log.debug("Saved %s", name)
-        self._kept[name] = need["oldest"]
+        self._kept[name] = {each: need["oldest"] for each, need in needs.items()}
         self._drop(keep)
 
     def _drop(self, keep: int | None) -> None:
         drop_oldest(self._directory if self._ranks.is_first else None, self._kept, keep)
-        self._segments.release(next(iter(self._kept.values())))
+        oldest = next(iter(self._kept.values()))
+        for name, store in self._segments.items():
+            store.release(oldest[name])
 
     def save_best(self, content: dict[str, Any], figures: dict[str, Any]) -> None:
         """Keep a policy beside the checkpoints, whatever becomes of them. Args: content: what it takes to play it."""

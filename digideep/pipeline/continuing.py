@@ -1,11 +1,12 @@
 """What may differ between a checkpoint and the run that goes on with it, in place or in a new session."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
+from digideep.memory.generic import MAIN
 from digideep.parameters.tree import leaves
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
@@ -16,16 +17,25 @@ _FIXED = re.compile(
     r"/runner/n_cycles"
     r"|/env/players.*"
     r"|/env/vect_wrappers(/\d+/class)?"
-    r"|/explorer/train/(class|num_workers|n_steps|backend|overlap)"
-    r"|/memory/(class|chunk_sample_len|buffer_chunk_len|keys|stacks).*"
+    r"|/explorer/(?!(test|eval)/)[^/]+/(class|num_workers|n_steps|backend|overlap|memory)"
+    r"|/memory(/[^/]+)?/(class|chunk_sample_len|buffer_chunk_len|keys|stacks).*"
     r"|/agents/[^/]+/(class|observation_path|use_action_mask)(/.*)?"
     r"|/agents/[^/]+/policy/(?!precision$).*"
     r"|/agents/[^/]+/(sampler|noise|optimizer)/class"
-    r"|/agents/[^/]+/sampler/priorities(/class)?"
+    r"|/agents/[^/]+/sampler/priorities((/[^/]+)?/class)?"
 )
 # Parameters of a policy that do not change what its weights compute.
 _FREE = ("precision", "log_std_init")
 _ABSENT = "nothing"
+
+
+def memories_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a parameter tree says of memories, by name: one alone is the main one."""
+    branch = tree["memory"]
+    is_several = (
+        isinstance(branch, dict) and "class" not in branch and all(isinstance(e, dict) for e in branch.values())
+    )
+    return branch if is_several and branch else {MAIN: branch}
 
 
 def plan_of(tree: Mapping[str, Any], num_players: int = 1) -> Plan:
@@ -104,14 +114,27 @@ def check_same_structure(old: Mapping[str, Any], new: Mapping[str, Any]) -> None
 def check_plans(agents: Mapping[str, AgentBase]) -> None:
     """Refuse a plan in which an agent learns nothing, or a memory without what it learns from."""
     for name, agent in agents.items():
-        kept = agent.memory.keys
-        missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
-        if missing:
-            raise UsageError(
-                f"/memory/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add it, "
-                "or give null, which keeps everything."
-            )
+        for memory in read_memories(agent):
+            kept = agent.memories[memory].keys
+            missing = [key for key in agent.needed_keys if kept is not None and key not in kept]
+            if missing:
+                path = "/memory" if len(agent.memories) == 1 else f"/memory/{memory}"
+                raise UsageError(
+                    f"{path}/keys lacks {missing[0]}, which {type(agent).__name__} of agent '{name}' learns from. Add "
+                    "it, or give null, which keeps everything."
+                )
         agent.check_plan()
+
+
+def read_memories(agent: AgentBase) -> list[str]:
+    """Return the names of the memories that an agent is known to learn from."""
+    return list(getattr(getattr(agent, "sampler", None), "memory_names", [MAIN]))
+
+
+def unread_memories(agents: Mapping[str, AgentBase], memories: Iterable[str]) -> list[str]:
+    """Return the names of the memories that no agent is known to learn from."""
+    read = {memory for agent in agents.values() for memory in read_memories(agent)}
+    return [name for name in memories if name not in read and name != MAIN]
 
 
 def load_weights(
@@ -158,9 +181,10 @@ def _networks(
         before, after = old["agents"][name], new["agents"][name]
         seen = spaces.get("agents", {}).get(name, spaces)["observations"]
         yield f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths
-        networks = ({k: v for k, v in each["policy"].items() if k not in _FREE} for each in (before, after))
+        networks = ({k: v for k, v in each.get("policy", {}).items() if k not in _FREE} for each in (before, after))
         yield f"/agents/{name}/policy", *networks
-        yield f"weights of agent {name}", _shapes(state["agents"][name]["policy"]), _shapes(agent.policy.state_dict())
+        weights = state["agents"][name].get("policy", {}), {} if agent.policy is None else agent.policy.state_dict()
+        yield f"weights of agent {name}", *map(_shapes, weights)
     wrappers = ([wrapper["class"] for wrapper in tree["env"].get("vect_wrappers", [])] for tree in (old, new))
     yield "/env/vect_wrappers", *wrappers
     yield "statistics", _shapes(state["statistics"]), _shapes(explorer.statistics())

@@ -59,6 +59,10 @@ class Progress:
         recent, machine = list(self.recent_returns), self._session.logbook.machine
         self._display.cycle(epoch, explorer.frames, explorer.n_episode, recent, machine)
 
+    def take_in(self, name: str, explorer: Explorer) -> None:
+        """Take in the episodes that ended in a further explorer."""
+        self._record(name, explorer, explorer.take_episodes())
+
     def test(self, explorer: Explorer) -> bool:
         """Take in the episodes of a test. Returns: True if it is the best one so far."""
         episodes = explorer.take_episodes()

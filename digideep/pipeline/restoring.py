@@ -1,14 +1,16 @@
 """Build the Runner of a session, and restore it from the newest checkpoint that fits."""
 
+import logging
+
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.processes import available_cores, choose_num_processes
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
-from digideep.pipeline.building import check_tree
 from digideep.pipeline.checkpoint_content import check_kinds
-from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights
+from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights, unread_memories
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
+from digideep.pipeline.tree_checks import check_tree
 from digideep.utility.errors import CheckpointError, FinishedError, TooLargeError, UsageError, WorkerError
 from digideep.utility.text import one_line
 from digideep.utility.user_code import in_words
@@ -17,6 +19,8 @@ from digideep.utility.user_code import in_words
 _CONTENT_ERRORS = (
     LookupError, TypeError, AttributeError, RuntimeError, ValueError, OverflowError, AssertionError, MemoryError,
 )  # fmt: skip
+
+_log = logging.getLogger("digideep")
 
 
 def make_runner(session: Session) -> Runner:
@@ -128,6 +132,11 @@ def _begin(runner: Runner) -> None:
         load_weights(session.weights, session.loaded_from, session.tree, runner.agents, train, spaces)
     if session.mode in ("train", "create"):
         check_plans(runner.agents)
+        for name in unread_memories(runner.agents, runner.memories):
+            problem = f"No agent learns from the memory '{name}'."
+            if type(runner).train_cycle is Runner.train_cycle:
+                raise UsageError(f"{problem} Give the sampler of one a share of it, or leave it out.")
+            _log.warning("%s Give the sampler of one a share of it, unless your Runner reads it.", problem)
 
 
 def _misfit(session: Session, what: str, error: Exception) -> CheckpointError:

@@ -8,13 +8,15 @@ from typing import Any
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.tools.check import report_abilities
+from digideep.memory.generic import MAIN
 from digideep.parameters.checks import require_between, require_counts, require_int
-from digideep.parameters.component import Component, build
+from digideep.parameters.component import build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import doubts, farewell, log_divergence, log_start
+from digideep.pipeline.announcements import doubts, farewell, log_start
 from digideep.pipeline.beginning import require_same_weights
-from digideep.pipeline.building import build_agents, build_memory, check_chunks
+from digideep.pipeline.building import build_agents, build_memories, check_chunks, require_room
 from digideep.pipeline.checkpoint import checkpoint_name
+from digideep.pipeline.collecting import Collector
 from digideep.pipeline.continuing import check_same_spaces, plan_of
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.limits import Limits
@@ -30,8 +32,8 @@ _log = logging.getLogger("digideep")
 _MAX_THREADS = 1_024
 
 
-class Runner(Component):
-    """Introduces explorers, memory and agents to each other, and runs the loop.
+class Runner(Collector):
+    """Introduces explorers, memories and agents to each other, and runs the loop.
 
     Owns the cadence of tests, logs and checkpoints, and the state of the whole. A subclass may replace `train_cycle`,
     `override` or `custom`; name it in the parameter tree under "runner".
@@ -76,7 +78,7 @@ class Runner(Component):
         self.n_epochs, self.n_cycles, self.seed = n_epochs, n_cycles, seed
         self.test_act, self.test_int, self.save_int, self.video_int = test_act, test_int, save_int, video_int
         self.i_epoch, self.i_cycle, self.keep_checkpoints = 0, 0, keep_checkpoints
-        self.explorer: dict[str, Explorer] = {}
+        self.explorer, self.memories = {}, {}
         self._is_ending = False  # between an epoch's last cycle and its end
         session.monitor.moment = self.moment
         self.recorder: EpisodeRecorder | None = None
@@ -99,24 +101,25 @@ class Runner(Component):
             raise
 
     def instantiate(self) -> None:
-        """Build memory, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
+        """Build memories, agents and explorers. Playing needs no explorer but "eval", which `enjoy` builds."""
         self.environment = build(self.tree["env"], EnvironmentSpec)
         self.info = inspect_environment(self.environment)
-        self.memory = build_memory(self.session, self.tree)
-        self.agents = build_agents(self.session, self.tree, self.info, self.memory, seed=self.seed)
+        self.memories = build_memories(self.session, self.tree)
+        self.memory = self.memories[MAIN]
+        self.agents = build_agents(self.session, self.tree, self.info, self.memories, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
             self.render_mode = choose_render_mode(self.session.args, self.environment, self.info)
         else:
-            row_bytes = self.info.row_bytes(self.memory.stacks) * self.ranks.local_size
-            self.memory.require_room(self.tree["explorer"]["train"]["num_workers"], row_bytes)
-            for name in ("train", "test") if self.ranks.is_first else ("train",):
-                self.explorer[name] = self.make_explorer(name)
+            require_room(self.memories, self.tree, self.info, self.ranks.local_size)
+            for name in self.tree["explorer"]:
+                if name != "eval" and (name != "test" or self.ranks.is_first):
+                    self.explorer[name] = self.make_explorer(name)
             self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None and self.ranks.is_first:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
-            check_chunks(self.explorer["train"], self.memory)
+            check_chunks(self.explorer, self.memories, self.tree)
             if self.session.mode in ("train", "create") and self.ranks.is_first:
                 report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
                 log_start(self.tree, self.agents, self.explorer["train"])
@@ -129,12 +132,12 @@ class Runner(Component):
         """Build the explorer of a mode.
 
         Args:
-            mode: "train", "test" or "eval".
+            mode: its name under "explorer" in the tree.
             seed: None takes the run's.
             video_dir: where to record every episode.
             changes: parameters that differ from the tree's.
         """
-        ranks = self.ranks if mode == "train" else None  # rank 0 alone tests
+        ranks = self.ranks if mode not in ("test", "eval") else None  # rank 0 alone tests
         if seed is None:
             seed = self.seed if ranks is None else ranks.seed(self.seed)
         return build(
@@ -288,13 +291,14 @@ class Runner(Component):
         identity = self._identity()
         if identity != self._saved:
             with self.ranks.waiting():
-                self.session.save(identity[0], state or self.state_dict(), self.memory, self.keep_checkpoints)
+                self.session.save(identity[0], state or self.state_dict(), self.memories, self.keep_checkpoints)
             self._saved = identity
 
     def _identity(self) -> tuple[Any, ...]:
         """Return the name of this moment's checkpoint, and what tells it from another one of that name."""
         updates = [agent.n_updates for agent in self.agents.values()]
-        return checkpoint_name(self.i_epoch, self.i_cycle), self.frames, *updates
+        frames = [explorer.frames for explorer in self.continuing.values()]
+        return checkpoint_name(self.i_epoch, self.i_cycle), *frames, *updates
 
     def enjoy(self) -> int:
         """Play whole episodes without exploration; print returns, record videos. Returns: the exit code."""
@@ -305,12 +309,9 @@ class Runner(Component):
         raise NotImplementedError
 
     def close(self) -> None:
-        """Close all environments and the memory, and leave the process as it was before. Safe to call again."""
+        """Close all environments and memories, and leave the process as it was before. Safe to call again."""
         with self._process:
-            for explorer in self.explorer.values():
-                explorer.close()
-            if hasattr(self, "memory"):  # it was built
-                self.memory.close()
+            self.close_collected()
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that an exact continuation needs."""
@@ -318,9 +319,7 @@ class Runner(Component):
             "runner": {"i_epoch": self.i_epoch, "i_cycle": self.i_cycle, **self.progress.state_dict()},
             "spaces": self.info.to_plain(),
             "agents": {name: agent.state_dict() for name, agent in self.agents.items()},
-            "explorer": {"train": self.explorer["train"].state_dict()},
-            "statistics": self.explorer["train"].statistics(),
-            "memory": self.memory.state_dict(),
+            **self.collected_state(),
             "monitor": self.monitor.state_dict(),
             "globals": globals_state(),
         }
@@ -339,11 +338,9 @@ class Runner(Component):
             return
         self.i_epoch, self.i_cycle = state["runner"]["i_epoch"], state["runner"]["i_cycle"]
         self.progress.load_state_dict(state["runner"])
-        self.session.restore_memory(self.memory, state["memory"]["n_chunks"])
-        self.memory.load_state_dict(state["memory"])
+        self.restore_memories(state)
         self.monitor.load_state_dict(state["monitor"])
-        if diverged := self.explorer["train"].load_state_dict(state["explorer"]["train"]):
-            log_divergence(self.environment.name, diverged)
+        self.restore_explorers(state, self.environment.name)
         if self.session.is_resuming:
             self._saved = self._identity()
         if "globals" in state:  # last of all: what was built and re-lived before may have drawn from them

@@ -19,7 +19,7 @@ import safetensors
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from digideep.memory.generic import Memory
+from digideep.memory.generic import MAIN, Memory
 from digideep.utility.errors import CheckpointError, UnreadableError
 from digideep.utility.own_files import read_file, remove
 
@@ -49,17 +49,36 @@ class Need(NamedTuple):
     newest: Segment | None
 
 
-def memory_directory(session: Path, rank: int = 0) -> Path:
-    """Return where a rank's memory is kept on disk."""
-    return session / "memory" / f"rank-{rank}" if rank else session / "memory"
+def memory_directory(session: Path, rank: int = 0, name: str = MAIN) -> Path:
+    """Return where a rank's memory of that name is kept on disk: the main one above the others."""
+    own = session / "memory" / f"rank-{rank}" if rank else session / "memory"
+    return own if name == MAIN else own / name
 
 
-def need_of(figures: dict[str, Any], rank: int = 0) -> Need:
+def is_memory_name(name: Any) -> bool:
+    """True if a memory may have this name: a plain word that is none of the files and directories beside its own."""
+    is_word = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name) is not None
+    return is_word and name != "ring" and not name.startswith("rank-") and "segment-" not in name
+
+
+def memory_names(figures: dict[str, Any]) -> list[str]:
+    """Return the names of the memories that a checkpoint knows. Raises: CheckpointError: if they may not be any."""
+    need = figures.get("memory", {})
+    further = need.get("further", {}) if isinstance(need, dict) else {}
+    if not isinstance(further, dict) or not all(map(is_memory_name, further)):
+        raise CheckpointError(f"'memory/further' is {further!r:.100}, expected memories by name.")
+    return [MAIN, *further]
+
+
+def need_of(figures: dict[str, Any], rank: int = 0, name: str = MAIN) -> Need:
     """Read it from a checkpoint's figures. Raises: CheckpointError: if they say something else."""
     need = figures.get("memory", {"oldest": 0, "newest": None})
     if rank:
         others = figures.get("rank_memories")
         need = others[rank - 1] if isinstance(others, list) and rank <= len(others) else others
+    if name != MAIN:
+        further = need.get("further") if isinstance(need, dict) else None
+        need = further.get(name) if isinstance(further, dict) else further
     if not isinstance(need, dict) or not _is_count(need.get("oldest")):
         raise CheckpointError(f"'memory' is {need!r:.100}, expected the oldest chunk and the newest segment.")
     return Need(need["oldest"], _as_segment(need.get("newest")))
@@ -108,6 +127,14 @@ def find_segments(
             raise CheckpointError(f"{path} does not name the segment that ends at chunk {segment.first}.")
         segment = before
     return found[::-1]
+
+
+def find_all_segments(session: Path, figures: dict[str, Any], rank: int = 0) -> dict[str, list[Segment]]:
+    """Return the segments of each memory that a checkpoint needs, see `find_segments`. Args: figures: of it."""
+    return {
+        name: find_segments(memory_directory(session, rank, name), need_of(figures, rank, name))
+        for name in memory_names(figures)
+    }
 
 
 def _read_segment(path: Path, segment: Segment) -> bytes:

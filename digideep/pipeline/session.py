@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -284,11 +284,11 @@ class Session:
         rows = [(episode.worker, episode.episode_return, episode.length, episode.columns()) for episode in episodes]
         self.logbook.write_episodes(mode, rows, self.elapsed_s, self.tree["env"]["name"], info_names)
 
-    def save(self, name: str, state: dict[str, Any], memory: Memory, keep: int | None) -> None:
-        """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the memory's content."""
+    def save(self, name: str, state: dict[str, Any], memories: Mapping[str, Memory], keep: int | None) -> None:
+        """Write a checkpoint, see `CheckpointStore.save`. Args: state: of all but the content of memories."""
         if self._store is not None:
             figures = {"logs": self.logbook.sizes(), "elapsed_s": self.elapsed_s}
-            self._store.save(name, self._with_parameters(state), figures, memory, keep)
+            self._store.save(name, self._with_parameters(state), figures, memories, keep)
 
     def save_best(self, state: dict[str, Any]) -> None:
         """Keep a policy beside the checkpoints, whatever becomes of them. Args: state: what it takes to play it."""
@@ -298,10 +298,10 @@ class Session:
     def _with_parameters(self, state: dict[str, Any]) -> dict[str, Any]:
         return {**state, "params": self.tree, "cpanel": to_plain(self.cpanel)}
 
-    def restore_memory(self, memory: Memory, n_chunks: int) -> None:
-        """Fill the memory from the loaded checkpoint. Args: n_chunks: stored since the run began."""
+    def restore_memory(self, name: str, memory: Memory, n_chunks: int) -> None:
+        """Fill a memory from the loaded checkpoint. Args: n_chunks: stored since the run began."""
         assert self._source is not None
-        self._source.restore_memory(memory, n_chunks)
+        self._source.restore_memory(name, memory, n_chunks)
 
     def mark(self, *, is_done: bool) -> None:
         """Mark the run as finished, or take the mark back: the plan may have grown."""

@@ -24,8 +24,10 @@ from digideep.parameters.control_panel import load_params
 from digideep.parameters.tree import from_plain, leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint import list_checkpoints, read_checkpoint
+from digideep.pipeline.checkpoint_content import memory_state
 from digideep.pipeline.checkpoint_files import num_ranks
-from digideep.pipeline.segments import SegmentStore, find_segments, memory_directory, need_of
+from digideep.pipeline.continuing import memories_of
+from digideep.pipeline.segments import SegmentStore, find_all_segments, memory_directory
 from digideep.pipeline.stop_signals import STOPPED, end_child
 from digideep.telemetry.output import OutputStream
 from digideep.utility.errors import UsageError
@@ -162,16 +164,18 @@ def compare_checkpoints(first: Path, second: Path) -> tuple[list[str], int]:
 
 
 def _whole_state(path: Path, rank: int = 0) -> dict[str, Any]:
-    """Return what a checkpoint holds, with the content of its memory, however that is cut into segments.
+    """Return what a checkpoint holds, with the content of its memories, however that is cut into segments.
 
     Args:
         rank: of whom; the first one's holds those of the others, too, under "rank <number>".
     """
     state, figures, _ = read_checkpoint(path, rank)
-    memory = build({**from_plain(state["params"]["memory"]), "on_disk": False}, Memory)
-    directory, n_chunks = memory_directory(path.parents[1], rank), state["memory"]["n_chunks"]
-    SegmentStore(directory, find_segments(directory, need_of(figures, rank))).restore(memory, n_chunks)
-    state["memory"]["buffer"] = memory.buffer
+    segments = find_all_segments(path.parents[1], figures, rank)
+    for name, description in memories_of(state["params"]).items():
+        memory = build({**from_plain(description), "on_disk": False}, Memory)
+        directory, held = memory_directory(path.parents[1], rank, name), memory_state(state, name)
+        SegmentStore(directory, segments[name]).restore(memory, held["n_chunks"])
+        held["buffer"] = memory.buffer
     others = range(1, num_ranks(state)) if rank == 0 else ()
     return {**state, **{f"rank {number}": _whole_state(path, number) for number in others}}
 

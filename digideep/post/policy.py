@@ -21,6 +21,7 @@ from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.continuing import memories_of
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.user_code import in_words
@@ -56,9 +57,11 @@ class Policy:
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
         # All that acting asks a memory for: schedules of exploration go by the frames.
         memory = SimpleNamespace(n_frames=_frames(state, tree))
+        memories = dict.fromkeys(memories_of(tree), memory)
         context = AgentContext(
             self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
             torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
+            memories=memories,
         )  # fmt: skip
         self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
         try:
@@ -275,7 +278,8 @@ def choose_agent(names: list[str], name: str | None) -> str:
 
 def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
     """Return the number of frames that had been collected by the checkpoint."""
-    progress, steps = state["runner"], tree["memory"]["chunk_sample_len"] * tree["explorer"]["train"]["num_workers"]
+    progress, train = state["runner"], tree["explorer"]["train"]
+    steps = train["n_steps"] * train["num_workers"]
     return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps
 
 

@@ -261,3 +261,13 @@ def test_missing_envpool_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(UsageError, match=r"pip install 'digideep\[envpool\]'"):
         make("envpool", EnvironmentSpec(name="CartPole-v1"))
+
+
+def test_ranks_of_one_machine_share_out_its_cores_to_their_threads(monkeypatch):
+    monkeypatch.setattr("digideep.environment.stepping.backends.available_cores", lambda: 16)
+    info = inspect_environment(atari())
+    for chosen, ranks, each in ((0, 1, 8), (0, 4, 2), (0, 32, 1), (6, 4, 3)):  # two parts each
+        plan = WorkerPlan(atari(), 0, "train")
+        environment = make_vector_environment("ale", plan, info, 2, chosen, 60.0, in_parts=True, local_ranks=ranks)
+        assert {native.num_threads for native in environment._natives.values()} == {each}
+        environment.close()

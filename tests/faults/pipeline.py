@@ -421,7 +421,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _VERIFY,
-        'state["memory"]["buffer"] = memory.buffer',
+        'held["buffer"] = memory.buffer',
         "pass",
         "the content of memories not compared",
         f"{_COMPARING_CHECKPOINTS}::test_the_content_of_memories_is_compared",

@@ -13,8 +13,8 @@ from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.schedule import Linear
 from digideep.parameters.tree import from_plain, to_plain
-from digideep.pipeline.building import check_tree
 from digideep.pipeline.runner import Runner
+from digideep.pipeline.tree_checks import check_tree
 from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT
 

@@ -13,8 +13,8 @@ from digideep.memory.generic import Memory
 from digideep.parameters.component import describe
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.parameters.tree import dump_yaml, from_plain, override_tree, to_plain
-from digideep.pipeline.building import check_tree
 from digideep.pipeline.runner import Runner
+from digideep.pipeline.tree_checks import check_tree
 from digideep.utility.errors import UsageError
 
 TREE = {"memory": describe(Memory, chunk_sample_len=3), "list": [{"a": 1}, (2, 3)], "number": 0.5, "nothing": None}
@@ -200,7 +200,7 @@ def _changed(tree, path, value):
         ("/explorer/demo", {}, "Nothing reads '/explorer/demo'"),
         ("/explorer", None, "/explorer must be a dictionary of train, test, eval, got null"),
         ("/explorer", {}, "has no '/explorer/train'"),
-        ("/memory", {"train": describe(Memory, chunk_sample_len=1)}, "must describe one Memory, got several: train"),
+        ("/memory", {"demo": describe(Memory, chunk_sample_len=1)}, "The parameter tree has no '/memory/train'"),
         ("/memory", {}, r"must describe one Memory, got \{\}"),
         ("/agents", None, "/agents must be a dictionary of agents, got null"),
         ("/agents/agent", None, "/agents/agent of the parameter tree must describe one AgentBase, got null"),

@@ -9,6 +9,7 @@ import numpy as np
 from digideep.environment.making.atari import Atari, register_games
 from digideep.environment.making.make_environment import EnvironmentInfo
 from digideep.environment.stepping.native_environment import NativeEnvironment, NativeVectorEnvironment
+from digideep.environment.stepping.processes import available_cores
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.vector_environment import VectorEnvironment
 from digideep.environment.stepping.worker import WorkerPlan
@@ -174,12 +175,16 @@ def make_vector_environment(
     timeout_s: float,
     *,
     in_parts: bool,
+    local_ranks: int = 1,
 ) -> VectorEnvironment | NativeVectorEnvironment:
     """Make the workers of an Explorer: a `VectorEnvironment`, or a `NativeVectorEnvironment` of that many threads.
+
+    Threads that `num_processes` leaves open, by 0, are this rank's share of the cores of its machine.
 
     Raises:
         UsageError: if the backend does not fit the environment, or its package is missing.
     """
     if backend == "gymnasium":
         return VectorEnvironment(plan, info, num_workers, num_processes, timeout_s, in_parts=in_parts)
-    return NativeVectorEnvironment(_NATIVE[backend], plan, info, num_workers, num_processes, in_parts=in_parts)
+    num_threads = num_processes or available_cores() // local_ranks
+    return NativeVectorEnvironment(_NATIVE[backend], plan, info, num_workers, num_threads, in_parts=in_parts)

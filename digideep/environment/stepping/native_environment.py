@@ -15,7 +15,6 @@ from digideep.environment.contract import NotAsDeclared, WholeRange, fit, summar
 from digideep.environment.joint_actions import entries_of
 from digideep.environment.making.atari import is_life_lost
 from digideep.environment.making.make_environment import EnvironmentInfo
-from digideep.environment.stepping.processes import available_cores
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.worker import WorkerPlan
 from digideep.utility.errors import UsageError, WorkerError
@@ -197,7 +196,7 @@ class NativeVectorEnvironment:
         plan: what each worker runs.
         info: the environment's spaces.
         num_workers: environments in all.
-        num_threads: to share out to the parts; 0 for one on each core.
+        num_threads: to share out to the parts, each of which has one at least.
         in_parts: whether two parts may be stepped one after the other.
     """
 
@@ -214,7 +213,7 @@ class NativeVectorEnvironment:
         self.buffers = StepBuffers(info, num_workers, np.zeros)
         self.parts = self.buffers.halves(num_workers // 2 if in_parts and native.simulates_meanwhile else 0)
         self._must_warn = False
-        threads = max((num_threads or available_cores()) // len(self.parts), 1)
+        threads = max(num_threads // len(self.parts), 1)
         self._natives = {part.workers.start: native(plan, info, part, threads) for part in self.parts}
 
     def reset(self) -> None:
