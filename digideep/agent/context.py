@@ -51,3 +51,4 @@ class AgentContext:
     plan: Plan = field(default_factory=Plan)  # of the whole run
     ranks: Ranks = field(default_factory=Ranks)  # processes that train the agent together
     memories: Mapping[str, LearnedMemory] = field(default_factory=dict)  # all of the run, by name
+    goals: Any = None  # what the environment says of goals, for samplers that ask for it

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import re
 import shlex
@@ -23,6 +24,7 @@ from digideep.utility.text import one_line
 # The directory in a group's; files of a run: the exit codes with which it failed, why it did the last time.
 PLACE, FAILURES, REASON = "slurm", ".failures", ".reason"
 _SCRIPT, _JOBS, _NUMBER = "array.sh", "jobs.json", "job"
+_log = logging.getLogger("digideep")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _VALUE = re.compile(r"[\w.,:/@%+=\[\]*()&|!^~-]+", re.ASCII)  # what neither ends a line nor quotes anything
 _SIGNAL = re.compile(r"B:USR1@\d{1,5}", re.ASCII)
@@ -33,7 +35,7 @@ _TEXT = """#!/bin/bash
 {header}
 
 # Each task trains one session of {group}.
-# `digideep group` writes this file anew each time.
+# `digideep group … --on slurm` writes this file anew: give options by --slurm, rather than here.
 
 runs=(
 {runs}
@@ -141,10 +143,18 @@ def require_slurm(text: str, *, is_submitted: bool) -> None:
         text: of the script.
         is_submitted: it is to be submitted from this machine, so that Slurm has to be here.
     """
-    if shutil.which("sbatch") is not None:
+    if shutil.which("sbatch") is None:
+        if is_submitted:
+            raise UsageError(
+                "--submit needs sbatch, which is not here. Run this on a login node, or leave --submit out."
+            )
+        return
+    try:
         _ask("sbatch", "--test-only", text=text)
-    elif is_submitted:
-        raise UsageError("--submit needs sbatch, which is not here. Run this on a login node, or leave --submit out.")
+    except UsageError as err:
+        if is_submitted:
+            raise
+        _log.warning("Nothing is submitted, and Slurm would not take it as it is: %s", err)
 
 
 def save_script(group: Path, jobs: Sequence[Job], text: str) -> Path:
@@ -169,6 +179,11 @@ def submit(script: Path) -> str:
     require_own(script.with_name(_NUMBER))
     script.with_name(_NUMBER).write_text(f"{job}\n", encoding="utf-8")
     return job
+
+
+def has_script(group: Path) -> bool:
+    """True if a script was written for a group: then Slurm trains it, unless somebody says otherwise."""
+    return (group / PLACE / _SCRIPT).is_file()
 
 
 class QueuedJob(NamedTuple):
@@ -207,5 +222,6 @@ def _ask(*command: str, text: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise UsageError(f"{command[0]} does not answer within {_ANSWER_S} s.") from None
     if done.returncode != 0:
-        raise UsageError(f"Slurm refuses the job: {one_line(done.stderr or done.stdout) or 'it gives no reason'}")
+        said = one_line(done.stderr or done.stdout) or f"exit code {done.returncode}"
+        raise UsageError(f"'{shlex.join(command[:2])}' failed: {said}")
     return done.stdout.strip()

@@ -24,7 +24,7 @@ from digideep.utility.importing import SESSIONS
 # Flags that say what a sweep is: one that is there has its own.
 PLAN = ("trials", "seeds", "metric", "minimize", "sampler", "pruner", "search", "wave", "rungs", "reduction", "name")
 TRIALS, WAVE, REDUCTION, SAMPLER, PRUNER = 24, 12, 3, "tpe", "halving"
-_TESTS = "/runner/test_int"
+TESTS = "/runner/test_int"
 
 
 class PreparedSweep(NamedTuple):
@@ -101,7 +101,7 @@ def _describe(args: argparse.Namespace, file: str) -> PreparedSweep:
     length = check_runs({TEMPLATE: template}, None, args.load_checkpoint)[TEMPLATE]
     tree = make_tree(template)
     settings, notes = _settings(args, length.epochs, tree["runner"])
-    template, more = _with_tests(template, tree["runner"], settings, is_chosen=_TESTS in given)
+    template, more = _with_tests(template, tree["runner"], settings, is_chosen=TESTS in given)
     base = Path(args.session_path or SESSIONS).resolve()
     name = args.name or f"{stem(file)}_sweep"
     runs = {TEMPLATE: template}
@@ -156,12 +156,12 @@ def _with_tests(
         return template, ()
     if is_chosen:
         raise UsageError(
-            f"Runs are tested every {interval} epochs ({_TESTS}), and judged at epochs {', '.join(map(str, rungs))}: "
+            f"Runs are tested every {interval} epochs ({TESTS}), and judged at epochs {', '.join(map(str, rungs))}: "
             "leave it out, or give other --rungs or another --metric."
         )
     every = math.gcd(*rungs)
-    note = f"Trials are tested when they are judged: {_TESTS} is {every}, not {interval}."
-    return template._replace(repeal={**template.repeal, _TESTS: every}), (note,)
+    note = f"Trials are tested when they are judged: {TESTS} is {every}, not {interval}."
+    return template._replace(repeal={**template.repeal, TESTS: every}), (note,)
 
 
 def _require_same(group: Group, meant: Group, settings: Settings) -> None:

@@ -129,6 +129,18 @@ def test_a_group_that_is_queued_is_shown_and_neither_submitted_nor_run_again(slu
     assert sorted(path.name for path in (tmp_path / "g").iterdir() if path.is_dir()) == ["slurm"]
 
 
+def test_a_group_with_a_script_trains_here_only_if_somebody_says_so(slurm, tmp_path, capsys):
+    words = ["group", CLASSIC, "--session-path", str(tmp_path), "--name", "g", "--seeds", "2", "--cpanel", tiny()]
+    (slurm / "sbatch").write_text("#!/bin/bash\necho sbatch: error: no controller >&2\nexit 1\n")
+    assert main([*words, "--on", "slurm"]) == 0
+    assert "no controller" in capsys.readouterr().err
+    assert main(["group", str(tmp_path / "g")]) == 75
+    assert "--on slurm --submit; on this machine: --on local" in capsys.readouterr().out
+    assert not (tmp_path / "g/seed=0").exists()
+    assert main(["group", str(tmp_path / "g"), "--on", "local", "--dry-run"]) == 0
+    assert main([*words, "--on", "slurm", "--submit"]) == 2
+
+
 @pytest.mark.parametrize(
     "option",
     ["a b=1", 'comment="a"', "comment=$(rm)", "comment=a b", "comment=x\n#SBATCH --wrap=x", "array=0-3",
@@ -152,7 +164,7 @@ def test_an_option_of_sbatch_is_passed_on():
         (["--on", "slurm", "--gpus-per-run", "0.5"], "Slurm gives whole GPUs"),
         (["--on", "slurm", "--ray-address", "auto"], "--ray-address says nothing of --on slurm"),
         (["--on", "slurm", "--submit", "--name", "a%j"], "characters that Slurm does not take"),
-        (["--on", "slurm", "--submit"], "Slurm refuses the job: sbatch: error: no such partition"),
+        (["--on", "slurm", "--submit"], "failed: sbatch: error: no such partition"),
     ],
 )
 def test_what_slurm_cannot_do_is_refused_in_a_line_and_nothing_is_made(slurm, tmp_path, capsys, words, refusal):
