@@ -26,7 +26,7 @@ from digideep.utility.errors import NonFiniteError, UsageError
 
 # (what stands for the network, observations (B, ...), actions (B, ...)) -> loss, 0-dimensional
 CloningLoss = Callable[[Any, Observations, Tensor], Tensor]
-_BLOCK = 100  # steps from one look at the clock to the next
+_BLOCK = 50  # steps from one look at the clock to the next
 
 _log = logging.getLogger("digideep")
 

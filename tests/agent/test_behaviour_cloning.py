@@ -21,7 +21,7 @@ from digideep.utility.errors import UsageError
 from tests.support.helpers import make_context
 from tests.support.replay import LINE, UNIT, make_agent, make_batch, take_step
 
-CLONING = {"steps": 200, "memory": "train", "sampler": describe(Replay, batch_size=16), "lr": 1e-2}
+CLONING = {"steps": 100, "memory": "train", "sampler": describe(Replay, batch_size=16), "lr": 1e-2}
 
 
 def never():
@@ -74,7 +74,7 @@ def test_a_policy_learns_to_do_what_was_done(kind):
     if kind == "ppo of numbers":
         assert actions.tolist() == [1, 0]
     else:
-        np.testing.assert_allclose(actions, np.tanh(-0.5 * seen[:, :2]), atol=0.12)
+        np.testing.assert_allclose(actions, np.tanh(-0.5 * seen[:, :2]), atol=0.2)
     for target in ("target_actor", "target_critics"):
         if target in agent.parts:
             step = agent.actor_step if target == "target_actor" else agent.critic_step
@@ -87,14 +87,14 @@ def test_cloning_that_is_stopped_goes_on_exactly(kind):
     straight.parts["pretraining"].run(lambda losses: None, never)
     asked = iter([False, True])
     stopped.parts["pretraining"].run(lambda losses: None, lambda: next(asked))
-    assert stopped.parts["pretraining"].n_done == 100
+    assert stopped.parts["pretraining"].n_done == 50
     resumed.load_state_dict(stopped.state_dict())
     resumed.parts["pretraining"].run(lambda losses: None, never)
     ours, theirs = straight.state_dict(), resumed.state_dict()
     for name, weights in ours["policy"].items():
         assert torch.equal(weights, theirs["policy"][name]), name
     assert ours["numpy_generator"] == theirs["numpy_generator"]
-    assert ours["pretraining"] == theirs["pretraining"] == {"n_done": 200, "optimizer": {}}
+    assert ours["pretraining"] == theirs["pretraining"] == {"n_done": 100, "optimizer": {}}
     before = [each.clone() for each in straight.policy.parameters()]
     straight.parts["pretraining"].run(lambda losses: None, never)  # nothing is left
     assert all(torch.equal(a, b) for a, b in zip(before, straight.policy.parameters(), strict=True))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 
 import gymnasium as gym
 import h5py
@@ -27,9 +28,16 @@ def counter(tmp_path_factory):
     return counted(tmp_path_factory.mktemp("datasets"), frames=7)
 
 
-def read(path, *, wrappers=(), num_workers=1, length=4, ranks=None, name="Counter-v0", **kwargs):
-    explorer = make_explorer(name, Scripted([0] * 4), wrappers=wrappers, env_kwargs=kwargs)
-    (seat,) = explorer.seats.values()
+@cache
+def plain_seat(name):
+    """The only seat of an explorer, without wrappers."""
+    return next(iter(make_explorer(name, Scripted([0] * 4)).seats.values()))
+
+
+def read(path, *, wrappers=(), num_workers=1, length=4, ranks=None, name="Counter-v0"):
+    seat = plain_seat(name)
+    if wrappers:
+        (seat,) = make_explorer(name, Scripted([0] * 4), wrappers=wrappers).seats.values()
     loaded = MinariData(dataset=str(path)).load()
     return as_chunk(loaded, seat, "/agent", num_workers=num_workers, length=length, ranks=ranks or Ranks()), seat
 
