@@ -196,6 +196,7 @@ class Memory(Component):
                 f"The data set {contents['name']} takes {number} chunks of {length} steps, and the memory holds "
                 f"{self.ring.buffer_chunk_len}. Raise buffer_chunk_len, or give null, which takes as many."
             )
+        self._directory = None  # that of the session is made later, when nothing can be refused any more
         row_bytes = sum(array[0, 0].nbytes // self.stacks.get(key, 1) for key, array in chunk.items())
         self.require_room(len(chunk["/masks"]), row_bytes)
         for first in range(0, number * length, length):

@@ -76,7 +76,7 @@ def record(
     require_minari()
     from minari.data_collector import EpisodeBuffer
 
-    target = root / dataset_id
+    target = root.absolute() / dataset_id  # Minari loses its way with relative paths
     if target.exists():
         raise UsageError(f"{as_typed(target)} is there already. Choose another --id, or delete it.")
     missing = [place for place in target.parents if not place.exists()]

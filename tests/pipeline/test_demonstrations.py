@@ -115,7 +115,8 @@ def test_a_share_of_each_batch_comes_from_the_data_set(recorded, tmp_path, monke
     drawn = []
     draw = OffPolicyAgent.draw
     monkeypatch.setattr(OffPolicyAgent, "draw", lambda self: drawn.append(draw(self)) or drawn[-1])
-    assert train(tmp_path, "s", "sac_classic", **REPLAY | {"dataset": str(recorded), "dataset_share": 0.25}) == 0
+    own = {"dataset": str(recorded), "dataset_share": 0.25, "memory_on_disk": True}
+    assert train(tmp_path, "s", "sac_classic", **REPLAY | own) == 0
     (file,) = (tmp_path / "s/memory/demo").glob("segment*")
     rows = {row.tobytes() for row in load_file(file)["/observations/agent"].reshape(-1, 3)}
     counts = [sum(row.tobytes() in rows for row in batch.observations.numpy()) for batch in drawn]

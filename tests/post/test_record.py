@@ -61,10 +61,11 @@ def test_exploration_is_recorded_where_it_is_asked_for_and_can_be_repeated(pendu
     assert (len(first), first.truncations[-1], first.terminations.any()) == (30, True, False), "cut off"
 
 
-def test_chance_and_exported_policies_are_recorded(pendulum, tmp_path):
-    argv = ["--random", "--model", "CartPole-v1", "--episodes", 2, "--id", "pole/random-v0", "--root", tmp_path]
+def test_chance_and_exported_policies_are_recorded(pendulum, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--random", "--model", "CartPole-v1", "--episodes", 2, "--id", "pole/random-v0", "--root", "sets"]
     assert record(*argv) == 0
-    episode = read(tmp_path, "pole/random-v0")[0]
+    episode = read(tmp_path / "sets", "pole/random-v0")[0]
     assert (episode.actions.dtype, episode.terminations[-1], episode.truncations.any()) == (np.int64, True, False)
 
     (file,) = export(pendulum, "torchscript", output=tmp_path / "policy.pt")
