@@ -46,6 +46,13 @@ FAULTS: tuple[Fault, ...] = (
         f"{_GROUP_TESTS}::test_a_group_that_is_damaged_or_not_ours_is_refused",
     ),
     Fault(
+        _GROUP,
+        "if not is_whole or not _is_begin(begin):",
+        "if not is_whole:",
+        "sessions made where a damaged plan says",
+        f"{_GROUP_TESTS}::test_a_group_that_is_damaged_or_not_ours_is_refused",
+    ),
+    Fault(
         _LAUNCHER,
         "run.failures <= self._retries",
         "run.failures < self._retries",
@@ -72,6 +79,13 @@ FAULTS: tuple[Fault, ...] = (
         'parameters["num_processes"] = None',
         "a number of processes that depends on the cores",
         f"{_PLAN_TESTS}::test_a_number_of_processes_that_is_left_open_does_not_depend_on_the_cores_of_a_place",
+    ),
+    Fault(
+        _PLAN,
+        'device="cpu", **read_begin(begin),',
+        'device="cpu",',
+        "a group made whose runs cannot begin",
+        f"{_GROUP_TESTS}::test_what_is_refused_is_said_in_one_line_and_makes_nothing",
     ),
     Fault(
         _SLURM,
