@@ -52,6 +52,10 @@ def test_episodes_follow_each_other_with_their_true_last_observations_and_ends(c
     assert np.flatnonzero(chunk["/terminations"]).tolist() == [2, 6], "the last episode was truncated"
     assert chunk["/agents/agent/actions"][0, :number].tolist() == [0, 2, 1, 0, 0, 2, 1, 0, 0, 0], "counted from 0"
     assert figures == {"episodes": 3, "frames": 7, "return": (6 + 6 + 1) / 3}
+    (chunk, _), _ = read(counter, length=9)
+    assert chunk["/masks"].shape == (1, 19, 1), (
+        "what is stored next begins behind the last episode, not in its last row"
+    )
 
 
 def test_the_rows_are_those_of_an_explorer(counter):

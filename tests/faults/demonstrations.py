@@ -51,12 +51,8 @@ FAULTS = (
     ),
     *faults_in(
         "digideep/memory/generic.py",
-        f"{_RUNS}a_share_of_each_batch_comes_from_the_data_set",
-        ("self.n_collected, self.contents = 0, contents", "self.contents = contents", "a data set counts as frames"),
-    ),
-    *faults_in(
-        "digideep/memory/generic.py",
         f"{_RUNS}an_offline_run_steps_no_environment_and_goes_on_without_its_data_set",
+        ("self.n_collected, self.contents = 0, contents", "self.contents = contents", "a data set counts as frames"),
         (
             "            self.ring.buffer_chunk_len = n_chunks\n",
             "            pass\n",
