@@ -3,6 +3,7 @@
 from tests.faults import (
     agent,
     environment,
+    joint,
     launch,
     learning,
     memory,
@@ -18,5 +19,6 @@ from tests.faults import (
 
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
+    *joint.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
 )  # fmt: skip
