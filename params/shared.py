@@ -16,6 +16,7 @@ from digideep.environment.making.registration import module_name
 from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
+from digideep.memory.hindsight import Hindsight
 from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
@@ -286,7 +287,10 @@ def replay_sampler(cpanel: Panel) -> Description:
         )
     priorities = describe(Priorities) if cpanel.get("prioritized", False) else None
     starts = max(cpanel["warm_start"], cpanel["batch_size"])
-    return describe_from(cpanel, Replay, learning_starts=starts, priorities=priorities)
+    is_relabelled = cpanel.get("hindsight", False)
+    require(isinstance(is_relabelled, bool), "hindsight", is_relabelled, "true or false")
+    hindsight = describe_from(cpanel, Hindsight) if is_relabelled else None
+    return describe_from(cpanel, Replay, learning_starts=starts, priorities=priorities, hindsight=hindsight)
 
 
 def atari_panel() -> Panel:

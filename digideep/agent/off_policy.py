@@ -244,12 +244,15 @@ class OffPolicyAgent(AgentBase):
     @property
     def needed_keys(self) -> list[str]:
         """See `AgentBase`."""
-        return ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
+        own = ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
+        return own + getattr(self.sampler, "needed_keys", [])
 
     def check_plan(self) -> None:
         """See `AgentBase`: what the sampler says, and the learning rates."""
         if hasattr(self.sampler, "check_plan"):
             self.sampler.check_plan(self.memory, self.plan)
+        if hasattr(self.sampler, "check_observations"):
+            self.sampler.check_observations(self.memory, self.sampler_info["observations"])
         super().check_plan()
 
     def doubt(self) -> str | None:

@@ -87,9 +87,11 @@ class VectorWrapper(Component):
 
     Attributes:
         changes_observations: False for a subclass that changes rewards only: exported policies need not know of it.
+        changes_rewards: False for a subclass that changes observations only: hindsight needs rewards as they are. One
+            that leaves some observations as they are names the others by `paths`, a parameter.
     """
 
-    changes_observations = True
+    changes_observations = changes_rewards = True
 
     def reset(self, buffers: StepBuffers, observations: Arrays) -> Arrays:
         """Change observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
@@ -148,6 +150,8 @@ class VecNormalizeObs(VectorWrapper):
         paths: which observations; None for all vectors of numbers but bytes, whose bounds scale them. An image that is
             named has one mean and one variance for all its pixels.
     """
+
+    changes_rewards = False
 
     def __init__(
         self,

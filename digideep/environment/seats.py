@@ -5,6 +5,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from digideep.environment.hidden_states import (
+    HiddenState,
+    check_hidden_state,
+    copy_of,
+    entries,
+    forget,
+    replace,
+    rows_of,
+)
 from digideep.environment.joint_actions import action_scaler, sample_joint
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.environment.normalizers import VectorWrapper
@@ -28,13 +37,13 @@ class Actor(Protocol):
     def action_generator(
         self,
         observations: dict[str, np.ndarray],
-        hidden_state: np.ndarray | None,
+        hidden_state: Any,
         masks: np.ndarray,
         deterministic: bool,
     ) -> dict[str, Any]:
         """Choose an action for each worker; see `AgentBase.action_generator`."""
 
-    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
+    def reset_hidden_state(self, num_workers: int) -> Any:
         """Return the state before a first observation; see `AgentBase.reset_hidden_state`."""
 
 
@@ -52,13 +61,14 @@ class Seat:
 
     Attributes:
         num_rows: R, workers times players.
-        hidden_state: float32 (R, H), the state before the next observation is consumed; None if the agent has none.
+        hidden_state: float32 (R, H), or arrays (R, ...) by name, the state before the next observation is consumed;
+            None if the agent has none.
     """
 
     def __init__(self, name: str, agent: Actor, info: EnvironmentInfo, senses: Senses, leads: bool):
         self.name, self.agent, self.info, self.senses, self.leads = name, agent, info, senses, leads
         self.num_rows = senses.num_rows
-        self.hidden_state: np.ndarray | None = None
+        self.hidden_state: HiddenState | None = None
         self._scale = action_scaler(info.action_space)
         self._has_action_mask = has_action_mask(info.agent_action_space, info.infos)
         self._is_bare = False  # the agent is known to choose actions and nothing else
@@ -79,7 +89,7 @@ class Seat:
         """Take the first observations of new episodes. Args: buffers: the seat's, of all workers."""
         if self.leads:
             self.senses.begin(buffers)
-        self.hidden_state = self.agent.reset_hidden_state(self.num_rows)
+        self.hidden_state = check_hidden_state(self.agent.reset_hidden_state(self.num_rows), self.num_rows, self.name)
 
     def look(self, part: slice) -> Chunk:
         """Return the entries of a half-step's row in a chunk. Args: part: of the rows."""
@@ -107,16 +117,16 @@ class Seat:
         random, choice = None, {}
         if generator is not None and self.agent.takes_warm_start:
             random = sample_joint(space, generator, len(masks), allowed)
-        before = None if self.hidden_state is None else self.hidden_state[part]
+        before = rows_of(self.hidden_state, part)
         if random is None or not self._is_bare:
             # Without exploration nothing is drawn, so that looking at what an agent delivers changes no number.
             choice = self.agent.action_generator(shown, before, masks, deterministic or random is not None)
             self._is_bare = random is not None and choice.keys() <= {"actions"}
         actions = row[f"{self._own}/actions"] = choice["actions"] if random is None else random
         if before is not None:
-            row[f"{self._own}/hidden_state"] = before.copy()
-            before[...] = choice["hidden_state"]
-            before[~masks] = 0  # a new episode follows
+            row |= entries(f"{self._own}/hidden_state", before)
+            replace(before, choice.get("hidden_state"), self.name)
+            forget(before, ~masks)  # a new episode follows
         for key, value in choice.get("artifacts", {}).items():
             row[f"{self._own}/artifacts/{key}"] = value
         buffers.actions[...] = self._scale(actions).reshape(buffers.actions.shape)
@@ -141,14 +151,13 @@ class Seat:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the hidden state, and with the first seat of its senses those."""
-        hidden_state = None if self.hidden_state is None else self.hidden_state.copy()
-        return {**(self.senses.state_dict() if self.leads else {}), "hidden_state": hidden_state}
+        return {**(self.senses.state_dict() if self.leads else {}), "hidden_state": copy_of(self.hidden_state)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         if self.leads:
             self.senses.load_state_dict(state)
-        self.hidden_state = None if state["hidden_state"] is None else np.array(state["hidden_state"])
+        self.hidden_state = copy_of(state["hidden_state"])
 
     def follow(self, other: "Seat") -> None:
         """Take over what the normalisers of another explorer's seat have learned, scales of rewards included."""
@@ -181,8 +190,9 @@ class Part:
 
 
 def seat_agents(
-    agents: Mapping[str, Actor], environment: EnvironmentSpec, info: EnvironmentInfo, mode: str, num_workers: int
-) -> dict[str, Seat]:
+    agents: Mapping[str, Actor], environment: EnvironmentSpec, info: EnvironmentInfo, mode: str, num_workers: int,
+    **known: Any,
+) -> dict[str, Seat]:  # fmt: skip
     """Make a seat for each agent of an environment: for the only one, or for each that `players` names.
 
     Args:
@@ -192,6 +202,7 @@ def seat_agents(
         info: of the environment.
         mode: of the explorer.
         num_workers: of the explorer.
+        known: what else wrappers may ask for, by name.
 
     Raises:
         UsageError: if an agent of the environment is missing, or one action space has not exactly one agent.
@@ -211,7 +222,7 @@ def seat_agents(
             wrappers = [
                 build(
                     description, VectorWrapper, mode=mode, num_workers=num_rows,
-                    observation_spaces=own.observation_spaces,
+                    observation_spaces=own.observation_spaces, **known,
                 )
                 for description in environment.vect_wrappers
             ]  # fmt: skip

@@ -17,9 +17,9 @@ from digideep.launch.launcher import FAILED, FINISHED, Launcher, RunState
 from digideep.launch.local import available_cores
 from digideep.launch.preparing import VALUES, Prepared, prepare
 from digideep.launch.slurm import run_on_slurm
-from digideep.launch.slurm_script import queued_job
+from digideep.launch.slurm_script import has_script, queued_job
 from digideep.launch.table import RunTable
-from digideep.launch.where import SLURM, add_engine_flags, check_engine_flags, make_engine
+from digideep.launch.where import LOCAL, SLURM, add_engine_flags, check_engine_flags, make_engine
 from digideep.parameters.checks import shown
 from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import json_object, path_name, plain_name, positive
@@ -65,10 +65,12 @@ again.
                         help="parameter files; or the directory of a group that is there")  # fmt: skip
     plan = parser.add_argument_group("the runs")
     plan.add_argument("--params", nargs="+", action="extend", metavar="FILE", type=path_name, help="more such files")
-    plan.add_argument("--seeds", metavar="N", type=seeds, help="so many, from 0 on; or a list of them: 3,5,7")
+    plan.add_argument(
+        "--seeds", metavar="N", type=seeds, help="number of seeds, counted from 0; or a list of them: 3,5,7"
+    )
     plan.add_argument("--grid", metavar="JSON", type=json_object, help="values to combine, by key of the control panel "
                       "or path of the tree: '{\"lr\": [1e-3, 3e-4]}'; @FILE reads them from a file")  # fmt: skip
-    plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the group's directory (of the file, _group)")
+    plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the group's directory (FILE_group)")
     add_flags(parser, VALUES)
     how = parser.add_argument_group("how they run")
     how.add_argument("--jobs", metavar="N", type=positive, help="runs at once (as many as there are cores for)")
@@ -88,7 +90,7 @@ def seeds(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(f"{shown(text)} is no number of seeds from 1 to {_MOST_SEEDS:,}")
         return list(range(int(text)))
     try:
-        found = parse_json(f"[{text.removeprefix('[').removesuffix(']')}]", is_strict=True)
+        found = parse_json(text if text.startswith("[") else f"[{text}]", is_strict=True)
     except ValueError:
         found = None
     is_list = isinstance(found, list) and found and all(type(seed) is int and 0 <= seed < 10**18 for seed in found)
@@ -163,7 +165,7 @@ def run_program(parser: argparse.ArgumentParser, run: Program, argv: list[str] |
 def make_console(args: argparse.Namespace) -> Console:
     """Refuse what could not be used later, and return where people read: standard output, with --json the error's."""
     check_engine_flags(args)
-    if args.device is not None and args.on == "local":
+    if args.device is not None and args.on in (None, LOCAL):
         find_device(args.device)
     for name, require in (("wandb", require_wandb), ("mlflow", require_mlflow)):
         if getattr(args, name):
@@ -180,11 +182,12 @@ def begin(
     Args:
         jobs: at once. threads: of each.
     """
-    if jobs * threads > available_cores() and args.on == "local" and not args.quiet:
+    if jobs * threads > available_cores() and args.on in (None, LOCAL) and not args.quiet:
         console.print(f"{jobs} jobs of {threads} threads share {available_cores()} cores: they wait for each other.")
     engine = make_engine(args, jobs)
     signals.hold()
     signals.announce = console.print
+    signals.stopping = "each run stops after its cycle, with a checkpoint. {ctrl_c} kills them."
     if is_new:
         group.create()
     return engine, hold_group(group.path)
@@ -214,7 +217,8 @@ def _run(args: argparse.Namespace, signals: StopSignals, json_output: JsonOutput
         raise FinishedError(
             f"All {len(runs)} runs of {as_typed(prepared.group.path)} are done. Compare them: {_report(prepared.group)}"
         )
-    if args.on == SLURM or queued_job(prepared.group.path) is not None:
+    path = prepared.group.path
+    if args.on == SLURM or (args.on is None and has_script(path)) or queued_job(path) is not None:
         return run_on_slurm(args, prepared, runs, console, json_output)
     engine, lock = begin(args, prepared.group, console, signals, is_new=prepared.is_new, jobs=jobs, threads=threads)
     table = RunTable(runs, console, is_quiet=args.quiet)

@@ -35,7 +35,7 @@ def run_on_slurm(
     args: argparse.Namespace, prepared: Prepared, runs: Sequence[RunState], console: Console,
     json_output: JsonOutput | None,
 ) -> int:  # fmt: skip
-    """Write the script of a group, and submit it if that is asked for; of a group that is queued, show how it is.
+    """Write the script of a group, and submit it if that is asked for; of a group that has one, show how it is.
 
     Args:
         args: of `digideep group`.
@@ -45,7 +45,7 @@ def run_on_slurm(
         json_output: gets the runs as JSON; None for nobody.
 
     Returns:
-        The exit code: 0 if there is a script now, 75 if the group is queued.
+        The exit code: 0 if a script was written, 75 if there was one and something is left to do.
 
     Raises:
         UsageError: if Slurm is not here, refuses the job, or has one of this group already. Nothing is written then.
@@ -59,6 +59,12 @@ def run_on_slurm(
         _note_tasks(queued, group.path / PLACE, runs)
         code = STOPPED
         said = f"Job {number} of Slurm has this group: squeue --job {number} lists its tasks, scancel {number} ends it."
+    elif args.on is None:
+        code = STOPPED
+        said = (
+            f"No job of Slurm has this group. Train what is left by Slurm: digideep group {place} --on slurm --submit; "
+            "on this machine: --on local."
+        )
     else:
         left = [run.job for run in runs if run.state != FINISHED]
         text = slurm_text(group.path, left, _options(args), at_once=args.jobs, retries=args.retries)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import re
 import shlex
@@ -16,24 +17,26 @@ import digideep
 from digideep.launch.engine import Job
 from digideep.parameters.checks import shown
 from digideep.utility.errors import SessionError, UsageError
-from digideep.utility.files import read_json
+from digideep.utility.files import as_typed, read_json
 from digideep.utility.own_files import require_own
 from digideep.utility.text import one_line
 
 # The directory in a group's; files of a run: the exit codes with which it failed, why it did the last time.
 PLACE, FAILURES, REASON = "slurm", ".failures", ".reason"
 _SCRIPT, _JOBS, _NUMBER = "array.sh", "jobs.json", "job"
+_log = logging.getLogger("digideep")
 _OPTION = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _VALUE = re.compile(r"[\w.,:/@%+=\[\]*()&|!^~-]+", re.ASCII)  # what neither ends a line nor quotes anything
 _SIGNAL = re.compile(r"B:USR1@\d{1,5}", re.ASCII)
 _OURS = ("array", "output", "error", "open-mode", "requeue", "no-requeue", "chdir", "wrap", "wait", "test-only")
+_FORGOTTEN = "Invalid job id"  # so Slurm says some minutes after its end
 _ANSWER_S = 60
 
 _TEXT = """#!/bin/bash
 {header}
 
 # Each task trains one session of {group}.
-# `digideep group` writes this file anew each time.
+# `digideep group … --on slurm` writes this file anew: give options by --slurm, rather than here.
 
 runs=(
 {runs}
@@ -141,10 +144,18 @@ def require_slurm(text: str, *, is_submitted: bool) -> None:
         text: of the script.
         is_submitted: it is to be submitted from this machine, so that Slurm has to be here.
     """
-    if shutil.which("sbatch") is not None:
+    if shutil.which("sbatch") is None:
+        if is_submitted:
+            raise UsageError(
+                "--submit needs sbatch, which is not here. Run this on a login node, or leave --submit out."
+            )
+        return
+    try:
         _ask("sbatch", "--test-only", text=text)
-    elif is_submitted:
-        raise UsageError("--submit needs sbatch, which is not here. Run this on a login node, or leave --submit out.")
+    except UsageError as err:
+        if is_submitted:
+            raise
+        _log.warning("Nothing is submitted, and Slurm would not take it as it is: %s", err)
 
 
 def save_script(group: Path, jobs: Sequence[Job], text: str) -> Path:
@@ -171,6 +182,11 @@ def submit(script: Path) -> str:
     return job
 
 
+def has_script(group: Path) -> bool:
+    """True if a script was written for a group: then Slurm trains it, unless somebody says otherwise."""
+    return (group / PLACE / _SCRIPT).is_file()
+
+
 class QueuedJob(NamedTuple):
     """A job that was submitted for a group, and has not ended.
 
@@ -184,7 +200,11 @@ class QueuedJob(NamedTuple):
 
 
 def queued_job(group: Path) -> QueuedJob | None:
-    """Return the job that was submitted for a group, if it is queued or running."""
+    """Return the job that was submitted for a group, if it is queued or running.
+
+    Raises:
+        UsageError: if Slurm is here, and does not say so.
+    """
     try:
         number = (group / PLACE / _NUMBER).read_text(encoding="utf-8").strip()
         names = list(read_json(group / PLACE / _JOBS, dict))
@@ -192,20 +212,33 @@ def queued_job(group: Path) -> QueuedJob | None:
         return None
     if not number.isdecimal() or shutil.which("squeue") is None:
         return None
-    command = ["squeue", "--noheader", "--array", "--jobs", number, "--format", "%K %T"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=_ANSWER_S)
-    if done.returncode != 0 or not done.stdout.strip():
-        return None  # Slurm forgets a job some minutes after its end
-    states = dict(line.split() for line in done.stdout.splitlines())
-    return QueuedJob(number, {name: states.get(str(index)) for index, name in enumerate(names)})
+    states, why = [], ""
+    try:
+        said = _ask("squeue", "--noheader", "--array", "--jobs", number, "--format", "%K %T")
+        states = [line.split() for line in said.splitlines()]
+        why = "" if all(len(state) == 2 for state in states) else f"squeue prints {shown(said)}."
+    except UsageError as err:
+        why = "" if _FORGOTTEN in str(err) else str(err)
+    if why:
+        raise UsageError(
+            f"Slurm does not say whether it still has job {number} of {as_typed(group)}. {why} Try again later; if the "
+            f"job has ended, remove {as_typed(group / PLACE / _NUMBER)}."
+        )
+    by_index = dict(states)
+    return QueuedJob(number, {name: by_index.get(str(index)) for index, name in enumerate(names)}) if states else None
 
 
 def _ask(*command: str, text: str | None = None) -> str:
     """Run a command of Slurm. Returns: what it prints. Raises: UsageError: with its reason, if it fails."""
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8", timeout=_ANSWER_S)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=_ANSWER_S
+        )
     except subprocess.TimeoutExpired:
         raise UsageError(f"{command[0]} does not answer within {_ANSWER_S} s.") from None
+    except OSError as err:
+        raise UsageError(f"{command[0]} cannot be run: {err.strerror or err}.") from err
     if done.returncode != 0:
-        raise UsageError(f"Slurm refuses the job: {one_line(done.stderr or done.stdout) or 'it gives no reason'}")
+        said = one_line(done.stderr or done.stdout) or f"exit code {done.returncode}"
+        raise UsageError(f"'{shlex.join(command[:2])}' failed: {said}")
     return done.stdout.strip()

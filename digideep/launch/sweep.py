@@ -167,8 +167,9 @@ class Sweep:
         on = sum(trial.state == "running" for trial in there)
         sign = 1 if self.settings.rules.is_minimized else -1
         best = min(there, key=lambda trial: sign * trial.values[rung], default=None)
-        words = f", the best {best.number}: {best.values[rung]:,.4g}" if best is not None else ""
-        going = f"; {on} go on" if rung != self.settings.rules.rungs[-1] else ""
+        metric = self.settings.metric
+        words = f", the best is trial {best.number} with {metric} {best.values[rung]:,.4g}" if best is not None else ""
+        going = f"; {on} go{'es' * (on == 1)} on" if rung != self.settings.rules.rungs[-1] else ""
         return f"epoch {rung}: {len(there)} trial{'s' if len(there) != 1 else ''}{words}{going}"
 
     def describe(self) -> dict[str, Any]:

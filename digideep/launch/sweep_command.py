@@ -16,7 +16,16 @@ from digideep.launch.local import available_cores
 from digideep.launch.preparing import VALUES
 from digideep.launch.study import PRUNERS, SAMPLERS, Trial
 from digideep.launch.sweep import BEST, TEMPLATE, Sweep, is_reached
-from digideep.launch.sweep_preparing import PRUNER, REDUCTION, SAMPLER, TRIALS, WAVE, PreparedSweep, prepare_sweep
+from digideep.launch.sweep_preparing import (
+    PRUNER,
+    REDUCTION,
+    SAMPLER,
+    TESTS,
+    TRIALS,
+    WAVE,
+    PreparedSweep,
+    prepare_sweep,
+)
 from digideep.launch.table import RunTable
 from digideep.launch.where import add_engine_flags
 from digideep.parameters.parser import Parser
@@ -31,6 +40,8 @@ from digideep.utility.files import as_typed
 from digideep.utility.text import printable
 
 _COLOURS = {"best": "bold green", "complete": "cyan", "pruned": "dim", "running": "yellow", "failed": "red"}
+
+_FRESH_SEED = 100  # other than those of trials
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -59,19 +70,19 @@ early: run it again.
                       "control panel: '{\"lr\": {\"low\": 1e-4, \"high\": 1e-2, \"log\": true}}' "
                       "(search(trial, cpanel) of the parameter file)")  # fmt: skip
     plan.add_argument("--trials", metavar="N", type=positive, help=f"how many ({TRIALS})")
-    plan.add_argument("--seeds", metavar="N", type=seeds, help="of each trial: so many, from 0 on; or a list of "
-                      "them (the file's own)")  # fmt: skip
-    plan.add_argument("--metric", metavar="NAME", help="what is compared: the mean over the seeds of what was "
-                      "logged last under this name (/return/test)")  # fmt: skip
-    plan.add_argument("--minimize", action="store_true", help="less of it is better")
+    plan.add_argument("--seeds", metavar="N", type=seeds, help="of each trial: their number, counted from 0, or a "
+                      "list of them (the file's own)")  # fmt: skip
+    plan.add_argument("--metric", metavar="NAME", type=_metric, help="what is compared: the mean over the "
+                      "seeds of what was logged last under this name (/return/test)")  # fmt: skip
+    plan.add_argument("--minimize", action="store_true", help="smaller values are better")
     plan.add_argument("--sampler", choices=list(SAMPLERS), help=f"what draws the values ({SAMPLER})")
     plan.add_argument("--pruner", choices=PRUNERS, help=f"what stops trials early ({PRUNER})")
     plan.add_argument("--wave", metavar="N", type=positive, help=f"trials that are drawn and judged together ({WAVE})")
     plan.add_argument("--rungs", metavar="EPOCH", nargs="+", type=positive, help="epochs after which trials are "
-                      "judged, but for the last one (so that halving leaves one of a wave)")  # fmt: skip
-    plan.add_argument("--reduction", metavar="N", type=_reduction, help="of so many trials one goes on at a rung "
+                      "judged, but for the last (chosen so that halving leaves one trial of a wave)")  # fmt: skip
+    plan.add_argument("--reduction", metavar="N", type=_reduction, help=f"one of this many trials goes on at a rung "
                       f"({REDUCTION})")  # fmt: skip
-    plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the sweep's directory (of the file, _sweep)")
+    plan.add_argument("--name", metavar="NAME", type=plain_name, help="of the sweep's directory (FILE_sweep)")
     add_flags(parser, VALUES)
     how = parser.add_argument_group("how they run")
     how.add_argument("--jobs", metavar="N", type=positive, help="sessions at once (as many as there are cores for)")
@@ -86,6 +97,12 @@ early: run it again.
 
 def _ranges(text: str) -> dict[str, object]:
     return json_object(text if text.lstrip().startswith("{") else f"@{text.removeprefix('@')}")
+
+
+def _metric(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a name that is logged, such as /return/test")
+    return text
 
 
 def _reduction(text: str) -> int:
@@ -230,7 +247,7 @@ def _print_trials(sweep: Sweep, console: Console) -> None:
 
 def _values(trial: Trial) -> str:
     """Return what a trial tries, in a line."""
-    return ", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items())
+    return printable(", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items()))
 
 
 def _shown(value: object) -> str:
@@ -246,10 +263,11 @@ def _end(sweep: Sweep, place: str, console: Console, reason: str | None) -> int:
         code, words = 1, "No trial came to its end: the table says why."
     else:
         template = sweep.group.runs[TEMPLATE]
-        repeal = f" --repeal {shlex.quote(json.dumps(template.repeal))}" if template.repeal else ""
+        own = {path: value for path, value in template.repeal.items() if path != TESTS}  # at rungs, of the sweep alone
+        repeal = f" --repeal {shlex.quote(json.dumps(own))}" if own else ""
         code, words = 0, (
             f"Best: trial {best.number}, {sweep.settings.metric} {_shown(best.value)}: {_values(best)}\n"
-            f"  train    digideep train {template.params} --cpanel @{place}/{BEST}{repeal}\n"
+            f"  train    digideep train {template.params} --cpanel @{place}/{BEST}{repeal} --set seed={_FRESH_SEED}\n"
             f"  compare  digideep report {place}"
         )  # fmt: skip
     console.print(words, markup=False, highlight=False, soft_wrap=True)

@@ -38,7 +38,7 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
         signature = _signature(args)
         if signature not in known:
             if not known:
-                logging.getLogger("digideep").info("Compiling the gradient step: 5 to 30 s.")
+                logging.getLogger("digideep").info("Compiling the gradient step: usually 5 to 30 s.")
             fast = _compile(plain, (*owner, *args), device)
             known[signature] = _Recorded(fast) if device.type == "cuda" else fast
         return known[signature](*owner, *args)

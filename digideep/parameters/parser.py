@@ -23,4 +23,4 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             flag = (message.split(": ", 1)[1].split() or [""])[0]
             message = f"unknown argument '{flag}'. {did_you_mean(flag, self._option_string_actions)}"
-        raise UsageError(f"{message.rstrip('.')}. See --help.")
+        raise UsageError(f"{message}{'' if message.endswith(('.', '?')) else '.'} See --help.")

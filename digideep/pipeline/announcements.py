@@ -16,6 +16,7 @@ from digideep.parameters.tree import Tree
 from digideep.pipeline.continuing import memories_of, plan_of
 from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS
+from digideep.utility.ranks import Ranks
 
 _log = logging.getLogger("digideep")
 
@@ -79,23 +80,29 @@ def doubts(agents: Mapping[str, AgentBase]) -> list[str]:
     return [f"Agent '{name}' learns NOTHING: {doubt}." for name, doubt in found.items() if doubt is not None]
 
 
-def farewell(headline: str, path: Path | None, *, is_finished: bool) -> str:
+def farewell(headline: str, path: Path | None, ranks: Ranks, *, is_finished: bool) -> str:
     """Return the last screen: where the session is, and how to go on with it.
 
     Args:
         path: of the session; None if nothing was written.
+        ranks: that trained it, as many of which go on with it.
         is_finished: the plan was met; otherwise the session can be resumed as it is.
     """
     if path is None:
         return headline
     is_script = Path(sys.argv[0]).name == "main.py" and Path(sys.argv[0]).parent.name != "digideep"
     program = "python main.py" if is_script else "digideep"
+    start = program
+    if ranks.size > 1:
+        machines = f" --nnodes {ranks.size // ranks.local_size}" if ranks.size > ranks.local_size else ""
+        what = "main.py" if is_script else "--no-python digideep"
+        start = f"torchrun{machines} --nproc-per-node {ranks.local_size} {what}"
     is_near = path.parent == Path.cwd() / SESSIONS  # its name is enough
     session = shlex.quote(path.name if is_near else str(as_typed(path)))
     place = "" if is_near else f" -r {shlex.quote(str(as_typed(path.parent)))}"
     lines = {
         "session": as_typed(path),
-        "resume": f"{program} resume {session}{' --total-frames N' if is_finished else ''}",
+        "resume": f"{start} resume {session}{' --total-frames N' if is_finished else ''}",
         "play": f"{program} play {session}",
         "report": f"{program} report {session}",
         "plot": f"{program} plot{place} -i {shlex.quote(path.name)}",

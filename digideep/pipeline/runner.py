@@ -106,7 +106,7 @@ class Runner(Collector):
         self.info = inspect_environment(self.environment)
         self.memories = build_memories(self.session, self.tree)
         self.memory = self.memories[MAIN]
-        self.agents = build_agents(self.session, self.tree, self.info, self.memories, seed=self.seed)
+        self.agents = build_agents(self.session, self.tree, self.info, self.memories, self._process, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
@@ -263,7 +263,7 @@ class Runner(Collector):
         self.session.signals.settle(code)
         self.progress.stop()
         headline = "\n".join([headline, *doubts(self.agents)])
-        _log.info("%s", farewell(headline, self.session.path, is_finished=reason is None))
+        _log.info("%s", farewell(headline, self.session.path, self.ranks, is_finished=reason is None))
         return code
 
     def note_episodes(self) -> None:

@@ -36,11 +36,13 @@ class StopSignals:
     Attributes:
         reason: name of the first signal; None as long as there was none.
         announce: called with a line for the user when a request is held.
+        stopping: that line, after the signal's name.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
         self.announce: Callable[[str], Any] = lambda text: None
+        self.stopping = "stopping after this cycle. {ctrl_c} stops at once, without saving."
         self._is_held = True
         self._exit_code: int | None = None
         self._previous: dict[int, Any] = {}
@@ -126,9 +128,12 @@ class StopSignals:
             raise Interruption("stopped at once; what came after the last checkpoint is lost.", 1)
         elif not self._is_held:
             self.interrupt()
-        else:
-            with contextlib.suppress(RuntimeError, OSError):  # it may have come in the middle of another line
-                self.announce(f"{name}: stopping after this cycle. Ctrl-C stops at once, without saving.")
+        elif not is_second:
+            ctrl_c = "Another Ctrl-C" if number == signal.SIGINT else "Ctrl-C"
+            # It may have come in the middle of another line, or of an import that printing needs: a line is not worth
+            # what it would end here.
+            with contextlib.suppress(Exception):
+                self.announce(f"{name}: {self.stopping.format(ctrl_c=ctrl_c)}")
 
 
 def end_child(process: subprocess.Popen) -> None:

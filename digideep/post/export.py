@@ -26,7 +26,7 @@ from digideep.pipeline.argument_types import directory_path
 from digideep.post.export_check import Arrays, Run, largest_difference, play, scatter
 from digideep.post.exported_policy import ExportedPolicy, describe_export
 from digideep.post.loader import Loader
-from digideep.post.policy import Policy, choose_agent
+from digideep.post.policy import Policy, choose_agent, learners
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.own_files import require_own_output
@@ -142,8 +142,13 @@ def export(
     loader = Loader(session)
     state = loader.state(checkpoint)
     names = list(state["agents"])
-    chosen = names if agent is None else [choose_agent(names, agent)]
+    chosen = learners(state["params"]["agents"]) if agent is None else [choose_agent(names, agent)]
     policies = {name: Policy(state, agent=name) for name in names}
+    for name in chosen:
+        if policies[name].agent.policy is None:
+            raise UsageError(
+                f"Agent '{name}' has no policy: {type(policies[name].agent).__name__} acts by rules of its own."
+            )
     path = output or loader.path / "exports" / f"policy{SUFFIXES[format]}"
     written: list[tuple[Path, Exported]] = []
     with tempfile.TemporaryDirectory() as directory, contextlib.closing(loader.training_environment()) as environment:

@@ -47,9 +47,8 @@ class Loader:
         except (OSError, ValueError, RuntimeError):
             is_session = False
         if not is_session:
-            raise SessionError(
-                f"{printable(str(path))} is no session: it has no params.yaml. Give a session's directory."
-            )
+            why = "it has no params.yaml" if os.path.lexists(path) else "there is nothing of that name"
+            raise SessionError(f"{printable(str(path))} is no session: {why}. Give a session's directory.")
         self._logs: dict[str, tuple[tuple[int, int], Log]] = {}
 
     def __repr__(self) -> str:

@@ -11,7 +11,9 @@ import torch
 
 from digideep.agent.base import ACTION_MASK, AgentBase
 from digideep.agent.context import AgentContext
+from digideep.agent.scripted import ScriptedAgent
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, summary
+from digideep.environment.hidden_states import copy_of, forget
 from digideep.environment.infos import find_info
 from digideep.environment.joint_actions import JointReader, action_entries, action_scaler, entries_of, flat, nested
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
@@ -40,8 +42,8 @@ class Policy:
 
     Attributes:
         spec: of the environment. info: its spaces. agent: with the weights of the checkpoint. name: the agent's.
-        hidden_state: float32 (B, H), what a recurrent policy remembers of the episodes so far; None for others. It may
-            be read, kept and set.
+        hidden_state: float32 (B, H), what a recurrent policy remembers of the episodes so far, or what a scripted agent
+            does; None for others. It may be read, kept and set.
 
     Raises:
         UsageError: if there is no such agent, or there are several.
@@ -51,7 +53,8 @@ class Policy:
     def __init__(self, state: dict[str, Any], device: str = "cpu", agent: str | None = None):
         tree = from_plain(state["params"])
         self.spec: EnvironmentSpec = build(tree["env"], EnvironmentSpec)
-        self.name = choose_agent(list(tree["agents"]), agent)
+        names = list(tree["agents"]) if agent is not None else learners(state["params"]["agents"])
+        self.name = choose_agent(names, agent)
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
@@ -98,7 +101,7 @@ class Policy:
         """Begin episodes of another number of environments."""
         self._rows = StepBuffers(self.info, size, np.zeros)
         self._is_first = np.ones(size, np.bool_)
-        self.hidden_state = self.agent.reset_hidden_state(size)
+        self.hidden_state: Any = self.agent.reset_hidden_state(size)
         spaces = self.info.observation_spaces
         self.wrappers: list[VectorWrapper] = [
             build(wrapper, VectorWrapper, mode="eval", num_workers=size, observation_spaces=spaces)
@@ -117,8 +120,9 @@ class Policy:
             self._resize(len(self._is_first))
             return
         self._is_first |= ended
+        self.hidden_state = copy_of(self.hidden_state)
         if self.hidden_state is not None:
-            self.hidden_state = np.where(self._is_first[:, None], np.float32(0), self.hidden_state)
+            forget(self.hidden_state, self._is_first)
 
     def raw(self, observation: Any) -> dict[str, np.ndarray]:
         """Return raw observations by path: (B, ...), a single one as B = 1; refuse what the spaces do not say."""
@@ -196,7 +200,7 @@ class Policy:
                 "other episodes begin."
             )
         self._resize(size)
-        if state is not None and len(state) == size:
+        if isinstance(state, np.ndarray) and len(state) == size:
             self.hidden_state = state
 
     def __call__(self, observation: Any, info: Mapping[str, Any] | None = None, *, deterministic: bool = True) -> Any:
@@ -252,8 +256,10 @@ class Policy:
             UsageError: if the policy has no values, the observation is not what the environment's spaces say, or a mask
                 that the value depends on is missing.
         """
-        seen, is_batch = self._see(observation, info, is_step=False)
         agent = self.agent
+        if agent.policy is None:
+            raise UsageError(f"Agent '{self.name}' has no values: {type(agent).__name__} acts by rules of its own.")
+        seen, is_batch = self._see(observation, info, is_step=False)
         allowed = agent.allowed(seen) if agent.value_needs_mask else None
         with torch.inference_mode():
             choice = agent.policy.mode(
@@ -265,6 +271,12 @@ class Policy:
             raise UsageError(f"{type(agent.policy).__name__} has no values.")
         values = choice.value.numpy(force=True)
         return values if is_batch else float(values[0])
+
+
+def learners(agents: Mapping[str, Any]) -> list[str]:
+    """Return the names of those described agents that have a policy; of all if none has. Args: agents: plain."""
+    classes = {name: each["class"] for name, each in from_plain(dict(agents)).items()}
+    return [name for name, cls in classes.items() if not issubclass(cls, ScriptedAgent)] or list(classes)
 
 
 def choose_agent(names: list[str], name: str | None) -> str:

@@ -169,3 +169,18 @@ def test_pictures_are_left_alone():
     assert chunk["/observations/b/c"].max() == 7
     with pytest.raises(UsageError, match="paths must be one of the observations that can be normalised"):
         make_explorer("Nested-v0", Scripted([0, 0]), wrappers=[describe(VecNormalizeObs, paths=["/b/c"])])
+
+
+def test_an_explorer_that_follows_another_scales_rewards_as_it_does_and_learns_nothing():
+    wrappers = [describe(VecNormalizeObs), describe(VecNormalizeReward, gamma=0.9)]
+    train, demo = (counter(*wrappers, mode=mode, n_steps=6) for mode in ("train", "demo"))
+    assert demo.update()["/rewards"][0, :6, 0].tolist() == [1, 2, 3, 4, 5, 6]  # raw, until it follows
+    train.update()
+    before = train.state_dict()["seats"]["agent"]["wrappers"]
+    scale = 1 / np.sqrt(before["1"]["running"]["var"] + 1e-8)
+    demo.reset()
+    demo.follow(train)
+    chunk = demo.update()
+    np.testing.assert_allclose(chunk["/rewards"][0, :6, 0], np.arange(1, 7) * scale, rtol=1e-5)
+    assert train.state_dict()["seats"]["agent"]["wrappers"]["1"]["running"] == before["1"]["running"]
+    assert demo.statistics()["agent"]["0"].keys() == train.statistics()["agent"]["0"].keys()

@@ -79,16 +79,16 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _SEATS,
-        "before[~masks] = 0",
-        "before[:] *= masks.any()",
+        "forget(before, ~masks)",
+        "forget(before, np.full(len(masks), not masks.any()))",
         "hidden states forgotten only where all workers begin anew",
         f"{_EXPLORER_TESTS}::test_hidden_states_are_zero_where_one_of_the_workers_begins_anew "
         f"{_MULTI_AGENT}::test_the_hidden_state_of_a_player_that_comes_late_is_zero_and_it_counts_from_then_on",
     ),
     Fault(
         _SEATS,
-        "= before.copy()\n",
-        '= choice["hidden_state"].copy()\n',
+        'entries(f"{self._own}/hidden_state", before)',
+        'entries(f"{self._own}/hidden_state", choice["hidden_state"])',
         "the hidden state after a row noted in the place of the one before",
         f"{_EXPLORER_TESTS}::test_hidden_states_are_stored_before_their_row_and_zero_after_a_half_step",
     ),

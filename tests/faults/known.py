@@ -3,6 +3,7 @@
 from tests.faults import (
     agent,
     environment,
+    goals,
     joint,
     launch,
     learning,
@@ -12,6 +13,7 @@ from tests.faults import (
     pipeline,
     policy,
     post,
+    several,
     sweeps,
     utility,
     wrapping,
@@ -19,6 +21,6 @@ from tests.faults import (
 
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
-    *joint.FAULTS,
-    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *launch.FAULTS, *sweeps.FAULTS, *utility.FAULTS,
+    *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
+    *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS,
 )  # fmt: skip

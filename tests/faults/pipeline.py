@@ -316,8 +316,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _STORE,
-        "self._segments.release(next(iter(self._kept.values())))",
-        "self._segments.release(list(self._kept.values())[-1])",
+        "oldest = next(iter(self._kept.values()))",
+        "oldest = list(self._kept.values())[-1]",
         "segments that older checkpoints need deleted",
         f"{_REPLAY_RESUME}::test_segments_of_forgotten_chunks_go_with_the_last_checkpoint_that_needs_them",
     ),

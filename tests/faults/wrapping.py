@@ -101,8 +101,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _NORMALIZERS,
-        'self._is_learning = mode == "train"\n        self._gamma',
-        'self._is_learning = mode != "eval"\n        self._gamma',
+        'self._is_learning, self._is_following = mode == "train", False',
+        'self._is_learning, self._is_following = mode != "eval", False',
         "rewards scaled in tests",
         f"{_NORMALIZERS_TESTS}::test_statistics_freeze_outside_training_and_rewards_stay_raw",
     ),

@@ -272,7 +272,9 @@ def _contents(session: Path) -> dict[str, Any]:
         if path.name in ("varlog.json", "prolog.json"):
             content = [_timeless(json.loads(line)) for line in path.read_text().splitlines()]
         elif path.suffix == ".csv":
-            content = [row[:-1] for row in csv.reader(path.read_text().splitlines()[1:])]
+            content = list(csv.DictReader(path.read_text().splitlines()[1:]))
+            for row in content:
+                row.pop("t")
         elif "best/" in name and path.name not in ("session.json", "manifest.json"):
             content = path.read_bytes()
         found[name] = content

@@ -9,6 +9,7 @@ import gymnasium as gym
 from gymnasium.envs.classic_control import CartPoleEnv, PendulumEnv
 
 from digideep.environment.making.parallel_games import register_parallel
+from digideep.environment.reach import Reach
 from tests.support.parallel import Roster
 
 TRAINS, TESTS = b"e", b"t"
@@ -41,11 +42,20 @@ class MarkedSwing(_Marked, PendulumEnv):
     pass
 
 
+class MarkedReach(_Marked, Reach):
+    pass
+
+
 class MarkedRoster(_Marked, Roster):
     pass
 
 
-for _name, _class, _limit in (("MarkedPole-v0", MarkedPole, 500), ("MarkedSwing-v0", MarkedSwing, 200)):
+_MARKED = (
+    ("MarkedPole-v0", MarkedPole, 500),
+    ("MarkedSwing-v0", MarkedSwing, 200),
+    ("MarkedReach-v0", MarkedReach, 60),
+)
+for _name, _class, _limit in _MARKED:
     if _name not in gym.registry:
         gym.register(_name, _class, max_episode_steps=_limit)
 register_parallel("tests/marked_roster", MarkedRoster)

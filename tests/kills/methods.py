@@ -53,5 +53,9 @@ METHODS = {
         _params("dqn_classic"),
         _DQN | {"prioritized": True, "is_dueling": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
     ),
+    "dqn, prioritised, from two memories": Method(
+        str(ROOT / "tests/support/demo_params.py"),
+        _DQN | {"prioritized": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
+    ),
     "ppo compiled": Method(CLASSIC, _PPO | {"compile": "on"}, share=0.4),
 }  # fmt: skip

@@ -25,7 +25,7 @@ from tests.support.helpers import ROOT
 
 TARGETS = ("rank 0", "rank 1", "all ranks", "torchrun", "rank 1 stopped")
 PHASES = ("first save", "resuming", "training", "saving", "testing", "ending")
-NAMES = ("ppo", "ppo recurrent", "ppo, normalised, in processes", "sac", "dqn, prioritised, overlapping")
+NAMES = ("ppo", "ppo recurrent", "ppo, normalised, in processes", "sac", "dqn, prioritised, from two memories")
 _END_S = 60.0  # within which all is over
 
 

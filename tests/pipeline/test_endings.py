@@ -337,6 +337,20 @@ def test_a_run_under_nohup_goes_on_without_its_terminal(tmp_path, started):
     assert (tmp_path / "s/done.lock").exists()
 
 
+def test_a_line_that_cannot_be_printed_amid_what_a_signal_interrupts_ends_nothing():
+    def announce(text):
+        raise ImportError("partially initialized module")
+
+    signals = StopSignals()
+    signals.announce = announce
+    signals.install()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.reason == "SIGTERM"
+    finally:
+        signals.restore()
+
+
 def test_a_signal_is_a_request_once_the_run_has_begun_and_nothing_once_it_has_ended():
     signals, announced = StopSignals(), []
     signals.announce = announced.append
@@ -347,6 +361,8 @@ def test_a_signal_is_a_request_once_the_run_has_begun_and_nothing_once_it_has_en
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.reason == "SIGTERM"
         assert announced[0].startswith("SIGTERM: stopping after this cycle.")
+        os.kill(os.getpid(), signal.SIGTERM)  # as a program that signals a process and then its group
+        assert len(announced) == 1
         assert not signals.must_cut()
         with signals.cutting():
             assert signals.must_cut()

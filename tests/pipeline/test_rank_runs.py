@@ -16,7 +16,7 @@ from tests.kills.methods import METHODS
 from tests.kills.ranks import RankVictim, different
 from tests.support.helpers import CLASSIC, ROOT, tiny
 
-METHOD = METHODS["dqn, prioritised, overlapping"]
+METHOD = METHODS["dqn, prioritised, from two memories"]
 
 
 class Restarted(RankVictim):

@@ -194,3 +194,12 @@ def test_a_directory_of_a_memory_that_is_a_link_is_refused(tmp_path, stopped, ca
 def test_names_in_a_checkpoint_that_lead_elsewhere_are_refused():
     with pytest.raises(CheckpointError, match="expected memories by name"):
         memory_names({"memory": {"oldest": 0, "newest": None, "further": {"../x": {}}}})
+
+
+def test_a_further_explorer_normalises_as_train_does(tmp_path):
+    wrappers = json.dumps({"/env/vect_wrappers": [{"class": "digideep.environment.normalizers.VecNormalizeObs"}]})
+    assert train(tmp_path, "s", DEMO, panel(number_epochs=1), "--repeal", wrappers) == 0
+    state, *_ = read_checkpoint(list_checkpoints(tmp_path / "s/checkpoints")[-1])
+    ours, theirs = (state["explorer"][name]["seats"]["agent"]["wrappers"]["0"] for name in ("demo", "train"))
+    counts = [each["/agent"]["count"] for each in (ours, theirs)]
+    assert 0 < counts[1] - counts[0] <= 2 * 3 + 2  # what train has learned since, in its last cycle
