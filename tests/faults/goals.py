@@ -11,8 +11,7 @@ FAULTS = (
     *faults_in(
         "digideep/memory/episodes.py",
         f"{_HINDSIGHT}::test_bounds_of_episodes_are_those_of_a_walk_over_any_ring",
-        ("masks[:, before] & (begin", "(begin", "an episode goes on over its end"),
-        (" & (begin > self._oldest)", "", "a row that was overwritten is asked about"),
+        ("goes_on[:, 0] = masks[:, before]", "goes_on[:, 0] = True", "an episode goes on over its end"),
         ("np.minimum(last, self._newest)", "last", "the end of an episode that goes on is unknown"),
         ("np.maximum(first, self._oldest)", "first", "rows that were overwritten are held"),
         ("np.where(moments == self._newest, head, ", "np.where(False, head, ", "the newest half-step is in row 0"),
