@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from digideep.agent.trajectories import shuffled_minibatches
-from digideep.environment.normalizers import RunningMeanStd, merge
+from digideep.environment.running_statistics import RunningMeanStd, merge
 from digideep.learning.compiling import compiled
 from digideep.learning.gradient_step import GradientStep, average
 from digideep.learning.optimizers import Adam
