@@ -1,7 +1,7 @@
 """SAC with hindsight on Fetch robots: FetchReach-v4 by default. `python main.py --params params/sac_fetch.py`
 
-Needs `pip install 'digideep[robotics]'`. Others: `--set model_name=FetchPush-v4 total_frames=1000000`; see
-docs/hindsight.md.
+Needs `pip install 'digideep[robotics]'`. Others: `--set model_name=FetchPush-v4 total_frames=1000000
+hidden_sizes='[256, 256, 256]'`; see docs/hindsight.md.
 """
 
 from params import sac_classic
@@ -20,7 +20,5 @@ cpanel = sac_classic.cpanel | {
     # observations
     "warm_start": 1000,
     "gamma": 0.95,
-    # Plappert et al. 2018, arXiv:1802.09464, Appendix B
-    "hidden_sizes": [256, 256, 256],
 }
 gen_params = sac_classic.gen_params

@@ -33,7 +33,8 @@ class Episodes:
         rows, before = moments % num_steps, (begin - 1) % num_steps
         masks = memory.buffer["/masks"][..., 0]
         goes_on = np.empty((len(masks), len(rows)), np.bool_)  # the episode of the moment before is not over
-        goes_on[:, 0] = masks[:, before] & (begin > self._oldest)
+        # Where that moment was overwritten, it does not matter: nothing begins before the oldest one.
+        goes_on[:, 0] = masks[:, before]
         goes_on[:, 1:] = masks[:, rows[:-1]]
         starts = np.where(goes_on, 0, moments)
         starts[:, 0] = np.where(goes_on[:, 0], self._first[:, before], begin)

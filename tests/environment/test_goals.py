@@ -48,6 +48,12 @@ def test_rewards_are_the_environments_own_whether_it_takes_one_goal_or_many(take
     assert ("takes one goal at a time" in caplog.text) is takes_one
 
 
+def test_answers_to_many_goals_are_believed_only_if_they_are_those_to_each():
+    asked = outcomes(fault="order")
+    assert asked.rewards(ACHIEVED, DESIRED, {}).tolist() == [0, -1, 0, -1]
+    assert not asked._reward.is_vectorised
+
+
 def test_an_end_is_asked_for_each_goal_alone_where_one_call_cannot_tell():
     asked = outcomes(is_terminal=True)
     assert asked.terminations(ACHIEVED, DESIRED, {}).tolist() == [True, False, True, False]
@@ -61,7 +67,10 @@ def test_infos_that_are_kept_are_handed_over(takes_one):
 
 
 def test_a_wrapper_that_changes_rewards_may_say_what_becomes_of_goals():
-    assert outcomes(norm_wrappers=[describe_wrapper(Doubled)]).rewards(ACHIEVED, DESIRED, {}).tolist() == [0, -2, 0, -2]
+    stack = [describe_wrapper(Doubled), describe_wrapper(gym.wrappers.ClipAction)]
+    for number in (1, 2):
+        asked = outcomes(norm_wrappers=stack[:number])
+        assert asked.rewards(ACHIEVED, DESIRED, {}).tolist() == [0, -2, 0, -2]
 
 
 def test_an_environment_whose_action_has_parts_is_asked_below_what_joins_them():

@@ -233,9 +233,14 @@ def replay(**parameters):
 
 def test_without_a_sampled_goal_a_batch_is_what_it_was_to_the_last_bit():
     memory = filled(7)
-    plain, none = (replay(hindsight=each)(memory, info()) for each in (None, describe(Hindsight, num_sampled_goals=0)))
-    assert plain.keys() == none.keys()
-    assert all(plain[key].tobytes() == none[key].tobytes() for key in plain)
+    samplers, infos = (
+        [replay(hindsight=each) for each in (None, describe(Hindsight, num_sampled_goals=0))],
+        [info(), info()],
+    )
+    for _ in range(2):  # the second one shows that nothing else was drawn
+        plain, none = (sampler(memory, own) for sampler, own in zip(samplers, infos, strict=True))
+        assert plain.keys() == none.keys()
+        assert all(plain[key].tobytes() == none[key].tobytes() for key in plain)
 
 
 def test_priorities_weigh_what_was_drawn_whatever_goal_it_has():

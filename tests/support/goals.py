@@ -14,7 +14,8 @@ class Reach(gym.Env):
         takes_one: `compute_reward` knows one goal at a time.
         has_parts: its action is a Dict with one part.
         counts: every reward is lower by the step's number, which is told by the info only.
-        fault: "mute", it has no `compute_reward`; "lie", that says something else; "raise"; "shape", of goals.
+        fault: "mute", it has no `compute_reward`; "lie", that says something else; "raise"; "shape", of goals; "order",
+            of many answers.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Reach(gym.Env):
             raise RuntimeError("no idea\nat all")
         distance = np.abs(achieved_goal - desired_goal)[..., 0]
         reward = -(distance >= 0.5).astype(np.float64) - (info["steps"] if self.counts else 0)
+        if self.fault == "order" and np.ndim(reward):
+            reward = reward[::-1]
         return float(reward) if self.takes_one else reward + (self.fault == "lie")
 
     def _see(self):
