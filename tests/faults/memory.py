@@ -22,7 +22,7 @@ FAULTS = (
         "digideep/memory/generic.py",
         f"{_RING} tests/memory/test_view.py",
         (
-            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers *",
+            "self.n_collected * self.ring.chunk_sample_len * self.num_workers *",
             "len(self.ring) * self.ring.chunk_sample_len * self.num_workers *",
             "forgotten frames are not counted",
         ),

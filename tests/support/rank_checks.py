@@ -13,11 +13,12 @@ from contextlib import closing
 from socket import socket
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from digideep.agent.trajectories import shuffled_minibatches
-from digideep.environment.normalizers import RunningMeanStd, merge
+from digideep.environment.running_statistics import RunningMeanStd, merge
 from digideep.learning.compiling import compiled
 from digideep.learning.gradient_step import GradientStep, average
 from digideep.learning.optimizers import Adam
@@ -83,12 +84,8 @@ def ranks_that_were_started_with_different_parameters_are_refused(ranks: Ranks) 
     tree = {"runner": {"num_ranks": 2}, "agents": {"a": {"lr": 1e-3, "sizes": [64, 64]}}}
     require_ranks(tree, ranks, None)
     theirs = tree if ranks.is_first else tree | {"agents": {"a": {"lr": 1e-3, "sizes": [32]}}}
-    try:
+    with pytest.raises(UsageError, match=r"^Rank 1 has \[32\] under /agents/a/sizes, rank 0 \[64, 64\]: "):
         require_ranks(theirs, ranks, None)
-    except UsageError as err:
-        assert str(err).startswith("Rank 1 has [32] under /agents/a/sizes, rank 0 [64, 64]: "), err
-    else:
-        raise AssertionError("nothing was refused")
 
 
 def _network() -> nn.Module:

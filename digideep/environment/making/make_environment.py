@@ -109,7 +109,7 @@ class EnvironmentSpec(Component):
         theirs = inspect_environment(changed)
         for what in ("observation_spaces", "action_space"):
             ours, other = getattr(info, what), getattr(theirs, what)
-            if ours != other:
+            if ours != other or repr(ours) != repr(other):  # equal Dicts may have other orders
                 raise UsageError(
                     f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
                 )
