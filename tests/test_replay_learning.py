@@ -7,6 +7,7 @@ import pytest
 
 from digideep.main import main
 from digideep.pipeline.checkpoint import list_checkpoints
+from digideep.post.loader import Loader
 from tests.support.helpers import ROOT
 
 
@@ -47,3 +48,14 @@ def test_dqn_balances_the_pole(tmp_path, seed):
 @pytest.mark.parametrize(("params", "level"), [("sac_mujoco", 5000), ("td3_mujoco", 4500)])
 def test_a_cheetah_runs_within_100_000_frames(tmp_path, params, level):
     assert best_return(tmp_path, params, number_epochs=20) >= level
+
+
+@pytest.mark.learning
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_fetch_robot_reaches_its_goals_within_20_000_frames(tmp_path, seed):
+    panel = json.dumps({"seed": seed, "target_success": 0.95})
+    argv = ["--params", str(ROOT / "params/sac_fetch.py"), "--cpanel", panel, "--log-level", "3"]
+    assert main([*argv, "--session-path", str(tmp_path), "--session-name", "s"]) == 0
+    successes = Loader(tmp_path / "s").varlog["/success/test"]
+    assert (successes["sum"] / successes["num"]).max() >= 0.95
