@@ -22,7 +22,10 @@ SMALL = {
     "test_win_size": 1,
     "compile": "off",
 }
-EXTRAS = {"ppo_atari": "atari", "dqn_atari": "atari", "ppo_dmc": "dmc", "sac_dmc": "dmc", "ppo_mpe": "multiagent"}
+EXTRAS = {
+    "ppo_atari": "atari", "dqn_atari": "atari", "ppo_dmc": "dmc", "sac_dmc": "dmc", "ppo_mpe": "multiagent",
+    "sac_fetch": "robotics",
+}  # fmt: skip
 
 
 PYTHON = Path(sys.executable)

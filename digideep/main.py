@@ -83,7 +83,7 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
     except UsageError as err:
         if session is not None:
             session.watch.fail(err)
-        if not err.is_said and (args is not None or is_first_rank()):  # all ranks have the same command line
+        if not err.is_said and (args is not None or is_first_here()):
             print(f"digideep: {one_line(str(err))}", file=sys.stderr)
         return err.exit_code
     except Exception as err:
@@ -121,6 +121,11 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
 def is_first_rank() -> bool:
     """True unless torchrun has started this process beside a first one, which talks to people."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def is_first_here() -> bool:
+    """True unless torchrun has started this process on the same machine, with the same command line, as another one."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def cli() -> NoReturn:

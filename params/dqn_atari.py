@@ -28,4 +28,4 @@ def gen_params(cpanel):
     """Return the parameter tree of a run."""
     tree = dqn_classic.gen_params(cpanel)
     stacks = {"/observations/agent": cpanel["frame_stack"]}  # each frame is stored once
-    return tree | {"env": shared.atari_tree(cpanel), "memory": tree["memory"] | {"stacks": stacks}}
+    return tree | {"env": shared.atari_tree(cpanel), "memory": shared.memory_tree(cpanel, stacks=stacks)}

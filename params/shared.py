@@ -16,6 +16,7 @@ from digideep.environment.making.registration import module_name
 from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
+from digideep.memory.hindsight import Hindsight
 from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
@@ -23,10 +24,10 @@ from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.parameters.schedule import Linear
 from digideep.parameters.sizes import memory_chunks, num_ranks, plan_parameters
-from digideep.pipeline.runner import Runner
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
 from digideep.utility.errors import UsageError
+from params import demonstrations
 
 Panel = dict[str, Any]
 Tree = dict[str, Any]
@@ -51,11 +52,11 @@ def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Des
 def run_tree(cpanel: Panel, agent: Description) -> Tree:
     """Return the parameter tree of a run. Args: agent: described; "players" of the panel has one for each name."""
     return {
-        "runner": describe(Runner, **runner_parameters(cpanel)),
+        "runner": describe(demonstrations.runner_class(cpanel), **runner_parameters(cpanel)),
         "env": environment_tree(cpanel),
         "explorer": explorer_tree(cpanel),
         "memory": memory_tree(cpanel),
-        "agents": dict.fromkeys(cpanel.get("players") or ["agent"], agent),
+        "agents": dict.fromkeys(cpanel.get("players") or ["agent"], demonstrations.pretrained(cpanel, agent)),
     }
 
 
@@ -96,6 +97,7 @@ def session_panel() -> Panel:
         "worker_timeout_s": 300.0,  # what one step may take in a worker process before it counts as hanging
         "backend": "gymnasium",  # of training and tests; ale and envpool are faster, but do not resume exactly
         "compile": "auto",  # of gradient steps: auto, on or off
+        **demonstrations.data_panel(),
     }
 
 
@@ -184,14 +186,18 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     }  # fmt: skip
 
 
-def memory_tree(cpanel: Panel) -> Description:
-    """Describe the memory, which takes the train explorer's chunks."""
-    return describe(
-        Memory,
-        chunk_sample_len=cpanel["n_steps"],
-        buffer_chunk_len=memory_chunks(cpanel),
-        on_disk=cpanel.get("memory_on_disk", False),
-    )
+def memory_tree(cpanel: Panel, **parameters: Any) -> Tree:
+    """Describe the memory, which takes the train explorer's chunks; with a data set, that of demonstrations too.
+
+    Args:
+        cpanel: the control panel.
+        parameters: further ones of the memories.
+    """
+    train = describe(
+        Memory, chunk_sample_len=cpanel["n_steps"], buffer_chunk_len=memory_chunks(cpanel),
+        on_disk=cpanel.get("memory_on_disk", False), **parameters,
+    )  # fmt: skip
+    return demonstrations.memories(cpanel, train)
 
 
 def annealed(cpanel: Panel, key: str) -> float | Description:
@@ -259,13 +265,17 @@ def newest_sampler(cpanel: Panel) -> Description:
 
 def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
-    return session_panel() | {
-        "recurrent": False,  # only PPO can be
-        "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
-        "memory_on_disk": False,  # true keeps the memory in files instead of RAM
-        "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
-        "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
-    }
+    return (
+        session_panel()
+        | demonstrations.replay_data_panel()
+        | {
+            "recurrent": False,  # only PPO can be
+            "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
+            "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+            "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
+            "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
+        }
+    )
 
 
 def replay_sampler(cpanel: Panel) -> Description:
@@ -285,8 +295,12 @@ def replay_sampler(cpanel: Panel) -> Description:
             "lower batch_size."
         )
     priorities = describe(Priorities) if cpanel.get("prioritized", False) else None
-    starts = max(cpanel["warm_start"], cpanel["batch_size"])
-    return describe_from(cpanel, Replay, learning_starts=starts, priorities=priorities)
+    starts = 0 if demonstrations.is_offline(cpanel) else max(cpanel["warm_start"], cpanel["batch_size"])
+    is_relabelled = cpanel.get("hindsight", False)
+    require(isinstance(is_relabelled, bool), "hindsight", is_relabelled, "true or false")
+    hindsight = describe_from(cpanel, Hindsight) if is_relabelled else None
+    parameters = {"learning_starts": starts, "priorities": priorities, "hindsight": hindsight}
+    return describe_from(cpanel, Replay, **parameters, **demonstrations.shares(cpanel))
 
 
 def atari_panel() -> Panel:

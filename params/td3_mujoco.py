@@ -25,6 +25,7 @@ cpanel = shared.replay_panel() | {
     "noise_std": 0.1,
     "target_noise_std": 0.2,
     "target_noise_clip": 0.5,
+    "bc_alpha": None,  # a number learns from recorded actions without trying others, TD3+BC
     "lr_actor": 1e-3,
     "lr_critic": 1e-3,
     "hidden_sizes": [256, 256],

@@ -26,10 +26,22 @@ ALLOWED["post"] = set(ALLOWED)
 ALLOWED["launch"] = {"main", "parameters", "pipeline", "telemetry", "utility"}
 # Within the environment: what stands in a line may import that line and the ones above it.
 LAYERS = [
-    {"closing", "contract", "episode_infos", "hidden_states", "infos", "joint_actions", "reach", "scaling", "spaces"},
+    {
+        "closing",
+        "contract",
+        "datasets",
+        "episode_infos",
+        "hidden_states",
+        "infos",
+        "joint_actions",
+        "reach",
+        "running_statistics",
+        "scaling",
+        "spaces",
+    },
     {"making"},
     {"stepping"},
-    {"explorer", "explorer_limits", "normalizers", "seats", "senses"},
+    {"dataset_rows", "explorer", "explorer_limits", "normalizers", "seats", "senses"},
     {"tools"},
     {"play"},
 ]

@@ -21,8 +21,8 @@ from tests.support.helpers import ROOT, tiny
 
 METHODS = {
     "ppo": ["ppo_classic", "ppo_mujoco", "ppo_dmc", "ppo_atari", "ppo_mpe"],
-    "sac": ["sac_classic", "sac_mujoco", "sac_dmc"],
-    "td3": ["td3_mujoco"],
+    "sac": ["sac_classic", "sac_mujoco", "sac_dmc", "sac_fetch"],
+    "td3": ["td3_mujoco", "td3_bc"],
     "ddpg": ["ddpg_classic"],
     "dqn": ["dqn_classic", "dqn_atari"],
 }

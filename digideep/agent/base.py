@@ -66,8 +66,8 @@ class AgentBase(Component):
         require_int("averaging_interval", averaging_interval, 1)
         self.name, self.device, self.profiler = context.name, context.device, context.profiler
         self.memory, self.memories = context.memory, {"train": context.memory, **context.memories}
-        self.plan, self.ranks, self.averaging_interval = context.plan, context.ranks, averaging_interval
-        self.observation_path = observation_path
+        self.plan, self.ranks, self.goals = context.plan, context.ranks, context.goals
+        self.observation_path, self.averaging_interval = observation_path, averaging_interval
         self.observation_paths = check_paths(observation_path, context.observation_spaces)
         self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
         self.flatten: Flatten | None = None
@@ -185,9 +185,8 @@ class AgentBase(Component):
 
     def make_sampler(self, description: Description) -> Any:
         """Build the sampler that the parameter tree gives; agents themselves import nothing of the memory."""
-        sampler = build(
-            description, Component, planned_frames=self.plan.frames, ranks=self.ranks, memories=self.memories
-        )
+        known = {"planned_frames": self.plan.frames, "memories": self.memories, "goals": self.goals}
+        sampler = build(description, Component, ranks=self.ranks, **known)
         if not callable(sampler) or getattr(sampler, "units", None) == ():
             raise UsageError(f"{type(sampler).__name__} is no sampler. Expected one of digideep.memory.sampler.")
         return sampler

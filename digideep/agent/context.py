@@ -42,7 +42,8 @@ class AgentContext:
     name: str  # the agent's, unique in the run
     memory: LearnedMemory  # where the explorer's chunks are stored
     observation_spaces: dict[str, gym.Space[Any]]  # by path
-    # Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (see `environment.spaces`).
+    # Discrete, or MultiDiscrete, MultiBinary or a Box of [-1, 1] of one dimension (`environment.spaces`). Of several
+    # entries a flat Dict of these by path, whose actions are float32 (N, A), joined in its order.
     action_space: gym.Space[Any]
     device: torch.device  # where its tensors live
     seed: int  # of the run
@@ -51,3 +52,4 @@ class AgentContext:
     plan: Plan = field(default_factory=Plan)  # of the whole run
     ranks: Ranks = field(default_factory=Ranks)  # processes that train the agent together
     memories: Mapping[str, LearnedMemory] = field(default_factory=dict)  # all of the run, by name
+    goals: Any = None  # what the environment says of goals, for samplers that ask for it

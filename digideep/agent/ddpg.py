@@ -46,6 +46,11 @@ def actor_loss(actor: Network, observations: Observations, critics: Network) -> 
     return loss, {"actor_loss": loss}
 
 
+def cloning_loss(actor: Network, observations: Observations, actions: Tensor) -> Tensor:
+    """Return the mean squared error of the actions, over batch and dimensions; see `BehaviourCloning`."""
+    return (actor(observations) - actions).square().mean()
+
+
 class DDPG(OffPolicyAgent):
     """Learns a deterministic policy from one critic.
 
@@ -70,6 +75,7 @@ class DDPG(OffPolicyAgent):
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
         self.target_actor = self.make_target("target_actor", self.actor_step, polyak_factor)
+        self.clone_by(self.actor_step, cloning_loss)
 
     critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)  # of subclasses some take noise
     critic_loss, actor_loss = staticmethod(critic_loss), staticmethod(actor_loss)

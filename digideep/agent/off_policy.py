@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.behaviour_cloning import BehaviourCloning, CloningLoss
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
 from digideep.learning.compiling import compiled, pays_to_compile
@@ -66,6 +67,7 @@ class OffPolicyAgent(AgentBase):
         sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
         gamma: discount per step, in [0, 1].
         optimizer: description of an optimizer; each network has one of its own.
+        pretraining: description of a `BehaviourCloning` before the first frame; None for none.
         compile: "auto", "on" or "off": compile the gradient step; "auto" where the plan repays it.
 
     Attributes:
@@ -76,9 +78,11 @@ class OffPolicyAgent(AgentBase):
 
     def __init__(
         self, context: AgentContext, *, policy: Description, sampler: Description, gamma: float,
-        optimizer: Description | None = None, compile: str = "auto", **parameters: Any,
+        optimizer: Description | None = None, compile: str = "auto", pretraining: Description | None = None,
+        **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
+        self._pretraining = pretraining
         require_between("gamma", gamma, 0, 1)
         self.sampler: Any = self.make_sampler(sampler)
         if not hasattr(self.sampler, "steps_due"):
@@ -137,6 +141,12 @@ class OffPolicyAgent(AgentBase):
     def make_target(self, name: str, step: GradientStep, polyak_factor: float) -> TargetNetwork:
         """Make a network that follows a step's, registered under its name."""
         return self.register(name, TargetNetwork(step, polyak_factor))
+
+    def clone_by(self, step: GradientStep, loss: CloningLoss) -> None:
+        """Let behaviour cloning, if there is any, teach the network of a step; it is registered."""
+        if self._pretraining is not None:
+            runtime = {"agent": self, "network": step, "loss": loss}
+            self.register("pretraining", build(self._pretraining, BehaviourCloning, **runtime))
 
     def explore_by(self, noise: Noise) -> None:
         """Let a noise change the actions while training; it is registered."""
@@ -244,12 +254,20 @@ class OffPolicyAgent(AgentBase):
     @property
     def needed_keys(self) -> list[str]:
         """See `AgentBase`."""
-        return ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
+        own = ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
+        return own + getattr(self.sampler, "needed_keys", [])
 
     def check_plan(self) -> None:
         """See `AgentBase`: what the sampler says, and the learning rates."""
+        if self._pretraining is not None and "pretraining" not in self.parts:
+            raise UsageError(
+                f"{type(self).__name__} cannot be pretrained: it has no network that chooses actions by itself. Leave "
+                "pretraining out, or take SAC, TD3, DDPG or PPO."
+            )
         if hasattr(self.sampler, "check_plan"):
             self.sampler.check_plan(self.memory, self.plan)
+        if hasattr(self.sampler, "check_observations"):
+            self.sampler.check_observations(self.memory, self.sampler_info["observations"])
         super().check_plan()
 
     def doubt(self) -> str | None:

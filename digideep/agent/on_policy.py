@@ -10,6 +10,7 @@ from torch import Tensor
 
 from digideep.agent.advantages import generalized_advantages
 from digideep.agent.base import ACTION_MASK, AgentBase
+from digideep.agent.behaviour_cloning import BehaviourCloning, evaluation_loss
 from digideep.agent.context import AgentContext
 from digideep.agent.trajectories import Trajectories, shuffled_minibatches
 from digideep.learning.compiling import compiled, pays_to_compile
@@ -47,6 +48,7 @@ class OnPolicyAgent(AgentBase):
         target_kl: stop an update after the epoch whose mean approximate KL divergence from the policy that acted
             exceeds 1.5 times this; None never stops.
         optimizer: description of an optimizer.
+        pretraining: description of a `BehaviourCloning` before the first frame; None for none.
         compile: "auto", "on" or "off": compile the gradient step; "auto" where the plan repays it.
     """
 
@@ -56,7 +58,8 @@ class OnPolicyAgent(AgentBase):
         self, context: AgentContext, *, policy: Description, sampler: Description, gamma: float, gae_lambda: float,
         n_update: int = 1, num_mini_batches: int = 1, lr: float | Description, max_grad_norm: float | None = 0.5,
         normalize_advantages: bool = True, recompute_advantages: bool = True, target_kl: float | None = None,
-        optimizer: Description | None = None, compile: str = "auto", **parameters: Any,
+        optimizer: Description | None = None, compile: str = "auto", pretraining: Description | None = None,
+        **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_between("gamma", gamma, 0, 1)
@@ -74,6 +77,9 @@ class OnPolicyAgent(AgentBase):
         self.step = self.register(
             "optimizer", GradientStep(self.policy, self._minibatch_loss, rule, max_grad_norm=max_grad_norm)
         )
+        if pretraining is not None:
+            runtime = {"agent": self, "network": self.step, "loss": evaluation_loss}
+            self.register("pretraining", build(pretraining, BehaviourCloning, **runtime))
         planned_steps = self.plan.n_cycles * n_update * num_mini_batches
         is_compiled = pays_to_compile(compile, planned_steps, self.device, len(self.step.flat))
         self._step = compiled(self.gradient_step, self.device) if is_compiled else self.gradient_step

@@ -44,6 +44,11 @@ def alpha_loss(log_alpha: Network, entropy: Tensor, target_entropy: float) -> tu
     return log_alpha() * (entropy - target_entropy), {}
 
 
+def cloning_loss(actor: Actor, observations: Observations, actions: Tensor) -> Tensor:
+    """Return minus the mean log-probability of recorded actions; see `BehaviourCloning`."""
+    return -actor(observations, actions=actions)[1].mean()
+
+
 class SAC(OffPolicyAgent):
     """Learns a stochastic policy that values its own entropy, from twin critics. The policy's spread explores.
 
@@ -77,6 +82,7 @@ class SAC(OffPolicyAgent):
         self.log_alpha = self.register("log_alpha", Scalar(math.log(alpha)).to(self.device))
         self.alpha_step = self.make_step("alpha", self.log_alpha, self.alpha_loss, lr_alpha)
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
+        self.clone_by(self.actor_step, cloning_loss)
 
     critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
     actor_loss, alpha_loss = staticmethod(actor_loss), staticmethod(alpha_loss)

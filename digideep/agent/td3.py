@@ -7,7 +7,7 @@ from torch import Tensor
 
 from digideep.agent import ddpg
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import Network, Transitions
+from digideep.agent.off_policy import ActorLoss, Network, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
 from digideep.policy.observations import Observations
@@ -22,6 +22,21 @@ def critic_targets(batch: Transitions, target_actor: Network, target_critics: Ne
     return ddpg.critic_targets(batch, smoothed, target_critics)
 
 
+def actor_loss(
+    actor: Network, observations: Observations, critics: Network, actions: Tensor | None = None, bc_alpha: float = 0.0
+) -> ActorLoss:
+    """DDPG's loss; with recorded actions, float32 (B, A), that of TD3+BC, which stays near them.
+
+    Source: Fujimoto and Gu 2021, arXiv:2106.06860, Eq. 3 and 5, over the mean of the squared errors as in their code.
+    """
+    if actions is None:
+        return ddpg.actor_loss(actor, observations, critics)
+    chosen = actor(observations)
+    values, error = critics(observations, chosen, 1), (chosen - actions).square().mean()
+    loss = error - bc_alpha / values.abs().mean().detach().clamp(min=1e-6) * values.mean()
+    return loss, {"actor_loss": loss, "bc_loss": error.detach()}
+
+
 class TD3(ddpg.DDPG):
     """Learns a deterministic policy from twin critics with smoothed targets.
 
@@ -32,19 +47,24 @@ class TD3(ddpg.DDPG):
         policy_delay: gradient steps of the critics to one of the actor and all targets.
         target_noise_std: of the noise on the targets' actions, in the unit of [-1, 1].
         target_noise_clip: its limit.
+        bc_alpha: TD3+BC, to learn from recorded actions without trying others: weight of the values beside the squared
+            error of the actions. Usual: 2.5; 0 is behaviour cloning; None is TD3.
     """
 
     def __init__(
         self, context: AgentContext, *, policy_delay: int = 2,
-        target_noise_std: float = 0.2, target_noise_clip: float = 0.5, **parameters: Any,
+        target_noise_std: float = 0.2, target_noise_clip: float = 0.5, bc_alpha: float | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("policy_delay", policy_delay, 1)
         require_between("target_noise_std", target_noise_std)
         require_between("target_noise_clip", target_noise_clip)
+        if bc_alpha is not None:
+            require_between("bc_alpha", bc_alpha)
+        self.bc_alpha = bc_alpha
         self.policy_delay, self.noise_std, self.noise_clip = policy_delay, target_noise_std, target_noise_clip
 
-    critic_targets = staticmethod(critic_targets)
+    critic_targets, actor_loss = staticmethod(critic_targets), staticmethod(actor_loss)
 
     def doubt(self) -> str | None:
         """See `AgentBase`: the actor waits for `policy_delay` steps of the critics."""
@@ -64,7 +84,8 @@ class TD3(ddpg.DDPG):
             targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network, noise)
         metrics, errors = self.critic_step(batch, targets)
         if is_actor_due:
-            metrics = metrics | self.actor_step(batch.observations, self.critic_step.frozen)
+            cloned = () if self.bc_alpha is None else (batch.actions, self.bc_alpha)
+            metrics = metrics | self.actor_step(batch.observations, self.critic_step.frozen, *cloned)
             self.target_critics.update()
             self.target_actor.update()
         return pack(metrics), errors

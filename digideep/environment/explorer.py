@@ -11,6 +11,7 @@ import numpy as np
 from digideep.environment.episode_infos import Episode, FigureReader, gather_episodes
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
+from digideep.environment.making.wrappers import RunProgress
 from digideep.environment.seats import Actor, Part, seat_agents
 from digideep.environment.senses import Chunk
 from digideep.environment.stepping.backends import make_vector_environment
@@ -101,18 +102,17 @@ class Explorer(Component):
         self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
         self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
         self.memory, self._should_stop, self._ranks = memory, should_stop, ranks or Ranks()
-
         self.steps, self.n_episode = 0, 0
         self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
-        self._has_begun = False  # the workers have episodes
-        self._was_reset = False
+        self._has_begun = self._was_reset = False  # the workers have episodes; just now they got them
         self._ahead: ChunkBuilder | None = None
         self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
         self._figures = FigureReader(info.episode_infos, info.all_players, mode)
         self.info_names = self._figures.names  # that infos of its episodes may have
-        self.seats = seat_agents(agents, environment, info, mode, num_workers)
-        plan = WorkerPlan(environment, seed, mode, render_mode, video_dir)
+        self._progress = RunProgress()
+        self.seats = seat_agents(agents, environment, info, mode, num_workers, seed=seed, progress=self._progress)
+        plan = WorkerPlan(environment, seed, mode, render_mode, video_dir, self._ranks.rank * num_workers)
         in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
             backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
@@ -204,9 +204,10 @@ class Explorer(Component):
             return chunk
 
     def _tell_progress(self) -> None:
-        """Tell the workers the run's progress, for episodes of the chunk that begins; no step may be under way."""
+        """Tell wrappers the run's progress, and workers for episodes of the chunk that begins; no step is under way."""
         is_known = self.mode == "train" and self.planned_frames > 0
-        self.envs.buffers.progress[:] = min(self.frames / self.planned_frames, 1.0) if is_known else 1.0
+        self._progress.share = min(self.frames / self.planned_frames, 1.0) if is_known else 1.0
+        self.envs.buffers.progress[:] = self._progress.share
 
     def _new_builder(self) -> ChunkBuilder:
         return ChunkBuilder((self.n_steps or 64) + 1)

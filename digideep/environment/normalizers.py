@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.environment.running_statistics import RunningMeanStd, merge
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.checks import require, require_between
 from digideep.parameters.component import Component
@@ -18,78 +19,16 @@ from digideep.utility.ranks import Ranks
 Arrays = dict[str, np.ndarray]
 
 
-class RunningMeanStd:
-    """Mean and variance of a stream of rows, merged batch by batch.
-
-    Source: Chan, Golub, LeVeque 1979, the pairwise update of mean and sum of squares. Kept in float64; starts as if
-    `1e-4` rows of mean 0 and variance 1 had been seen, so that the first division is defined.
-    """
-
-    def __init__(self, shape: tuple[int, ...]):
-        self.mean, self.var, self.count = np.zeros(shape), np.ones(shape), 1e-4
-        self._common = self.mean, self.var, self.count  # what all ranks knew when they last merged
-
-    def update(self, batch: np.ndarray) -> None:
-        """Take in rows. Args: batch: (B, *shape), B at least 1."""
-        n = len(batch)
-        # Plain sums: np.mean and np.var cost several times as much on arrays of this size.
-        batch_mean = np.add.reduce(batch, 0, dtype=np.float64) / n
-        centred = batch - batch_mean
-        self._merge(n, batch_mean, np.add.reduce(centred * centred, 0))
-
-    def _merge(self, n: float, mean: Any, m2: Any) -> None:
-        """Take in n rows of that mean and sum of squared deviations."""
-        total = self.count + n
-        delta = mean - self.mean
-        self.var = (self.var * self.count + m2 + delta * delta * (self.count * n / total)) / total
-        self.mean = self.mean + delta * (n / total)
-        self.count = total
-
-    def learned(self) -> np.ndarray:
-        """Return what was learned since the ranks last merged: count, mean and sum of squares, float64 (1 + 2 D,)."""
-        mean, var, count = self._common
-        n = self.count - count
-        own_mean = mean + (self.mean - mean) * (self.count / n if n else 0.0)
-        m2 = self.var * self.count - var * count - (own_mean - mean) ** 2 * (count * n / self.count)
-        return np.concatenate([[n], np.ravel(own_mean), np.ravel(m2)])
-
-    def merge(self, ranks: np.ndarray) -> None:
-        """Take in what each rank has learned since they last merged. Args: ranks: float64 (R, 1 + 2 D), by rank."""
-        shape = self.mean.shape
-        self.mean, self.var, self.count = self._common
-        for n, *figures in ranks:
-            if n:
-                mean, m2 = np.split(np.array(figures), 2)
-                self._merge(n, mean.reshape(shape), np.maximum(m2, 0).reshape(shape))
-        self._common = self.mean, self.var, self.count
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return mean, variance and count: without the count, a restored normaliser would forget at once."""
-        return {"mean": self.mean, "var": self.var, "count": self.count}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state_dict` left off."""
-        self.mean, self.var, self.count = np.array(state["mean"]), np.array(state["var"]), float(state["count"])
-        self._common = self.mean, self.var, self.count
-
-
-def merge(running: list[RunningMeanStd], ranks: Ranks) -> None:
-    """Let statistics take in what they have learned in other ranks, by one message."""
-    parts = [each.learned() for each in running]
-    gathered = ranks.gather_arrays(np.concatenate(parts)) if parts else np.empty((ranks.size, 0))
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    for each, figures in zip(running, np.split(gathered, ends, axis=1), strict=bool(parts)):
-        each.merge(figures)
-
-
 class VectorWrapper(Component):
     """Changes what the workers of an Explorer return. A subclass with statistics keeps them in its `state_dict`.
 
     Attributes:
         changes_observations: False for a subclass that changes rewards only: exported policies need not know of it.
+        changes_rewards: False for a subclass that changes observations only: hindsight needs rewards as they are. One
+            that leaves some observations as they are names the others by `paths`, a parameter.
     """
 
-    changes_observations = True
+    changes_observations = changes_rewards = True
 
     def reset(self, buffers: StepBuffers, observations: Arrays) -> Arrays:
         """Change observations after a reset of all workers: path -> (N, ...). Returns: the changed ones."""
@@ -114,6 +53,22 @@ class VectorWrapper(Component):
     def observe(self, observations: Arrays) -> Arrays:
         """Change observations only. Never in place: they may be another wrapper's."""
         return observations
+
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Change what a data set holds, having learned from all of it.
+
+        Args:
+            observations: path -> (R, ...), the rows of one episode after the other.
+            rewards: float32 (R,).
+            masks: bool (R,), False at the last row of each episode, where no step was taken.
+            ranks: that have a share of the data set each.
+
+        Returns:
+            The changed observations and rewards.
+        """
+        return self.observe(observations), rewards
 
     def merge(self, ranks: Ranks) -> None:
         """Take in what the wrappers of other ranks have learned since the last call, so that all know the same."""
@@ -148,6 +103,8 @@ class VecNormalizeObs(VectorWrapper):
         paths: which observations; None for all vectors of numbers but bytes, whose bounds scale them. An image that is
             named has one mean and one variance for all its pixels.
     """
+
+    changes_rewards = False
 
     def __init__(
         self,
@@ -200,6 +157,15 @@ class VecNormalizeObs(VectorWrapper):
     ) -> tuple[Arrays, np.ndarray]:
         """Standardise; players that left before this step do not count."""
         return self.observe(observations, None if buffers.is_stale is None else ~buffers.is_stale), rewards
+
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Standardise by the statistics of the whole: each row counts once, an episode's last too."""
+        self.observe(observations)
+        if ranks.size > 1:
+            self.merge(ranks)
+        return self.observe(observations, np.zeros(len(rewards), np.bool_)), rewards
 
     def merge(self, ranks: Ranks) -> None:
         """See `VectorWrapper`."""
@@ -279,6 +245,18 @@ class VecNormalizeReward(VectorWrapper):
         returns[buffers.ended] = 0
         return observations, self._scale(rewards)
 
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
+    ) -> tuple[Arrays, np.ndarray]:
+        """Scale by the spread of the discounted returns in the whole."""
+        returns, total = np.zeros(len(rewards)), 0.0
+        for row, (reward, has_step) in enumerate(zip(rewards.tolist(), masks.tolist(), strict=True)):
+            returns[row] = total = total * self._gamma + reward if has_step else 0.0
+        self._running.update(returns[masks])
+        if ranks.size > 1:
+            self.merge(ranks)
+        return observations, self._scale(rewards)
+
     def _scale(self, rewards: np.ndarray) -> np.ndarray:
         scale = 1 / np.sqrt(self._running.var + self._epsilon)
         return np.minimum(np.maximum(rewards * scale, -self._clip), self._clip).astype(np.float32)
@@ -312,6 +290,12 @@ class VecSignReward(VectorWrapper):
 
     def step(
         self, buffers: StepBuffers, observations: Arrays, rewards: np.ndarray, moved: np.ndarray
+    ) -> tuple[Arrays, np.ndarray]:
+        """Clip the rewards."""
+        return observations, np.sign(rewards)
+
+    def wrap_recorded(
+        self, observations: Arrays, rewards: np.ndarray, masks: np.ndarray, ranks: Ranks
     ) -> tuple[Arrays, np.ndarray]:
         """Clip the rewards."""
         return observations, np.sign(rewards)

@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.utility.errors import UsageError
+
 _LARGEST_WHOLE = 2.0**53  # beyond, float64 does not hold every integer
 
 
@@ -85,3 +87,37 @@ def _within(limit: np.ndarray, bound: np.ndarray, towards: float) -> np.ndarray:
         for value, exact in zip(limit.reshape(-1), bound.reshape(-1), strict=True)
     ]
     return np.array(inside, np.float64).reshape(limit.shape)
+
+
+_ROUNDING = 1e-4  # of the range: what recorded actions may be beyond it
+
+
+def unscale_actions(space: gym.Space[Any], actions: np.ndarray) -> np.ndarray:
+    """Return the agent's actions that `ActionScaler` turns into those of an environment.
+
+    Args:
+        space: of the environment: Box, Discrete, MultiDiscrete or MultiBinary.
+        actions: (N, ...), as the environment takes them.
+
+    Returns:
+        int64 (N,) for Discrete, int64 (N, A) for MultiDiscrete and MultiBinary, float32 (N, A) for Box.
+
+    Raises:
+        UsageError: for actions outside of the space.
+    """
+    number = len(actions)
+    if isinstance(space, gym.spaces.Box):
+        low, high = (np.float64(bound).reshape(-1) for bound in (space.low, space.high))
+        is_bounded = np.isfinite(low) & np.isfinite(high)
+        low, high = np.where(is_bounded, low, -1), np.where(is_bounded, high, 1)
+        center, half = high / 2 + low / 2, np.where(high > low, high / 2 - low / 2, 1)
+        unit = (np.float64(actions).reshape(number, -1) - center) / half
+        if (np.abs(unit[:, is_bounded]) > 1 + _ROUNDING).any():
+            raise UsageError(f"there are actions outside of {space}.")
+        return np.where(is_bounded, unit.clip(-1, 1), unit).astype(np.float32)
+    chosen = np.asarray(actions, np.int64) - np.asarray(getattr(space, "start", 0), np.int64)
+    choices = np.asarray(getattr(space, "n" if isinstance(space, gym.spaces.Discrete) else "nvec", 2))
+    if (chosen < 0).any() or (chosen >= choices).any():
+        raise UsageError(f"there are actions outside of {space}.")
+    whole: np.ndarray = chosen if isinstance(space, gym.spaces.Discrete) else chosen.reshape(number, -1)
+    return whole

@@ -190,8 +190,9 @@ class Part:
 
 
 def seat_agents(
-    agents: Mapping[str, Actor], environment: EnvironmentSpec, info: EnvironmentInfo, mode: str, num_workers: int
-) -> dict[str, Seat]:
+    agents: Mapping[str, Actor], environment: EnvironmentSpec, info: EnvironmentInfo, mode: str, num_workers: int,
+    **known: Any,
+) -> dict[str, Seat]:  # fmt: skip
     """Make a seat for each agent of an environment: for the only one, or for each that `players` names.
 
     Args:
@@ -201,6 +202,7 @@ def seat_agents(
         info: of the environment.
         mode: of the explorer.
         num_workers: of the explorer.
+        known: what else wrappers may ask for, by name.
 
     Raises:
         UsageError: if an agent of the environment is missing, or one action space has not exactly one agent.
@@ -220,7 +222,7 @@ def seat_agents(
             wrappers = [
                 build(
                     description, VectorWrapper, mode=mode, num_workers=num_rows,
-                    observation_spaces=own.observation_spaces,
+                    observation_spaces=own.observation_spaces, **known,
                 )
                 for description in environment.vect_wrappers
             ]  # fmt: skip

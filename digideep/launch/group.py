@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from digideep.launch.engine import Job
-from digideep.launch.plan import Run
+from digideep.launch.plan import Run, read_begin
 from digideep.parameters.checks import shown
 from digideep.pipeline.session_directory import hold
 from digideep.utility.errors import SessionError, UsageError
@@ -22,6 +22,7 @@ from digideep.utility.own_files import require_own
 from digideep.utility.text import printable
 
 _VERSION = 1
+_LONGEST_NAME = 200  # bytes, as of any session
 _FIRST_KEY = "digideep_group"  # its version: this is how a group is known
 
 
@@ -136,14 +137,26 @@ def open_group(path: Path) -> Group:
     runs, begin, files, sweep = (found.get(name) for name in ("runs", "begin", "files", "sweep"))
     is_whole = isinstance(runs, dict) and runs and all(_is_run(name, run) for name, run in runs.items())
     is_whole = is_whole and isinstance(sweep, (dict, NoneType)) and isinstance(begin, list)
-    is_whole = is_whole and all(isinstance(word, str) for word in begin)
-    if not is_whole or not (isinstance(files, dict) and all(isinstance(panel, dict) for panel in files.values())):
+    is_whole = is_whole and isinstance(files, dict) and all(isinstance(panel, dict) for panel in files.values())
+    if not is_whole or not _is_begin(begin):
         raise SessionError(f"{where} is damaged: it does not say what runs there are. Make a new group.")
     return Group(path, {name: Run(**run) for name, run in runs.items()}, tuple(begin), files, sweep)
 
 
+def _is_begin(words: list[Any]) -> bool:
+    """True if words say nothing of where sessions are made, or of anything else that is the group's to say."""
+    if not all(isinstance(word, str) for word in words):
+        return False
+    try:
+        read_begin(words)
+    except UsageError:
+        return False
+    return True
+
+
 def _is_run(name: str, run: Any) -> bool:
     is_plain = name.isprintable() and "/" not in name and name == name.strip() and name[:1] not in ("", ".", "-")
+    is_plain = is_plain and len(name.encode()) <= _LONGEST_NAME
     return (
         is_plain
         and isinstance(run, dict)

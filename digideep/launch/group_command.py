@@ -90,7 +90,7 @@ def seeds(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(f"{shown(text)} is no number of seeds from 1 to {_MOST_SEEDS:,}")
         return list(range(int(text)))
     try:
-        found = parse_json(f"[{text.removeprefix('[').removesuffix(']')}]", is_strict=True)
+        found = parse_json(text if text.startswith("[") else f"[{text}]", is_strict=True)
     except ValueError:
         found = None
     is_list = isinstance(found, list) and found and all(type(seed) is int and 0 <= seed < 10**18 for seed in found)

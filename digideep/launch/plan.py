@@ -11,16 +11,18 @@ from typing import Any, NamedTuple
 
 from digideep.parameters.checks import shown
 from digideep.parameters.control_panel import frames_in_panel, generate, load_params, override_panel
+from digideep.parameters.parser import Parser
 from digideep.parameters.tree import Tree, from_plain, override_tree
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.continuing import plan_of
+from digideep.pipeline.flags import add_flags
 from digideep.pipeline.restoring import make_runner
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.tree_checks import check_tree
 from digideep.utility.errors import UsageError
 from digideep.utility.process_state import left_as_it_was
-from digideep.utility.user_code import in_words
+from digideep.utility.user_code import alone, in_words
 
 _MOST_RUNS = 10_000
 _LONGEST_NAME = 100  # bytes; a session's files have longer names, and file systems end at 255
@@ -145,9 +147,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.,=+-]+", "-", text, flags=re.ASCII)
 
 
-def check_runs(
-    runs: Mapping[str, Run], grid: Grid | None = None, load_checkpoint: str | None = None
-) -> dict[str, Length]:
+def check_runs(runs: Mapping[str, Run], grid: Grid | None = None, begin: Sequence[str] = ()) -> dict[str, Length]:
     """Refuse runs that could not begin, or of which two are the same; leave no number of processes open.
 
     Every parameter tree is generated, and of runs that differ in their seed only one is built, as by
@@ -157,7 +157,7 @@ def check_runs(
     Args:
         runs: by name; what leaves a number of processes open gets it, by its `repeal`.
         grid: what a person typed as such, for messages.
-        load_checkpoint: whose weights all begin with.
+        begin: words that all of them begin with, see `Job`.
 
     Returns:
         How long each run is.
@@ -177,7 +177,7 @@ def check_runs(
             setting = json.dumps({**tree, "runner": {**tree["runner"], "seed": 0}}, sort_keys=True)
             if setting not in settings:
                 settings.add(setting)
-                _build(run, load_checkpoint)
+                _build(run, begin)
         except UsageError as err:
             raise UsageError(f"{name}: {_in_words_of_grid(str(err), grid or {})}") from err
         except Exception as err:  # of the user's code
@@ -202,13 +202,20 @@ def make_tree(run: Run) -> Tree:
     return tree
 
 
-def _build(run: Run, load_checkpoint: str | None) -> None:
+def read_begin(words: Sequence[str]) -> dict[str, Any]:
+    """Return what words of `digideep train` say that runs of a group may begin with. Raises: UsageError: for others."""
+    parser = Parser(add_help=False)
+    add_flags(parser, ("save-modules", "msg", "load-checkpoint"))
+    return {name: value for name, value in vars(parser.parse_args(list(words))).items() if value is not None}
+
+
+def _build(run: Run, begin: Sequence[str]) -> None:
     """Build all that a run consists of, and close it again. Nothing is written."""
     args = Arguments(
-        params=run.params, cpanel=run.cpanel, repeal=run.repeal, load_checkpoint=load_checkpoint, dry_run=True,
-        quiet=True, no_monitor_cpu=True, no_monitor_gpu=True, device="cpu",
+        params=run.params, cpanel=run.cpanel, repeal=run.repeal, dry_run=True, quiet=True, no_monitor_cpu=True,
+        no_monitor_gpu=True, device="cpu", **read_begin(begin),
     )  # fmt: skip
-    with left_as_it_was():
+    with alone(), left_as_it_was():
         session = Session(args, output=io.StringIO())
         try:
             make_runner(session).close()

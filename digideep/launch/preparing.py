@@ -63,7 +63,7 @@ def _reopen(args: argparse.Namespace, path: Path) -> Prepared:
     new = {name: run for name, run in group.runs.items() if not group.job(name).is_begun()}
     require_trusted(group, [run.params for run in new.values()])
     group.require_files(panels_of(run.params for run in new.values()))
-    lengths = check_runs(new)
+    lengths = check_runs(new, None, group.begin)
     for name in group.runs:
         if name not in new and not (path / name / DONE).exists():
             lengths |= _length_of_session(path / name)
@@ -101,10 +101,11 @@ def _describe(args: argparse.Namespace, files: list[str]) -> Prepared:
         if args.total_frames is not None and cpanel.get(name) is not None:
             raise UsageError(f"--total-frames and '{name}' both say how long a run is: give one of them.")
     runs = make_runs(files, grid, args.seeds, cpanel, repeal, args.total_frames)
-    lengths = check_runs(runs, grid, args.load_checkpoint)
+    begin = begin_words(args)
+    lengths = check_runs(runs, grid, begin)
     name = args.name or "_".join(stem(file) for file in dict.fromkeys(files))[:_LONGEST_NAME] + "_group"
     base = Path(args.session_path or SESSIONS).resolve()
-    meant = Group(base / name, runs, begin_words(args), panels_of(files))
+    meant = Group(base / name, runs, begin, panels_of(files))
     if not os.path.lexists(meant.path):
         find_new_directory(base, name)  # refuses one that cannot be made
         return Prepared(meant, lengths, True)

@@ -5,7 +5,6 @@ import json
 import logging
 import math
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -17,7 +16,6 @@ from typing import Any
 from digideep.launch.child import STOP_S
 from digideep.launch.engine import Ended, Job
 from digideep.launch.local import LaunchedProcess
-from digideep.parameters.checks import shown
 from digideep.pipeline.session_directory import is_held
 from digideep.pipeline.stop_signals import STOPPED
 from digideep.telemetry.requirements import has_package
@@ -28,7 +26,6 @@ _LOST_NODES = 10  # from which Ray takes a job away to another one
 _POLL_S = 0.2
 _CONNECT_S, _ANSWER_S = 5, 20
 _SPARE_S = 15.0  # beyond STOP_S: a node that was lost says nothing more
-_ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 _STORE_BYTES = 80_000_000  # of a cluster of our own; all that goes through it are exit codes
 
 
@@ -201,11 +198,9 @@ def _connect(address: str | None) -> Any:
 def _require_cluster(address: str) -> None:
     """Refuse an address where no cluster answers. Ray itself would try for minutes."""
     if address != "auto":
-        found = _ADDRESS.fullmatch(address)
-        if found is None or int(found["port"]) > 65_535:
-            raise UsageError(f"--ray-address must be 'auto' or HOST:PORT, got {shown(address)}.")
+        host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((found["host"].strip("[]"), int(found["port"])), _CONNECT_S).close()
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
         except OSError as err:
             raise UsageError(f"--ray-address {address}: nothing answers there ({err.strerror or err}).") from err
     command = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]

@@ -5,7 +5,9 @@ Both become one function, which asks a trial of Optuna's for values and says wha
 
 import copy
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any
 
 from digideep.launch.plan import Run, make_tree
@@ -15,11 +17,40 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import like, to_plain
 from digideep.utility.errors import UsageError
 from digideep.utility.files import is_finite
-from digideep.utility.user_code import place, words_unless_ours
+from digideep.utility.user_code import alone, place, words_unless_ours
 
 Suggest = Callable[[Any, Panel], Any]  # a trial of Optuna's, and the control panel, which it changes
 
+_SEEN = ("number", "params", "distributions")
 _RANGE, _CHOICES = ("low", "high", "log", "step"), ("choices",)
+
+
+class Suggestions:
+    """What a search sees of a trial of Optuna's: it may draw values, and look at those that it has drawn.
+
+    All else would end a trial, or note what a sweep notes itself.
+
+    Args:
+        trial: Optuna's, or one that plays its part.
+    """
+
+    def __init__(self, trial: Any):
+        self._trial = trial
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("suggest_") and name not in _SEEN:
+            raise AttributeError(f"a search draws values (trial.suggest_float, …), and has no trial.{name}")
+        return getattr(self._trial, name)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Draw one of some choices. Raises: TypeError: for one that a journal of Optuna's would not give back."""
+        for choice in choices:
+            if not isinstance(choice, (str, int, float, NoneType)):
+                raise TypeError(
+                    f"choices of '{name}' must be null, true, false, numbers or words, got {shown(choice)}: draw "
+                    "the name or the place of another value"
+                )
+        return self._trial.suggest_categorical(name, choices)
 
 
 class Search:
@@ -37,7 +68,7 @@ class Search:
         self._template, module = template, load_params(template.params)
         self._panel = override_panel(module.cpanel, template.cpanel)
         if ranges is not None:
-            self._suggest, self._name = suggest_from(ranges, self._panel), "--search"
+            self._suggest, self.name = suggest_from(ranges, self._panel), "--search"
             self._try_ends(ranges)
             return
         suggest = getattr(module, "search", None)
@@ -46,7 +77,7 @@ class Search:
                 f"{template.params} has no function 'search(trial, cpanel)'. Write one, or give --search FILE.json "
                 'with ranges such as {"lr": {"low": 1e-4, "high": 1e-2, "log": true}}.'
             )
-        self._suggest, self._name = suggest, f"search() of {template.params}"
+        self._suggest, self.name = suggest, f"search() of {template.params}"
 
     def _try_ends(self, ranges: dict[str, Any]) -> None:
         for key, value in ((key, value) for key, entry in ranges.items() for value in _ends(entry)):
@@ -61,9 +92,10 @@ class Search:
         Raises:
             UsageError: if the search fails, or finds what is no value of a control panel.
         """
-        panel, changed, name = self._panel, copy.deepcopy(self._panel), self._name
+        panel, changed, name = self._panel, copy.deepcopy(self._panel), self.name
         try:
-            returned = self._suggest(trial, changed)
+            with alone():
+                returned = self._suggest(Suggestions(trial), changed)
         except BaseException as err:
             where = "" if isinstance(err, SystemExit) else place(err)
             raise UsageError(f"{name} fails: {words_unless_ours(err)}{where}.") from err
@@ -78,6 +110,13 @@ class Search:
             what = "change 'seed', which --seeds gives" if "seed" in found else "take keys away"
             raise UsageError(f"{name} must not {what}.")
         return found
+
+    def check(self, changes: Panel) -> None:
+        """Refuse a trial that no session could begin with. Args: changes: from `changes`. Raises: UsageError."""
+        try:
+            make_tree(self.run(changes))
+        except UsageError as err:
+            raise UsageError(f"{self.name}: {str(err).replace('--cpanel', 'the control panel')}") from err
 
     def run(self, changes: Panel, seed: int | None = None) -> Run:
         """Return a run of a trial. Args: changes: from `changes`; seed: None takes that of the panel."""
@@ -153,6 +192,9 @@ def _check(key: str, entry: Any) -> None:
         if step == 0 or (is_whole and not isinstance(step, int)):
             expected = "a whole number above 0, as low and high are" if is_whole else "a number above 0"
             raise UsageError(f"{name}: step must be {expected}, got {shown(step)}.")
+        width = high - low  # type: ignore[operator]
+        if step > width and not math.isclose(step, width):
+            raise UsageError(f"{name}: step must be at most {width:g}, from low to high, got {shown(step)}.")
 
 
 def _ends(entry: dict[str, Any]) -> list[Any]:

@@ -17,7 +17,7 @@ import digideep
 from digideep.launch.engine import Job
 from digideep.parameters.checks import shown
 from digideep.utility.errors import SessionError, UsageError
-from digideep.utility.files import read_json
+from digideep.utility.files import as_typed, read_json
 from digideep.utility.own_files import require_own
 from digideep.utility.text import one_line
 
@@ -29,6 +29,7 @@ _OPTION = re.compile(r"[a-z][a-z0-9-]*", re.ASCII)
 _VALUE = re.compile(r"[\w.,:/@%+=\[\]*()&|!^~-]+", re.ASCII)  # what neither ends a line nor quotes anything
 _SIGNAL = re.compile(r"B:USR1@\d{1,5}", re.ASCII)
 _OURS = ("array", "output", "error", "open-mode", "requeue", "no-requeue", "chdir", "wrap", "wait", "test-only")
+_FORGOTTEN = "Invalid job id"  # so Slurm says some minutes after its end
 _ANSWER_S = 60
 
 _TEXT = """#!/bin/bash
@@ -199,7 +200,11 @@ class QueuedJob(NamedTuple):
 
 
 def queued_job(group: Path) -> QueuedJob | None:
-    """Return the job that was submitted for a group, if it is queued or running."""
+    """Return the job that was submitted for a group, if it is queued or running.
+
+    Raises:
+        UsageError: if Slurm is here, and does not say so.
+    """
     try:
         number = (group / PLACE / _NUMBER).read_text(encoding="utf-8").strip()
         names = list(read_json(group / PLACE / _JOBS, dict))
@@ -207,20 +212,32 @@ def queued_job(group: Path) -> QueuedJob | None:
         return None
     if not number.isdecimal() or shutil.which("squeue") is None:
         return None
-    command = ["squeue", "--noheader", "--array", "--jobs", number, "--format", "%K %T"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=_ANSWER_S)
-    if done.returncode != 0 or not done.stdout.strip():
-        return None  # Slurm forgets a job some minutes after its end
-    states = dict(line.split() for line in done.stdout.splitlines())
-    return QueuedJob(number, {name: states.get(str(index)) for index, name in enumerate(names)})
+    states, why = [], ""
+    try:
+        said = _ask("squeue", "--noheader", "--array", "--jobs", number, "--format", "%K %T")
+        states = [line.split() for line in said.splitlines()]
+        why = "" if all(len(state) == 2 for state in states) else f"squeue prints {shown(said)}."
+    except UsageError as err:
+        why = "" if _FORGOTTEN in str(err) else str(err)
+    if why:
+        raise UsageError(
+            f"Slurm does not say whether it still has job {number} of {as_typed(group)}. {why} Try again later; if the "
+            f"job has ended, remove {as_typed(group / PLACE / _NUMBER)}."
+        )
+    by_index = dict(states)
+    return QueuedJob(number, {name: by_index.get(str(index)) for index, name in enumerate(names)}) if states else None
 
 
 def _ask(*command: str, text: str | None = None) -> str:
     """Run a command of Slurm. Returns: what it prints. Raises: UsageError: with its reason, if it fails."""
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8", timeout=_ANSWER_S)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=_ANSWER_S
+        )
     except subprocess.TimeoutExpired:
         raise UsageError(f"{command[0]} does not answer within {_ANSWER_S} s.") from None
+    except OSError as err:
+        raise UsageError(f"{command[0]} cannot be run: {err.strerror or err}.") from err
     if done.returncode != 0:
         said = one_line(done.stderr or done.stdout) or f"exit code {done.returncode}"
         raise UsageError(f"'{shlex.join(command[:2])}' failed: {said}")

@@ -1,5 +1,6 @@
 """The trials of a sweep, asked of Optuna in waves and judged at rungs: the same, whatever was killed when."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from digideep.launch.journal import MARK, cut_journal, open_storage, quietly
-from digideep.launch.plan import make_tree
 from digideep.launch.search import Search
 from digideep.parameters.control_panel import Panel
 from digideep.telemetry.requirements import has_package
@@ -174,18 +174,23 @@ class Study:
 
     def _require_same_search(self) -> None:
         """Refuse to go on where the search has changed: the next trials would not belong to the ones that are there."""
+        for frozen, trial in zip(self._frozen(), self.trials(), strict=True):
+            if _CHANGES in frozen.user_attrs and not self._finds_again(frozen, trial.changes):
+                raise UsageError(
+                    f"The search has changed since trial {trial.number} was asked, or draws numbers of its own: it "
+                    "would find others today. Put it back as it was, or begin a sweep elsewhere with --name."
+                )
+
+    def _finds_again(self, frozen: Any, changes: Panel) -> bool:
+        """True if the search makes the same of the values that a trial has drawn. Args: changes: what it made then."""
         with quietly() as optuna:
-            for frozen, trial in zip(self._frozen(), self.trials(), strict=True):
-                repeated = optuna.trial.FixedTrial(trial.suggested, number=trial.number)
-                try:
-                    is_same = self._search.changes(repeated) == trial.changes
-                except UsageError:
-                    is_same = trial.state == "failed"
-                if not is_same or (trial.changes and repeated.distributions != frozen.distributions):
-                    raise UsageError(
-                        f"The search has changed since trial {trial.number} was asked, or draws numbers of its own: it "
-                        "would find others today. Put it back as it was, or begin a sweep elsewhere with --name."
-                    )
+            repeated = optuna.trial.FixedTrial(frozen.params, number=frozen.number)
+            try:
+                found = self._search.changes(repeated)
+            except UsageError:
+                return False
+            # As text, in which NaN is itself, and a tuple the list that JSON gives back.
+            return json.dumps(found) == json.dumps(changes) and repeated.distributions == frozen.distributions
 
     # ------------------------------------------------------------------ asking
 
@@ -200,8 +205,13 @@ class Study:
                 trial = self._study.ask()
                 try:
                     changes = self._search.changes(trial)
+                    if not self._finds_again(self._frozen()[number], changes):
+                        raise UsageError(
+                            f"{self._search.name} finds other values when it is asked again: it draws numbers of its "
+                            "own, or of a range beyond what Optuna keeps."
+                        )
                     trial.set_user_attr(_CHANGES, changes)
-                    make_tree(self._search.run(changes))
+                    self._search.check(changes)
                 except UsageError as err:
                     trial.set_user_attr(_REASON, one_line(str(err)))
                     self._study.tell(number, state=optuna.trial.TrialState.FAIL)

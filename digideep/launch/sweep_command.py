@@ -72,8 +72,8 @@ early: run it again.
     plan.add_argument("--trials", metavar="N", type=positive, help=f"how many ({TRIALS})")
     plan.add_argument("--seeds", metavar="N", type=seeds, help="of each trial: their number, counted from 0, or a "
                       "list of them (the file's own)")  # fmt: skip
-    plan.add_argument("--metric", metavar="NAME", help="what is compared: the mean over the seeds of what was "
-                      "logged last under this name (/return/test)")  # fmt: skip
+    plan.add_argument("--metric", metavar="NAME", type=_metric, help="what is compared: the mean over the "
+                      "seeds of what was logged last under this name (/return/test)")  # fmt: skip
     plan.add_argument("--minimize", action="store_true", help="smaller values are better")
     plan.add_argument("--sampler", choices=list(SAMPLERS), help=f"what draws the values ({SAMPLER})")
     plan.add_argument("--pruner", choices=PRUNERS, help=f"what stops trials early ({PRUNER})")
@@ -97,6 +97,12 @@ early: run it again.
 
 def _ranges(text: str) -> dict[str, object]:
     return json_object(text if text.lstrip().startswith("{") else f"@{text.removeprefix('@')}")
+
+
+def _metric(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty. Give a name that is logged, such as /return/test")
+    return text
 
 
 def _reduction(text: str) -> int:
@@ -241,7 +247,7 @@ def _print_trials(sweep: Sweep, console: Console) -> None:
 
 def _values(trial: Trial) -> str:
     """Return what a trial tries, in a line."""
-    return ", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items())
+    return printable(", ".join(f"{name} = {_shown(value)}" for name, value in trial.suggested.items()))
 
 
 def _shown(value: object) -> str:

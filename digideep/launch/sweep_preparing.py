@@ -69,7 +69,7 @@ def _reopen(args: argparse.Namespace, path: Path) -> PreparedSweep:
     require_optuna(settings.rules.sampler)
     require_trusted(group, [group.runs[TEMPLATE].params])
     group.require_files(group.files or {})
-    return PreparedSweep(group, settings, check_runs(group.runs)[TEMPLATE], False)
+    return PreparedSweep(group, settings, check_runs(group.runs, None, group.begin)[TEMPLATE], False)
 
 
 def _settings_of(group: Group) -> Settings:
@@ -98,14 +98,15 @@ def _describe(args: argparse.Namespace, file: str) -> PreparedSweep:
             raise UsageError(f"--total-frames and '{name}' both say how long a run is: give one of them.")
     panel = load_params(file).cpanel
     template = Run(file, {**values["cpanel"], **frames_in_panel(panel, args.total_frames)}, values["repeal"])
-    length = check_runs({TEMPLATE: template}, None, args.load_checkpoint)[TEMPLATE]
+    begin = begin_words(args)
+    length = check_runs({TEMPLATE: template}, None, begin)[TEMPLATE]
     tree = make_tree(template)
     settings, notes = _settings(args, length.epochs, tree["runner"])
     template, more = _with_tests(template, tree["runner"], settings, is_chosen=TESTS in given)
     base = Path(args.session_path or SESSIONS).resolve()
     name = args.name or f"{stem(file)}_sweep"
     runs = {TEMPLATE: template}
-    meant = Group(base / name, runs, begin_words(args), panels_of([file]), settings.to_json())
+    meant = Group(base / name, runs, begin, panels_of([file]), settings.to_json())
     if os.path.lexists(meant.path):
         group = open_group(meant.path)
         _require_same(group, meant, settings)

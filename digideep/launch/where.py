@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import math
+import re
 
 from digideep.launch.engine import Engine
 from digideep.launch.slurm_script import slurm_option
@@ -13,6 +14,7 @@ from digideep.utility.errors import UsageError
 # Modules with `make_engine(args, jobs)`.
 LOCAL = "local"
 ENGINES = {LOCAL: "digideep.launch.local", "ray": "digideep.launch.ray_tasks"}
+_ADDRESS = re.compile(r"(?P<host>[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})", re.ASCII)
 SLURM = "slurm"  # is no engine: its tasks outlive the program
 # Which flag says something of which of them.
 _FLAGS = {
@@ -51,13 +53,17 @@ def _share(text: str) -> float:
 
 
 def check_engine_flags(args: argparse.Namespace) -> None:
-    """Refuse flags that say nothing of where jobs are to run. Raises: UsageError: naming one."""
+    """Refuse flags that say nothing of where jobs are to run, or are wrong. Raises: UsageError: naming one."""
     for name, places in _FLAGS.items():
         if getattr(args, name, None) is not None and args.on not in places:
             flag, where = name.replace("_", "-"), args.on or LOCAL
             raise UsageError(
                 f"--{flag} says nothing of --on {where}: it goes with --on {' or '.join(places)}. Leave it out."
             )
+    if args.ray_address not in (None, "auto"):
+        found = _ADDRESS.fullmatch(args.ray_address)
+        if found is None or int(found["port"]) > 65_535:
+            raise UsageError(f"--ray-address must be 'auto' or HOST:PORT, got {shown(args.ray_address)}.")
     if args.on == SLURM and args.gpus_per_run is not None and not args.gpus_per_run.is_integer():
         raise UsageError(f"--gpus-per-run {args.gpus_per_run:g}: Slurm gives whole GPUs. Give a whole number.")
 

@@ -10,7 +10,7 @@ import psutil
 
 from digideep.memory.ring import Chunk, Ring
 from digideep.parameters.checks import require_int
-from digideep.parameters.component import Component
+from digideep.parameters.component import Component, Description
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
@@ -28,13 +28,17 @@ class Memory(Component):
     Args:
         directory: where the arrays lie with `on_disk`; None for a temporary directory.
         chunk_sample_len: steps of a chunk, the `n_steps` of the explorer.
-        buffer_chunk_len: chunks that the memory holds.
+        buffer_chunk_len: chunks that the memory holds; None for as many as `data` takes.
         keys: what is kept of a chunk; None keeps all.
         on_disk: keep the arrays in memory-mapped files. They are a cache, not a record: checkpoints have their own.
         stacks: keys of observations (stack, ...) that are stacks of frames, and how many; None for none.
+        data: description of a data set that the Runner begins it with, such as `environment.datasets.MinariData`; None
+            for none.
 
     Attributes:
         num_ranks: processes that train together, each with a memory like this one.
+        n_collected: chunks of the run so far: those that were stored, but for a data set, or passed by without.
+        contents: what the memory began with: the data set's name, figures and sha256; empty for nothing.
     """
 
     def __init__(
@@ -42,18 +46,23 @@ class Memory(Component):
         directory: Path | None = None,
         *,
         chunk_sample_len: int,
-        buffer_chunk_len: int = 1,
+        buffer_chunk_len: int | None = 1,
         keys: list[str] | None = None,
         on_disk: bool = False,
         stacks: dict[str, int] | None = None,
+        data: Description | None = None,
     ):
         require_int("chunk_sample_len", chunk_sample_len, 1)
-        require_int("buffer_chunk_len", buffer_chunk_len, 1)
+        if data is None or buffer_chunk_len is not None:
+            require_int("buffer_chunk_len", buffer_chunk_len, 1)
         for key, size in (stacks or {}).items():
             require_int(f"stacks['{key}']", size, 1)
         self.stacks = dict(stacks or {})
-        self.ring = Ring(chunk_sample_len, buffer_chunk_len, max(self.stacks.values(), default=1))
+        self.data, self._is_sized_by_data = data, buffer_chunk_len is None
+        self.ring = Ring(chunk_sample_len, buffer_chunk_len or 1, max(self.stacks.values(), default=1))
         self.keys, self.on_disk, self.num_ranks = keys, on_disk, 1
+        self.n_collected = 0
+        self.contents: dict[str, Any] = {}
         self.buffer: Chunk = {}
         self._directory = directory
 
@@ -65,8 +74,8 @@ class Memory(Component):
 
     @property
     def n_frames(self) -> int:
-        """Frames stored so far by all ranks, the forgotten ones too."""
-        return self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers * self.num_ranks
+        """Frames collected so far by all ranks, the forgotten ones too; those of a data set do not count."""
+        return self.n_collected * self.ring.chunk_sample_len * self.num_workers * self.num_ranks
 
     def require_room(
         self, num_workers: int, row_bytes: int, *, size: str = "memory_size_in_chunks", others: int = 0
@@ -166,6 +175,33 @@ class Memory(Component):
                 )
             target[:, rows] = array
         self.ring.n_chunks += 1
+        self.n_collected += 1
+
+    def fill(self, chunk: Chunk, contents: dict[str, Any]) -> None:
+        """Begin with a data set, which counts for no frame of the run.
+
+        Args:
+            chunk: path -> array (N, n * chunk_sample_len + 1, ...), see `environment.dataset_rows`.
+            contents: what it is, in JSON values.
+
+        Raises:
+            UsageError: if it does not fit.
+        """
+        length = self.ring.chunk_sample_len
+        number = (chunk["/masks"].shape[1] - 1) // length
+        if self._is_sized_by_data:
+            self.ring.buffer_chunk_len = number
+        if number > self.ring.buffer_chunk_len:
+            raise UsageError(
+                f"The data set {contents['name']} takes {number} chunks of {length} steps, and the memory holds "
+                f"{self.ring.buffer_chunk_len}. Raise buffer_chunk_len, or give null, which takes as many."
+            )
+        self._directory = None  # that of the session is made later, when nothing can be refused any more
+        row_bytes = sum(array[0, 0].nbytes // self.stacks.get(key, 1) for key, array in chunk.items())
+        self.require_room(len(chunk["/masks"]), row_bytes)
+        for first in range(0, number * length, length):
+            self.store({key: array[:, first : first + length + 1] for key, array in chunk.items()})
+        self.n_collected, self.contents = 0, contents
 
     def last_chunk(self) -> Chunk:
         """Return views of the newest chunk: path -> (N, chunk_sample_len + 1, ...).
@@ -204,6 +240,8 @@ class Memory(Component):
         Raises:
             ValueError: if the arrays do not fit.
         """
+        if self._is_sized_by_data:
+            self.ring.buffer_chunk_len = n_chunks
         length = self.ring.chunk_sample_len
         end = first + (next(iter(chunks.values())).shape[1] - 1) // length
         for number in range(max(first, n_chunks - self.ring.buffer_chunk_len), min(end, n_chunks)):
@@ -218,7 +256,10 @@ class Memory(Component):
 
     def state_dict(self) -> dict[str, Any]:
         """Return counter and layout. The content is saved as segments, see `digideep.pipeline.segments`."""
-        return {"n_chunks": self.ring.n_chunks, "layout": self.layout}
+        return {
+            "n_chunks": self.ring.n_chunks, "n_collected": self.n_collected, "layout": self.layout,
+            "contents": self.contents,
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Check what the segments have restored. Raises: ValueError: if it is not what the state says."""
@@ -226,6 +267,7 @@ class Memory(Component):
             raise ValueError(f"The memory's segments end at chunk {self.ring.n_chunks}, expected {state['n_chunks']}.")
         if self.layout != state["layout"]:
             raise ValueError(f"The memory's segments hold {self.layout}, expected {state['layout']}.")
+        self.n_collected, self.contents = state["n_collected"], state["contents"]
 
 
 _OF_THE_AGENT = ("/actions", "/hidden_state", "/artifacts/")
@@ -269,7 +311,7 @@ class AgentMemoryView:
     def n_frames(self) -> int:
         """Frames of the environment stored so far by all ranks, however many players the agent has in each."""
         workers = self.num_workers // self._num_players * self._memory.num_ranks
-        return self.ring.n_chunks * self.ring.chunk_sample_len * workers
+        return self._memory.n_collected * self.ring.chunk_sample_len * workers
 
     def last_chunk(self) -> Chunk:
         """Return views of the newest chunk: path -> (num_workers, chunk_sample_len + 1, ...)."""

@@ -1,6 +1,6 @@
 """The sampler of replay methods: how often to learn, and from what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from digideep.memory.generic import MAIN, SampledMemory
+from digideep.memory.hindsight import Goals, Hindsight
 from digideep.memory.priorities import Priorities
 from digideep.memory.ring import Chunk, Ring
 from digideep.memory.sampler import Sampler
@@ -33,6 +34,7 @@ class Replay(Sampler):
         planned_frames: of the whole run.
         ranks: that train together; None for one.
         memories: of the run by name, from which `shares` chooses; None for the one it is called with.
+        goals: what the environment says of goals, for `hindsight`; None for nothing.
         batch_size: transitions of a batch, of all ranks together.
         learning_starts: frames to collect before the first gradient step. No step is made up for later.
         gradient_steps_per_frame: the replay ratio; a fraction of a step is carried to the next cycle.
@@ -41,6 +43,7 @@ class Replay(Sampler):
             what is not named, draws uniformly.
         shares: of a batch that come from other memories: name -> number in [0, 1], or a schedule over gradient steps;
             see `Shares`. None draws from the main memory alone.
+        hindsight: description of `Hindsight`, which relabels a part of what is drawn; None leaves it as it was stored.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Replay(Sampler):
         planned_frames: int = 0,
         ranks: Ranks | None = None,
         memories: Mapping[str, SampledMemory] | None = None,
+        goals: Goals | None = None,
         *,
         batch_size: int,
         learning_starts: int = 0,
@@ -55,6 +59,7 @@ class Replay(Sampler):
         n_step_return: int = 1,
         priorities: Description | dict[str, Description] | None = None,
         shares: dict[str, float | Description] | None = None,
+        hindsight: Description | None = None,
     ):
         ranks = ranks or Ranks()
         require_int("batch_size", batch_size, ranks.size)
@@ -75,7 +80,8 @@ class Replay(Sampler):
                 raise UsageError(f"priorities names a memory '{name}' that has no share. {known}")
         self.priorities = {name: build(each, Priorities, planned_draws=planned_draws) for name, each in by_name.items()}
         self._drawn: list[tuple[Priorities | None, TransitionIndices]] = []  # of the last batch, by memory
-        self.units = (self._draw, gather_transitions)
+        self.hindsight = None if hindsight is None else build(hindsight, Hindsight, goals=goals)
+        self.units = (self._draw, gather_transitions if self.hindsight is None else self.hindsight.gather)
         own_size = ranks.share(batch_size)
         self.share = own_size / batch_size  # of this rank
         self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return}
@@ -159,6 +165,22 @@ class Replay(Sampler):
                 f"{what} holds {ring.num_steps} steps of each worker, and must hold at least {needed}: {why}. Raise "
                 f"{remedy}."
             )
+
+    @property
+    def needed_keys(self) -> list[str]:
+        """Keys of a chunk that it reads, beyond those that an agent asks for."""
+        return [] if self.hindsight is None else self.hindsight.needed_keys
+
+    def check_observations(self, memory: SampledMemory, observations: Sequence[str]) -> None:
+        """Refuse an environment, a memory or an agent that hindsight cannot work with.
+
+        Args:
+            memory: the main one.
+            observations: keys that the agent sees.
+        """
+        if self.hindsight is not None:
+            others = [self._memories[name] for name in self.memory_names[1:]]
+            self.hindsight.check([memory, *others], observations)
 
     def doubt(self, plan: Plan) -> str | None:
         """Say why nothing is drawn in a whole run; None if something is."""

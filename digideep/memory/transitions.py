@@ -4,7 +4,7 @@ They compose as all units do (see `sampler.py`): a unit that draws takes the Mem
 next one gathers the rows. Nothing here reads more of the memory than is drawn.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,29 +82,51 @@ def gather_transitions(indices: TransitionIndices, info: Mapping[str, Any]) -> C
         termination; "/weights" float32.
     """
     memory, workers, rows, weights = indices
-    ring, buffer, gamma, head = memory.ring, memory.buffer, info["gamma"], memory.ring.head
-    rewards, masks, terminations = (buffer[key][..., 0] for key in ("/rewards", "/masks", "/terminations"))
+    rewards, terminations = (memory.buffer[key][..., 0] for key in ("/rewards", "/terminations"))
 
-    last = ring.successor(rows)
-    returns = gather(rewards, workers, rows)
-    discounts = np.float32(gamma) * ~gather(terminations, workers, rows)
-    for _ in range(1, info.get("n_step_return", 1)):
-        goes_on = gather(masks, workers, last) & (last != head)
-        here = np.where(goes_on, last, rows)  # any valid row where it does not go on
-        returns += np.where(goes_on, discounts * gather(rewards, workers, here), 0)
-        ends = gather(terminations, workers, here)
-        discounts = np.where(goes_on, discounts * np.float32(gamma) * ~ends, discounts)
-        last = np.where(goes_on, ring.successor(here), last)
+    def outcome(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return gather(rewards, workers, rows), gather(terminations, workers, rows)
+
+    returns, discounts, last = n_step_returns(memory, workers, rows, info, outcome)
     keys = info["observations"]
     keys = [keys] if isinstance(keys, str) else keys
     return {
         **{key: gather_stacked(memory, key, workers, rows) for key in keys},
         **{f"{key}_2": gather_stacked(memory, key, workers, last) for key in keys},
-        info["actions"]: gather(buffer[info["actions"]], workers, rows),
+        info["actions"]: gather(memory.buffer[info["actions"]], workers, rows),
         "/rewards": returns,
         "/discounts": discounts,
         "/weights": weights,
     }
+
+
+def n_step_returns(
+    memory: SampledMemory, workers: np.ndarray, rows: np.ndarray, info: Mapping[str, Any],
+    outcome: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Sum up rewards until the bootstrap, see `gather_transitions`.
+
+    Args:
+        memory: that holds the steps.
+        workers, rows: int64 (B,), where they start.
+        info: as of `gather_transitions`.
+        outcome: says rewards, float32 (B,), and terminations, bool (B,), of the steps that these workers took at rows.
+
+    Returns:
+        Returns and discounts, float32 (B,), and the rows to bootstrap from, int64 (B,).
+    """
+    ring, gamma, masks = memory.ring, info["gamma"], memory.buffer["/masks"][..., 0]
+    last = ring.successor(rows)
+    returns, ends = outcome(rows)
+    discounts = np.float32(gamma) * ~ends
+    for _ in range(1, info.get("n_step_return", 1)):
+        goes_on = gather(masks, workers, last) & (last != ring.head)
+        here = np.where(goes_on, last, rows)  # any valid row where it does not go on
+        rewards, ends = outcome(here)
+        returns += np.where(goes_on, discounts * rewards, 0)
+        discounts = np.where(goes_on, discounts * np.float32(gamma) * ~ends, discounts)
+        last = np.where(goes_on, ring.successor(here), last)
+    return returns, discounts, last
 
 
 def gather(array: np.ndarray, workers: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from digideep.parameters.values import Description, fit_value, is_described
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import import_named, is_standard_library
 
-__all__ = ["Component", "Description", "Parameter", "build", "check_parameters", "describe", "dotted_name",
+__all__ = ["Component", "Description", "Parameter", "asks_for", "build", "check_parameters", "describe", "dotted_name",
            "parameters_of", "resolve"]  # fmt: skip
 T = TypeVar("T")
 
@@ -122,9 +122,14 @@ def build(description: Description, base: type[T], **runtime: Any) -> T:
         if argument.default is argument.empty and name not in runtime and name not in parameters:
             given = ", ".join(f"'{each}'" for each in runtime) or "nothing"
             raise UsageError(f"{dotted_name(cls)} cannot stand here: it asks for '{name}', and is given {given}.")
-    wanted = [name for name in _arguments(cls) if name in runtime and name not in parameters_of(cls)]
+    wanted = [name for name in _arguments(cls) if name in runtime and asks_for(cls, name)]
     component: T = cls(**{name: runtime[name] for name in wanted}, **parameters)
     return component
+
+
+def asks_for(cls: type, name: str) -> bool:
+    """True if a component's constructor takes a run-time value of this name."""
+    return name in _arguments(cls) and name not in parameters_of(cls)
 
 
 def dotted_name(cls: type) -> str:

@@ -18,7 +18,7 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import Tree, like, to_plain
 from digideep.utility.errors import UsageError
 from digideep.utility.text import one_line
-from digideep.utility.user_code import place
+from digideep.utility.user_code import alone, place
 
 Panel = dict[str, Any]
 
@@ -108,6 +108,7 @@ _GONE = {
 }
 
 
+@alone()
 def load_params(name: str) -> ModuleType:
     """Import a parameter file, which has the dictionary `cpanel` and the function `gen_params(cpanel)`.
 
@@ -255,6 +256,7 @@ def frames_in_panel(cpanel: Panel, total_frames: int | None) -> Panel:
     return {"total_frames": total_frames} | ({"number_epochs": None} if "number_epochs" in cpanel else {})
 
 
+@alone()
 def generate(module: ModuleType, cpanel: Panel) -> Tree:
     """Call `gen_params` and return its parameter tree, with plain values; refuse a file in which it fails.
 

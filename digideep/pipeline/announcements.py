@@ -35,12 +35,12 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
         "plan: %s of %s of %s%d x %d frames: %s frames; a memory of %s transitions",
         epochs, cycles, f"{plan.num_ranks} ranks x " if plan.num_ranks > 1 else "", plan.num_workers, plan.n_steps,
         f"{plan.frames:,}",
-        f"{memories[MAIN].get('buffer_chunk_len', 1) * plan.cycle_frames:,}",
+        f"{(memories[MAIN].get('buffer_chunk_len', 1) or 0) * plan.cycle_frames:,}",
     )  # fmt: skip
     for name, memory in memories.items():
         for source, own in tree["explorer"].items() if name != MAIN else ():
             if own.get("memory") == name:
-                size = memory["chunk_sample_len"] * memory.get("buffer_chunk_len", 1) * own["num_workers"]
+                size = memory["chunk_sample_len"] * (memory.get("buffer_chunk_len", 1) or 0) * own["num_workers"]
                 _log.info(
                     "memory '%s' holds %s transitions of explorer '%s'", name, f"{size * plan.num_ranks:,}", source
                 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from digideep.agent.base import AgentBase
 from digideep.parameters.control_panel import frames_in_panel, generate, override_panel
+from digideep.parameters.tree import leaves
 from digideep.pipeline.arguments import Arguments
 from digideep.pipeline.checkpoint_store import CheckpointSource
 from digideep.pipeline.session_directory import let_go, take_over
@@ -28,9 +30,11 @@ def for_rank(args: Arguments, ranks: Ranks) -> Arguments:
         UsageError: for what several ranks cannot do.
     """
     if ranks.size > 1 and args.mode != "train":
-        raise UsageError(
+        error = UsageError(
             f"{ranks.size} ranks can train, and nothing else: start this without torchrun (WORLD_SIZE is set)."
         )
+        error.is_said = ranks.local_rank > 0  # by the first rank of this machine
+        raise error
     if ranks.is_first:
         return args
     return dataclasses.replace(
@@ -94,7 +98,14 @@ def panel_and_tree(recipe: Any, args: Arguments, ranks: Ranks) -> tuple[dict[str
 
 
 def require_ranks(tree: Mapping[str, Any], ranks: Ranks, resumed: Path | None) -> None:
-    """Refuse to train by another number of ranks than the tree says. Args: resumed: the checkpoint that goes on."""
+    """Refuse to train by another number of ranks than the tree says, or by ranks that differ in their trees.
+
+    Args:
+        tree: of this rank, plain.
+        ranks: of the run.
+        resumed: the checkpoint that goes on.
+    """
+    _require_same_run(tree, ranks)
     runner = tree.get("runner")
     number = runner.get("num_ranks", 1) if isinstance(runner, dict) else ranks.size
     if number == ranks.size:
@@ -108,6 +119,23 @@ def require_ranks(tree: Mapping[str, Any], ranks: Ranks, resumed: Path | None) -
         f"on in {here}. Resume it by {command}, or take its weights to a new session: --params FILE --load-checkpoint "
         "DIR."
     )
+
+
+def _require_same_run(tree: Mapping[str, Any], ranks: Ranks) -> None:
+    if ranks.size == 1:
+        return
+    own = {path: repr(value) for path, value in leaves(tree).items()}
+    digest = hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
+    if len(set(ranks.gather(digest))) == 1:
+        return
+    first, *others = ranks.gather(own)
+    for rank, theirs in enumerate(others, 1):
+        for path in sorted(first.keys() | theirs.keys()):
+            if first.get(path) != theirs.get(path):
+                raise UsageError(
+                    f"Rank {rank} has {theirs.get(path, 'nothing')} under {path}, rank 0 {first.get(path, 'nothing')}: "
+                    "start all ranks with the same command, parameter file and versions."
+                )
 
 
 def require_same_weights(agents: Mapping[str, AgentBase], ranks: Ranks, epoch: int) -> None:

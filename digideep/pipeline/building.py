@@ -1,11 +1,14 @@
 """The memories and agents that a parameter tree describes, built and introduced to each other."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 
 from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
 from digideep.environment.explorer import Explorer
-from digideep.environment.making.make_environment import EnvironmentInfo
+from digideep.environment.making.goals import EnvironmentGoals
+from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
 from digideep.memory.generic import MAIN, AgentMemoryView, Memory
 from digideep.parameters.component import build
 from digideep.parameters.tree import Tree
@@ -14,6 +17,7 @@ from digideep.pipeline.segments import memory_directory
 from digideep.pipeline.session import Session
 from digideep.pipeline.tree_checks import memory_path
 from digideep.utility.errors import UsageError
+from digideep.utility.process_state import unchanged_globals
 
 
 def build_memories(session: Session, tree: Tree) -> dict[str, Memory]:
@@ -55,9 +59,17 @@ def check_chunks(explorers: Mapping[str, Explorer], memories: Mapping[str, Memor
 
 
 def build_agents(
-    session: Session, tree: Tree, info: EnvironmentInfo, memories: Mapping[str, Memory], *, seed: int
-) -> dict[str, AgentBase]:
-    """Build the agents of a parameter tree by name. Args: tree: with classes, from `from_plain`."""
+    session: Session, tree: Tree, info: EnvironmentInfo, memories: Mapping[str, Memory], process: ExitStack, *,
+    seed: int,
+) -> dict[str, AgentBase]:  # fmt: skip
+    """Build the agents of a parameter tree by name.
+
+    Args:
+        tree: with classes, from `from_plain`.
+        process: closes what they are given when the run ends.
+    """
+    goals = EnvironmentGoals(_learned_environment(tree), unchanged_globals)
+    process.callback(goals.close)
     agents = {}
     for name, description in tree["agents"].items():
         own = info.of_agent(name)
@@ -68,7 +80,13 @@ def build_agents(
         }
         context = AgentContext(
             name, seen[MAIN], own.observation_spaces, own.agent_action_space, session.device, seed, session.profiler,
-            own.infos, plan_of(tree, max(num_players, 1)), session.ranks, seen,
+            own.infos, plan_of(tree, max(num_players, 1)), session.ranks, seen, goals,
         )  # fmt: skip
         agents[name] = build(description, AgentBase, context=context)
     return agents
+
+
+def _learned_environment(tree: Tree) -> EnvironmentSpec:
+    """Return what the train explorer runs. Args: tree: with classes, from `from_plain`."""
+    spec = build(tree["env"], EnvironmentSpec)
+    return replace(spec, kwargs={**spec.kwargs, **(tree["explorer"]["train"].get("extra_env_kwargs") or {})})

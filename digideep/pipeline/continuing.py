@@ -18,7 +18,7 @@ _FIXED = re.compile(
     r"|/env/players.*"
     r"|/env/vect_wrappers(/\d+/class)?"
     r"|/explorer/(?!(test|eval)/)[^/]+/(class|num_workers|n_steps|backend|overlap|memory)"
-    r"|/memory(/[^/]+)?/(class|chunk_sample_len|buffer_chunk_len|keys|stacks).*"
+    r"|/memory(/[^/]+)?/(class|chunk_sample_len|buffer_chunk_len|keys|stacks|data).*"
     r"|/agents/[^/]+/(class|observation_path|use_action_mask)(/.*)?"
     r"|/agents/[^/]+/policy/(?!precision$).*"
     r"|/agents/[^/]+/(sampler|noise|optimizer)/class"
@@ -134,6 +134,7 @@ def read_memories(agent: AgentBase) -> list[str]:
 def unread_memories(agents: Mapping[str, AgentBase], memories: Iterable[str]) -> list[str]:
     """Return the names of the memories that no agent is known to learn from."""
     read = {memory for agent in agents.values() for memory in read_memories(agent)}
+    read |= {str(getattr(agent.parts.get("pretraining"), "memory_name", MAIN)) for agent in agents.values()}
     return [name for name in memories if name not in read and name != MAIN]
 
 

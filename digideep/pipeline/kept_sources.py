@@ -3,6 +3,7 @@
 docs/sessions.md says which. Packages are kept whole, as they may import more of themselves later.
 """
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import logging
@@ -76,8 +77,13 @@ def keep_sources(modules: Path, params: ModuleType, packages: list[str]) -> None
 
 def find_package(name: str) -> Path:
     """Find the directory or the file of a module's source, without importing it. Raises: UsageError: for none."""
+    first, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(first)
+        for part in rest:  # `importlib.util.find_spec` would import what stands before the last dot
+            first = f"{first}.{part}"
+            inside = None if spec is None else spec.submodule_search_locations
+            spec = None if inside is None else importlib.machinery.PathFinder.find_spec(first, inside)
     except (ImportError, ValueError):
         spec = None
     places = [] if spec is None else [*(spec.submodule_search_locations or ()), spec.origin or ""]

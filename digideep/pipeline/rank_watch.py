@@ -70,6 +70,17 @@ class RankWatch:
         if isinstance(error, UsageError):
             error.is_said = self._is_said_by_first(reason)
 
+    def refuse(self, error: BaseException) -> BaseException:
+        """Return what this rank ends with instead of an error before anything is written, and tell the other ranks."""
+        if (lost := self.explain(error)) is not None:
+            refusal = UsageError(lost)
+            refusal.is_said = True  # by the rank whose mistake it is
+            return refusal
+        if isinstance(error, OSError):
+            error = UsageError(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        self.fail(error)
+        return error
+
     def _say(self, reason: str) -> None:
         """Leave the last word. Args: reason: "" if all is well."""
         self._end = reason

@@ -8,6 +8,8 @@ from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights, unread_memories
+from digideep.pipeline.demonstrations import check_pretraining, fill_memories
+from digideep.pipeline.offline import OfflineRunner
 from digideep.pipeline.runner import Runner
 from digideep.pipeline.session import Session
 from digideep.pipeline.tree_checks import check_tree
@@ -130,7 +132,12 @@ def _begin(runner: Runner) -> None:
     if session.weights is not None:
         train, spaces = runner.explorer["train"], runner.info.to_plain()
         load_weights(session.weights, session.loaded_from, session.tree, runner.agents, train, spaces)
+    fill_memories(
+        runner.memories, runner.explorer, runner.agents, runner.environment, session.ranks,
+        is_offline=isinstance(runner, OfflineRunner),
+    )  # fmt: skip
     if session.mode in ("train", "create"):
+        check_pretraining(runner.agents)
         check_plans(runner.agents)
         for name in unread_memories(runner.agents, runner.memories):
             problem = f"No agent learns from the memory '{name}'."

@@ -18,6 +18,7 @@ from digideep.pipeline.building import build_agents, build_memories, check_chunk
 from digideep.pipeline.checkpoint import checkpoint_name
 from digideep.pipeline.collecting import Collector
 from digideep.pipeline.continuing import check_same_spaces, plan_of
+from digideep.pipeline.demonstrations import pretrain, pretraining_steps
 from digideep.pipeline.evaluation import EpisodeRecorder, choose_render_mode, play
 from digideep.pipeline.limits import Limits
 from digideep.pipeline.message_cost import MessageCost
@@ -106,7 +107,7 @@ class Runner(Collector):
         self.info = inspect_environment(self.environment)
         self.memories = build_memories(self.session, self.tree)
         self.memory = self.memories[MAIN]
-        self.agents = build_agents(self.session, self.tree, self.info, self.memories, seed=self.seed)
+        self.agents = build_agents(self.session, self.tree, self.info, self.memories, self._process, seed=self.seed)
         if self.session.mode == "custom" and type(self).custom is Runner.custom:
             raise UsageError("--custom needs a Runner with a custom() of its own: name its class under 'runner'.")
         if self.session.mode == "play":
@@ -197,6 +198,7 @@ class Runner(Collector):
         first, reason = self.i_epoch, None
         self.ranks.is_waiting = False
         try:
+            pretrain(self.agents, self.monitor, lambda: self._why_stop(first) is not None)
             while not self.is_finished and (reason := self._why_stop(first)) is None:
                 if self.i_cycle < self.n_cycles:  # else the test of the epoch was cut off
                     self.train_cycle()
@@ -296,7 +298,7 @@ class Runner(Collector):
 
     def _identity(self) -> tuple[Any, ...]:
         """Return the name of this moment's checkpoint, and what tells it from another one of that name."""
-        updates = [agent.n_updates for agent in self.agents.values()]
+        updates = [pretraining_steps(self.agents), *(agent.n_updates for agent in self.agents.values())]
         frames = [explorer.frames for explorer in self.continuing.values()]
         return checkpoint_name(self.i_epoch, self.i_cycle), *frames, *updates
 

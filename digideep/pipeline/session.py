@@ -44,7 +44,7 @@ from digideep.telemetry.monitor import Monitor
 from digideep.telemetry.output import JsonOutput, OutputStream
 from digideep.telemetry.profiler import Profiler
 from digideep.telemetry.writers import EpochFigures
-from digideep.utility.errors import CheckpointError, UsageError
+from digideep.utility.errors import CheckpointError
 from digideep.utility.files import as_typed
 from digideep.utility.importing import find_in_working_directory
 from digideep.utility.own_files import DONE, part_links
@@ -123,10 +123,7 @@ class Session:
         try:
             self._choose()
         except BaseException as err:
-            refusal = err
-            if isinstance(err, OSError):
-                refusal = UsageError(f"{err.filename or 'A file'} cannot be used: {err.strerror or err}.")
-            self.watch.fail(refusal)
+            refusal = self.watch.refuse(err)
             self.close()  # nobody else has this session yet
             if refusal is not err:
                 raise refusal from err

@@ -6,6 +6,7 @@ TOOLS = {
     "sessions": ("digideep.post.sessions", "list sessions"),
     "report": ("digideep.post.report", "write one HTML page about sessions"),
     "plot": ("digideep.post.plotter", "draw curves of sessions"),
+    "record": ("digideep.post.record", "record a data set of what a policy does"),
     "export": ("digideep.post.export", "write a policy as ONNX, TorchScript or torch.export"),
     "export-logs": ("digideep.post.export_logs", "send logs to TensorBoard, Weights & Biases or MLflow"),
     "env": ("digideep.environment.play", "list, run or check environments"),

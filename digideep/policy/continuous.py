@@ -20,6 +20,7 @@ from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 LOG_STD_RANGE = (-20.0, 2.0)  # of the SAC authors' code: it keeps early training free of infinities
+_LARGEST_ACTION = 1 - 1e-6  # whose logarithm of the odds is a number
 
 
 class Perceptrons(nn.Module):
@@ -112,19 +113,28 @@ class SquashedGaussianActor(Actor):
 
         return act
 
-    def forward(self, observations: Observations, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """A sample, differentiable in the parameters.
+    def forward(
+        self, observations: Observations, noise: Tensor | None = None, actions: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A sample, differentiable in the parameters; or given actions, to learn how likely they are.
 
         Args:
             observations: float32 (B, D), or path -> (B, ...).
-            noise: float32 (B, A), standard normal.
+            noise: float32 (B, A), standard normal, of a sample.
+            actions: float32 (B, A), in the place of a sample; moved into the range by 1e-6 where they are at its ends,
+                which the distribution never reaches.
 
         Returns:
             Actions (B, A) and their log-probabilities (B,), densities in the unit of [-1, 1].
         """
         mean, log_std = self._moments(observations)
         log_std = log_std.clamp(*LOG_STD_RANGE)
-        raw = mean + noise * log_std.exp()
+        if actions is None:
+            assert noise is not None
+            raw = mean + noise * log_std.exp()
+        else:
+            raw = torch.atanh(actions.clamp(-_LARGEST_ACTION, _LARGEST_ACTION))
+            noise = (raw - mean) / log_std.exp()
         # log(1 - tanh(u)^2) in a form that neither rounds to log(0) nor needs an epsilon.
         log_slope = 2 * (math.log(2) - raw - softplus(-2 * raw))
         log_p = -0.5 * noise * noise - log_std - _HALF_LOG_TWO_PI - log_slope

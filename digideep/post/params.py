@@ -83,7 +83,7 @@ def _notes(module: ModuleType) -> dict[str, str]:
         for key, value, note in _comments(file):
             if repr(module.cpanel.get(key)) == value:
                 exact.setdefault(key, note)
-            elif file.name != "shared.py":
+            elif file.name not in ("shared.py", "demonstrations.py"):
                 others.setdefault(key, note)
     return others | exact
 

@@ -291,7 +291,7 @@ def choose_agent(names: list[str], name: str | None) -> str:
 def _frames(state: dict[str, Any], tree: dict[str, Any]) -> int:
     """Return the number of frames that had been collected by the checkpoint."""
     progress, train = state["runner"], tree["explorer"]["train"]
-    steps = train["n_steps"] * train["num_workers"]
+    steps = train["n_steps"] * train["num_workers"] * tree["runner"].get("num_ranks", 1)
     return (progress["i_epoch"] * tree["runner"]["n_cycles"] + progress["i_cycle"]) * steps
 
 

@@ -91,6 +91,16 @@ def set_globals_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
+def unchanged_globals() -> Iterator[None]:
+    """Restore the global generators at the end: whatever is done within the context changes nothing that is drawn."""
+    state = globals_state()
+    try:
+        yield
+    finally:
+        set_globals_state(state)
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use one thread within the context. Idle threads would spin on cores that other processes need."""
     number = torch.get_num_threads()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # worker processes do without torch
 
 _ORDERED = ("x86_64", "i686")  # processors on which whoever sees a flag sees what was written before it
 _NUMBERS = itertools.count()
+_MOST = 100_000  # ranks, of which nobody has more
 _MEET_S = 60.0  # for all ranks to have started
 _FOREVER = timedelta(days=7)  # a rank that is lost is noticed by `RankWatch`, not by a collective that takes long
 
@@ -50,6 +51,7 @@ class Ranks:
         self.store: Any = None
         self.check: Callable[[], None] = lambda: None
         self._slots: SharedSlots | None = None  # of ranks on one machine and on CPUs
+        self._distributed: Any = None  # the module, once the ranks have met
 
     @classmethod
     def from_environment(cls, variables: Mapping[str, str] = os.environ) -> "Ranks":
@@ -67,7 +69,10 @@ class Ranks:
             if not (text.isascii() and text.isdigit()):
                 raise UsageError(f"The environment variable {name} is {text!r:.50}, expected a whole number: {_ADVICE}")
             found[name] = int(text)
-        rank, size, local_rank, local_size, restarts, _ = found.values()
+        rank, size, local_rank, local_size, restarts, port = found.values()
+        for name, value, most in (("MASTER_PORT", port, 65_535), ("WORLD_SIZE", size, _MOST)):
+            if value > most:
+                raise UsageError(f"The environment variable {name} is {value}, expected at most {most}: {_ADVICE}")
         if not size or not local_size:
             raise UsageError(f"WORLD_SIZE is {size}, LOCAL_WORLD_SIZE {local_size}, expected at least 1: {_ADVICE}")
         for name, value, limit in (("RANK", rank, size), ("LOCAL_RANK", local_rank, local_size)):
@@ -159,7 +164,7 @@ class Ranks:
             backend, store=self.store, rank=self.rank, world_size=self.size, timeout=_FOREVER
         )
         self._torch: Any = torch
-        self._distributed: Any = distributed
+        self._distributed = distributed
         self._functional: Any = _functional_collectives
         can_share = hasattr(os, "memfd_create") and platform.machine() in _ORDERED
         if can_share and device.type == "cpu" and self.local_size == self.size:
@@ -168,9 +173,9 @@ class Ranks:
 
     def close(self) -> None:
         """Leave the others. Safe to call again."""
-        if self.store is not None:
+        if self._distributed is not None:
             self._distributed.destroy_process_group()
-            self.store = None
+        self.store = self._distributed = None
 
     def leave_behind(self, name: str, text: str) -> None:
         """Note something for the ranks that torchrun may start in the places of these."""

@@ -1,9 +1,11 @@
 """What code that is not ours may do: raise anything, `sys.exit()` included."""
 
+import contextlib
 import os
 import signal
 import sysconfig
 import traceback
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import NoReturn
 
@@ -64,3 +66,17 @@ def end_forked_child(err: BaseException | None = None) -> NoReturn:
         os._exit(err.code if isinstance(err.code, int) else int(err.code is not None))
     traceback.print_exception(err)
     os._exit(1)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """End each process that code of the user's forks within the block, or the decorated function, as it leaves it."""
+    pid = os.getpid()
+    try:
+        yield
+    except BaseException as err:
+        if os.getpid() != pid:
+            end_forked_child(err)
+        raise
+    if os.getpid() != pid:
+        end_forked_child()

@@ -386,7 +386,7 @@ def test_prioritised_replay_learns_which_transitions_surprise(cls):
         ("ConstantReward-v0", "tests.support.environments") if cls is DQN else ("Bandit-v0", "tests.support.replay")
     )
     agent, _ = practise(cls, name, 20, module=module, replay={"priorities": describe(Priorities)})
-    leaves = agent.sampler.priorities.state_dict()["leaves"]
+    leaves = agent.sampler.priorities["train"].state_dict()["leaves"]
     assert agent.n_updates > 50
     assert len(np.unique(leaves)) > 10
 

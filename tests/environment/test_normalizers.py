@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from digideep.environment.normalizers import RunningMeanStd, VecNormalizeObs, VecNormalizeReward
+from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward
+from digideep.environment.running_statistics import RunningMeanStd
 from digideep.parameters.component import describe
 from digideep.utility.errors import UsageError
 from tests.support.helpers import Scripted, make_explorer

@@ -2,7 +2,10 @@
 
 from tests.faults import (
     agent,
+    demonstrations,
     environment,
+    goals,
+    joint,
     launch,
     learning,
     memory,
@@ -20,5 +23,5 @@ from tests.faults import (
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
-    *sweeps.FAULTS, *utility.FAULTS,
+    *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS,
 )  # fmt: skip

@@ -8,10 +8,12 @@ _GROUP = "digideep/launch/group.py"
 _LAUNCHER = "digideep/launch/launcher.py"
 _LOCAL = "digideep/launch/local.py"
 _PLAN = "digideep/launch/plan.py"
+_SLURM = "digideep/launch/slurm_script.py"
 
 _GROUP_TESTS = "tests/launch/test_group.py"
 _LOCAL_TESTS = "tests/launch/test_local.py"
 _PLAN_TESTS = "tests/launch/test_plan.py"
+_SLURM_TESTS = "tests/launch/test_slurm.py"
 _KILLS = f"{_GROUP_TESTS}::test_a_group_whose_launcher_and_children_are_killed_ends_with_the_same_bits"
 
 FAULTS: tuple[Fault, ...] = (
@@ -44,6 +46,13 @@ FAULTS: tuple[Fault, ...] = (
         f"{_GROUP_TESTS}::test_a_group_that_is_damaged_or_not_ours_is_refused",
     ),
     Fault(
+        _GROUP,
+        "if not is_whole or not _is_begin(begin):",
+        "if not is_whole:",
+        "sessions made where a damaged plan says",
+        f"{_GROUP_TESTS}::test_a_group_that_is_damaged_or_not_ours_is_refused",
+    ),
+    Fault(
         _LAUNCHER,
         "run.failures <= self._retries",
         "run.failures < self._retries",
@@ -70,5 +79,19 @@ FAULTS: tuple[Fault, ...] = (
         'parameters["num_processes"] = None',
         "a number of processes that depends on the cores",
         f"{_PLAN_TESTS}::test_a_number_of_processes_that_is_left_open_does_not_depend_on_the_cores_of_a_place",
+    ),
+    Fault(
+        _PLAN,
+        'device="cpu", **read_begin(begin),',
+        'device="cpu",',
+        "a group made whose runs cannot begin",
+        f"{_GROUP_TESTS}::test_what_is_refused_is_said_in_one_line_and_makes_nothing",
+    ),
+    Fault(
+        _SLURM,
+        'why = "" if _FORGOTTEN in str(err) else str(err)',
+        'why = ""',
+        "a job taken for ended since Slurm does not answer",
+        f"{_SLURM_TESTS}::test_only_a_job_that_slurm_has_forgotten_is_taken_for_ended",
     ),
 )

@@ -22,7 +22,7 @@ FAULTS = (
         "digideep/memory/generic.py",
         f"{_RING} tests/memory/test_view.py",
         (
-            "self.ring.n_chunks * self.ring.chunk_sample_len * self.num_workers *",
+            "self.n_collected * self.ring.chunk_sample_len * self.num_workers *",
             "len(self.ring) * self.ring.chunk_sample_len * self.num_workers *",
             "forgotten frames are not counted",
         ),
@@ -178,9 +178,9 @@ FAULTS = (
     *faults_in(
         "digideep/memory/transitions.py",
         _N_STEPS,
-        (" & (last != head)", "", "returns pass the newest row"),
+        (" & (last != ring.head)", "", "returns pass the newest row"),
         ("gather(masks, workers, last) & (last", "(last", "returns pass the end of an episode"),
-        ("discounts * gather(rewards, workers, here)", "gather(rewards, workers, here)", "later rewards in full"),
+        ("goes_on, discounts * rewards, 0", "goes_on, rewards, 0", "later rewards in full"),
         (" * ~ends,", ",", "a termination within a return keeps its bootstrap"),
         ("discounts * np.float32(gamma) *", "np.float32(gamma) *", "the bootstrap is discounted once"),
         ("np.where(goes_on, ring.successor(here), last)", "ring.successor(here)", "ends bootstrap from elsewhere"),
@@ -189,8 +189,8 @@ FAULTS = (
         "digideep/memory/transitions.py",
         _DRAWN,
         (
-            "np.float32(gamma) * ~gather(terminations, workers, rows)",
-            "np.full(len(rows), gamma, np.float32)",
+            "np.float32(gamma) * ~ends\n    for",
+            "np.full(len(rows), gamma, np.float32)\n    for",
             "a termination keeps its bootstrap",
         ),
         ("(oldest + ages) % ring.num_steps", "ages % ring.num_steps", "ages are taken for rows"),

@@ -10,6 +10,7 @@ _SWEEP = "digideep/launch/sweep.py"
 _SEARCH_TESTS = "tests/launch/test_search.py"
 _SWEEP_TESTS = "tests/launch/test_sweep.py"
 _HALVING = f"{_SEARCH_TESTS}::test_halving_keeps_the_best_of_those_of_a_wave_that_got_there_and_of_equals_the_earlier"
+_REPEATED = f"{_SEARCH_TESTS}::test_a_search_that_could_not_be_repeated_fails_its_trial_and_the_sweep_goes_on"
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -25,6 +26,34 @@ FAULTS: tuple[Fault, ...] = (
         "not (isinstance(low, int) and isinstance(high, int))",
         "whole numbers drawn where the panel has others",
         f"{_SEARCH_TESTS}::test_ranges_and_choices_become_values_of_the_panel_s_types",
+    ),
+    Fault(
+        _SEARCH,
+        "            with alone():\n",
+        "            if True:\n",
+        "a forked process that searches, too",
+        f"{_SWEEP_TESTS}::test_a_search_s_processes_take_no_part_and_its_names_stay_on_their_line",
+    ),
+    Fault(
+        _SEARCH,
+        "self._suggest(Suggestions(trial), changed)",
+        "self._suggest(trial, changed)",
+        "choices that a journal does not give back",
+        _REPEATED,
+    ),
+    Fault(
+        _STUDY,
+        "if not self._finds_again(self._frozen()[number], changes):",
+        "if False:",
+        "a search with numbers of its own accepted",
+        _REPEATED,
+    ),
+    Fault(
+        _STUDY,
+        "json.dumps(found) == json.dumps(changes)",
+        "found == changes",
+        "a trial with NaN that ends the sweep",
+        _REPEATED,
     ),
     Fault(
         _STUDY,

@@ -42,7 +42,7 @@ FAULTS: tuple[Fault, ...] = (
         ("for tensor in tensors]) / ranks.size)", "for tensor in tensors]))", "averages are sums"),
     ),
     *faults_in(
-        "digideep/environment/normalizers.py",
+        "digideep/environment/running_statistics.py",
         _RANKS,
         ("        self.mean, self.var, self.count = self._common\n", "", "what a rank learned counts twice"),
         (

@@ -79,14 +79,14 @@ FAULTS: tuple[Fault, ...] = (
         f"{_ATARI_TESTS}::test_sticky_actions_repeat_the_action_before",
     ),
     Fault(
-        _NORMALIZERS,
+        "digideep/environment/running_statistics.py",
         " + delta * delta * (self.count * n / total)) / total",
         ") / total",
         "the spread between batches left out",
         f"{_NORMALIZERS_TESTS}::test_merged_batches_have_the_moments_of_all_rows_together",
     ),
     Fault(
-        _NORMALIZERS,
+        "digideep/environment/running_statistics.py",
         'float(state["count"])',
         "1e-4",
         "the count of a normaliser not restored",

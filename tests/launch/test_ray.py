@@ -71,6 +71,7 @@ def test_a_node_that_lacks_the_shared_directory_says_so_and_makes_nothing(tmp_pa
     ("words", "refusal"),
     [
         (["--ray-address", "head"], "--ray-address must be 'auto' or HOST:PORT, got 'head'"),
+        (["--ray-address", "he ad:1", "--dry-run"], "--ray-address must be 'auto' or HOST:PORT, got 'he ad:1'"),
         (["--ray-address", "127.0.0.1:1"], "--ray-address 127.0.0.1:1: nothing answers there (Connection refused)"),
         (["--ray-address", "127.0.0.1:99999"], "--ray-address must be 'auto' or HOST:PORT, got '127.0.0.1:99999'"),
         (["--gpus-per-run", "1.5"], "'1.5' is no number of GPUs"),

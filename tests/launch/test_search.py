@@ -7,6 +7,7 @@ import shutil
 import sys
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 
@@ -56,6 +57,8 @@ def sweep(study, trials=18):
 def test_ranges_and_choices_become_values_of_the_panel_s_types():
     trial = optuna.trial.FixedTrial({"lr": 0.002, "n_update": 7, "hidden_sizes": "[16]"})
     assert ranges().changes(trial) == {"lr": 0.002, "n_update": 7, "hidden_sizes": [16]}
+    whole = ranges({"lr": {"low": 0.1, "high": 0.3, "step": 0.2}})
+    assert whole.changes(optuna.trial.FixedTrial({"lr": 0.3})) == {"lr": 0.3}
     whole = ranges({"lr": {"low": 1, "high": 2}, "gae_lambda": {"choices": [1, 0.9]}})
     found = whole.changes(optuna.trial.FixedTrial({"lr": 1.5, "gae_lambda": "0.9"}))
     assert found == {"lr": 1.5, "gae_lambda": 0.9}, "numbers of a panel that are no whole ones stay so"
@@ -87,6 +90,7 @@ def test_a_function_changes_the_panel_as_it_likes_and_what_is_the_same_is_not_li
         ({"lr": {"low": 1, "high": 2, "log": 1}}, "log must be true or false, got 1."),
         ({"lr": {"low": 1, "high": 2, "log": True, "step": 1}}, "a scale of logarithms has no step."),
         ({"n_update": {"low": 1, "high": 9, "step": 0.5}}, "step must be a whole number above 0"),
+        ({"n_update": {"low": 1, "high": 9, "step": 20}}, "step must be at most 8, from low to high, got 20."),
         ({"n_update": {"low": 1.5, "high": 9}}, "--search 'n_update' must be an integer, got 1.5."),
         ({"lr": {"choices": [0.1]}}, "choices must be a list of at least two different values, got [0.1]."),
         ({"lr": {"choices": ["fast", 0.1]}}, "--search 'lr' must be a number, got 'fast'."),
@@ -236,6 +240,42 @@ def test_a_search_that_has_changed_is_refused(halfway, tmp_path):
         with pytest.raises(UsageError, match="The search has changed since trial 0 was asked"):
             Study(RULES, ranges(other), tmp_path / journal)
     assert len(Study(RULES, ranges(), tmp_path / journal).trials()) == 9
+
+
+def choose(*choices):
+    return lambda trial, cpanel: cpanel.update(hidden_sizes=trial.suggest_categorical("size", choices))
+
+
+@pytest.mark.parametrize(
+    ("search", "reason"),
+    [
+        (choose((8,), (16,)), "choices of 'size' must be null, true, false, numbers or words, got (8,)"),
+        (choose([8], [16]), "choices of 'size' must be null, true, false, numbers or words, got [8]"),
+        (choose(*np.arange(1, 4)), "choices of 'size' must be null, true, false, numbers or words, got np.int64(1)"),
+        (lambda trial, cpanel: trial.study.tell(trial, 1.0), "AttributeError: a search draws values"),
+        (lambda trial, cpanel: trial.report(1.0, 1), "a search draws values (trial.suggest_float, …), and has no "),
+        (lambda trial, cpanel: cpanel.update(lr=random.random()), "draws numbers of its own, or of a range beyond"),
+        (lambda trial, cpanel: cpanel.update(n_update=trial.suggest_int("n", 1, 10**30)), "of a range beyond"),
+        (lambda trial, cpanel: cpanel.update(lr=math.nan), "search() of mine: Linear: start must be a finite number"),
+        (lambda trial, cpanel: cpanel.update(lrr=1), "mine: the control panel has the unknown key 'lrr'. Did you "),
+    ],
+)
+def test_a_search_that_could_not_be_repeated_fails_its_trial_and_the_sweep_goes_on(
+    search, reason, tmp_path, monkeypatch
+):
+    def sometimes(trial, cpanel):
+        cpanel["gamma"] = trial.suggest_float("gamma", 0.9, 0.99)
+        if trial.number == 1:
+            search(trial, cpanel)
+
+    found = function(sometimes, monkeypatch)
+    study = Study(RULES, found, tmp_path / "journal.log")
+    study.ask(3)
+    assert reason in study.trials()[1].reason
+    study = Study(RULES, found, tmp_path / "journal.log")
+    study.judge(1, {0: 1.0, 2: 2.0})
+    assert [trial.state for trial in study.trials()] == ["pruned", "failed", "running"]
+    study.importances()
 
 
 def test_a_trial_whose_search_or_tree_fails_does_not_stop_the_others(monkeypatch):

@@ -14,10 +14,11 @@ import time
 
 import pytest
 
-from digideep.launch import slurm_task
+from digideep.launch import slurm_script, slurm_task
 from digideep.launch.engine import Job
-from digideep.launch.slurm_script import save_script, slurm_option, slurm_text
+from digideep.launch.slurm_script import queued_job, save_script, slurm_option, slurm_text
 from digideep.main import main
+from digideep.utility.errors import UsageError
 from digideep.utility.own_files import DONE
 from tests.support.forked import in_child
 from tests.support.helpers import CLASSIC, tiny
@@ -139,6 +140,29 @@ def test_a_group_with_a_script_trains_here_only_if_somebody_says_so(slurm, tmp_p
     assert not (tmp_path / "g/seed=0").exists()
     assert main(["group", str(tmp_path / "g"), "--on", "local", "--dry-run"]) == 0
     assert main([*words, "--on", "slurm", "--submit"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("squeue", "reason"),
+    [
+        ("echo slurm_load_jobs error: Unable to contact slurm controller >&2; exit 1", "Unable to contact slurm"),
+        ("exec sleep 9", "squeue does not answer within 0.2 s."),
+        ("echo CLUSTER: all of them", "squeue prints 'CLUSTER: all of them'."),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", None),
+        ("true", None),
+    ],
+)
+def test_only_a_job_that_slurm_has_forgotten_is_taken_for_ended(slurm, tmp_path, monkeypatch, squeue, reason):
+    save_script(tmp_path, [Job(tmp_path / "seed=0", CLASSIC)], "").with_name("job").write_text("42\n")
+    (slurm / "squeue").write_text(f"#!/bin/bash\n{squeue}\n")
+    monkeypatch.setattr(slurm_script, "_ANSWER_S", 0.2)
+    if reason is None:
+        assert queued_job(tmp_path) is None
+        return
+    with pytest.raises(UsageError) as refusal:
+        queued_job(tmp_path)
+    assert str(refusal.value).startswith(f"Slurm does not say whether it still has job 42 of {tmp_path}. ")
+    assert reason in str(refusal.value)
 
 
 @pytest.mark.parametrize(

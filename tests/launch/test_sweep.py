@@ -17,7 +17,7 @@ from digideep.pipeline.checkpoint import list_checkpoints
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.utility.errors import SessionError
 from tests.support.documents import blocks
-from tests.support.forked import ForkedProgram, forking_jobs
+from tests.support.forked import ForkedProgram, forking_jobs, in_child
 from tests.support.helpers import ROOT, tiny
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-1, "log": True}, "n_update": {"choices": [1, 2]}}
@@ -207,6 +207,18 @@ def test_the_searches_of_the_documents_are_listed_without_writing(tmp_path, monk
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == sorted(files)
 
 
+def test_a_search_s_processes_take_no_part_and_its_names_stay_on_their_line(tmp_path):
+    (tmp_path / "forking.py").write_text(
+        "import os\nfrom params import ppo_classic\ncpanel = ppo_classic.cpanel\nos.fork()\n"
+        "def gen_params(cpanel):\n    os.fork()\n    return ppo_classic.gen_params(cpanel)\n"
+        "def search(trial, cpanel):\n    os.fork()\n    cpanel['lr'] = trial.suggest_float('a\\nb', 0.1, 0.2)\n"
+    )
+    words = ["sweep", str(tmp_path / "forking.py"), "--trials", "2", "--pruner", "none", "--cpanel", PANEL, "--dry-run"]
+    code, said, _ = in_child(lambda: main(words), tmp_path / "log")
+    assert code == 0
+    assert [line[:16] for line in said.splitlines()] == ["trial 0: a\\nb = ", "trial 1: a\\nb = ", "2 trials, judged"]
+
+
 # ---------------------------------------------------------------------- refusals
 
 
@@ -226,6 +238,7 @@ def test_the_searches_of_the_documents_are_listed_without_writing(tmp_path, monk
         ([*PLAN, "--trials", "0"], "'0' is no positive integer"),
         ([*PLAN, "--sampler", "cmaes"], "invalid choice: 'cmaes'"),
         ([*PLAN, "--pruner", "halfing"], "invalid choice: 'halfing'"),
+        ([*PLAN, "--metric", ""], "argument --metric: it is empty"),
         ([*PLAN, "--reduction", "1"], "one of one goes on without a rung"),
         ([*PLAN, "--rungs", "2"], "--rungs must rise and lie below the 2 epochs of a run, got [2]."),
         (

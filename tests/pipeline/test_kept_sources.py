@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from digideep.main import main
-from digideep.pipeline.kept_sources import keep_sources
+from digideep.pipeline.kept_sources import find_package, keep_sources
+from digideep.utility.errors import UsageError
 from tests.support.helpers import CLASSIC, ROOT, tiny
 
 # A project: a parameter file that imports a recipe and a helper, a package with an environment, a wrapper, an agent and
@@ -198,3 +199,17 @@ def test_without_frozen_nothing_of_modules_is_found(session, tmp_path, monkeypat
     error = capsys.readouterr().err
     assert "lies in the session" in error
     assert "--frozen" in error
+
+
+def test_a_module_inside_packages_is_found_and_none_of_them_is_imported(tmp_path, monkeypatch):
+    (tmp_path / "own_parent/inner").mkdir(parents=True)
+    for path in ("own_parent/__init__.py", "own_parent/inner/__init__.py"):
+        (tmp_path / path).write_text("raise SystemExit('imported')\n")
+    module = tmp_path / "own_parent/inner/leaf.py"
+    module.touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_package("own_parent.inner.leaf") == module
+    assert find_package("own_parent.inner") == module.parent
+    for missing in ("own_parent.inner.none", "own_parent.inner.leaf.more", "own_parent..inner"):
+        with pytest.raises(UsageError, match="is no Python package"):
+            find_package(missing)

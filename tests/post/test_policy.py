@@ -84,8 +84,8 @@ def test_epsilon_is_that_of_the_checkpoint(session_of):
 
 
 def test_the_frames_of_a_checkpoint_amid_an_epoch_are_those_of_its_cycles():
-    tree = {"explorer": {"train": {"num_workers": 3, "n_steps": 16}}, "runner": {"n_cycles": 5}}
-    assert _frames({"runner": {"i_epoch": 2, "i_cycle": 4}}, tree) == (2 * 5 + 4) * 16 * 3
+    tree = {"explorer": {"train": {"num_workers": 3, "n_steps": 16}}, "runner": {"n_cycles": 5, "num_ranks": 2}}
+    assert _frames({"runner": {"i_epoch": 2, "i_cycle": 4}}, tree) == (2 * 5 + 4) * 16 * 3 * 2
 
 
 class Ageing(VectorWrapper):

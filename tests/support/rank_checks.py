@@ -13,17 +13,20 @@ from contextlib import closing
 from socket import socket
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from digideep.agent.trajectories import shuffled_minibatches
-from digideep.environment.normalizers import RunningMeanStd, merge
+from digideep.environment.running_statistics import RunningMeanStd, merge
 from digideep.learning.compiling import compiled
 from digideep.learning.gradient_step import GradientStep, average
 from digideep.learning.optimizers import Adam
 from digideep.memory.replay import Replay
+from digideep.pipeline.beginning import require_ranks
 from digideep.pipeline.rank_watch import RankWatch
 from digideep.telemetry.monitor import Statistic
+from digideep.utility.errors import UsageError
 from digideep.utility.ranks import Ranks
 from tests.support.helpers import ROOT
 
@@ -75,6 +78,14 @@ def sums_and_notes_are_those_of_all_ranks(ranks: Ranks) -> None:
     assert ranks.largest(5 + ranks.rank) == 6
     assert sum(ranks.gather(ranks.share(7))) == 7
     assert ranks.seed(3) != ranks.gather(ranks.seed(3))[1 - ranks.rank]
+
+
+def ranks_that_were_started_with_different_parameters_are_refused(ranks: Ranks) -> None:
+    tree = {"runner": {"num_ranks": 2}, "agents": {"a": {"lr": 1e-3, "sizes": [64, 64]}}}
+    require_ranks(tree, ranks, None)
+    theirs = tree if ranks.is_first else tree | {"agents": {"a": {"lr": 1e-3, "sizes": [32]}}}
+    with pytest.raises(UsageError, match=r"^Rank 1 has \[32\] under /agents/a/sizes, rank 0 \[64, 64\]: "):
+        require_ranks(theirs, ranks, None)
 
 
 def _network() -> nn.Module:

@@ -52,6 +52,8 @@ def test_one_rank_of_torchrun_is_a_plain_run():
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', expected a whole number"),
         ({"LOCAL_RANK": "5"}, "LOCAL_RANK is 5, expected less than 2"),
         ({"MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT is 99999, expected at most 65535"),
+        ({"WORLD_SIZE": "9" * 30}, "WORLD_SIZE is 9+, expected at most"),
     ],
 )
 def test_variables_that_contradict_each_other_are_refused(changes, said):

@@ -28,7 +28,7 @@ from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
-from digideep.environment.making.wrappers import wrap
+from digideep.environment.making.wrappers import Surroundings, ask_for_progress, wrap
 from digideep.environment.spaces import ACTION_MASK, CONTAINERS, agent_action_space, observation_spaces
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
@@ -92,6 +92,11 @@ class EnvironmentSpec(Component):
         """The preprocessing of an Atari game; None for everything else."""
         return None if self.atari is None else build(self.atari, Atari)
 
+    @property
+    def uses_progress(self) -> bool:
+        """True if the environment or a wrapper around it is told how far the run is."""
+        return self.tell_progress or ask_for_progress(self.norm_wrappers)
+
     def with_kwargs(self, extra: dict[str, Any], info: "EnvironmentInfo") -> "EnvironmentSpec":
         """Return the same environment with further keyword arguments.
 
@@ -104,7 +109,7 @@ class EnvironmentSpec(Component):
         theirs = inspect_environment(changed)
         for what in ("observation_spaces", "action_space"):
             ours, other = getattr(info, what), getattr(theirs, what)
-            if ours != other:
+            if ours != other or repr(ours) != repr(other):  # equal Dicts may have other orders
                 raise UsageError(
                     f"extra_env_kwargs {extra} change the {what} of {self.name}: {other} instead of {ours}."
                 )
@@ -112,14 +117,16 @@ class EnvironmentSpec(Component):
 
 
 def make_environment(
-    spec: EnvironmentSpec, *, render_mode: str | None = None, video_dir: Path | None = None
-) -> gym.Env:
+    spec: EnvironmentSpec, *, render_mode: str | None = None, video_dir: Path | None = None,
+    surroundings: Surroundings | None = None,
+) -> gym.Env:  # fmt: skip
     """Make one environment.
 
     Args:
         spec: which one.
         render_mode: "human" for a window, "rgb_array" for images, None for neither.
         video_dir: where to record every episode; needs `render_mode="rgb_array"`.
+        surroundings: what wrappers may ask for; None where it is only looked at.
 
     Raises:
         UsageError: if there is no such environment, or it refuses to be made.
@@ -173,7 +180,8 @@ def make_environment(
     if video_dir is not None:
         environment = EpisodeFilms(environment, video_dir)
     # Around the recorder, so that a video shows a game and not a life.
-    environment = wrap(environment if atari is None else atari.complete(environment), spec.norm_wrappers)
+    environment = environment if atari is None else atari.complete(environment)
+    environment = wrap(environment, spec.norm_wrappers, surroundings or Surroundings())
     is_joined = isinstance(getattr(environment, "action_space", None), CONTAINERS) or spec.players is not None
     return JoinedActions(environment, spec.players, spec.name) if is_joined else environment
 

@@ -6,13 +6,14 @@ then brings it back. What learns across episodes belongs around the vector, wher
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from digideep.parameters.component import Component, Description, build, describe
+from digideep.parameters.component import Component, Description, asks_for, build, describe
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
@@ -89,6 +90,44 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {"shape": tuple}
 _CONVERSIONS |= dict.fromkeys(("min_obs", "max_obs", "min_action", "max_action"), partial(np.asarray, dtype=np.float32))
 
 
+class RunProgress:
+    """Says how much of a run is done; called without arguments.
+
+    Attributes:
+        share: of the run's frames, in [0, 1]. Around a single environment: what was done when the chunk began in which
+            the episode began; around the workers: when the present chunk began. 1 where nothing is trained.
+    """
+
+    def __init__(self) -> None:
+        self.share = 1.0
+
+    def __call__(self) -> float:
+        """Return the share of the run's frames that is done, in [0, 1]."""
+        return self.share
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a wrapper around a single environment may ask for, by arguments of these names before its `*`.
+
+    Attributes:
+        mode: of the explorer: "train", "test", "eval" or a further one's name.
+        worker: its number in the explorer, those of other ranks counted through.
+        seed: of the run; each rank has its own.
+        progress: how far the run is, see `RunProgress`.
+    """
+
+    mode: str = "train"
+    worker: int = 0
+    seed: int = 0
+    progress: RunProgress = field(default_factory=RunProgress)
+
+
+def ask_for_progress(descriptions: list[Description]) -> bool:
+    """True if one of these wrappers asks for the run's progress."""
+    return any(asks_for(description["class"], "progress") for description in descriptions)
+
+
 class RawReward(gym.RewardWrapper):
     """Keeps count of rewards below other wrappers, so that the returns that are logged are the environment's own."""
 
@@ -110,7 +149,7 @@ class RawReward(gym.RewardWrapper):
         return taken
 
 
-def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
+def wrap(environment: gym.Env, descriptions: list[Description], surroundings: Surroundings) -> gym.Env:
     """Stack wrappers, the first one innermost. Raises: UsageError: if one does not fit the environment."""
     if descriptions:
         environment = RawReward(environment)
@@ -120,7 +159,7 @@ def wrap(environment: gym.Env, descriptions: list[Description]) -> gym.Env:
             if issubclass(cls, GymnasiumWrapper):
                 environment = build(description, GymnasiumWrapper).wrap(environment)
             else:
-                environment = build(description, gym.Wrapper, env=environment)
+                environment = build(description, gym.Wrapper, env=environment, **vars(surroundings))
         except UsageError:
             raise
         except (TypeError, ValueError, AssertionError, AttributeError, gym.error.Error, ImportError) as err:

@@ -56,6 +56,8 @@ class NativeEnvironment:
         if info.episode_infos:
             asked = ", ".join(info.episode_infos)
             raise UsageError(f"{self.title} keeps no infos. Use backend 'gymnasium' for episode_infos {asked}.")
+        if plan.spec.norm_wrappers:
+            raise UsageError(f"{self.title} hides its environments. Use backend 'gymnasium' for norm_wrappers.")
         if plan.spec.tell_progress:
             raise UsageError(f"{self.title} resets by itself and cannot tell_progress. Use backend 'gymnasium'.")
         self.buffers, self.num_threads = buffers, num_threads

@@ -21,7 +21,7 @@ from digideep.environment.episode_infos import EpisodeTally
 from digideep.environment.making.atari import LIFE_LOST
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.environment.making.wrappers import raw_reward
+from digideep.environment.making.wrappers import RunProgress, Surroundings, raw_reward
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 
@@ -34,6 +34,7 @@ class WorkerPlan:
     purpose: str
     render_mode: str | None = None
     video_dir: Path | None = None
+    first_worker: int = 0  # its number among those of all ranks
 
 
 class Worker:
@@ -50,7 +51,11 @@ class Worker:
 
     def __init__(self, plan: WorkerPlan, rank: int, figures: np.ndarray):
         self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
-        self.environment = make_environment(plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir)
+        self._progress, self._tells_progress = RunProgress(), plan.spec.tell_progress
+        surroundings = Surroundings(plan.purpose, plan.first_worker + rank, plan.seed, self._progress)
+        self.environment = make_environment(
+            plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir, surroundings=surroundings
+        )
         self._raw, inner = raw_reward(self.environment), self.environment.unwrapped
         self._game = inner if isinstance(inner, ParallelAdapter) else None
         self._tallies = [EpisodeTally(plan.spec.episode_infos, row) for row in figures]
@@ -73,7 +78,7 @@ class Worker:
         """Begin a new episode under a fresh seed.
 
         Args:
-            progress: to tell the environment; None tells it nothing.
+            progress: to tell the environment and its wrappers; None tells them nothing.
 
         Returns:
             Its first observation.
@@ -94,7 +99,9 @@ class Worker:
 
     def _reset(self, progress: float | None, **seed: Any) -> Any:
         self.told.append(progress)
-        options: dict[str, Any] = {} if progress is None else {"options": {"progress": progress}}
+        self._progress.share = 1.0 if progress is None else progress
+        is_told = progress is not None and self._tells_progress
+        options: dict[str, Any] = {"options": {"progress": progress}} if is_told else {}
         observation, self.info = check_reset(self.environment.reset(**seed, **options))
         return observation
 

@@ -48,7 +48,7 @@ class WorkerGroup:
         self._judge = ObservationJudge(self.workers[0].environment.observation_space, plan.spec.observation_key)
         self._own = {path: array[ranks.start : ranks.stop] for path, array in buffers.observations.items()}
         self._infos = [(array, path[1:]) for path, array in buffers.infos.items()]
-        self._tells_progress = plan.spec.tell_progress
+        self._tells_progress = plan.spec.uses_progress
 
     def reset(self) -> None:
         """Begin a new episode in every worker."""
