@@ -19,8 +19,8 @@ def data_panel() -> dict[str, Any]:
     return {
         "dataset": None,  # a directory, or the id of one of Minari's: demonstrations, in a memory of their own
         "bc_steps": 0,  # gradient steps of behaviour cloning before the first frame
-        "bc_batch_size": 256,
-        "bc_lr": 1e-3,
+        "bc_batch_size": 256,  # recorded transitions of one of these steps
+        "bc_lr": 1e-3,  # learning rate of these steps
     }
 
 
