@@ -269,7 +269,7 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         "digideep/parameters/component.py",
-        "if name in runtime and name not in parameters_of(cls)",
+        "if name in runtime and asks_for(cls, name)",
         "if name in runtime",
         "a run-time value where a parameter stands",
         f"{_COMPONENT}::test_what_a_subclass_names_itself_hides_its_parents",
