@@ -44,6 +44,13 @@ def test_dqn_balances_the_pole(tmp_path, seed):
 
 
 @pytest.mark.learning
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_hand_learns_from_demonstrations_where_its_goal_is(tmp_path, seed):
+    assert best_return(tmp_path, "sac_demo", seed=seed) >= 0.95
+
+
+@pytest.mark.learning
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("params", "level"), [("sac_mujoco", 5000), ("td3_mujoco", 4500)])
 def test_a_cheetah_runs_within_100_000_frames(tmp_path, params, level):

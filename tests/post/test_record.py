@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from digideep.main import main
+from digideep.post.demonstrators import SessionDemonstrator
 from digideep.post.export import export
 from digideep.post.loader import Loader
 
@@ -57,6 +58,11 @@ def test_exploration_is_recorded_where_it_is_asked_for_and_can_be_repeated(pendu
     actions = [read(tmp_path, f"p/{name}-v0")[0].actions for name in "abc"]
     np.testing.assert_array_equal(actions[0], actions[1])
     assert not np.array_equal(actions[0], actions[2])
+    seen = np.array([1.0, 0.0, 0.0], np.float32)
+    chosen = [
+        SessionDemonstrator(pendulum, None, deterministic=False, seed=seed).act(seen, {}).item() for seed in (1, 1, 2)
+    ]
+    assert chosen[0] == chosen[1] != chosen[2]
     first = read(tmp_path, "p/a-v0")[0]
     assert (len(first), first.truncations[-1], first.terminations.any()) == (30, True, False), "cut off"
 
