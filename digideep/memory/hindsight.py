@@ -59,6 +59,7 @@ class Hindsight(Component):
     ):  # fmt: skip
         require(goal_strategy in _STRATEGIES, "goal_strategy", goal_strategy, ", ".join(_STRATEGIES))
         require_int("num_sampled_goals", num_sampled_goals, 0, 1_000)
+        require(achieved_goal != desired_goal, "desired_goal", desired_goal, "another observation than achieved_goal")
         self.goals, self.strategy = goals, goal_strategy
         self._outcomes: GoalOutcomes | None = None  # asked for before the first transition is relabelled
         self.share = num_sampled_goals / (1 + num_sampled_goals)  # of transitions that are relabelled

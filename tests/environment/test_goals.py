@@ -29,7 +29,7 @@ class Doubled(gym.RewardWrapper, Component):
         return 2 * reward
 
 
-def outcomes(name="Reach-v0", paths=PATHS, info_keys=(), vect_wrappers=(), norm_wrappers=(), **kwargs):
+def outcomes(name="GoalLine-v0", paths=PATHS, info_keys=(), vect_wrappers=(), norm_wrappers=(), **kwargs):
     spec = EnvironmentSpec(
         name=name, from_module="tests.support.goals", kwargs=kwargs, info_keys=list(info_keys),
         vect_wrappers=list(vect_wrappers), norm_wrappers=list(norm_wrappers),
@@ -90,9 +90,12 @@ def test_normalised_observations_that_are_no_goals_do_no_harm():
             {"paths": ("/achieved", "/desired_goal")},
             r"needs the observation '/achieved',.*Did you mean '/achieved_goal'",
         ),
-        ({"fault": "mute"}, r"hindsight needs compute_reward\(achieved_goal, desired_goal, info\), of Reach-v0"),
-        ({"fault": "lie"}, r"compute_reward of Reach-v0 says \[.*\] of steps that brought \[.*\]\. Leave out wrappers"),
-        ({"fault": "raise"}, "compute_reward of Reach-v0 failed: RuntimeError: no idea at all"),
+        ({"fault": "mute"}, r"hindsight needs compute_reward\(achieved_goal, desired_goal, info\), of GoalLine-v0"),
+        (
+            {"fault": "lie"},
+            r"compute_reward of GoalLine-v0 says \[.*\] of steps that brought \[.*\]\. Leave out wrappers",
+        ),
+        ({"fault": "raise"}, "compute_reward of GoalLine-v0 failed: RuntimeError: no idea at all"),
         ({"fault": "shape"}, "needs goals of one kind: /achieved_goal is Box"),
         ({"counts": True}, r"asks for info\['steps'\], which is not kept\. Add it to info_keys"),
         ({"norm_wrappers": [describe_wrapper(Doubled, is_fair=False)]}, "Leave out wrappers that change rewards"),
@@ -116,7 +119,7 @@ def test_what_says_nothing_of_goals_or_something_else_is_refused_in_one_line(how
 
 
 def test_asking_changes_no_global_generator():
-    spec = EnvironmentSpec(name="tests.support.goals:Reach-v0", norm_wrappers=[describe_wrapper(Drawing)])
+    spec = EnvironmentSpec(name="tests.support.goals:GoalLine-v0", norm_wrappers=[describe_wrapper(Drawing)])
     before = str(globals_state())
     EnvironmentGoals(spec, unchanged_globals).of(*PATHS)
     assert str(globals_state()) == before

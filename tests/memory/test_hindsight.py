@@ -264,6 +264,7 @@ def test_priorities_weigh_what_was_drawn_whatever_goal_it_has():
         ({"goal_strategy": "past"}, "goal_strategy must be future, final, episode, got 'past'"),
         ({"num_sampled_goals": -1}, r"num_sampled_goals must be an integer in \[0, 1000\], got -1"),
         ({"num_sampled_goals": 2.5}, "num_sampled_goals must be an integer"),
+        ({"desired_goal": "/achieved_goal"}, "desired_goal must be another observation than achieved_goal"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(parameters, message):

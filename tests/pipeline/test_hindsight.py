@@ -9,7 +9,7 @@ from digideep.post.loader import Loader
 from tests.support.helpers import ROOT, tiny
 
 GOALS = {
-    "model_name": "Reach-v0", "from_module": "tests.support.goals", "hindsight": True, "number_epochs": 2,
+    "model_name": "GoalLine-v0", "from_module": "tests.support.goals", "hindsight": True, "number_epochs": 2,
     "observation_path": ["/observation", "/desired_goal"], "epoch_size": 20, "n_steps": 3, "warm_start": 20,
     "batch_size": 16, "gradient_steps_per_frame": 0.25, "hidden_sizes": [8], "memory_size_in_chunks": 15,
 }  # fmt: skip

@@ -60,5 +60,5 @@ class Reach(gym.Env):
         return {"observation": self.place.copy(), "achieved_goal": achieved, "desired_goal": self.goal.copy()}
 
 
-if "Reach-v0" not in gym.registry:
-    gym.register("Reach-v0", Reach, max_episode_steps=8)
+if "GoalLine-v0" not in gym.registry:
+    gym.register("GoalLine-v0", Reach, max_episode_steps=8)

@@ -6,8 +6,9 @@ led to `achieved_goal`; `compute_terminated`, if there is one, takes the same an
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import repeat
 from typing import Any
 
 import gymnasium as gym
@@ -55,8 +56,10 @@ class GoalFunction:
         return np.asarray(self._function(achieved, desired, dict(infos)))
 
     def _one_by_one(self, achieved: np.ndarray, desired: np.ndarray, infos: Infos) -> np.ndarray:
-        told = ({key: array[step] for key, array in infos.items()} for step in range(len(achieved)))
-        return np.asarray([self._function(*step) for step in zip(achieved, desired, told, strict=True)])
+        told: Iterable[dict[str, Any]] = repeat({})
+        if infos:
+            told = (dict(zip(infos, step, strict=True)) for step in zip(*infos.values(), strict=True))
+        return np.asarray(list(map(self._function, achieved, desired, told)))
 
     def look_for_vectors(self, achieved: np.ndarray, desired: np.ndarray, infos: Infos) -> bool:
         """Find out whether one call answers for several steps, and as single calls do. Returns: True if so."""
