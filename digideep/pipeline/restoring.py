@@ -132,10 +132,11 @@ def _begin(runner: Runner) -> None:
     if session.weights is not None:
         train, spaces = runner.explorer["train"], runner.info.to_plain()
         load_weights(session.weights, session.loaded_from, session.tree, runner.agents, train, spaces)
-    fill_memories(
-        runner.memories, runner.explorer, runner.agents, runner.environment, session.ranks,
-        is_offline=isinstance(runner, OfflineRunner),
-    )  # fmt: skip
+    if session.mode != "play":
+        fill_memories(
+            runner.memories, runner.explorer, runner.agents, runner.environment, session.ranks,
+            is_offline=isinstance(runner, OfflineRunner),
+        )  # fmt: skip
     if session.mode in ("train", "create"):
         check_pretraining(runner.agents)
         check_plans(runner.agents)

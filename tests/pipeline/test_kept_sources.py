@@ -168,7 +168,12 @@ def test_a_copy_of_a_recipe_keeps_those_that_it_is_built_upon(tmp_path):
     assert done.returncode == 0, done.stderr
     modules = project / "digideep_sessions/s/modules"
     assert (modules / "runner_of_mine.py").read_text() == recipe
-    assert {path.name for path in (modules / "params").iterdir()} == {"__init__.py", "ppo_classic.py", "shared.py"}
+    assert {path.name for path in (modules / "params").iterdir()} == {
+        "__init__.py",
+        "demonstrations.py",
+        "ppo_classic.py",
+        "shared.py",
+    }
     code = "import runner_of_mine as mine; mine.gen_params(mine.cpanel); print(mine.ppo_classic.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(modules)}
     alone = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
