@@ -24,7 +24,7 @@ SMALL = {
 }
 EXTRAS = {
     "ppo_atari": "atari", "dqn_atari": "atari", "ppo_dmc": "dmc", "sac_dmc": "dmc", "ppo_mpe": "multiagent",
-    "sac_fetch": "robotics",
+    "sac_fetch": "robotics", "td3_bc": "minari",
 }  # fmt: skip
 
 
@@ -58,9 +58,12 @@ def main(page: str) -> None:
             importlib.import_module(module.name)
     print("core install: every module is imported", flush=True)
 
-    recipes = sorted({module.name for module in pkgutil.iter_modules(params.__path__)} - {"shared"})
+    modules = {
+        each.name: importlib.import_module(f"params.{each.name}") for each in pkgutil.iter_modules(params.__path__)
+    }
+    recipes = sorted(name for name, module in modules.items() if hasattr(module, "cpanel"))
     for recipe in recipes:
-        panel = importlib.import_module(f"params.{recipe}").cpanel
+        panel = modules[recipe].cpanel
         small = SMALL | {"num_mini_batches": 2} if "num_mini_batches" in panel else SMALL
         small |= {"n_steps": min(panel["n_steps"], 8)}
         train = (*DIGIDEEP, "--params", f"params.{recipe}", "--cpanel", json.dumps(small))
