@@ -11,9 +11,9 @@ import torch
 from digideep.agent.base import AgentBase
 from digideep.environment.explorer import Explorer
 from digideep.environment.normalizers import VecNormalizeObs
-from digideep.memory.generic import MAIN
+from digideep.memory.generic import MAIN, Memory
 from digideep.parameters.tree import Tree
-from digideep.pipeline.continuing import memories_of, plan_of
+from digideep.pipeline.continuing import plan_of
 from digideep.utility.files import as_typed
 from digideep.utility.importing import SESSIONS
 from digideep.utility.ranks import Ranks
@@ -21,29 +21,30 @@ from digideep.utility.ranks import Ranks
 _log = logging.getLogger("digideep")
 
 
-def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -> None:
+def log_start(
+    tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer, memories: Mapping[str, Memory]
+) -> None:  # fmt: skip
     """Log how long the run is; for each agent what it sees, how that is scaled, and the sizes of its networks.
 
     Args:
         tree: the parameter tree.
         agents: by name.
         explorer: of the training.
+        memories: by name.
     """
-    plan, runner, memories = plan_of(tree), tree["runner"], memories_of(tree)
+    plan, runner = plan_of(tree), tree["runner"]
     epochs, cycles = (f"{runner[f'n_{what}s']} {what}{'s' * (runner[f'n_{what}s'] > 1)}" for what in ("epoch", "cycle"))
     _log.info(
         "plan: %s of %s of %s%d x %d frames: %s frames; a memory of %s transitions",
         epochs, cycles, f"{plan.num_ranks} ranks x " if plan.num_ranks > 1 else "", plan.num_workers, plan.n_steps,
         f"{plan.frames:,}",
-        f"{(memories[MAIN].get('buffer_chunk_len', 1) or 0) * plan.cycle_frames:,}",
+        f"{_transitions(memories[MAIN], plan.num_workers):,}",
     )  # fmt: skip
     for name, memory in memories.items():
         for source, own in tree["explorer"].items() if name != MAIN else ():
             if own.get("memory") == name:
-                size = memory["chunk_sample_len"] * (memory.get("buffer_chunk_len", 1) or 0) * own["num_workers"]
-                _log.info(
-                    "memory '%s' holds %s transitions of explorer '%s'", name, f"{size * plan.num_ranks:,}", source
-                )
+                size = f"{_transitions(memory, own['num_workers']):,}"
+                _log.info("memory '%s' holds %s transitions of explorer '%s'", name, size, source)
     for name, agent in agents.items():
         wrappers = explorer.seats[name].wrappers
         normalised = {path for each in wrappers if isinstance(each, VecNormalizeObs) for path in each.paths}
@@ -55,6 +56,11 @@ def log_start(tree: Tree, agents: Mapping[str, AgentBase], explorer: Explorer) -
         if sizes:
             parts = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
             _log.info("agent '%s' has %s parameters: %s", name, f"{sum(sizes.values()):,}", parts)
+
+
+def _transitions(memory: Memory, num_workers: int) -> int:
+    """Return how many steps the memories of all ranks hold. Args: num_workers: of the explorer that fills it."""
+    return memory.ring.num_steps * (memory.num_workers or num_workers) * memory.num_ranks
 
 
 def _sizes(policy: torch.nn.Module) -> dict[str, int]:

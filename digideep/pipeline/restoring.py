@@ -4,8 +4,10 @@ import logging
 
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.environment.stepping.processes import available_cores, choose_num_processes
+from digideep.environment.tools.check import report_abilities
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.announcements import log_start
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights, unread_memories
 from digideep.pipeline.demonstrations import check_pretraining, fill_memories
@@ -42,6 +44,10 @@ def make_runner(session: Session) -> Runner:
             error = err
         errors = [each for each in session.ranks.gather(None if error is None else str(error)) if each is not None]
         if runner is not None and not errors:
+            if session.mode in ("train", "create") and session.ranks.is_first:  # nothing is refused any more
+                train = runner.explorer["train"]
+                report_abilities(runner.environment, runner.info, **runner.tree["explorer"]["train"])
+                log_start(runner.tree, runner.agents, train, runner.memories)
             return runner
         if runner is not None:  # another rank goes back to an older checkpoint
             runner.close()

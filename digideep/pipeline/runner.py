@@ -7,12 +7,11 @@ from typing import Any
 
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
-from digideep.environment.tools.check import report_abilities
 from digideep.memory.generic import MAIN
 from digideep.parameters.checks import require_between, require_counts, require_int
 from digideep.parameters.component import build
 from digideep.parameters.tree import Tree
-from digideep.pipeline.announcements import doubts, farewell, log_start
+from digideep.pipeline.announcements import doubts, farewell
 from digideep.pipeline.beginning import require_same_weights
 from digideep.pipeline.building import build_agents, build_memories, check_chunks, require_room
 from digideep.pipeline.checkpoint import checkpoint_name
@@ -121,9 +120,6 @@ class Runner(Collector):
             if self.video_int is not None and self.ranks.is_first:
                 self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
             check_chunks(self.explorer, self.memories, self.tree)
-            if self.session.mode in ("train", "create") and self.ranks.is_first:
-                report_abilities(self.environment, self.info, **self.tree["explorer"]["train"])
-                log_start(self.tree, self.agents, self.explorer["train"])
         self._message_cost = MessageCost(self.agents, self.ranks)
         self.override()
 
