@@ -15,6 +15,7 @@ from digideep.environment.infos import (
     sees_action_mask,
     without_action_mask,
 )
+from digideep.environment.joint_actions import require_exact
 from digideep.environment.making.players import PlayerArrays, PlayerGroup, assign_players
 from digideep.environment.spaces import ACTION_MASK, ActionScaler, agent_action_space, mask_size, sample_actions
 from digideep.utility.errors import UsageError
@@ -80,7 +81,7 @@ class ParallelAdapter(gym.Env):
         start = 0
         for agent, group in self.groups.items():
             size, first = int(np.prod(group.action_space.shape or ())), start
-            _check_exact(group.action_space)
+            require_exact(group.action_space, np.float64)
             for player in group.players:
                 self._places[player] = group.action_space, slice(start, start + size)
                 start += size
@@ -246,22 +247,6 @@ class ParallelAdapter(gym.Env):
     def close(self) -> None:
         """Close the environment."""
         self.environment.close()
-
-
-def _check_exact(space: gym.Space) -> None:
-    """Refuse a space with actions that the vector of all players' actions, float64, does not hold.
-
-    Raises:
-        UsageError: if it does not.
-    """
-    if np.dtype(space.dtype).kind == "f":
-        return
-    if isinstance(space, gym.spaces.Box):
-        ends = [*space.low.reshape(-1), *space.high.reshape(-1)]
-    else:
-        ends = [*np.reshape(getattr(space, "start", 0), -1)]
-    if max((abs(int(end)) for end in ends), default=0) > 2**53:
-        raise UsageError(f"players: actions {space} reach beyond 2**53, which is not supported for several players.")
 
 
 def _box(array: np.ndarray) -> gym.spaces.Box:
