@@ -19,6 +19,7 @@ cpanel = shared.replay_panel() | {
     "batch_size": 256,
     "gamma": 0.98,
     "polyak_factor": 0.005,
+    "target_update_interval": None,  # gradient steps; null for those of the actor
     # Lillicrap et al. 2016, arXiv:1509.02971, Section 7: the noise
     "noise_std": 0.2,
     "theta": 0.15,

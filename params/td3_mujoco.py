@@ -21,6 +21,7 @@ cpanel = shared.replay_panel() | {
     "batch_size": 256,
     "gamma": 0.99,
     "polyak_factor": 0.005,
+    "target_update_interval": None,  # gradient steps; null for those of the actor
     "policy_delay": 2,
     "noise_std": 0.1,
     "target_noise_std": 0.2,

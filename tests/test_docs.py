@@ -22,6 +22,7 @@ from tests.support.helpers import ROOT, tiny
 METHODS = {
     "ppo": ["ppo_classic", "ppo_mujoco", "ppo_dmc", "ppo_atari", "ppo_mpe"],
     "sac": ["sac_classic", "sac_mujoco", "sac_dmc", "sac_fetch"],
+    "sacv1": ["sacv1_classic"],
     "td3": ["td3_mujoco", "td3_bc"],
     "ddpg": ["ddpg_classic"],
     "dqn": ["dqn_classic", "dqn_atari"],

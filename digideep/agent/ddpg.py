@@ -10,6 +10,7 @@ from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
 from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
+from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description, build
 from digideep.policy.observations import Observations
 
@@ -60,16 +61,21 @@ class DDPG(OffPolicyAgent):
         context: what exists at run time.
         policy: description of a policy with an `actor` and one of `critics` as in `DeterministicPolicy`.
         noise: description of a `Noise`, for exploration.
-        polyak_factor: share of a network in its target's update. Usual: 0.001 to 0.02.
+        polyak_factor: share of a network in its target's update. Usual: 0.001 to 0.02; 1 copies the network.
+        target_update_interval: gradient steps of the critics from one update of the targets to the next; None for an
+            update with each step of the actor. Usual with copies: 100 to 1000.
         lr_actor: learning rate, a number or a schedule over gradient steps. Usual: 1e-4 to 1e-3.
         lr_critic: likewise.
     """
 
     def __init__(
         self, context: AgentContext, *, noise: Description, polyak_factor: float,
-        lr_actor: Rate, lr_critic: Rate, **parameters: Any,
+        lr_actor: Rate, lr_critic: Rate, target_update_interval: int | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
+        if target_update_interval is not None:
+            require_int("target_update_interval", target_update_interval, 1)
+        self.target_update_interval = target_update_interval
         self.explore_by(build(noise, Noise, generator=self.noise_generator))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
@@ -80,12 +86,22 @@ class DDPG(OffPolicyAgent):
     critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)  # of subclasses some take noise
     critic_loss, actor_loss = staticmethod(critic_loss), staticmethod(actor_loss)
 
+    def step_arguments(self, batch: Transitions) -> tuple[Any, ...]:
+        """See `OffPolicyAgent`: whether the targets' update is due."""
+        return (self.is_due(self.target_update_interval or 1),)
+
+    def move_targets(self) -> None:
+        """Let the targets follow by one step."""
+        self.target_critics.update()
+        self.target_actor.update()
+
     def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
-        """The critic's step, the actor's and the targets'; see `OffPolicyAgent`."""
+        """The critic's step, the actor's and, where it is due, the targets'; see `OffPolicyAgent`."""
+        (is_target_due,) = args
         with torch.no_grad():
             targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network)
         critic, errors = self.critic_step(batch, targets)
         actor = self.actor_step(batch.observations, self.critic_step.frozen)
-        self.target_critics.update()
-        self.target_actor.update()
+        if is_target_due:
+            self.move_targets()
         return pack(critic | actor), errors

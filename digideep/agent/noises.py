@@ -49,18 +49,26 @@ class Noise(Component):
 class GaussianNoise(Noise):
     """Independent normal noise. Source: Fujimoto et al. 2018, arXiv:1802.09477, Section 6.1 (std 0.1).
 
+    With `epsilon`, e-greedy too. Source: Andrychowicz et al. 2017, arXiv:1707.01495, Appendix A (std 0.05 of the range,
+    epsilon 0.2).
+
     Args:
         std: in the unit of actions.
+        epsilon: the chance of an action that is uniform over the range, in the place of that with noise; in [0, 1].
     """
 
-    def __init__(self, generator: np.random.Generator, *, std: float):
+    def __init__(self, generator: np.random.Generator, *, std: float, epsilon: float = 0.0):
         super().__init__(generator)
         require_between("std", std)
-        self.std = std
+        require_between("epsilon", epsilon, 0, 1)
+        self.std, self.epsilon = std, epsilon
 
     def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
         changed: np.ndarray = np.clip(actions + noise, -1, 1)
+        if self.epsilon:
+            is_random = self.generator.random(len(actions)) < self.epsilon
+            changed[is_random] = self.generator.uniform(-1, 1, (is_random.sum(), *actions.shape[1:]))
         return changed
 
 

@@ -102,7 +102,7 @@ class OffPolicyAgent(AgentBase):
         self.noise: Noise | None = None
         self._rule = build(optimizer or describe(Adam), Optimizer)
         self._rates: list[tuple[GradientStep, Course]] = []
-        is_compiled = pays_to_compile(compile, self.planned_steps, self.device)
+        is_compiled = pays_to_compile(compile, self._rule, self.planned_steps, self.device)
         self._step = compiled(self.gradient_step, self.device) if is_compiled else self.gradient_step
 
     # ------------------------------------------------------------------ building

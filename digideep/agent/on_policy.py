@@ -81,7 +81,7 @@ class OnPolicyAgent(AgentBase):
             runtime = {"agent": self, "network": self.step, "loss": evaluation_loss}
             self.register("pretraining", build(pretraining, BehaviourCloning, **runtime))
         planned_steps = self.plan.n_cycles * n_update * num_mini_batches
-        is_compiled = pays_to_compile(compile, planned_steps, self.device, len(self.step.flat))
+        is_compiled = pays_to_compile(compile, rule, planned_steps, self.device, len(self.step.flat))
         self._step = compiled(self.gradient_step, self.device) if is_compiled else self.gradient_step
 
         agent = f"/agents/{self.name}"

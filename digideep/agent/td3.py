@@ -44,7 +44,8 @@ class TD3(ddpg.DDPG):
 
     Args:
         context: what exists at run time.
-        policy_delay: gradient steps of the critics to one of the actor and all targets.
+        policy_delay: gradient steps of the critics to one of the actor and, unless they have an interval of their own,
+            of all targets.
         target_noise_std: of the noise on the targets' actions, in the unit of [-1, 1].
         target_noise_clip: its limit.
         bc_alpha: TD3+BC, to learn from recorded actions without trying others: weight of the values beside the squared
@@ -73,11 +74,14 @@ class TD3(ddpg.DDPG):
             return super().doubt()
         return super().doubt() or f"{steps} gradient steps in the plan, of which policy_delay={self.policy_delay} waits"
 
-    def step_arguments(self, batch: Transitions) -> tuple[Tensor, bool]:
-        """See `OffPolicyAgent`: the targets' noise, and whether the actor's step is due."""
-        return self.draw_noise(batch.actions.shape), self.is_due(self.policy_delay)
+    def step_arguments(self, batch: Transitions) -> tuple[Tensor, bool, bool]:
+        """See `OffPolicyAgent`: the targets' noise, and whether the actor's step and the targets' update are due."""
+        is_target_due = self.is_due(self.target_update_interval or self.policy_delay)
+        return self.draw_noise(batch.actions.shape), self.is_due(self.policy_delay), is_target_due
 
-    def gradient_step(self, batch: Transitions, noise: Tensor, is_actor_due: bool) -> tuple[Metrics, Tensor]:
+    def gradient_step(
+        self, batch: Transitions, noise: Tensor, is_actor_due: bool, is_target_due: bool
+    ) -> tuple[Metrics, Tensor]:
         """The critics' step, and where it is due the actor's and the targets'; see `OffPolicyAgent`."""
         with torch.no_grad():
             noise = (noise * self.noise_std).clamp(-self.noise_clip, self.noise_clip)
@@ -86,6 +90,6 @@ class TD3(ddpg.DDPG):
         if is_actor_due:
             cloned = () if self.bc_alpha is None else (batch.actions, self.bc_alpha)
             metrics = metrics | self.actor_step(batch.observations, self.critic_step.frozen, *cloned)
-            self.target_critics.update()
-            self.target_actor.update()
+        if is_target_due:
+            self.move_targets()
         return pack(metrics), errors

@@ -15,6 +15,7 @@ from types import FrameType
 import gymnasium as gym
 
 from digideep.environment.closing import close_environment
+from digideep.environment.making.dm_control import DmControlEpisode
 from digideep.environment.making.families import provide_all
 from digideep.environment.making.graphics import has_display, require_display
 from digideep.environment.making.make_environment import (
@@ -64,8 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
     running.add_argument("--delay", metavar="MS", type=int, default=0, help="wait after each step, in milliseconds")
     running.add_argument("--no-action", action="store_true", help="draw the first image only, take no step")
     running.add_argument(
-        "--render", choices=("human", "video", "none"), help="a window (where there is a display), a film, or nothing"
-    )
+        "--render", choices=("human", "viewer", "video", "none"),
+        help="a window (where there is a display), dm_control's own viewer of its tasks, a film, or nothing",
+    )  # fmt: skip
     running.add_argument("--video-dir", metavar="DIR", default="videos", help="where films go (./videos)")
     running.add_argument("--glfw", action="store_true", help="let MuJoCo and dm_control render with GLFW")
     checking = parser.add_argument_group("check")
@@ -84,6 +86,8 @@ def main(argv: list[str] | None = None) -> int:
         return err.exit_code
     try:
         if args.glfw:
+            require_display("--glfw")
+        if args.glfw or args.render == "viewer":
             os.environ["MUJOCO_GL"] = "glfw"
         find_in_working_directory()  # where --module is looked for
         module = module_name(args.module)
@@ -159,6 +163,8 @@ def _check(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
 
 def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
     render = args.render or ("human" if has_display() else "none")
+    if render == "viewer":
+        return _view(spec, args)
     mode = {"human": "human", "video": "rgb_array", "none": None}[render]
     info = inspect_environment(spec)
     if mode is not None and mode not in info.render_modes:
@@ -191,6 +197,19 @@ def _run(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
         close_environment(environment, spec.name)
     if videos is not None and videos.exists():
         print(f"videos: {videos}")
+    return 0
+
+
+def _view(spec: EnvironmentSpec, args: argparse.Namespace) -> int:
+    """Hand a task of dm_control to its own viewer, with random actions; it begins episodes anew by itself."""
+    require_display(spec.name)
+    environment = make_environment(spec)
+    try:
+        if not isinstance(environment, DmControlEpisode):
+            raise UsageError(f"{spec.name} is no task of dm_control, whose viewer this is. Use --render human.")
+        environment.view(make_generator(args.seed, "play"))
+    finally:
+        close_environment(environment, spec.name)
     return 0
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from digideep.learning.optimizers import Optimizer
 from digideep.parameters.checks import require
 
 # Compiling takes 5 to 25 s and saves about 0.4 ms a step on small networks: it is repaid from here on.
@@ -157,9 +158,22 @@ def _signature(args: Any) -> Any:
     return args if isinstance(args, (bool, int, float, str)) else id(args)
 
 
-def pays_to_compile(compile: str, planned_steps: int, device: torch.device, num_parameters: int = 0) -> bool:
-    """Whether to compile, see the arguments of `GradientStep`. Args: num_parameters: that a step changes."""
+def pays_to_compile(
+    compile: str, rule: Optimizer, planned_steps: int, device: torch.device, num_parameters: int = 0
+) -> bool:
+    """Whether to compile.
+
+    Args:
+        compile: "auto", "on" or "off"; "auto" where the plan repays it.
+        rule: of the step.
+        planned_steps: of the whole run.
+        device: of the parameters.
+        num_parameters: that a step changes.
+    """
     require(compile in ("auto", "on", "off"), "compile", compile, "one of auto, on, off")
+    if not rule.can_be_compiled:
+        require(compile != "on", "compile", compile, f"auto or off with {type(rule).__name__}")
+        return False
     saving = planned_steps * (1 + num_parameters / _PARAMETERS_THAT_DOUBLE_THE_SAVING)
     return compile == "on" or (compile == "auto" and saving >= _STEPS_THAT_REPAY_COMPILING and _has_compiler(device))
 

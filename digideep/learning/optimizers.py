@@ -17,7 +17,13 @@ _LARGEST_DECAY = 0.999999  # of a running mean
 
 
 class Optimizer(Component):
-    """Changes flat parameters by their gradient. Its state belongs to whoever calls it."""
+    """Changes flat parameters by their gradient. Its state belongs to whoever calls it.
+
+    Attributes:
+        can_be_compiled: whether its step is made of operations on tensors only.
+    """
+
+    can_be_compiled = True
 
     @abstractmethod
     def init(self, flat: Tensor) -> dict[str, Tensor]:

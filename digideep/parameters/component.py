@@ -16,9 +16,10 @@ from digideep.parameters.values import Description, fit_value, is_described
 from digideep.utility.errors import UsageError
 from digideep.utility.importing import import_named, is_standard_library
 
-__all__ = ["Component", "Description", "Parameter", "asks_for", "build", "check_parameters", "describe", "dotted_name",
-           "parameters_of", "resolve"]  # fmt: skip
+__all__ = ["ENABLED", "Component", "Description", "Parameter", "asks_for", "build", "check_parameters", "describe",
+           "dotted_name", "parameters_of", "resolve"]  # fmt: skip
 T = TypeVar("T")
+ENABLED = "enabled"  # beside the parameters of a wrapper in a stack: whether it stands there; see `describe_wrapper`
 
 
 class Component:

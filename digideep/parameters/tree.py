@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from digideep.parameters.checks import shown
-from digideep.parameters.component import check_parameters, dotted_name, parameters_of, resolve
+from digideep.parameters.component import ENABLED, check_parameters, dotted_name, parameters_of, resolve
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.values import is_described, kind_name
 from digideep.utility.errors import UsageError
@@ -73,7 +73,8 @@ def from_plain(plain: Any) -> Any:
         if "class" not in plain:
             return tree
         cls = resolve(plain["class"])
-        check_parameters(cls, tree)
+        is_stacked = ENABLED in tree and ENABLED not in parameters_of(cls)
+        check_parameters(cls, {key: value for key, value in tree.items() if key != ENABLED} if is_stacked else tree)
         return {"class": cls, **tree}
     if isinstance(plain, list):
         return [from_plain(value) for value in plain]
@@ -126,8 +127,8 @@ def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False
 
 def _checked(name: str, node: Any, slot: Any, value: Any) -> Any:
     """Check a value for a part of a node: by the component's constructor, or else by the value that is there."""
-    if is_described(node) and slot != "class":
-        return parameters_of(resolve(node["class"]))[slot].fit(name, value)
+    if is_described(node) and slot in (settable := parameters_of(resolve(node["class"]))):
+        return settable[slot].fit(name, value)
     return like(name, value, node[slot])
 
 
@@ -147,9 +148,9 @@ def like(name: str, value: Any, current: Any) -> Any:
     if type(current) is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     expected = list if isinstance(current, (list, tuple)) else str if isinstance(current, type) else type(current)
-    if type(value) is not expected:
+    if type(value) is not expected and not (expected is list and type(value) is tuple):
         raise UsageError(f"{name} must be {kind_name(expected)}, got {shown(value)}.")
-    return value
+    return tuple(value) if type(current) is tuple else value
 
 
 def leaves(

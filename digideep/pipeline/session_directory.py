@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
-import random
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +17,7 @@ from digideep.parameters.tree import dump_yaml
 from digideep.pipeline.kept_sources import keep_sources
 from digideep.telemetry.logbook import growing_files
 from digideep.utility.errors import UsageError
+from digideep.utility.name_generator import draw_name
 from digideep.utility.own_files import DONE, RUNNING, is_locked, remove, require_own
 from digideep.utility.text import printable
 
@@ -45,18 +44,6 @@ _FILES = (
     "report.log", "varlog.json", "prolog.json", "monlog.json", "visdom.log", "repeal.json", DONE, RUNNING,
 )  # fmt: skip
 _DIRECTORIES = ("monitor", "tensorboard", "videos", "memory", "sinks", "mlflow")
-
-_ADJECTIVES = (
-    "agile amber brave bright calm candid clever cosmic crisp curious daring deft eager earnest fair fearless fleet "
-    "frank gentle gifted golden happy honest humble jolly keen kind lively lucid mellow merry mighty nimble noble "
-    "patient polite proud quick quiet rapid serene sharp silent silver sober solid steady sunny swift tidy vivid wise"
-)
-_SURNAMES = (
-    "abel ampere babbage barto bayes bellman bernoulli bohr boltzmann boole cantor cauchy church curie darwin dijkstra "
-    "einstein euclid euler faraday fermat fermi feynman fourier franklin galois gauss germain godel hamilton hilbert "
-    "hopper hypatia jacobi kalman kepler kolmogorov kovalevskaya lagrange laplace leibniz lovelace markov maxwell "
-    "minsky nash newton noether pascal pontryagin ramanujan riemann shannon sutton tesla turing watkins wiener"
-)
 
 
 def write_recipe(session: Path, panel: dict[str, Any], params: ModuleType, packages: list[str]) -> None:
@@ -113,9 +100,9 @@ def find_new_directory(base: Path, name: str | None) -> Path:
         UsageError: if nothing can be made there under that name.
     """
     try:
-        path = base / (name or _draw_name())
+        path = base / (name or draw_name())
         while name is None and path.exists():  # another run of this second drew the same name
-            path = base / _draw_name()
+            path = base / draw_name()
         if path.exists():
             raise UsageError(f"{path} exists already. Choose another --session-name, or --resume it.")
         parent = base
@@ -130,12 +117,6 @@ def find_new_directory(base: Path, name: str | None) -> Path:
         return path
     except OSError as err:  # no permission to look, a path longer than the file system takes
         raise UsageError(f"No session can be made there ({err}). Choose another --session-path.") from err
-
-
-def _draw_name() -> str:
-    """Return `session_YYYYMMDDHHMMSS_<adjective>_<surname>`, drawn from the system's entropy, not from a seed."""
-    draw = random.SystemRandom()
-    return f"session_{datetime.now():%Y%m%d%H%M%S}_{draw.choice(_ADJECTIVES.split())}_{draw.choice(_SURNAMES.split())}"
 
 
 def take_over(session: Path) -> filelock.BaseFileLock:

@@ -160,6 +160,14 @@ class Critics(Perceptrons):
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
 
+class StateValue(Perceptrons):
+    """The value of a state: (B, ...) to float32 (B,)."""
+
+    def forward(self, observations: Observations) -> Tensor:
+        values: Tensor = self.layers(encode(self.encoder, observations))
+        return values[0, :, 0]
+
+
 class ContinuousPolicy(PolicyBase):
     """An actor and critics without shared layers; subclasses say which actor.
 
@@ -241,3 +249,26 @@ class SquashedGaussianPolicy(ContinuousPolicy):
     """For SAC. Arguments as in `ContinuousPolicy`."""
 
     actor_class = SquashedGaussianActor
+
+
+class ValuedGaussianPolicy(SquashedGaussianPolicy):
+    """For SAC with a state-value network: that is `value`, of the layers of the others, with an encoder of its own.
+
+    Arguments as in `ContinuousPolicy`.
+    """
+
+    def __init__(
+        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator, *,
+        hidden_sizes: list[int], activation: str = "relu", encoder: Description | None = None, precision: str = "fp32",
+        **parameters: Any,
+    ):  # fmt: skip
+        parameters |= {
+            "hidden_sizes": hidden_sizes,
+            "activation": activation,
+            "encoder": encoder,
+            "precision": precision,
+        }
+        super().__init__(observation_space, action_space, generator, **parameters)
+        trunk, size = make_trunk(observation_space, generator, encoder)
+        sizes = [size, *hidden_sizes, 1]
+        self.value = StateValue(1, sizes, activation, generator, trunk, precision, self.network_class)

@@ -2,6 +2,7 @@
 
 import contextlib
 import html
+import json
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -185,6 +186,45 @@ def number(value: float) -> str:
     return f"{value / 1e6:g} M" if size >= 1e6 else f"{value:,.0f}" if size >= 1e4 else f"{value:,.4g}"
 
 
+def axes_as_json(figure: Any) -> dict[str, Any]:
+    """Return what a figure of matplotlib shows, in numbers that JSON can hold.
+
+    Returns:
+        {"axes": [...]}: of each the title, the labels and limits of the axes; of each line its label, colour, "x" and
+        "y"; of each band its corners; of each part of a ring its label and its angles in degrees.
+    """
+    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import Wedge
+
+    shown = []
+    for axes in figure.axes:
+        shown.append({
+            "title": axes.get_title(), "xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel(),
+            "xlim": [float(end) for end in axes.get_xlim()], "ylim": [float(end) for end in axes.get_ylim()],
+            "lines": [
+                {"label": str(line.get_label()), "colour": line.get_color(),
+                 "x": _finite(line.get_xdata()), "y": _finite(line.get_ydata())}
+                for line in axes.lines
+            ],
+            "bands": [
+                _finite(path.vertices)
+                for band in axes.collections if isinstance(band, PolyCollection) for path in band.get_paths()
+            ],
+            "rings": [
+                {"label": str(patch.get_label()), "radius": patch.r, "from": patch.theta1, "to": patch.theta2}
+                for patch in axes.patches if isinstance(patch, Wedge)
+            ],
+        })  # fmt: skip
+    return {"axes": shown}
+
+
+def _finite(values: Any) -> list[Any]:
+    """Return numbers as lists, with null for those that JSON does not know."""
+    array = np.asarray(values, np.float64)
+    plain: list[Any] = np.where(np.isfinite(array), array, None).tolist()  # type: ignore[call-overload]
+    return plain
+
+
 def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Path | None = None) -> list[Path]:
     """Write a figure of matplotlib in several formats; the figure is closed.
 
@@ -193,10 +233,10 @@ def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Pat
         root: the session in which they are written, if it is in one: then through no link.
 
     Raises:
-        UsageError: for a format that matplotlib does not write, or a place that cannot be written.
+        UsageError: for a format that is unknown, or a place that cannot be written.
     """
     plt = import_pyplot()
-    known = figure.canvas.get_supported_filetypes()
+    known = {**figure.canvas.get_supported_filetypes(), "json": "what is drawn, in numbers"}
     files = []
     for extension in extensions:
         if extension not in known:
@@ -206,7 +246,10 @@ def save(figure: Any, stem: Path, extensions: Sequence[str], dpi: int, root: Pat
             if root is not None:
                 require_own_output(root, file)
             file.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(file, dpi=dpi, bbox_inches="tight")
+            if extension == "json":
+                file.write_text(json.dumps(axes_as_json(figure), indent=1) + "\n", encoding="utf-8")
+            else:
+                figure.savefig(file, dpi=dpi, bbox_inches="tight")
         except OSError as err:
             raise UsageError(f"{file} cannot be written: {err.strerror or err}. Give another place.") from err
         files.append(file)

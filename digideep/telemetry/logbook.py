@@ -74,6 +74,12 @@ class Logbook:
         """True if anybody wants histograms."""
         return bool(self._sinks)
 
+    def tell_visdom(self, action: Callable[[VisdomWriter], object]) -> None:
+        """Let something be shown by visdom, if the run has it; what fails there costs a warning, and visdom."""
+        for sink in tuple(self._sinks):
+            if isinstance(sink.writer, VisdomWriter):
+                self._tell(lambda each: action(each.writer), sink)  # type: ignore[arg-type]  # it is this sink's
+
     # ------------------------------------------------------------------ opening and cutting
 
     def open(self, path: Path | None, *, first_frame: int | None, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:

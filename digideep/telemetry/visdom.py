@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,9 @@ class VisdomWriter(Writer):
         port: of the server; one is started there if none answers.
         bind: address that a server started here listens on.
         environment: name of the windows' group on the server.
+
+    Attributes:
+        client: a `visdom.Visdom` that is offline: what it is told goes to the log, and from there to the server.
     """
 
     def __init__(self, log: Path, port: int, bind: str, environment: str):
@@ -56,7 +60,7 @@ class VisdomWriter(Writer):
         self._log_file, self._environment = log, environment
         log.touch()
         # Its type stub, of an older version, does not know `offline`.
-        self._client = visdom.Visdom(env=environment, offline=True, log_to_filename=str(log))  # type: ignore[call-arg]
+        self.client = visdom.Visdom(env=environment, offline=True, log_to_filename=str(log))  # type: ignore[call-arg]
         drawn = [json.loads(line)[1] for line in log.read_text(encoding="utf-8").splitlines()]
         self._windows = {message.get("win") for message in drawn}
         traces = (trace for message in drawn for trace in message.get("data") or () if trace.get("name") == "best")
@@ -70,7 +74,7 @@ class VisdomWriter(Writer):
     def parameters(self, cpanel: dict[str, Any], tree: dict[str, Any]) -> None:
         text = yaml.safe_dump(tree, sort_keys=False).replace("&", "&amp;").replace("<", "&lt;")
         options = {"title": "parameters", "width": 380, "height": 300}
-        self._client.text(f"<pre>{text}</pre>", win="parameters", opts=options)
+        self.client.text(f"<pre>{text}</pre>", win="parameters", opts=options)
 
     def epoch(self, figures: EpochFigures) -> None:
         for pack in figures.packs:
@@ -104,24 +108,39 @@ class VisdomWriter(Writer):
         entry[1].append(frame)
         entry[2].append(values)
 
+    def draw_lines(
+        self, window: str, names: list[str], xs: Sequence[float], values: Sequence[Sequence[float]],
+        options: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        """Add points to the lines of a window, which is opened with the first of them.
+
+        Args:
+            window: its name and title.
+            names: of the lines.
+            xs: of the points.
+            values: of each point, one of each line.
+            options: visdom's `opts`, beside those of all windows.
+        """
+        opts = {"title": window, "legend": names, "showlegend": len(names) > 1, **_LAYOUT, **options}
+        update = "append" if window in self._windows else None
+        lines = np.array(values) if len(names) > 1 else np.array(values)[:, 0]
+        self.client.line(lines, np.array(xs), win=window, update=update, opts=opts)
+        self._windows.add(window)
+
     def _draw(self) -> None:
         """Write what was collected to the log."""
-        for window, (names, frames, values, options) in sorted(self._points.items(), key=lambda item: _rank(item[0])):
-            opts = {"title": window, "legend": names, "showlegend": len(names) > 1, **_LAYOUT, **options}
-            update = "append" if window in self._windows else None
-            lines = np.array(values) if len(names) > 1 else np.array(values)[:, 0]
-            self._client.line(lines, np.array(frames), win=window, update=update, opts=opts)
-            self._windows.add(window)
+        for window, points in sorted(self._points.items(), key=lambda item: _rank(item[0])):
+            self.draw_lines(window, *points)
         self._points = {}
         split = {path: share for path, share in shares(self._phases).items() if share > 0.05}
         if len(split) > 1:
             options = {"title": "time per phase", "legend": list(split)}
-            self._client.pie(np.array(list(split.values())), win="time per phase", opts=options)
+            self.client.pie(np.array(list(split.values())), win="time per phase", opts=options)
         self._phases = {}
 
     def video(self, path: Path, frame: int) -> None:
         options = {"title": f"episode at frame {frame:,}", "autoplay": True, "loop": True}
-        self._client.video(videofile=str(path), win="episode", opts=options)
+        self.client.video(videofile=str(path), win="episode", opts=options)
 
     def flush(self) -> None:
         self._draw()

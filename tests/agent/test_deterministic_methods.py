@@ -8,6 +8,7 @@ from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.td3 import TD3
 from digideep.policy.discrete import ActionValues
+from digideep.utility.errors import UsageError
 from tests.support.replay import CHOICE, LINE, make_agent, make_batch, take_step
 
 
@@ -30,7 +31,7 @@ def test_td3_clips_the_noise_before_it_is_added():
     other = make_agent(TD3, target_noise_std=0.25, target_noise_clip=0.25)
     noise = torch.full((32, 2), 1.0)
     for each in (agent, other):
-        each.gradient_step(make_batch(TD3), noise, False)
+        each.gradient_step(make_batch(TD3), noise, False, False)
     assert torch.equal(agent.critic_step.flat, other.critic_step.flat)
 
 
@@ -44,6 +45,27 @@ def test_td3_moves_actor_and_targets_with_every_second_step_only():
         agent.n_updates += 1
         moved.append([not torch.equal(getattr(agent, n).flat, b) for n, b in zip(names, before, strict=True)])
     assert moved == [[True, False, False, False], [True] * 4] * 2
+
+
+@pytest.mark.parametrize(("cls", "actor"), [(DDPG, [True] * 6), (TD3, [False, True] * 3)])
+def test_targets_are_copied_at_an_interval_of_their_own(cls, actor):
+    agent = make_agent(cls, target_update_interval=3, polyak_factor=1.0)
+    moved = []
+    for seed in range(6):
+        before = [getattr(agent, name).flat.clone() for name in ("actor_step", "target_actor", "target_critics")]
+        take_step(agent, make_batch(cls, seed=seed))
+        agent.n_updates += 1
+        after = [getattr(agent, name).flat for name in ("actor_step", "target_actor", "target_critics")]
+        moved.append([not torch.equal(*pair) for pair in zip(before, after, strict=True)])
+    assert [each[0] for each in moved] == actor
+    assert [each[1:] for each in moved] == [[False, False], [False, False], [True, True]] * 2
+    assert torch.equal(agent.target_actor.flat, agent.actor_step.flat)
+    assert torch.equal(agent.target_critics.flat, agent.critic_step.flat)
+
+
+def test_an_interval_of_no_steps_is_refused():
+    with pytest.raises(UsageError, match="target_update_interval must be an integer of at least 1, got 0"):
+        make_agent(DDPG, target_update_interval=0)
 
 
 def test_td3s_actor_listens_to_the_first_critic():

@@ -78,3 +78,20 @@ def test_impossible_values_are_refused():
         OrnsteinUhlenbeckNoise(generator(), std=0.1, theta=2)
     with pytest.raises(UsageError, match="epsilon must be a number in"):
         EpsilonGreedy(generator(), 2, epsilon=1.5)
+
+
+def test_an_epsilon_lets_gaussian_noise_give_way_to_uniform_actions():
+    noise, plain = GaussianNoise(generator(), std=0.01, epsilon=0.3), GaussianNoise(generator(), std=0.01)
+    many, alive = np.full((1000, 1), 0.9, np.float32), np.ones(1000, bool)
+    changed = np.concatenate([noise(many, alive, 0, None) for _ in range(100)])
+    is_random = np.abs(changed - 0.9) > 0.05
+    assert changed.dtype == np.float32
+    assert is_random.mean() == pytest.approx(0.3 * (1 - 0.1 / 2), abs=0.01)  # some fall near it by chance
+    assert changed[is_random].mean() == pytest.approx(-0.047, abs=0.01)
+    assert changed.min() == pytest.approx(-1, abs=0.01)
+    assert np.abs(plain(many, alive, 0, None) - 0.9).max() < 0.05
+
+
+def test_an_epsilon_outside_of_probabilities_is_refused():
+    with pytest.raises(UsageError, match=r"epsilon must be a number in \[0, 1\], got 1.5"):
+        GaussianNoise(generator(), std=0.1, epsilon=1.5)

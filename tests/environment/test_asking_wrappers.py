@@ -11,7 +11,7 @@ from digideep.utility.errors import UsageError
 from digideep.utility.ranks import Ranks
 from tests.environment.test_curriculum import TOLD
 from tests.support.helpers import Scripted, make_explorer
-from tests.support.wrapping import Asking, Fading, Own
+from tests.support.wrapping import Asking, Counting, Fading, Own
 
 PUPIL = "tests.support.scripted:Pupil-v0"  # episodes of three steps
 
@@ -90,3 +90,17 @@ def test_a_wrapper_around_the_workers_asks_for_seed_and_progress_too():
 def test_native_backends_have_no_environments_to_wrap():
     with pytest.raises(UsageError, match=r"EnvPool hides its environments.*norm_wrappers"):
         make_explorer("Pendulum-v1", Scripted([0]), backend="envpool", norm_wrappers=[describe_wrapper(Own)])
+
+
+@pytest.mark.parametrize(("num_processes", "steps_per_seed"), [(0, 0), (2, 0), (0, 5)])
+def test_a_wrapper_can_ask_for_the_number_of_its_episode_and_a_resume_counts_on(num_processes, steps_per_seed):
+    changes = {"num_processes": num_processes, "steps_per_seed": steps_per_seed}
+    explorer = ask(norm_wrappers=[describe_wrapper(Counting)], **changes)
+    told = [seen(explorer)[1, :, 0].tolist() for _ in range(3)]
+    assert told == [[0, 0, 0, 0], [0, 1, 1, 1], [1, 1, 2, 2]]  # episodes of three steps, and the row that begins one
+    other = ask(norm_wrappers=[describe_wrapper(Counting)], **changes)
+    assert other.load_state_dict(explorer.state_dict()) == []
+    for _ in range(3):
+        assert seen(other).tolist() == seen(explorer).tolist()
+    for each in (explorer, other):
+        each.close()

@@ -438,3 +438,11 @@ def test_the_patience_with_workers_is_a_value_of_the_panel():
 def test_an_unknown_backend_is_refused_by_name():
     with pytest.raises(UsageError, match="backend must be one of gymnasium, ale, envpool, got 'alee'"):
         make_explorer("Counter-v0", Scripted([5, 5]), backend="alee")
+
+
+def test_an_explorer_waits_after_each_step_that_it_shows(monkeypatch):
+    waits = []
+    monkeypatch.setattr("digideep.environment.explorer.time.sleep", waits.append)
+    explorer = make_explorer("Counter-v0", Scripted([0, 0]), n_steps=3, render_delay=0.05)
+    explorer.update()
+    assert waits == [0.05] * 3

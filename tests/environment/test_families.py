@@ -144,3 +144,17 @@ def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch, name, mo
 def test_gymnasiums_own_environments_stay_what_they_are():
     make("FetchReach-v4").close()
     assert "gymnasium.envs.mujoco" in gym.registry["HalfCheetah-v5"].entry_point
+
+
+def test_the_physics_of_dm_control_goes_on_from_a_state_that_was_kept():
+    environment = make_environment(EnvironmentSpec(name="DMBenchCheetahRun-v0"))
+    environment.reset(seed=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, 6))
+    for action in actions[:10]:
+        environment.step(action)
+    state = environment.get_wrapper_attr("get_env_state")()
+    seen = [environment.step(action)[0] for action in actions[10:]]
+    environment.get_wrapper_attr("set_env_state")(state)
+    again = [environment.step(action)[0] for action in actions[10:]]
+    np.testing.assert_allclose(again, seen, atol=1e-6)
+    assert state.shape == (18,)

@@ -1,6 +1,7 @@
 """`python -m digideep.environment.play`: lists, runs, films, checks."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -290,3 +291,31 @@ def test_mistakes_are_one_line_and_code_2(argv, message, capsys, tmp_path, monke
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_viewer_of_dm_control_is_handed_the_task_and_random_actions(monkeypatch, capsys):
+    from dm_control import viewer
+
+    handed = []
+    monkeypatch.setattr(
+        viewer, "launch", lambda task, policy: handed.append((task.action_spec(), [policy(None) for _ in range(3)]))
+    )
+    monkeypatch.setattr(play, "require_display", lambda name: None)
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    assert play.main(["--model", "dm_control/cheetah-run-v0", "--render", "viewer"]) == 0
+    ((spec, actions),) = handed
+    assert spec.shape == (6,)
+    assert np.shape(actions) == (3, 6)
+    assert len(np.unique(actions)) == 18
+    assert play.main(["--model", "CartPole-v1", "--render", "viewer"]) == 2
+    assert "is no task of dm_control" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--glfw"], ["--render", "viewer"]])
+def test_glfw_without_a_display_is_refused_in_one_line_before_anything_is_imported(arguments):
+    command = [sys.executable, "-m", "digideep.environment.play", "--model", "dm_control/cheetah-run-v0", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "there is no display" in line

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment, make_environment
-from digideep.environment.making.wrappers import GymnasiumWrapper, describe_wrapper
+from digideep.environment.making.wrappers import GymnasiumWrapper, MaskGoal, describe_wrapper
+from digideep.environment.normalizers import VecNormalizeObs
 from digideep.environment.tools.check import check_environment, why_no_exact_resume
-from digideep.parameters.component import Component, build
-from digideep.parameters.tree import from_plain, to_plain
+from digideep.parameters.component import Component, build, describe
+from digideep.parameters.tree import from_plain, override_tree, to_plain
 from digideep.utility.errors import UsageError
 from tests.support.helpers import Scripted, make_explorer
 
@@ -136,3 +137,39 @@ def test_an_environment_with_wrappers_passes_its_check():
         "Pendulum-v1", (wrappers.FrameStackObservation, {"stack_size": 2}), (wrappers.DelayObservation, {"delay": 1})
     )
     assert why_no_exact_resume(check_environment(spec, steps=30)) == []
+
+
+def test_a_wrapper_that_is_not_enabled_is_left_out():
+    stack = [describe_wrapper(Doubled, factor=3.0, enabled=False), describe_wrapper(wrappers.TimeAwareObservation)]
+    spec = EnvironmentSpec(name="Pendulum-v1", norm_wrappers=from_plain(to_plain(stack)))
+    assert [each["class"] for each in spec.norm_wrappers] == [GymnasiumWrapper]
+    normalised = describe_wrapper(VecNormalizeObs, enabled=False)
+    assert EnvironmentSpec(name="Pendulum-v1", vect_wrappers=[normalised]).vect_wrappers == []
+
+
+def test_enabled_is_set_from_the_command_line_by_its_path():
+    plain = to_plain({"env": describe(EnvironmentSpec, name="Pendulum-v1", norm_wrappers=[describe_wrapper(Doubled)])})
+    tree = from_plain(override_tree(plain, {"/env/norm_wrappers/0/enabled": False}))
+    assert build(tree["env"], EnvironmentSpec).norm_wrappers == []
+    with pytest.raises(UsageError, match="enabled' must be true or false"):
+        override_tree(plain, {"/env/norm_wrappers/0/enabled": "no"})
+
+
+def test_a_goal_is_seen_with_the_first_observation_only():
+    environment = make_environment(spec_of("Pendulum-v1", (MaskGoal, {"num_masked": 2})))
+    assert environment.reset(seed=0)[0][-1] != 0
+    for _ in range(2):
+        observation = environment.step(np.zeros(1, np.float32))[0]
+        assert observation[0] != 0
+        assert observation[1:].tolist() == [0, 0]
+        assert environment.observation_space.contains(observation)
+
+
+@pytest.mark.parametrize(("name", "number", "message"), [
+    ("Pendulum-v1", 4, r"num_masked must be an integer in \[1, 3\], got 4"),
+    ("Pendulum-v1", 0, r"num_masked must be an integer in \[1, 3\], got 0"),
+    ("FrozenLake-v1", 1, "MaskGoal needs observations in a one-dimensional Box, got Discrete"),
+])  # fmt: skip
+def test_a_goal_that_cannot_be_masked_is_refused(name, number, message):
+    with pytest.raises(UsageError, match=message):
+        make_environment(spec_of(name, (MaskGoal, {"num_masked": number})))

@@ -136,9 +136,9 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch, caplog):
 
 
 def test_compiling_is_chosen_when_the_planned_steps_repay_it():
-    assert [pays_to_compile("auto", n, torch.device("cpu")) for n in (100, 10**6)] == [False, True]
+    assert [pays_to_compile("auto", Adam(), n, torch.device("cpu")) for n in (100, 10**6)] == [False, True]
     with pytest.raises(UsageError, match="compile must be one of auto, on, off, got 'yes'"):
-        pays_to_compile("yes", 100, torch.device("cpu"))
+        pays_to_compile("yes", Adam(), 100, torch.device("cpu"))
 
 
 def test_steps_too_small_to_learn_by_are_refused():
@@ -150,7 +150,7 @@ def test_steps_too_small_to_learn_by_are_refused():
 
 
 def test_a_large_network_repays_compiling_after_fewer_steps():
-    plans = [pays_to_compile("auto", 20_000, torch.device("cpu"), number) for number in (10_000, 1_700_000)]
+    plans = [pays_to_compile("auto", Adam(), 20_000, torch.device("cpu"), number) for number in (10_000, 1_700_000)]
     assert plans == [False, True]
 
 
@@ -171,7 +171,7 @@ def test_nothing_is_compiled_where_a_part_of_the_compiler_is_missing(tmp_path, m
         monkeypatch.setenv("PATH", str(tmp_path))
     else:
         monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    assert not pays_to_compile("auto", 10**9, torch.device("cpu"))
+    assert not pays_to_compile("auto", Adam(), 10**9, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("make", [make_module, make_normed])

@@ -36,12 +36,14 @@ SAC = [
     "lr_actor", "lr_value", "lr_softq", "polyak_factor", "mean_lambda", "std_lambda", "z_lambda", "lr_critic",
     "alpha", "hidden_size", "automatic_entropy_tuning", "target_update_interval",
 ]  # fmt: skip
+SACV1 = [key for key in SAC if key not in ("automatic_entropy_tuning", "lr_critic", "hidden_size")]
 ORIGINALS = {
     "ppo_atari": SESSION + PPO,
     "ppo_mujoco": SESSION + PPO,
     "ddpg_classic": [*SESSION, "lr_actor", "lr_critic", "eps", "polyak_factor", "noise_std", "hidden_size"],
     "sac_classic": SESSION + SAC,
     "sac_mujoco": SESSION + SAC,
+    "sacv1_classic": SESSION + SACV1,
 }
 
 

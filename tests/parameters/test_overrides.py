@@ -1,5 +1,6 @@
 """`--repeal` reaches each parameter of each component that a recipe describes, with any value that its type allows."""
 
+import argparse
 import types
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -7,8 +8,9 @@ import pytest
 
 from digideep.agent.ppo import PPO
 from digideep.parameters.component import Description, describe, dotted_name, parameters_of, resolve
-from digideep.parameters.control_panel import load_params
+from digideep.parameters.control_panel import load_params, override_panel
 from digideep.parameters.tree import from_plain, override_tree, to_plain
+from digideep.pipeline.argument_types import assignment, json_object
 from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT
 
@@ -125,3 +127,25 @@ def test_parameters_of_a_parent_are_reached_in_a_subclass(name, value):
     changed = override_tree(plain, {f"/agents/agent/{name}": value})
     assert changed["agents"]["agent"][name] == value
     from_plain(changed)
+
+
+TUPLE = '{"__tuple__": true, "items": [84, 84]}'
+
+
+def test_hints_of_2019_make_tuples_and_numbers_of_json():
+    assert json_object(f'{{"size": {TUPLE}, "rate": {{"__numpy__": true, "items": 0.5}}}}') == {
+        "size": (84, 84), "rate": 0.5,
+    }  # fmt: skip
+    assert assignment(f"size={TUPLE}") == ("size", (84, 84))
+    panel = {"size": (64, 64), "sizes": [1, 2], "free": None}
+    assert override_panel(panel, {"size": [84, 84]})["size"] == (84, 84), "a tuple stays one"
+    assert override_panel(panel, {"size": (84, 84), "free": (1,)}) == {"size": (84, 84), "sizes": [1, 2], "free": (1,)}
+
+
+@pytest.mark.parametrize("text", [
+    '{"a": {"__tuple__": true, "items": 3}}', '{"a": {"__tuple__": true}}', '{"a": {"__tuple__": 1, "items": []}}',
+    '{"a": {"__numpy__": true, "items": {}}}', '{"a": {"__tuple__": true, "items": [], "more": 1}}',
+])  # fmt: skip
+def test_a_hint_that_is_none_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"__(tuple|numpy)__"):
+        json_object(text)

@@ -45,7 +45,7 @@ def test_a_name_that_another_run_of_this_second_drew_is_drawn_again(tmp_path, mo
     drawn = iter(
         ["session_20260101000000_calm_euler", "session_20260101000000_calm_euler", "session_20260101000000_fair_gauss"]
     )
-    monkeypatch.setattr("digideep.pipeline.session_directory._draw_name", lambda: next(drawn))
+    monkeypatch.setattr("digideep.pipeline.session_directory.draw_name", lambda: next(drawn))
     for _ in range(2):
         assert main(["--create-session-only", "--params", CLASSIC, "--session-path", str(tmp_path), "--quiet"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [

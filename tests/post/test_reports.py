@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import xml.etree.ElementTree as ET
+from typing import ClassVar
 
 import filelock
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 
 from digideep.post import plotter, report, sessions
 from digideep.post.comparison import differences, make_groups, measured_return, score
-from digideep.post.drawing import join, smooth
+from digideep.post.drawing import WINDOW, join, smooth
 from digideep.post.loader import Loader
+from digideep.post.plots import VarPlot
 from digideep.utility.errors import UsageError
 from tests.support.browser import CHROMIUM, Page
 
@@ -169,6 +171,44 @@ def test_plots_are_written_in_every_format_that_is_asked_for(base, cartpoles, tm
     assert files[2].read_bytes().startswith(b"%PDF")
 
 
+class Lengths(VarPlot):
+    """A user's own: how long episodes are."""
+
+    keys = ("episode", "/length/train")
+    defaults: ClassVar = {**VarPlot.defaults, "unit": "steps"}
+
+    def draw(self, groups, keyx, keyy, options):
+        figure = super().draw(groups, keyx, keyy, options)
+        figure.axes[0].set_ylabel(f"length in {options['unit']}")
+        return figure
+
+
+def test_a_plot_of_ones_own_is_drawn_with_its_own_options_and_its_numbers_are_kept(base, cartpoles, tmp_path):
+    options = {"ext": ["svg", "json"], "unit": "moves"}
+    arguments = ["-i", "cart_0", "-o", str(tmp_path), "--type", f"{__name__}.Lengths", "--opts", json.dumps(options)]
+    assert plot(base, *arguments) == 0
+    assert "length in moves" in "".join(ET.parse(tmp_path / "length_train.svg").getroot().itertext())
+    (axes,) = json.loads((tmp_path / "length_train.json").read_text())["axes"]
+    assert (axes["xlabel"], axes["ylabel"]) == ("episodes", "length in moves")
+    log = Loader(cartpoles[0]).varlog["/length/train"]
+    (line,) = axes["lines"]
+    assert line["label"] == "cart_0"
+    assert line["x"] == log["episode"].tolist()
+    np.testing.assert_allclose(line["y"], smooth(log["sum"] / log["num"], WINDOW))
+
+
+def test_the_numbers_of_bands_and_rings_are_kept(base, cartpoles, tmp_path):
+    assert plot(base, "-i", "cart_?", "-o", str(tmp_path), "--opts", '{"ext": "json"}') == 0
+    (axes,) = json.loads((tmp_path / "return_train.json").read_text())["axes"]
+    assert len(axes["bands"]) == 1
+    assert len(axes["bands"][0]) > 2
+    assert plot(base, "-i", "cart_0", "-o", str(tmp_path), "--type", "profiler", "--opts", '{"ext": "json"}') == 0
+    (axes,) = json.loads((tmp_path / "profiler.json").read_text())["axes"]
+    named = [ring for ring in axes["rings"] if ring["label"]]
+    assert any(ring["label"].startswith("update/agent") for ring in named)
+    assert all(ring["to"] >= ring["from"] for ring in named) or all(ring["to"] <= ring["from"] for ring in named)
+
+
 def test_the_load_and_the_profile_are_plotted_into_the_session(base, cartpoles, capsys):
     line = {
         "meta": {"clock": 60.0},
@@ -193,6 +233,10 @@ def test_the_load_and_the_profile_are_plotted_into_the_session(base, cartpoles, 
         (["-i", "cart_0", "--opts", '{"tilte": ""}'], "Did you mean 'title'"),
         (["-i", "cart_0", "--opts", '{"ext": "gifx"}'], "is no format"),
         (["-i", "cart_0", "--opts", '{"window_size": 0}'], "at least 1"),
+        (["-i", "cart_0", "--type", "profile"], "Did you mean 'profiler'"),
+        (["-i", "cart_0", "--type", "tests.post.test_reports.Nothing"], "is no digideep component"),
+        (["-i", "cart_0", "--type", "digideep.agent.sac.SAC"], "is no plot"),
+        (["-i", "cart_0", "--type", "digideep.post.plots.Plot"], "it leaves to its subclasses what it does"),
         (["-i", "cart_?"], "say where to with -o"),
         (["-i", "cart_?", "-o", "x", "--type", "profiler"], "draws one session"),
     ],

@@ -24,7 +24,7 @@ _PPO = {"epoch_size": 2, "n_steps": 16, "num_mini_batches": 2}
 _REPLAY = {"epoch_size": 12, "warm_start": 8, "batch_size": 8}
 _FILES = {
     "ppo_classic": _PPO, "ppo_mujoco": _PPO, "ppo_dmc": _PPO, "ppo_atari": _PPO, "ppo_mpe": _PPO,
-    "sac_classic": _REPLAY, "sac_mujoco": _REPLAY, "sac_dmc": _REPLAY, "sac_fetch": _REPLAY,
+    "sac_classic": _REPLAY, "sacv1_classic": _REPLAY, "sac_mujoco": _REPLAY, "sac_dmc": _REPLAY, "sac_fetch": _REPLAY,
     "td3_mujoco": _REPLAY, "ddpg_classic": _REPLAY, "dqn_classic": _REPLAY, "dqn_atari": _REPLAY,
 }  # fmt: skip
 # What the files leave at its default.

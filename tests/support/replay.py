@@ -10,13 +10,14 @@ from digideep.agent.dqn import DQN
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.off_policy import Transitions
 from digideep.agent.sac import SAC
+from digideep.agent.sacv1 import SACv1
 from digideep.agent.td3 import TD3
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.parameters.component import describe
-from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
+from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy, ValuedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.telemetry.profiler import Profiler
 from tests.support.helpers import make_context
@@ -59,20 +60,22 @@ def make_agent(
     precision="fp32",
     **changes,
 ):
-    """One of the four agents, or of a subclass, with networks of 16 units."""
+    """One of the agents, or of a subclass, with networks of 16 units."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     network = {"hidden_sizes": [16], "precision": precision}
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
     own = {
         SAC: {"policy": describe(SquashedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
               "lr_critic": 3e-3, "lr_alpha": 3e-3},
+        SACv1: {"policy": describe(ValuedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
+                "lr_critic": 3e-3, "lr_value": 3e-3},
         TD3: {"policy": describe(DeterministicPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
               "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
         DDPG: {"policy": describe(DeterministicPolicy, **network, num_critics=1), "polyak_factor": 0.05,
                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
         DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
               "epsilon": 0.2},
-    }[next(kind for kind in cls.__mro__ if kind in (SAC, TD3, DDPG, DQN))]  # fmt: skip
+    }[next(kind for kind in cls.__mro__ if kind in (SAC, SACv1, TD3, DDPG, DQN))]  # fmt: skip
     actions = actions or (CHOICE if issubclass(cls, DQN) else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
     return cls(make_context(observations, actions, memory, seed, infos, device), **common | own | changes)

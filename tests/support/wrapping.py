@@ -37,3 +37,15 @@ class Fading(VectorWrapper):
 
     def step(self, buffers, observations, rewards, moved):
         return observations, (rewards * (1 - self.progress()) + self.seed).astype(np.float32)
+
+
+class Counting(gym.ObservationWrapper, Component):
+    """Sees the number of its worker's episode."""
+
+    def __init__(self, env, episode: Callable[[], int]):
+        super().__init__(env)
+        self.observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        self.episode = episode
+
+    def observation(self, observation):
+        return np.array([self.episode()], np.float32)

@@ -77,6 +77,27 @@ class DmControlEpisode(gym.Wrapper):
         if inner.spec is not None and inner.spec.max_episode_steps is None and np.isfinite(limit):
             inner.spec.max_episode_steps = int(np.ceil(limit))  # its own copy
 
+    def get_env_state(self) -> np.ndarray:
+        """Return the state of the physics, float64 (n,): positions, velocities, activations. A task may keep more."""
+        inner: Any = self.unwrapped
+        state: np.ndarray = inner._env.physics.get_state()
+        return state
+
+    def set_env_state(self, state: np.ndarray) -> None:
+        """Let the physics go on from a state of `get_env_state`. The time of the episode is not part of it."""
+        physics = self.unwrapped._env.physics  # type: ignore[attr-defined]
+        with physics.reset_context():
+            physics.set_state(state)
+
+    def view(self, generator: np.random.Generator) -> None:
+        """Open dm_control's viewer with random actions, until its window is closed. Needs a display and GLFW."""
+        from dm_control import viewer
+
+        inner: Any = self.unwrapped
+        spec = inner._env.action_spec()
+        low, high = (np.clip(bound, -1, 1) for bound in (spec.minimum, spec.maximum))  # of no bound, [-1, 1]
+        viewer.launch(inner._env, policy=lambda step: generator.uniform(low, high, spec.shape))
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         observation, info = self.env.reset(seed=seed, options=options)

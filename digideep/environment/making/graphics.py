@@ -27,7 +27,7 @@ def choose_graphics() -> None:
         platform = os.environ.get("PYOPENGL_PLATFORM", "")
         candidates = [platform] if platform in _LIBRARIES else [*_LIBRARIES]
         os.environ["MUJOCO_GL"] = next(filter(_can_be_loaded, candidates), "disabled")
-    elif asked in _LIBRARIES and not _can_be_loaded(asked):
+    elif (asked in _LIBRARIES and not _can_be_loaded(asked)) or (asked == "glfw" and not has_display()):
         os.environ["MUJOCO_GL"] = "disabled"
 
 

@@ -28,7 +28,7 @@ from digideep.environment.making.joined_actions import JoinedActions
 from digideep.environment.making.parallel_adapter import ParallelAdapter
 from digideep.environment.making.parallel_games import is_parallel, make_parallel
 from digideep.environment.making.registration import register_user_environments
-from digideep.environment.making.wrappers import Surroundings, ask_for_progress, wrap
+from digideep.environment.making.wrappers import Surroundings, ask_for_progress, enabled_ones, wrap
 from digideep.environment.spaces import ACTION_MASK, CONTAINERS, agent_action_space, observation_spaces
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
@@ -53,7 +53,8 @@ class EnvironmentSpec(Component):
             taken out of observations that hold one.
         episode_infos: what is logged of each episode: key of the info, or path "outer/inner" -> "sum", "mean" or
             "last" over the episode's steps; see `episode_infos.py`. Of several players, for each of them.
-        norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`.
+        norm_wrappers: descriptions of the wrappers around each environment, innermost first; see `wrappers.py`. Of both
+            stacks, those with "enabled" false are left out.
         vect_wrappers: descriptions of the `VectorWrapper`s around the workers of an Explorer, innermost first.
         players: for several agents: agent -> names or patterns of the players that it plays in a parallel game, or of
             the entries (paths) that it has of an action that is a Dict or a Tuple; None where one agent has everything.
@@ -81,6 +82,8 @@ class EnvironmentSpec(Component):
     tell_progress: bool = False
 
     def __post_init__(self) -> None:
+        for stack in ("norm_wrappers", "vect_wrappers"):
+            object.__setattr__(self, stack, enabled_ones(stack, getattr(self, stack)))
         require_int("steps_per_seed", self.steps_per_seed, 0)
         check_info_keys(self.info_keys)
         check_episode_infos(self.episode_infos)

@@ -15,9 +15,9 @@ from digideep.environment.infos import (
     sees_action_mask,
     without_action_mask,
 )
-from digideep.environment.joint_actions import require_exact
+from digideep.environment.joint_actions import JointReader, RandomActions, columns_of, require_exact, width
 from digideep.environment.making.players import PlayerArrays, PlayerGroup, assign_players
-from digideep.environment.spaces import ACTION_MASK, ActionScaler, agent_action_space, mask_size, sample_actions
+from digideep.environment.spaces import ACTION_MASK, agent_action_space, mask_size
 from digideep.utility.errors import UsageError
 
 
@@ -76,17 +76,14 @@ class ParallelAdapter(gym.Env):
         self.observation_space = _nest(self.flat_spaces, gym.spaces.Dict)
         self._observation = _nest(flat, dict)
         # One vector: the players' actions one after the other, in the order of the agents and of their players.
-        self._places: dict[str, tuple[gym.Space, slice]] = {}
-        self.columns: dict[str, slice] = {}
-        start = 0
-        for agent, group in self.groups.items():
-            size, first = int(np.prod(group.action_space.shape or ())), start
-            require_exact(group.action_space, np.float64)
-            for player in group.players:
-                self._places[player] = group.action_space, slice(start, start + size)
-                start += size
-            self.columns[agent] = slice(first, start)
-        self.action_space = _box(np.zeros(start))  # float64 holds every float32, and integers up to 2**53
+        spaces = {name: group.action_space for group in self.groups.values() for name in group.players}
+        for space in spaces.values():
+            require_exact(space, np.float64)
+        self._reader, places = JointReader(spaces), dict(zip(spaces, columns_of(spaces.values()), strict=True))
+        ends = {agent: (places[group.players[0]], places[group.players[-1]]) for agent, group in self.groups.items()}
+        self.columns = {agent: slice(first.start, last.stop) for agent, (first, last) in ends.items()}
+        # float64 holds every float32, and integers up to 2**53
+        self.action_space = _box(np.zeros(sum(map(width, spaces.values()))))
         self.newest: tuple[Mapping[Any, Any], Mapping[Any, Any]] = ({}, {})
         self.last_infos: dict[str, Mapping[str, Any]] = {}
         self._left: dict[str, int] = {}  # in which step each of those left
@@ -110,8 +107,9 @@ class ParallelAdapter(gym.Env):
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take a step of all players. Args: action: float64, of all players; those who have left are ignored."""
-        chosen = {player: self._take(str(player), action) for player in self.environment.agents}
-        observations, rewards, terminations, truncations, infos = self.environment.step(chosen)
+        chosen = self._reader.one(action)
+        actions = {player: chosen[str(player)] for player in self.environment.agents}
+        observations, rewards, terminations, truncations, infos = self.environment.step(actions)
         self._note(observations, infos)
         self._steps += 1
         is_over = self.max_episode_steps is not None and self._steps >= self.max_episode_steps
@@ -219,13 +217,11 @@ class ParallelAdapter(gym.Env):
 
     def sample(self, generator: np.random.Generator) -> np.ndarray:
         """Draw actions of all players, among those that their action masks allow, as `step` takes them."""
-        vector: list[np.ndarray] = []
+        drawn = []
         for group in self.groups.values():
-            space = agent_action_space(group.action_space)
-            allowed = self._allowed(group, mask_size(space))
-            actions = sample_actions(space, generator, len(group.players), allowed)
-            vector.append(np.asarray(ActionScaler(group.action_space)(actions), np.float64).reshape(-1))
-        return np.concatenate(vector)
+            allowed = self._allowed(group, mask_size(agent_action_space(group.action_space)))
+            drawn.append(RandomActions(group.action_space)(generator, len(group.players), allowed).reshape(-1))
+        return np.concatenate(drawn, dtype=np.float64)
 
     def _allowed(self, group: PlayerGroup, size: int | None) -> np.ndarray | None:
         """Return the newest action masks of an agent's players: bool (P, size), true for those who have none."""
@@ -233,12 +229,6 @@ class ParallelAdapter(gym.Env):
             return None
         masks = [self._info(self._ids[name], ACTION_MASK) for name in group.players]
         return np.stack([np.ones(size, np.bool_) if np.shape(m) != (size,) else np.asarray(m) != 0 for m in masks])
-
-    def _take(self, name: str, action: np.ndarray) -> Any:
-        """Return a player's part of the vector, as its own space has it."""
-        space, place = self._places[name]
-        part = action[place]
-        return int(part[0]) if isinstance(space, gym.spaces.Discrete) else part.astype(space.dtype).reshape(space.shape)
 
     def render(self) -> Any:
         """Draw as the environment does."""

@@ -13,7 +13,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from digideep.parameters.component import Component, Description, asks_for, build, describe
+from digideep.parameters.checks import require, require_int
+from digideep.parameters.component import ENABLED, Component, Description, asks_for, build, describe
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
@@ -30,21 +31,40 @@ _REFUSED = {
 }
 
 
-def describe_wrapper(cls: type[gym.Wrapper], **arguments: Any) -> Description:
-    """Describe a wrapper around single environments for a parameter file.
+def describe_wrapper(
+    cls: type[gym.Wrapper] | type[Component], *, enabled: bool = True, **arguments: Any
+) -> Description:
+    """Describe a wrapper of a stack for a parameter file.
 
     Args:
         cls: one of `gymnasium.wrappers`, or a class of yours that is a `gymnasium.Wrapper` and a `Component`, with
-            `env` before the `*` of its constructor.
+            `env` before the `*` of its constructor; for vect_wrappers a `VectorWrapper`.
+        enabled: False leaves it out of the stack; `--set /env/norm_wrappers/0/enabled=false` does so for a run.
         arguments: of its constructor, without the environment. Lists stand for arrays and tuples.
 
     Raises:
         UsageError: if it is neither, keeps state across episodes, or does not take the arguments.
     """
     if isinstance(cls, type) and issubclass(cls, Component):
-        return describe(cls, **arguments)
+        return {**describe(cls, **arguments), ENABLED: enabled}
     GymnasiumWrapper(wrapper=cls, arguments=arguments)
-    return describe(GymnasiumWrapper, wrapper=cls, arguments=arguments)
+    return {**describe(GymnasiumWrapper, wrapper=cls, arguments=arguments), ENABLED: enabled}
+
+
+def enabled_ones(stack: str, descriptions: list[Description]) -> list[Description]:
+    """Return those of a stack that are enabled, without the word that says so. Args: stack: its name.
+
+    Raises:
+        UsageError: for a word that is neither true nor false.
+    """
+    for description in descriptions:
+        word = description.get(ENABLED, True)
+        require(isinstance(word, bool), f"{stack}: {ENABLED}", word, "true or false")
+    return [
+        {key: value for key, value in description.items() if key != ENABLED}
+        for description in descriptions
+        if description.get(ENABLED, True)
+    ]
 
 
 class GymnasiumWrapper(Component):
@@ -106,6 +126,17 @@ class RunProgress:
         return self.share
 
 
+class EpisodeNumber:
+    """Counts the episodes of a worker, from 0; called without arguments. A wrapper around one may ask for it."""
+
+    def __init__(self) -> None:
+        self.number = -1  # none has begun
+
+    def __call__(self) -> int:
+        """Return the number of the episode that is played; within `reset`, of the one that begins."""
+        return self.number
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a wrapper around a single environment may ask for, by arguments of these names before its `*`.
@@ -115,17 +146,49 @@ class Surroundings:
         worker: its number in the explorer, those of other ranks counted through.
         seed: of the run; each rank has its own.
         progress: how far the run is, see `RunProgress`.
+        episode: which of the worker's episodes is played, see `EpisodeNumber`.
     """
 
     mode: str = "train"
     worker: int = 0
     seed: int = 0
     progress: RunProgress = field(default_factory=RunProgress)
+    episode: EpisodeNumber = field(default_factory=EpisodeNumber)
 
 
 def ask_for_progress(descriptions: list[Description]) -> bool:
     """True if one of these wrappers asks for the run's progress."""
     return any(asks_for(description["class"], "progress") for description in descriptions)
+
+
+class MaskGoal(gym.ObservationWrapper, Component):
+    """Shows the end of the observation, where a goal stands, with the first observation only: a policy has to remember.
+
+    Args:
+        env: whose observations are a one-dimensional Box; 0 need not lie within its bounds.
+        num_masked: entries at the end that are 0 after the first step.
+    """
+
+    def __init__(self, env: gym.Env, *, num_masked: int):
+        super().__init__(env)
+        space = env.observation_space
+        if not isinstance(space, gym.spaces.Box) or len(space.shape) != 1:
+            raise UsageError(f"MaskGoal needs observations in a one-dimensional Box, got {space}.")
+        require_int("num_masked", num_masked, 1, space.shape[0])
+        low, high = space.low.copy(), space.high.copy()
+        low[-num_masked:], high[-num_masked:] = np.minimum(low[-num_masked:], 0), np.maximum(high[-num_masked:], 0)
+        self.observation_space = gym.spaces.Box(low, high, dtype=space.dtype.type)
+        self.num_masked = num_masked
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode, with everything in sight."""
+        return self.env.reset(seed=seed, options=options)
+
+    def observation(self, observation: np.ndarray) -> np.ndarray:
+        """Hide the goal."""
+        masked = observation.copy()
+        masked[-self.num_masked :] = 0
+        return masked
 
 
 class RawReward(gym.RewardWrapper):

@@ -21,7 +21,7 @@ from digideep.environment.episode_infos import EpisodeTally
 from digideep.environment.making.atari import LIFE_LOST
 from digideep.environment.making.make_environment import EnvironmentSpec, make_environment
 from digideep.environment.making.parallel_adapter import ParallelAdapter
-from digideep.environment.making.wrappers import RunProgress, Surroundings, raw_reward
+from digideep.environment.making.wrappers import EpisodeNumber, RunProgress, Surroundings, raw_reward
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 
@@ -51,8 +51,9 @@ class Worker:
 
     def __init__(self, plan: WorkerPlan, rank: int, figures: np.ndarray):
         self.rank, self.steps_per_seed = rank, plan.spec.steps_per_seed
-        self._progress, self._tells_progress = RunProgress(), plan.spec.tell_progress
-        surroundings = Surroundings(plan.purpose, plan.first_worker + rank, plan.seed, self._progress)
+        self._progress, self._tells_progress, self._episode = RunProgress(), plan.spec.tell_progress, EpisodeNumber()
+        number = plan.first_worker + rank
+        surroundings = Surroundings(plan.purpose, number, plan.seed, self._progress, self._episode)
         self.environment = make_environment(
             plan.spec, render_mode=plan.render_mode, video_dir=plan.video_dir, surroundings=surroundings
         )
@@ -66,12 +67,14 @@ class Worker:
         self.info: dict[str, Any] = {}  # of the newest observation
         self.actions: list[np.ndarray | int] = []  # since the environment was seeded
         self.resets: list[int] = []  # unseeded ones since then, as the number of actions before each
+        self.first_episode = 0  # since then, its number
         self.told: list[float | None] = []  # progress that each reset since then was given, the seeded one first
         self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
 
     def reseed(self, seed: int, *purpose: str | int) -> None:
-        """Let the seeds of the episodes to come depend on `seed` and `purpose` alone."""
+        """Let the episodes to come, their seeds and numbers, depend on `seed` and `purpose` alone."""
+        self._episode.number = -1
         self.generator = make_generator(seed, "environment", *purpose, self.rank)
 
     def reset(self, progress: float | None = None) -> Any:
@@ -94,6 +97,7 @@ class Worker:
 
     def _begin(self, progress: float | None) -> Any:
         self.actions, self.resets, self.told = [], [], []
+        self.first_episode = self._episode.number + 1
         self._begin_episode()
         return self._reset(progress, seed=self.episode_seed)
 
@@ -113,6 +117,7 @@ class Worker:
         return self._reset(progress)
 
     def _begin_episode(self) -> None:
+        self._episode.number += 1
         self.is_ended = self.is_finished = False
         self.episode_return, self.episode_length = 0.0, 0
         for tally in self._tallies:
@@ -164,6 +169,7 @@ class Worker:
             "actions": np.stack(self.actions) if self.actions else None,
             "resets": list(self.resets),
             "told": list(self.told),
+            "first_episode": self.first_episode,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> tuple[Any, float, bool] | None:
@@ -172,6 +178,7 @@ class Worker:
         self.episode_seed = state["episode_seed"]
         if self.episode_seed is None:
             return None
+        self._episode.number = state.get("first_episode", 0) - 1
         told, resets = iter(state.get("told", ())), set(state["resets"])
         outcome = self._begin(next(told, None)), 0.0, False
         actions = np.empty((0, 0)) if state["actions"] is None else state["actions"]
