@@ -27,7 +27,8 @@ class Workload(NamedTuple):
         params: parameter file. panel: what differs.
         cycles: of an epoch.
         sums: gradients that are summed up in a cycle of one rank. floats: of each, about.
-        is_replayed: there are as many more as there are ranks, on smaller shares of a batch.
+        is_replayed: there are as many more as there are ranks, on smaller shares of a batch: what a gradient step costs
+            whatever the size of its batch, each rank adds to the cycle.
     """
 
     params: str
@@ -59,13 +60,30 @@ _BETWEEN_S = 0.003  # of computing, from one message to the next
 _HOP_S, _FLOAT_S = 25e-6, 4 / 1.25e9  # of a usual network: from machine to machine, and at 10 Gbit/s
 
 
-def start(name: str, ranks: int, epochs: int, base: Path) -> tuple[subprocess.Popen, Path]:
-    """Start a training. Args: ranks: 1 is a plain run, of as many frames as two. Returns: its process, and its session.
+def panel_of(name: str) -> dict[str, Any]:
+    """Return the control panel of a workload."""
+    from digideep.parameters.control_panel import load_params
 
-    The same frames are timed of both: simulating takes longer or shorter as a policy learns.
+    return load_params(str(ROOT / WORKLOADS[name].params)).cpanel | WORKLOADS[name].panel
+
+
+def start(name: str, ranks: int, epochs: int, base: Path, **changes: Any) -> tuple[subprocess.Popen, Path]:
+    """Start a training.
+
+    The same frames are timed of all: simulating takes longer or shorter as a policy learns.
+
+    Args:
+        name: of the workload.
+        ranks: 1 is a plain run, of as many frames as two.
+        epochs: that are timed.
+        base: where its session lies.
+        changes: of the panel.
+
+    Returns:
+        Its process, and its session.
     """
     workload = WORKLOADS[name]
-    panel = {"test_activate": False, "save_interval": 1000, "compile": "on"} | workload.panel
+    panel = {"test_activate": False, "save_interval": 1000, "compile": "on"} | workload.panel | changes
     panel |= {"num_threads": 1, "number_epochs": 1 + epochs, "epoch_size": workload.cycles * (2 if ranks == 1 else 1)}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     session = base / f"s{time.monotonic_ns()}"
@@ -90,7 +108,7 @@ def speed(started: tuple[subprocess.Popen, Path]) -> float:
 
 
 def measure_messages() -> dict[int, float]:
-    """Return the mean seconds of a sum over two ranks, each after some computing as in training, by its floats."""
+    """Return the median seconds of a sum over two ranks, each after some computing as in training, by its floats."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     said = run([*command, "-m", "benchmarks.ranks", "--as-rank"], OMP_NUM_THREADS="1").stdout
     return {int(size): seconds for size, seconds in json.loads(said.splitlines()[-1]).items()}
@@ -115,7 +133,7 @@ def as_rank() -> None:
             began = time.perf_counter()
             ranks.sum(message)
             times.append(time.perf_counter() - began)
-        means[size] = statistics.mean(times)
+        means[size] = statistics.median(times)
     if ranks.is_first:
         print(json.dumps(means))
     ranks.close()
@@ -152,24 +170,31 @@ class Line(NamedTuple):
         return self.start_s + ranks * floats * self.float_s
 
 
-def predicted(workload: Workload, cycle_s: float, ranks: int, line: Line) -> float:
-    """Return how many times the frames/s of one rank the model says. Args: cycle_s: seconds of a cycle of one."""
+def predicted(workload: Workload, cycle_s: float, ranks: int, line: Line, added_s: float = 0.0) -> float:
+    """Return how many times the frames/s of one rank the model says.
+
+    Args:
+        workload: what is trained.
+        cycle_s: seconds of a cycle of one rank.
+        ranks: how many.
+        line: of messages.
+        added_s: seconds that each further rank adds to what a rank computes in a cycle; see `Workload.is_replayed`.
+    """
     sums = workload.sums * (ranks if workload.is_replayed else 1)
     messages_s = sums * line.message_s(ranks, workload.floats) + _SMALL * line.message_s(ranks, 3)
-    return ranks * cycle_s / (cycle_s + messages_s)
+    return ranks * cycle_s / (cycle_s + (ranks - 1) * added_s + messages_s)
 
 
 def cycle_frames(name: str) -> int:
     """Return the frames of a cycle of one rank."""
-    from digideep.parameters.control_panel import load_params
-
-    panel = load_params(str(ROOT / WORKLOADS[name].params)).cpanel | WORKLOADS[name].panel
+    panel = panel_of(name)
     return int(panel["num_workers"] * panel["n_steps"])
 
 
 def compare(name: str, runs: int, epochs: int, line: Line) -> list[str]:
     """Measure a workload in turns. Returns: a row of the table."""
-    found: dict[str, list[float]] = {"one": [], "two": [], "both": []}
+    found: dict[str, list[float]] = {"one": [], "two": [], "both": [], "halves": []}
+    panel = panel_of(name)
     with tempfile.TemporaryDirectory(prefix="digideep-bench-") as directory:
         base = Path(directory)
         for _ in range(runs):
@@ -177,30 +202,44 @@ def compare(name: str, runs: int, epochs: int, line: Line) -> list[str]:
             found["two"].append(speed(start(name, 2, epochs, base)))
             apart = [start(name, 1, epochs, base) for _ in range(2)]
             found["both"].append(sum(map(speed, apart)))
-            print(name, *(f"{who} {values[-1]:,.0f}" for who, values in found.items()), flush=True)
+            if WORKLOADS[name].is_replayed:  # alone, what each of two ranks computes: half a batch twice as often
+                half = {"batch_size": panel["batch_size"] // 2}
+                half["gradient_steps_per_frame"] = 2 * panel["gradient_steps_per_frame"]
+                found["halves"].append(speed(start(name, 1, epochs, base, **half)))
+            print(name, *(f"{who} {values[-1]:,.0f}" for who, values in found.items() if values), flush=True)
     return as_row(name, found, line)
 
 
 def as_row(name: str, found: dict[str, list[float]], line: Line) -> list[str]:
-    """Return a row of the table. Args: found: frames/s of each run, of one rank, of two, and of two runs at once."""
-    one, two, both = (statistics.median(values) for values in found.values())
-    cycle_s = cycle_frames(name) / one
+    """Return a row of the table.
+
+    Args:
+        name: of the workload.
+        found: frames/s of each run: of one rank, of two, of two runs at once, of one rank on halves of batches.
+        line: of messages.
+    """
+    one, two, both = (statistics.median(found[who]) for who in ("one", "two", "both"))
+    cycle_s, halves = cycle_frames(name) / one, found.get("halves")
+    added_s = max(cycle_frames(name) / statistics.median(halves) - cycle_s, 0.0) if halves else 0.0
     shown = (f"{min(found[who]):,.0f} to {max(found[who]):,.0f}" for who in ("one", "two"))
-    model = predicted(WORKLOADS[name], cycle_s, 2, line) * both / one / 2  # what the second core gives is no message's
-    return [name, f"{cycle_s * 1e3:.1f}", *shown, f"{two / one:.2f}", f"{model:.2f}", f"{both / one:.2f}"]
+    # What the second core gives is no message's.
+    model = predicted(WORKLOADS[name], cycle_s, 2, line, added_s) * both / one / 2
+    times = [f"{cycle_s * 1e3:.1f}", f"{added_s * 1e3:.1f}"]
+    return [name, *times, *shown, f"{two / one:.2f}", f"{model:.2f}", f"{both / one:.2f}"]
 
 
-def measured_cycles(text: str) -> dict[str, float]:
-    """Return the seconds of a cycle of one rank for each workload in the table."""
-    rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \|", text.split(f"<!-- {_TABLE} -->")[1].split("<!-- /")[0], re.M)
-    return {name: float(cycle_ms) / 1e3 for name, cycle_ms in rows}
+def measured_cycles(text: str) -> dict[str, tuple[float, float]]:
+    """Return for each workload in the table the seconds of a cycle of one rank, and what a further one adds to it."""
+    table = text.split(f"<!-- {_TABLE} -->")[1].split("<!-- /")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \|", table, re.M)
+    return {name: (float(cycle_ms) / 1e3, float(added_ms) / 1e3) for name, cycle_ms, added_ms in rows}
 
 
-def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
+def draw(cycles: dict[str, tuple[float, float]], line: Line, path: Path) -> None:
     """Draw the model to 64 ranks, each on a core of its own: on this machine if it had so many, and over a network.
 
     Args:
-        cycles: seconds of a cycle of one rank, by workload.
+        cycles: seconds of a cycle of one rank, and of what a further one adds, by workload.
         line: of messages on this machine.
         path: of the .svg file.
     """
@@ -217,8 +256,9 @@ def draw(cycles: dict[str, float], line: Line, path: Path) -> None:
     }
     for axis, (title, each) in zip(axes, shown.items(), strict=True):
         axis.plot(counts, counts, color="0.8", label="no messages")
-        for name, cycle_s in cycles.items():
-            axis.plot(counts, [predicted(WORKLOADS[name], cycle_s, n, each) for n in counts], marker=".", label=name)
+        for name, (cycle_s, added_s) in cycles.items():
+            ratios = [predicted(WORKLOADS[name], cycle_s, n, each, added_s) for n in counts]
+            axis.plot(counts, ratios, marker=".", label=name)
         axis.set(xscale="log", yscale="log", xlabel="ranks", title=title, xticks=counts, xticklabels=counts)
         axis.set_ylim(bottom=0.1)
         axis.minorticks_off()
@@ -243,7 +283,7 @@ def main(argv: list[str] | None = None) -> int:
     messages = measure_messages()
     line, text = Line.through(messages), args.results.read_text()
     rows = [[f"{size:,}", f"{seconds * 1e3:.2f}"] for size, seconds in messages.items()]
-    text = update_table(text, _MESSAGES, ("floats", "ms, mean"), rows, note=machine())
+    text = update_table(text, _MESSAGES, ("floats", "ms, median"), rows, note=machine())
     for name in args.only:
         text = update_table(text, _TABLE, _HEADER, [compare(name, args.runs, args.epochs, line)], note=machine())
         args.results.write_text(text)  # what is measured is not lost if this is stopped
@@ -256,6 +296,7 @@ _TABLE, _MESSAGES = "ranks", "rank-messages"
 _HEADER = (
     "workload",
     "ms a cycle",
+    "ms more of a further rank",
     "one rank, frames/s",
     "two ranks, frames/s",
     "ratio of medians",

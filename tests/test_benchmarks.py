@@ -229,6 +229,7 @@ def test_the_model_of_messages_between_ranks_by_hand():
     assert ranks.predicted(workload, 1.0, 4, line) == pytest.approx(4 / (1 + 10 * 0.005 + small))
     assert ranks.predicted(workload._replace(is_replayed=True), 1.0, 4, line) == pytest.approx(4 / (1.2 + small))
     assert ranks.predicted(workload, 1.0, 1, line) == 1
+    assert ranks.predicted(workload, 1.0, 4, line, 0.5) == pytest.approx(4 / (1 + 3 * 0.5 + 10 * 0.005 + small))
 
 
 def test_ranks_are_measured_on_recipes_that_are_there():
