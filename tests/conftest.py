@@ -12,6 +12,17 @@ from tests.support.forked import ForkedProgram
 separate_compiled_code()  # where a test calls the compiler itself
 
 
+# What takes longest begins first, so that no processor waits for another one at the end.
+_LONG = (
+    "test_day.py", "test_damage.py", "test_learning.py", "test_kills.py", "test_notebook.py", "test_faults.py",
+    "test_rank_runs.py", "test_shared_environment.py", "test_recurrent_ppo.py", "test_off_policy.py", "test_export.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 @pytest.fixture
 def forking_verify(monkeypatch):
     """Let --verify-resume fork its runs, which spares their imports."""
