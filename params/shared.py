@@ -298,7 +298,8 @@ def replay_sampler(cpanel: Panel) -> Description:
     starts = 0 if demonstrations.is_offline(cpanel) else max(cpanel["warm_start"], cpanel["batch_size"])
     is_relabelled = cpanel.get("hindsight", False)
     require(isinstance(is_relabelled, bool), "hindsight", is_relabelled, "true or false")
-    hindsight = describe_from(cpanel, Hindsight) if is_relabelled else None
+    described = describe_from(cpanel, Hindsight)  # its keys may stand in a panel that does without
+    hindsight = described if is_relabelled else None
     parameters = {"learning_starts": starts, "priorities": priorities, "hindsight": hindsight}
     return describe_from(cpanel, Replay, **parameters, **demonstrations.shares(cpanel))
 

@@ -148,8 +148,12 @@ class BehaviourCloning(Component):
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far it is; in the middle, with the optimizer's state."""
-        return {"n_done": self.n_done, "optimizer": self._optimizer_state}
+        state = {"n_done": self.n_done, "optimizer": self._optimizer_state}
+        has_more = not self.is_done and hasattr(self._sampler, "state_dict")
+        return state | ({"sampler": self._sampler.state_dict()} if has_more else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` left off."""
         self.n_done, self._optimizer_state = state["n_done"], state["optimizer"]
+        if "sampler" in state and hasattr(self._sampler, "load_state_dict"):
+            self._sampler.load_state_dict(state["sampler"])

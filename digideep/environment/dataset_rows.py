@@ -63,18 +63,27 @@ def _rows_of(episode: RecordedEpisode, recording: LoadedData, seat: Seat, key: s
     """Return the rows of an episode of T steps: path -> (T + 1, ...), the last one a half-step."""
     steps = len(episode.rewards)
     figures = (episode.rewards, episode.terminations)
-    if steps == 0 or any(each.shape != (steps,) or each.dtype.kind not in "biuf" for each in figures):
+    if steps == 0:
+        raise UsageError("it has no step. Leave it out.")
+    if any(each.shape != (steps,) or each.dtype.kind not in "biuf" for each in figures):
         raise UsageError(f"rewards and terminations have the shapes {[each.shape for each in figures]}, expected (T,).")
-    if not np.isfinite(episode.rewards).all():
-        raise UsageError("rewards hold values that are not finite.")
+    with np.errstate(over="ignore"):
+        rewards = episode.rewards.astype(np.float32)
+    if not np.isfinite(rewards).all():
+        raise UsageError("rewards hold values that float32 does not: infinite, NaN or beyond 3e38.")
+    if not np.isin(episode.terminations, (0, 1)).all():
+        raise UsageError("terminations hold values that are neither true nor false.")
     seen = read_leaves(episode.observations, recording.observation_space, key, steps + 1)
     actions = _chosen(read_leaves(episode.actions, recording.action_space, "/actions", steps), seat)
     spaces = seat.info.observation_spaces
     with np.errstate(over="ignore"):
         rows = {f"/observations{path}": seen[path].astype(space.dtype) for path, space in spaces.items()}
+    for path, array in rows.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UsageError(f"{path} holds values beyond what {array.dtype} holds.")
     half_step = np.zeros((1, 1), np.float32)
     rows["/masks"] = np.arange(steps + 1)[:, None] < steps
-    rows["/rewards"] = np.concatenate([episode.rewards.astype(np.float32)[:, None], half_step])
+    rows["/rewards"] = np.concatenate([rewards[:, None], half_step])
     rows["/terminations"] = np.concatenate([episode.terminations.astype(np.bool_)[:, None], half_step != 0])
     rows[f"/agents/{seat.name}/actions"] = np.concatenate([actions, np.zeros_like(actions[:1])])
     return rows

@@ -6,6 +6,7 @@ imported, and no environment is made of what they name.
 
 import hashlib
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import gymnasium as gym
 import numpy as np
 import psutil
 
-from digideep.environment.spaces import follow, leaves
+from digideep.environment.spaces import bounds, follow, leaves
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component
 from digideep.utility.errors import UsageError
@@ -86,7 +87,7 @@ class MinariData(DataSet):
             raise UsageError(f"{name} holds data in the format '{got}', expected 'hdf5'. Convert it with Minari.")
         files = {file: _sha256(path / file) for file in (METADATA, CONTENT)}
         try:
-            _check_content(path / CONTENT)
+            _check_content(path / CONTENT, self.num_episodes)
             data = minari.MinariDataset(path)
             number = len(data) if self.num_episodes is None else self.num_episodes
             named = metadata.get("digideep_environment") if data.env_spec is None else data.env_spec.id
@@ -96,7 +97,9 @@ class MinariData(DataSet):
             raise
         except Exception as err:  # damaged files fail in many ways, in h5py and in Minari
             raise UsageError(f"{name} is no data set that Minari can read: {in_words(err)}") from err
-        if not 0 < number <= len(data):
+        if not len(data):
+            raise UsageError(f"{name} has no episodes. Record some.")
+        if number > len(data):
             raise UsageError(f"{name} has {len(data)} episodes, and num_episodes={number} should be read. Lower it.")
         return LoadedData(
             printable(known),
@@ -152,15 +155,21 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check_content(path: Path) -> None:
-    """Refuse a file that leads to other files, or that would not fit into memory. Raises: UsageError: naming it."""
+def _check_content(path: Path, num_episodes: int | None) -> None:
+    """Refuse a file that leads to other files, or of which what is read would not fit into memory.
+
+    Raises:
+        UsageError: naming it.
+    """
     import h5py
 
     name, sizes = printable(str(path)), [0]
 
     def is_foreign(key: str, node: Any) -> str | None:
         if isinstance(node, h5py.Dataset):
-            sizes.append(node.nbytes)
+            number = re.match(r"episode_(\d+)/", key)
+            if num_episodes is None or number is None or int(number[1]) < num_episodes:
+                sizes.append(node.nbytes)
             return key if node.external or node.is_virtual else None
         return None
 
@@ -171,7 +180,11 @@ def _check_content(path: Path) -> None:
         raise UsageError(f"{name} leads elsewhere at '{printable(foreign)}': only what it holds itself is read.")
     free = psutil.virtual_memory().available
     if sum(sizes) > free:
-        raise UsageError(f"{name} holds {sum(sizes) / 1e9:.1f} GB, {free / 1e9:.1f} GB are free. Lower num_episodes.")
+        what = "all episodes" if num_episodes is None else f"the first {num_episodes} episodes"
+        raise UsageError(
+            f"{name}: {what} take {sum(sizes) / 1e9:.1f} GB, of which {free / 1e9:.1f} GB are free. Read fewer, by "
+            "num_episodes."
+        )
 
 
 def read_leaves(values: Any, space: gym.Space, key: str, rows: int) -> dict[str, np.ndarray]:
@@ -192,9 +205,23 @@ def read_leaves(values: Any, space: gym.Space, key: str, rows: int) -> dict[str,
             array = np.asarray(follow(keys)(values))
         except (LookupError, TypeError, ValueError) as err:
             raise UsageError(f"{path} is missing.") from err
-        if array.shape != (rows, *(leaf.shape or ())) or array.dtype.kind not in "biuf":
+        if array.dtype.kind not in "biuf":
+            raise UsageError(f"{path} has the dtype {array.dtype}, expected numbers.")
+        if array.shape != (rows, *(leaf.shape or ())):
             raise UsageError(f"{path} has shape {array.shape}, expected {(rows, *(leaf.shape or ()))}.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise UsageError(f"{path} holds values that are not finite.")
+        _check_whole(path, array, leaf)
         arrays[path] = array
     return arrays
+
+
+def _check_whole(path: str, array: np.ndarray, leaf: gym.Space) -> None:
+    """Refuse values that a space of whole numbers or of truths does not hold. Floats are taken as they are."""
+    kind = np.dtype(leaf.dtype).kind
+    if kind == "f" or not array.size:
+        return
+    low, high = (False, True) if kind == "b" else bounds(leaf)
+    for wrong in (array != np.round(array), (array < low) | (array > high)):
+        if wrong.any():
+            raise UsageError(f"{path} holds {array[wrong][0]}, which {leaf} does not.")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from digideep.learning.optimizers import Optimizer
+from digideep.parameters.checks import shown
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 
@@ -51,6 +52,13 @@ class TorchOptimizer(Optimizer):
         for key in given:
             if key not in known:
                 raise UsageError(f"TorchOptimizer: {name} has no parameter '{key}'. {did_you_mean(key, known)}")
+        for key, value in given.items():
+            default = inspect.signature(self._class).parameters[key].default
+            if isinstance(default, bool) and not isinstance(value, bool):
+                raise UsageError(f"TorchOptimizer: {key} of {name} must be true or false, got {shown(value)}.")
+        for key in ("capturable", "differentiable"):
+            if given.get(key):
+                raise UsageError(f"TorchOptimizer: {key} cannot be true: its steps are not compiled. Leave it out.")
         self._parameters = given
         # An optimizer for each vector of parameters, for as long as that lives.
         self._optimizers: Any = WeakTensorKeyDictionary()
@@ -61,16 +69,23 @@ class TorchOptimizer(Optimizer):
         trial = nn.Parameter(torch.zeros_like(flat))
         trial.grad = torch.zeros_like(flat)
         optimizer = self._make(trial)
-        optimizer.step()
+        try:
+            optimizer.step()
+        except Exception as err:  # of parameters that torch looks at when it needs them
+            raise self._refusal(err) from err
         kept = {name: torch.zeros_like(value) for name, value in optimizer.state[trial].items() if value is not None}
         return {_BEGUN: torch.zeros(()), **kept}
 
     def _make(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
         try:
             optimizer: torch.optim.Optimizer = self._class([parameter], lr=1.0, **self._parameters)
-        except (TypeError, ValueError, RuntimeError) as err:
-            raise UsageError(f"TorchOptimizer: {self._class.__name__} refuses {self._parameters}: {err}.") from err
+        except Exception as err:
+            raise self._refusal(err) from err
         return optimizer
+
+    def _refusal(self, err: Exception) -> UsageError:
+        words = " ".join(str(err).split()) or type(err).__name__
+        return UsageError(f"TorchOptimizer: {self._class.__name__} refuses {self._parameters}: {words}.")
 
     def step(self, flat: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Tensor) -> None:
         """See `Optimizer`."""

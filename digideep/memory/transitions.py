@@ -12,7 +12,7 @@ import numpy as np
 from digideep.memory.generic import SampledMemory
 from digideep.memory.ring import Chunk, Ring
 
-_MAX_REDRAWS = 1000
+_MAX_REDRAWS = 100  # before the rows that start a transition are listed, of which there are few then
 
 
 class TransitionIndices(NamedTuple):
@@ -37,7 +37,8 @@ def draw_uniform(memory: SampledMemory, info: Mapping[str, Any]) -> TransitionIn
     """Draw transitions with replacement, each as likely as any other.
 
     Rows that start none (half-steps) are drawn again until there are none: they are few, so that no list of the valid
-    ones needs to be kept. Transitions whose stacked frames have been overwritten are left out.
+    ones needs to be kept; where they are many, as in a memory with little of a data set, the valid ones are listed.
+    Transitions whose stacked frames have been overwritten are left out.
 
     Args:
         memory: to draw from.
@@ -61,7 +62,13 @@ def draw_uniform(memory: SampledMemory, info: Mapping[str, Any]) -> TransitionIn
             return TransitionIndices(memory, workers, rows, np.ones(len(rows), np.float32))
         wanted = np.flatnonzero(~starts)
         size = len(wanted)
-    raise nothing_to_draw(ring)
+    ages = np.arange(max(count, 0))
+    valid = np.argwhere(memory.buffer["/masks"][:, (oldest + ages) % ring.num_steps, 0])
+    if not len(valid):
+        raise nothing_to_draw(ring)
+    workers[wanted], ages = valid[(generator.random(size) * len(valid)).astype(np.int64)].T
+    rows[wanted] = (oldest + ages) % ring.num_steps
+    return TransitionIndices(memory, workers, rows, np.ones(len(rows), np.float32))
 
 
 def gather_transitions(indices: TransitionIndices, info: Mapping[str, Any]) -> Chunk:

@@ -117,8 +117,9 @@ def build(description: Description, base: type[T], **runtime: Any) -> T:
     check_parameters(cls, parameters)
     if not issubclass(cls, base):
         raise UsageError(f"{dotted_name(cls)} cannot stand here: a {base.__name__} is expected.")
-    if any(getattr(getattr(cls, name, None), "__isabstractmethod__", False) for name in dir(cls)):
-        raise UsageError(f"{dotted_name(cls)} cannot stand here: it leaves to its subclasses what it does.")
+    left = [name for name in dir(cls) if getattr(getattr(cls, name, None), "__isabstractmethod__", False)]
+    if left:
+        raise UsageError(f"{dotted_name(cls)} cannot stand here: it leaves to its subclasses what {left[0]} does.")
     for name, argument in _arguments(cls).items():
         if argument.default is argument.empty and name not in runtime and name not in parameters:
             given = ", ".join(f"'{each}'" for each in runtime) or "nothing"

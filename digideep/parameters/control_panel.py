@@ -88,6 +88,16 @@ _TODAY: dict[str, dict[str, str]] = {
     "q_lr": {"lr_critic": ""},
     "autotune": {"automatic_entropy_tuning": ""},
 }
+# Who reads a name, where nobody does.
+_ELSEWHERE = dict.fromkeys(
+    ("hindsight", "goal_strategy", "num_sampled_goals"),
+    "Replay methods alone have hindsight: take a recipe of SAC, TD3, DDPG or DQN.",
+)
+# The parameter files of 2019, in digideep.params or params.
+_FILES_OF_2019 = {
+    "atari_ppo": "ppo_atari", "mujoco_ppo": "ppo_mujoco", "classic_ddpg": "ddpg_classic",
+    "sac_params": "sacv1_classic", "sacv2_params": "sac_classic",
+}  # fmt: skip
 # What to do instead where a panel has no such name.
 _GONE = {
     "track": "Add --wandb or --mlflow.",
@@ -165,6 +175,8 @@ def _import_module(name: str, given: str) -> ModuleType:
         advice = f"{place(err)}. Correct the import."
         if f"{name}.".startswith(f"{err.name}."):
             advice = ". Give a path ending in .py, or a module that is on PYTHONPATH."
+            if (today := _FILES_OF_2019.get(name.rpartition(".")[2])) is not None:
+                advice = f". Today this recipe is params.{today}."
         raise UsageError(f"--params {given} cannot be imported: {err}{advice}") from err
     except Exception as err:
         raise UsageError(f"--params {given} fails when it is imported: {type(err).__name__}: {err}") from err
@@ -196,10 +208,10 @@ def _advice(key: str, cpanel: Panel) -> str:
     for name, remark in _TODAY.get(key, {}).items():
         if name in cpanel:
             return f"Here it is called '{name}'{remark}."
-    advice = _GONE.get(key) or did_you_mean(key, cpanel)
+    advice = _GONE.get(key) or _ELSEWHERE.get(key) or did_you_mean(key, cpanel)
     return (
         f"{advice} What else the tree has is set by --repeal, or by --set with its path."
-        if advice.startswith("Known: ")
+        if advice.startswith("Known")
         else advice
     )
 

@@ -13,6 +13,7 @@ import yaml
 
 from digideep.parameters.checks import shown
 from digideep.parameters.component import ENABLED, check_parameters, dotted_name, parameters_of, resolve
+from digideep.parameters.schedule import Schedule
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.values import is_described, kind_name
 from digideep.utility.errors import UsageError
@@ -144,6 +145,9 @@ def like(name: str, value: Any, current: Any) -> Any:
     if current is None or (value is None and is_number):
         return value
     if is_described(current) and not is_described(value):
+        cls = resolve(current["class"]) if isinstance(current["class"], str) else current["class"]
+        if type(value) in (int, float) and issubclass(cls, Schedule):
+            return value
         raise UsageError(f'{name} must be a described component such as {{"class": ...}}, got {shown(value)}.')
     if type(current) is float and type(value) is int and abs(value) < 2**63:
         return float(value)

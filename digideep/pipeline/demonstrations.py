@@ -83,12 +83,15 @@ def _check_keys(
 ) -> None:
     """Refuse a data set that lacks what an explorer stores in the same memory, or what an agent learns from there."""
     needed = [f"/infos{path}" for path in seat.info.infos] if is_fed else []
-    needed += agents[seat.name].needed_keys if memory == MAIN else []
+    agent = agents[seat.name]
+    drawn = getattr(getattr(agent, "sampler", None), "memory_names", (MAIN,))
+    needed += agent.needed_keys if memory in drawn else []
+    if memory in drawn and getattr(getattr(agent, "sampler", None), "hindsight", None) is not None:
+        needed += [f"/infos{path}" for path in seat.info.infos]  # compute_reward may ask for any of them
     for key in needed:
         if key not in chunk:
-            raise UsageError(
-                f"A data set has no {key}, which memory '{memory}' needs. Give the data set a memory of its own."
-            )
+            remedy = "Give the data set a memory of its own" if is_fed else "Do without it, or without the data set"
+            raise UsageError(f"A data set has no {key}, which memory '{memory}' needs. {remedy}.")
 
 
 def check_pretraining(agents: Mapping[str, AgentBase]) -> None:

@@ -209,6 +209,8 @@ class ContinuousPolicy(PolicyBase):
         name = type(self).__name__
         if not isinstance(action_space, gym.spaces.Box) or not np.isfinite(action_space.low).all():
             others = "DQN or PPO" if isinstance(action_space, gym.spaces.Discrete) else "PPO"
+            if isinstance(action_space, gym.spaces.Dict):
+                others += ", or give each entry an agent of its own by players"
             raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For these take {others}.")
         check_layers(hidden_sizes, activation)
         require_int("num_critics", num_critics, 1)

@@ -51,6 +51,11 @@ def read_options(kind: Plot, text: Options) -> Options:
     options = {**known, **text}
     if not isinstance(options["context"], str) or options["context"] not in _SCALES:
         raise UsageError(f"context must be one of {', '.join(_SCALES)}, got {options['context']!r}.")
+    if options["ext"] == []:
+        raise UsageError("ext must be a format or a list of some, got []. Take svg.")
+    levels = options.get("n_levels", 1)
+    if not isinstance(levels, int) or levels < 1:
+        raise UsageError(f"n_levels must be an integer of at least 1, got {levels!r}.")
     if options.get("band", "ci") not in BANDS:
         raise UsageError(f"band must be one of {', '.join(BANDS)}, got {options['band']!r}.")
     return options
@@ -111,7 +116,7 @@ def plot(groups: Groups, kind: Plot, keyx: str, keyy: str, opts: Options, output
     with _refusing(), quietly(), plt.rc_context({"svg.fonttype": "none"}):
         plt.rcParams["font.size"] = 10 * _SCALES[options["context"]] * options["font_scale"]
         figure = kind.draw(groups, keyx, keyy, options)
-        extensions = options["ext"] if isinstance(options["ext"], list) else [options["ext"]]
+        extensions = list(dict.fromkeys(options["ext"] if isinstance(options["ext"], list) else [options["ext"]]))
         return save(figure, output / kind.stem(keyy), extensions, options["dpi"], root)
 
 

@@ -6,6 +6,7 @@ What acts is a session's checkpoint, a policy that was exported, or chance.
 import argparse
 import copy
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
@@ -17,10 +18,11 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from digideep.environment.datasets import datasets_root, require_minari
+from digideep.environment.contract import NotAsDeclared, check_reset, read_outcome
+from digideep.environment.datasets import METADATA, datasets_root, read_leaves, require_minari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
-from digideep.environment.spaces import observation_spaces
+from digideep.environment.spaces import observation_spaces, parts
 from digideep.parameters.parser import Parser
 from digideep.pipeline.argument_types import directory_path, json_object, natural, path_name, positive
 from digideep.post.demonstrators import Demonstrator, FileDemonstrator, RandomDemonstrator, SessionDemonstrator, closing
@@ -28,7 +30,8 @@ from digideep.post.export import SUFFIXES
 from digideep.telemetry.output import command
 from digideep.utility.errors import UsageError
 from digideep.utility.files import as_typed
-from digideep.utility.user_code import in_words
+from digideep.utility.text import one_line
+from digideep.utility.user_code import in_words, words_unless_ours
 from digideep.utility.version import __version__
 
 _ID = re.compile(r"(?:[\w-]+/)*[\w-]+-v\d+")
@@ -77,6 +80,10 @@ def record(
     from minari.data_collector import EpisodeBuffer
 
     target = root.absolute() / dataset_id  # Minari loses its way with relative paths
+    for place in target.relative_to(root.absolute()).parents:
+        inside = root.absolute() / place
+        if any((inside / data / METADATA).exists() for data in ("", "data")):
+            raise UsageError(f"--id {dataset_id} lies within the data set {as_typed(inside)}. Choose another one.")
     if target.exists():
         raise UsageError(f"{as_typed(target)} is there already. Choose another --id, or delete it.")
     missing = [place for place in target.parents if not place.exists()]
@@ -84,6 +91,7 @@ def record(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        aside.chmod(0o777 & ~_umask())
         storage = _create(aside / "data", dataset_id, demonstrator, notes)
         block: list[Any] = []
         for episode in _play(demonstrator, episodes, frames, seed):
@@ -107,16 +115,27 @@ def record(
     return Recorded(target, returns, total)
 
 
+def _umask() -> int:
+    """Return what the user keeps from others."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def _create(path: Path, dataset_id: str, demonstrator: Demonstrator, notes: dict[str, Any]) -> Any:
     """Return the storage of a new data set."""
     from minari.dataset.minari_storage import MinariStorage
 
     environment, spec = demonstrator.environment, None
+    for space in (environment.observation_space, environment.action_space):
+        for _, keys, _ in parts(space):
+            if name := next((key for key in keys if isinstance(key, str) and "/" in key), None):
+                raise UsageError(f"Minari's files cannot hold '{name}': a name with a slash. Rename it.")
     observation_spaces(environment.observation_space, "/agent")  # refuses what cannot be learned from
-    if demonstrator.is_plain and environment.unwrapped.spec is not None:
+    if demonstrator.is_plain and environment.spec is not None:  # with the time limit, which its innermost one lacks
         with suppress(TypeError, ValueError):  # of arguments that no file holds
-            environment.unwrapped.spec.to_json()
-            spec = environment.unwrapped.spec
+            environment.spec.to_json()
+            spec = environment.spec
     try:
         storage = MinariStorage.new(
             path, environment.observation_space, environment.action_space, spec, "hdf5", jpeg_encoding=False
@@ -132,28 +151,58 @@ def _create(path: Path, dataset_id: str, demonstrator: Demonstrator, notes: dict
 
 def _play(demonstrator: Demonstrator, episodes: int | None, frames: int | None, seed: int) -> Iterator[_Episode]:
     """Yield episodes."""
-    environment, left = demonstrator.environment, frames
-    number = 0
+    left, number = frames, 0
     while (episodes is None or number < episodes) and (left is None or left > 0):
-        demonstrator.begin()
-        observation, info = environment.reset(seed=seed + number)
-        seen, acted, rewards, is_over = [copy.deepcopy(observation)], [], [], False
-        terminated = truncated = False
-        while not is_over:
-            action = demonstrator.act(observation, info)
-            acted.append(copy.deepcopy(action))
-            observation, reward, terminated, truncated, info = environment.step(action)
-            seen.append(copy.deepcopy(observation))
-            rewards.append(float(reward))
-            left = None if left is None else left - 1
-            truncated = bool(truncated) or (left == 0 and not terminated)
-            is_over = bool(terminated) or truncated
-        ends = np.arange(len(rewards)) == len(rewards) - 1
-        yield _Episode(
-            seed + number, _stack(environment.observation_space, seen), _stack(environment.action_space, acted),
-            np.array(rewards), ends & bool(terminated), ends & truncated,
-        )  # fmt: skip
+        episode = _play_one(demonstrator, left, seed + number)
+        left = None if left is None else left - len(episode.rewards)
+        yield episode
         number += 1
+
+
+def _play_one(demonstrator: Demonstrator, left: int | None, seed: int) -> _Episode:
+    """Return an episode. Args: left: steps after which it is cut off; None for none.
+
+    Raises:
+        UsageError: if the environment fails, or gives what it does not declare.
+    """
+    environment = demonstrator.environment
+    try:
+        episode = _live(demonstrator, left, seed)
+        for values, space, rows in (
+            (episode.observations, environment.observation_space, len(episode.rewards) + 1),
+            (episode.actions, environment.action_space, len(episode.rewards)),
+        ):
+            read_leaves(values, space, "/agent", rows)
+        if not np.isfinite(episode.rewards).all():
+            raise NotAsDeclared("rewards that are not finite")
+    except Exception as err:
+        words = str(err) if isinstance(err, (UsageError, NotAsDeclared)) else in_words(err)
+        raise UsageError(f"The environment fails in the episode of seed {seed}: {one_line(words)}") from err
+    except BaseException as err:
+        raise UsageError(f"The environment {words_unless_ours(err)}, in the episode of seed {seed}.") from err
+    return episode
+
+
+def _live(demonstrator: Demonstrator, left: int | None, seed: int) -> _Episode:
+    environment = demonstrator.environment
+    demonstrator.begin()
+    observation, info = check_reset(environment.reset(seed=seed))
+    seen, acted, rewards, is_over = [copy.deepcopy(observation)], [], [], False
+    terminated = truncated = False
+    while not is_over:
+        action = demonstrator.act(observation, info)
+        acted.append(copy.deepcopy(action))
+        observation, *outcome, info = environment.step(action)
+        reward, terminated, truncated = read_outcome(*outcome)
+        seen.append(copy.deepcopy(observation))
+        rewards.append(float(reward))
+        truncated = bool(truncated) or (len(rewards) == left and not terminated)
+        is_over = bool(terminated) or truncated
+    ends = np.arange(len(rewards)) == len(rewards) - 1
+    return _Episode(
+        seed, _stack(environment.observation_space, seen), _stack(environment.action_space, acted),
+        np.array(rewards), ends & bool(terminated), ends & truncated,
+    )  # fmt: skip
 
 
 def _stack(space: gym.Space, values: list[Any]) -> Any:
@@ -162,7 +211,10 @@ def _stack(space: gym.Space, values: list[Any]) -> Any:
         return {key: _stack(part, [value[key] for value in values]) for key, part in space.items()}
     if isinstance(space, gym.spaces.Tuple):
         return tuple(_stack(part, [value[index] for value in values]) for index, part in enumerate(space))
-    return np.asarray(values, space.dtype)
+    try:
+        return np.asarray(values, space.dtype)
+    except (TypeError, ValueError) as err:
+        raise NotAsDeclared(f"it gave values that {space} does not hold") from err
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -203,9 +255,13 @@ def _demonstrator(args: argparse.Namespace) -> Demonstrator:
         raise UsageError("Give a session or an exported file; or --random with --model, and no session.")
     module, is_file = module_name(args.module), args.source is not None and args.source.is_file()
     if args.random:
+        if args.stochastic or args.checkpoint is not None:
+            raise UsageError("--random has neither --stochastic nor a --checkpoint: leave them out.")
         return RandomDemonstrator(
             EnvironmentSpec(name=args.model, kwargs=args.env_kwargs, from_module=module), args.seed
         )
+    if args.env_kwargs:
+        raise UsageError("--env-kwargs are for --random: a session and a file know their environment. Leave them out.")
     if not is_file:
         return SessionDemonstrator(args.source, args.checkpoint, deterministic=not args.stochastic, seed=args.seed)
     if args.source.suffix not in _FILES:

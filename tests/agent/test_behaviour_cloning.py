@@ -175,3 +175,18 @@ def test_who_cannot_be_pretrained_says_so():
         make_agent(DQN, pretraining=pretraining).check_plan()
     with pytest.raises(UsageError, match="RecurrentPolicy remembers, and cannot be pretrained"):
         make_ppo(demonstrated(), UNIT, RecurrentPolicy, pretraining=pretraining)
+
+
+def test_a_sampler_of_two_memories_goes_on_within_cloning():
+    def shared():
+        memory, other = demonstrated(), demonstrated()
+        sampler = describe(Replay, batch_size=16, shares={"other": 0.3337})
+        return make_agent(SAC, memory=memory, pretraining=describe(BehaviourCloning, **CLONING | {"sampler": sampler}),
+                           others={"other": other})  # fmt: skip
+
+    straight, stopped, resumed = shared(), shared(), shared()
+    straight.parts["pretraining"].run(lambda _: None, never)
+    stopped.parts["pretraining"].run(lambda _: None, lambda: stopped.parts["pretraining"].n_done >= 50)
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.parts["pretraining"].run(lambda _: None, never)
+    assert torch.equal(resumed.actor_step.flat, straight.actor_step.flat)

@@ -188,12 +188,16 @@ DAMAGES = {
     ),
     "a last observation is missing": (put("episode_1/observations", np.zeros((3, 1))), "has shape (3, 1), expected (4"),
     "wide observations": (put("episode_1/observations", np.zeros((4, 2))), "has shape (4, 2), expected (4, 1)"),
-    "observations of words": (put("episode_1/observations", [[b"a"]] * 4), "episode 1: /agent has shape"),
+    "observations of words": (put("episode_1/observations", [[b"a"]] * 4), "episode 1: /agent has the dtype object"),
     "few rewards": (put("episode_1/rewards", np.zeros(2)), "episode 1:"),
-    "no rewards": (put("episode_1/rewards", np.zeros(0)), "rewards and terminations have the shapes"),
-    "infinite": (put("episode_1/rewards", np.array([0, np.inf, 0])), "not finite"),
+    "no step": (put("episode_1/rewards", np.zeros(0)), "episode 1: it has no step"),
+    "infinite": (put("episode_1/rewards", np.array([0, np.inf, 0])), "values that float32 does not"),
+    "immense rewards": (put("episode_1/rewards", np.array([0, 1e39, 0])), "values that float32 does not"),
+    "immense observations": (put("episode_1/observations", np.full((4, 1), 1e39)), "beyond what float32 holds"),
+    "half an end": (put("episode_1/terminations", np.array([0, 0, 0.5])), "neither true nor false"),
+    "actions between": (put("episode_1/actions", np.array([5.0, 5.5, 5.0])), "/actions holds 5.5, which Discrete"),
     "not a number": (put("episode_1/observations", np.full((4, 1), np.nan)), "not finite"),
-    "actions beyond": (put("episode_1/actions", np.array([5, 8, 5])), "outside of Discrete"),
+    "actions beyond": (put("episode_1/actions", np.array([5, 8, 5])), "/actions holds 8, which Discrete"),
 }
 
 

@@ -93,12 +93,15 @@ def test_normalised_observations_that_are_no_goals_do_no_harm():
         ({"fault": "mute"}, r"hindsight needs compute_reward\(achieved_goal, desired_goal, info\), of GoalLine-v0"),
         (
             {"fault": "lie"},
-            r"compute_reward of GoalLine-v0 says \[.*\] of steps that brought \[.*\]\. Leave out wrappers",
+            r"compute_reward of GoalLine-v0 says \[.*\] of steps that brought \[.*\]: they must agree",
         ),
         ({"fault": "raise"}, "compute_reward of GoalLine-v0 failed: RuntimeError: no idea at all"),
         ({"fault": "shape"}, "needs goals of one kind: /achieved_goal is Box"),
         ({"counts": True}, r"asks for info\['steps'\], which is not kept\. Add it to info_keys"),
-        ({"norm_wrappers": [describe_wrapper(Doubled, is_fair=False)]}, "Leave out wrappers that change rewards"),
+        (
+            {"norm_wrappers": [describe_wrapper(Doubled, is_fair=False)]},
+            "of wrappers that change rewards or goals, it asks theirs",
+        ),
         (
             {"vect_wrappers": [describe(VecSignReward)]},
             "needs rewards as they are. Leave VecSignReward out of vect_wrappers",

@@ -96,9 +96,9 @@ FAULTS = (
         ("+ noise).clamp(-1, 1)", "+ noise)", "target actions leave the range"),
         ("(batch, self.target_actor.network,", "(batch, self.actor_step.frozen,", "targets by the actor that learns"),
         (
-            "            self.target_critics.update()",
-            "        self.target_critics.update()\n        if is_actor_due:",
-            "target critics follow with every step",
+            "        if is_target_due:\n            self.move_targets()\n        return pack(metrics), errors",
+            "        self.move_targets()\n        return pack(metrics), errors",
+            "targets follow with every step",
         ),
         ("self.is_due(self.policy_delay)", "True", "the actor learns with every step"),
         (

@@ -32,8 +32,8 @@ FAULTS = (
         ("not isinstance(metadata.get(key), str)", "False", "an environment is made of what a file names"),
         ('array.dtype.kind == "f" and not np.isfinite(array).all()', "False", "numbers that are not finite are read"),
         (
-            "array.shape != (rows, *(leaf.shape or ())) or",
-            "len(array) != rows or",
+            "array.shape != (rows, *(leaf.shape or ())):",
+            "len(array) != rows:",
             "observations of another shape are read",
         ),
     ),
@@ -100,12 +100,16 @@ FAULTS = (
     *faults_in(
         "digideep/post/record.py",
         f"{_RECORD}exploration_is_recorded_where_it_is_asked_for_and_can_be_repeated",
-        ("bool(truncated) or (left == 0 and not terminated)", "bool(truncated)", "an episode goes on beyond --frames"),
+        (
+            "bool(truncated) or (len(rewards) == left and not terminated)",
+            "bool(truncated)",
+            "an episode goes on beyond --frames",
+        ),
     ),
     *faults_in(
         "digideep/post/record.py",
         f"{_RECORD}a_sessions_policy_is_recorded_with_the_environments_own_numbers",
-        ("environment.reset(seed=seed + number)", "environment.reset(seed=seed)", "all episodes have one seed"),
+        ("left, seed + number)", "left, seed)", "all episodes have one seed"),
     ),
     *faults_in(
         "digideep/post/demonstrators.py",

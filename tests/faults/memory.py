@@ -193,7 +193,11 @@ FAULTS = (
             "np.full(len(rows), gamma, np.float32)\n    for",
             "a termination keeps its bootstrap",
         ),
-        ("(oldest + ages) % ring.num_steps", "ages % ring.num_steps", "ages are taken for rows"),
+        (
+            "rows[wanted] = (oldest + ages) % ring.num_steps\n        starts",
+            "rows[wanted] = ages % ring.num_steps\n        starts",
+            "ages are taken for rows",
+        ),
         ("if starts.all():", "if starts.any():", "half-steps are drawn"),
         (
             'for key in keys},\n        **{f"{key}_2": gather_stacked(memory, key, workers, last)',

@@ -138,8 +138,8 @@ FAULTS = (
         ),
         ("*hidden_sizes, critic_outputs]", "*hidden_sizes, 1]", "critics say one number only"),
         (
-            "return values.squeeze(-1) if values.shape[-1] == 1 else values\n\n\nclass ContinuousPolicy",
-            "return values[..., 0]\n\n\nclass ContinuousPolicy",
+            "return values.squeeze(-1) if values.shape[-1] == 1 else values\n\n\nclass StateValue",
+            "return values[..., 0]\n\n\nclass StateValue",
             "critics say their first number",
         ),
         ("self.layers(x, num)", "self.layers(x)", "all critics answer where the first is asked"),

@@ -177,14 +177,14 @@ FAULTS: tuple[Fault, ...] = (
         f"{_COMPARISON_TESTS}::test_returns_of_tests_are_not_smoothed_and_those_of_training_are",
     ),
     Fault(
-        "digideep/post/plotter.py",
+        "digideep/post/plots.py",
         'window = 1 if "test" in keyy.split("/") else WINDOW',
         "window = WINDOW",
         "returns of tests smoothed",
         f"{_COMPARISON_TESTS}::test_returns_of_tests_are_not_smoothed_and_those_of_training_are",
     ),
     Fault(
-        "digideep/post/plotter.py",
+        "digideep/post/plots.py",
         'options["collapse_threshold"] * total',
         'options["collapse_threshold"] * size',
         "blocks measured by the block around them instead of by all",

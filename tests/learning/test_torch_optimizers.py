@@ -97,3 +97,13 @@ def test_what_torch_has_not_or_refuses_is_refused_in_one_line(name, parameters, 
     with pytest.raises(UsageError, match=message) as caught:
         TorchOptimizer(name=name, parameters=parameters)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [
+    ("Adam", {"betas": [0.9]}), ("Adam", {"betas": [0.9, 0.9, 0.9]}), ("Adam", {"capturable": True}),
+    ("Adam", {"differentiable": True}), ("Adam", {"amsgrad": "no"}), ("ASGD", {"lambd": "x"}),
+    ("Rprop", {"etas": [0.5]}),
+])  # fmt: skip
+def test_whatever_torch_would_raise_with_a_parameter_is_one_line(name, parameters):
+    with pytest.raises(UsageError, match=f"^TorchOptimizer: .*{name}|^TorchOptimizer: .*cannot be true"):
+        TorchOptimizer(name=name, parameters=parameters)

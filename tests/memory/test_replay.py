@@ -270,3 +270,14 @@ def test_priorities_follow_a_ring_that_goes_round():
     for key in ("workers", "rows", "weights"):
         first, second = (getattr(each.draw(memory, info(size=64)), key) for each in (priorities, restored))
         np.testing.assert_array_equal(first, second)
+
+
+def test_few_transitions_among_many_rows_without_one_are_all_drawn_and_nothing_else():
+    memory = Memory(chunk_sample_len=2000)
+    masks = np.zeros((2, 2001, 1), np.bool_)
+    masks[0, :3], masks[1, 1999] = True, True
+    memory.store({"/masks": masks, "/x": np.zeros((2, 2001, 1))})
+    drawn = draw_uniform(memory, {"batch_size": 4000, "generator": np.random.default_rng(0)})
+    places, counts = np.unique(np.stack([drawn.workers, drawn.rows]), axis=1, return_counts=True)
+    assert places.T.tolist() == [[0, 0], [0, 1], [0, 2], [1, 1999]]
+    assert counts.min() > 850

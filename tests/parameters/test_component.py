@@ -148,8 +148,8 @@ class Asking(Lamp):
 @pytest.mark.parametrize(
     ("description", "base", "message"),
     [
-        (describe(Optimizer), Optimizer, "Optimizer cannot stand here: it leaves to its subclasses what it does"),
-        (describe(Schedule), Schedule, "Schedule cannot stand here: it leaves to its subclasses what it does"),
+        (describe(Optimizer), Optimizer, "Optimizer cannot stand here: it leaves to its subclasses what"),
+        (describe(Schedule), Schedule, "Schedule cannot stand here: it leaves to its subclasses what"),
         (describe(Asking, watts=5), Lamp, "Asking cannot stand here: it asks for 'agent', and is given 'room'"),
     ],
 )

@@ -1,6 +1,7 @@
 """What is recorded is what an environment gave and was given, and Minari reads it."""
 
 import json
+import sys
 
 import gymnasium as gym
 import minari
@@ -27,6 +28,7 @@ def test_a_sessions_policy_is_recorded_with_the_environments_own_numbers(pendulu
     assert "2 episodes, 400 frames, deterministic actions" in capsys.readouterr().out
     data = read(tmp_path, "pendulum/a-v0")
     assert (len(data), data.total_steps, data.env_spec.id) == (2, 400, "Pendulum-v1")
+    assert data.env_spec.max_episode_steps == 200
     policy, environment = Loader(pendulum).policy(), gym.make("Pendulum-v1")
     for index, episode in enumerate(data):
         observation, info = environment.reset(seed=7 + index)
@@ -83,6 +85,36 @@ def test_chance_and_exported_policies_are_recorded(pendulum, tmp_path, monkeypat
     np.testing.assert_allclose(ours.observations, theirs.observations, atol=1e-2)
 
 
+class Bad(gym.Env):
+    """Fails in a way of its own in its third step."""
+
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, how="raise"):
+        self.how, box = how, gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space = gym.spaces.Dict({"a/b": box}) if how == "slash" else box
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.steps += 1
+        seen = np.zeros(2, np.float32)
+        if self.steps == 3 and self.how == "raise":
+            raise ValueError("on purpose")
+        if self.steps == 3 and self.how == "exit":
+            sys.exit(3)
+        if self.steps == 3:
+            seen = {"shape": np.zeros((3, 2), np.float32), "nan": np.full(2, np.nan, np.float32)}[self.how]
+        return seen, 0.0, self.steps == 4, False, {}
+
+
+if "Bad-v0" not in gym.registry:
+    gym.register("Bad-v0", Bad)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -97,6 +129,69 @@ def test_chance_and_exported_policies_are_recorded(pendulum, tmp_path, monkeypat
         (["file.pt", "--id", "a/b-v0", "--stochastic"], "An exported file is deterministic"),
         (["SESSION", "--id", "a/b-v0", "--episodes", "0"], "--episodes"),
         (["SESSION", "--id", "a/there-v0"], "is there already"),
+        (["SESSION", "--id", "a/whole-v0/b-v0"], "lies within the data set"),
+        (["SESSION", "--id", "a/b-v0", "--env-kwargs", '{"k": 1}'], "--env-kwargs are for --random"),
+        (["--random", "--model", "Pendulum-v1", "--id", "a/b-v0", "--stochastic"], "--random has neither"),
+        (
+            [
+                "--random",
+                "--model",
+                "tests.post.test_record:Bad-v0",
+                "--id",
+                "a/b-v0",
+                "--env-kwargs",
+                '{"how": "raise"}',
+            ],
+            "The environment fails in the episode of seed 0: ValueError: on purpose",
+        ),
+        (
+            [
+                "--random",
+                "--model",
+                "tests.post.test_record:Bad-v0",
+                "--id",
+                "a/b-v0",
+                "--env-kwargs",
+                '{"how": "exit"}',
+            ],
+            "The environment called sys.exit(3)",
+        ),
+        (
+            [
+                "--random",
+                "--model",
+                "tests.post.test_record:Bad-v0",
+                "--id",
+                "a/b-v0",
+                "--env-kwargs",
+                '{"how": "shape"}',
+            ],
+            "it gave values that Box",
+        ),
+        (
+            [
+                "--random",
+                "--model",
+                "tests.post.test_record:Bad-v0",
+                "--id",
+                "a/b-v0",
+                "--env-kwargs",
+                '{"how": "nan"}',
+            ],
+            "not finite",
+        ),
+        (
+            [
+                "--random",
+                "--model",
+                "tests.post.test_record:Bad-v0",
+                "--id",
+                "a/b-v0",
+                "--env-kwargs",
+                '{"how": "slash"}',
+            ],
+            "cannot hold 'a/b': a name with a slash",
+        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_in_a_line_and_nothing_is_made(
@@ -106,6 +201,8 @@ def test_what_cannot_be_recorded_is_refused_in_a_line_and_nothing_is_made(
     for name in ("file.txt", "file.pt"):
         (tmp_path / name).write_text("no policy")
     (tmp_path / "sets/a/there-v0").mkdir(parents=True)
+    (tmp_path / "sets/a/whole-v0/data").mkdir(parents=True)
+    (tmp_path / "sets/a/whole-v0/data/metadata.json").touch()
     before = set(tmp_path.rglob("*"))
     argv = [str(pendulum) if word == "SESSION" else word for word in argv]
     assert record(*argv, "--root", "sets") == 2

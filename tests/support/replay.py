@@ -1,5 +1,7 @@
 """What the tests of replay methods share: small agents, small environments, and the loop without a Runner."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -58,9 +60,10 @@ def make_agent(
     infos=None,
     device="cpu",
     precision="fp32",
+    others=None,
     **changes,
 ):
-    """One of the agents, or of a subclass, with networks of 16 units."""
+    """One of the agents, or of a subclass, with networks of 16 units. Args: others: further memories, by name."""
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     network = {"hidden_sizes": [16], "precision": precision}
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
@@ -78,7 +81,9 @@ def make_agent(
     }[next(kind for kind in cls.__mro__ if kind in (SAC, SACv1, TD3, DDPG, DQN))]  # fmt: skip
     actions = actions or (CHOICE if issubclass(cls, DQN) else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
-    return cls(make_context(observations, actions, memory, seed, infos, device), **common | own | changes)
+    context = make_context(observations, actions, memory, seed, infos, device)
+    context = replace(context, memories={"train": memory, **others}) if others else context
+    return cls(context, **common | own | changes)
 
 
 def make_batch(cls, size=32, seed=0, device="cpu") -> Transitions:

@@ -143,8 +143,8 @@ class GoalOutcomes:
         computed = self._reward(achieved, desired, infos)
         if not np.allclose(computed, given, 1e-4, 1e-6):
             raise UsageError(
-                f"compute_reward of {self._spec.name} says {computed.tolist()} of steps that brought {given}. Leave "
-                "out wrappers that change rewards or goals, or let them have a compute_reward."
+                f"compute_reward of {self._spec.name} says {computed.tolist()} of steps that brought {given}: they "
+                "must agree. Correct it; of wrappers that change rewards or goals, it asks theirs."
             )
         # With their own outcomes as goals too, so that answers differ.
         goals, twice = np.concatenate([desired, achieved]), np.concatenate([achieved, achieved])

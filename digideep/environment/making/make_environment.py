@@ -196,7 +196,8 @@ def _suggestion(name: str) -> str:
     if versions:
         return f"Did you mean '{versions[-1]}'?"
     nearest = did_you_mean(name, gym.registry)
-    return nearest if nearest.startswith("Did") else "Give an id that gymnasium knows, or from_module to register it."
+    own = "from_module (--module) names a module that registers one of your own."
+    return f"{nearest} If not, {own}" if nearest.startswith("Did") else f"Give an id that gymnasium knows, or {own}"
 
 
 def inspect_environment(spec: EnvironmentSpec) -> EnvironmentInfo:

@@ -77,7 +77,9 @@ def assign(
         mine = [name for name in names if any(name in matching for matching in meant.values())]
         for pattern, matching in meant.items():
             if not matching:
-                raise UsageError(f"players: there is no {what} '{pattern}'. {did_you_mean(str(pattern), names)}")
+                below = [name for name in names if name.startswith(f"{pattern}/")]
+                hint = f"Did you mean '{pattern}/*'?" if below else did_you_mean(str(pattern), names)
+                raise UsageError(f"players: there is no {what} '{pattern}'. {hint}")
         if not mine:
             raise UsageError(f"players: agent '{agent}' plays nobody. Known: {', '.join(names)}.")
         for name in mine:
