@@ -98,7 +98,10 @@ def _run(argv: list[str] | None, signals: StopSignals) -> int:
         if has_begun and session.path is not None and not session.path.exists():
             print(f"digideep: the session {session.path} has been removed while it ran.", file=sys.stderr)
             return 1
-        if session is None or not session.report_failure(traceback.format_exc()):
+        from digideep.environment.contract import NotAsDeclared
+
+        is_reported = session is not None and session.report_failure(traceback.format_exc())
+        if not is_reported and not isinstance(err.__cause__, NotAsDeclared):  # the last line says all of it
             traceback.print_exc()
         text = f"{type(err).__name__}: {one_line(str(err))}"
         if session is not None:

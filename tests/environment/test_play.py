@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -319,3 +320,33 @@ def test_glfw_without_a_display_is_refused_in_one_line_before_anything_is_import
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "there is no display" in line
+
+
+def test_a_check_looks_at_an_episode_that_is_long_enough(capsys):
+    argv = ["--model", "Quick-v0", "--module", "tests.environment.test_play", "--check"]
+    assert play.main(argv) == 0
+    steps = re.search(r"re-living here +(\d+) steps", capsys.readouterr().out)
+    assert int(steps[1]) == 30
+
+
+class Quick(gym.Env):
+    """Under the seed 0 an episode is over after one step, under others after 30."""
+
+    observation_space = gym.spaces.Box(-1, 100, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    render_mode = None
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.length = 1 if seed == 0 else 30
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.full(1, self.steps, np.float32), 1.0, self.steps == self.length, False, {}
+
+
+if "Quick-v0" not in gym.registry:
+    gym.register("Quick-v0", Quick)

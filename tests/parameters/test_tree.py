@@ -227,3 +227,12 @@ def test_an_agent_has_a_name_that_can_stand_in_paths(name):
     tree["agents"] = {name: tree["agents"]["agent"]}
     with pytest.raises(UsageError, match="name of an agent must be a plain word"):
         check_tree(tree, Runner)
+
+
+def test_a_number_takes_the_place_of_a_schedule_within_a_dictionary_too():
+    module = load_params("params.sac_demo")
+    plain = to_plain(module.gen_params(module.cpanel))
+    changed = override_tree(plain, {"/agents/agent/sampler/shares/demo": 0.3})
+    assert changed["agents"]["agent"]["sampler"]["shares"] == {"demo": 0.3}
+    with pytest.raises(UsageError, match="must be a described component"):
+        override_tree(plain, {"/agents/agent/sampler": 0.3})
