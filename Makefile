@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # To compile all that is installed would take as long as installing it; what is imported is compiled then.
 PIP := $(BIN)/python -m pip install --no-compile --disable-pip-version-check -c constraints.txt
+# Images of containers often forbid Python to write bytecode: each start would then compile torch anew, which takes 2 s.
+export PYTHONDONTWRITEBYTECODE :=
 QUIET := --quiet
 ARGS ?=
 

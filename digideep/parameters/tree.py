@@ -128,7 +128,8 @@ def _slot(path: str, here: str, node: Any, key: str, *, must_exist: bool = False
 
 def _checked(name: str, node: Any, slot: Any, value: Any) -> Any:
     """Check a value for a part of a node: by the component's constructor, or else by the value that is there."""
-    if is_described(node) and slot in (settable := parameters_of(resolve(node["class"]))):
+    # The class itself may be one that cannot be found any more: then there are no parameters to ask for.
+    if is_described(node) and slot != "class" and slot in (settable := parameters_of(resolve(node["class"]))):
         return settable[slot].fit(name, value)
     return like(name, value, node[slot])
 

@@ -98,7 +98,7 @@ def test_another_state_than_was_announced_is_refused(new, message):
 def test_an_agent_without_a_rule_is_refused(tmp_path, capsys):
     repeal = json.dumps({"/agents/demonstrator/class": "digideep.agent.scripted.ScriptedAgent"})
     assert train(tmp_path / "base", "s", DEMO, tiny(**SMALL), "--repeal", repeal) == 2
-    assert "it leaves to its subclasses what it does" in capsys.readouterr().err
+    assert "it leaves to its subclasses what action_generator does" in capsys.readouterr().err
     assert not (tmp_path / "base").exists()
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from digideep.post import comparison, plotter, report, sessions
+from digideep.post import comparison, plots, plotter, report, sessions
 from digideep.post.comparison import changes_of, differences, make_groups, measured_return, score
 from digideep.post.drawing import band_of, join, series_of
 from digideep.post.loader import Loader
-from digideep.post.plotter import _split
+from digideep.post.plots import _split
 from digideep.telemetry.writers import parent_of
 from digideep.utility.errors import UsageError
 from tests.support.pages import data_of
@@ -193,7 +193,7 @@ def test_a_clock_is_drawn_in_minutes_since_its_first_line(tmp_path):
 def test_returns_of_tests_are_not_smoothed_and_those_of_training_are(tmp_path, monkeypatch):
     rows = [(100, 1, 0.0), (200, 1, 6.0), (300, 1, 0.0)]
     loader, drawn = session(tmp_path, "a", test=rows, train=rows), []
-    monkeypatch.setattr(plotter, "draw_line", lambda axes, curve, **style: drawn.append(curve.mean.tolist()))
+    monkeypatch.setattr(plots, "draw_line", lambda axes, curve, **style: drawn.append(curve.mean.tolist()))
     smoothed, plain = [0.0, 3.0, 2.0], [0.0, 6.0, 0.0]
     train, test = data_of(report.make_report([loader], window=5))["pictures"]
     assert train["note"] == "moving average of 5 epochs"
