@@ -177,14 +177,19 @@ class EpisodeRecorder:
     Args:
         session: whose `videos/` they go to.
         environment: what is recorded.
+        info: of it.
         make_explorer: `Runner.make_explorer`.
 
     Raises:
         UsageError: if the environment cannot render images.
     """
 
-    def __init__(self, session: Session, environment: EnvironmentSpec, make_explorer: Callable[..., Explorer]):
-        reason = why_no_video(environment)
+    def __init__(
+        self, session: Session, environment: EnvironmentSpec, info: EnvironmentInfo,
+        make_explorer: Callable[..., Explorer],
+    ):  # fmt: skip
+        is_offered = "rgb_array" in info.render_modes
+        reason = why_no_video(environment) if is_offered else f"it offers {', '.join(info.render_modes) or 'nothing'}"
         if reason is not None:
             raise UsageError(f"{environment.name} cannot render images ({reason}). Set video_interval to null.")
         self._session, self._make_explorer, self._has_failed = session, make_explorer, False

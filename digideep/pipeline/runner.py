@@ -118,7 +118,7 @@ class Runner(Collector):
                     self.explorer[name] = self.make_explorer(name)
             self.explorer["train"].planned_frames = plan_of(self.tree).frames
             if self.video_int is not None and self.ranks.is_first:
-                self.recorder = EpisodeRecorder(self.session, self.environment, self.make_explorer)
+                self.recorder = EpisodeRecorder(self.session, self.environment, self.info, self.make_explorer)
             check_chunks(self.explorer, self.memories, self.tree)
         self._message_cost = MessageCost(self.agents, self.ranks)
         self.override()
