@@ -120,7 +120,7 @@ def as_rank() -> None:
 
     from digideep.utility.ranks import Ranks
 
-    ranks, means = Ranks.from_environment(), {}
+    ranks, medians = Ranks.from_environment(), {}
     ranks.connect(torch.device("cpu"))
     torch.set_num_threads(1)
     inputs, weights = torch.randn(512, 348), torch.randn(348, 64)
@@ -133,9 +133,9 @@ def as_rank() -> None:
             began = time.perf_counter()
             ranks.sum(message)
             times.append(time.perf_counter() - began)
-        means[size] = statistics.median(times)
+        medians[size] = statistics.median(times)
     if ranks.is_first:
-        print(json.dumps(means))
+        print(json.dumps(medians))
     ranks.close()
 
 

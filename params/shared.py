@@ -265,17 +265,14 @@ def newest_sampler(cpanel: Panel) -> Description:
 
 def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
-    return (
-        session_panel()
-        | demonstrations.replay_data_panel()
-        | {
-            "recurrent": False,  # only PPO can be
-            "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
-            "memory_on_disk": False,  # true keeps the memory in files instead of RAM
-            "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
-            "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
-        }
-    )
+    return session_panel() | {
+        **demonstrations.replay_data_panel(),
+        "recurrent": False,  # only PPO can be
+        "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
+        "memory_on_disk": False,  # true keeps the memory in files instead of RAM
+        "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
+        "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
+    }
 
 
 def replay_sampler(cpanel: Panel) -> Description:
@@ -298,10 +295,10 @@ def replay_sampler(cpanel: Panel) -> Description:
     starts = 0 if demonstrations.is_offline(cpanel) else max(cpanel["warm_start"], cpanel["batch_size"])
     is_relabelled = cpanel.get("hindsight", False)
     require(isinstance(is_relabelled, bool), "hindsight", is_relabelled, "true or false")
-    described = describe_from(cpanel, Hindsight)  # its keys may stand in a panel that does without
-    hindsight = described if is_relabelled else None
-    parameters = {"learning_starts": starts, "priorities": priorities, "hindsight": hindsight}
-    return describe_from(cpanel, Replay, **parameters, **demonstrations.shares(cpanel))
+    # A panel that says false may have its keys; alone they mean nothing.
+    relabelling = describe_from(cpanel, Hindsight) if "hindsight" in cpanel else None
+    parameters = {"learning_starts": starts, "priorities": priorities, **demonstrations.shares(cpanel)}
+    return describe_from(cpanel, Replay, **parameters, hindsight=relabelling if is_relabelled else None)
 
 
 def atari_panel() -> Panel:

@@ -20,9 +20,10 @@ _REFUSED = {
 }
 
 
-def _offered() -> list[str]:
-    classes = {name: each for name, each in vars(torch.optim).items() if isinstance(each, type)}
-    return sorted(name for name, each in classes.items() if issubclass(each, torch.optim.Optimizer))
+_OFFERED = sorted(
+    name for name, each in vars(torch.optim).items()
+    if isinstance(each, type) and issubclass(each, torch.optim.Optimizer) and each is not torch.optim.Optimizer
+)  # fmt: skip
 
 
 class TorchOptimizer(Optimizer):
@@ -41,23 +42,21 @@ class TorchOptimizer(Optimizer):
     can_be_compiled = False
 
     def __init__(self, *, name: str, parameters: dict[str, Any] | None = None):
-        if name not in _offered() or name == "Optimizer":
-            raise UsageError(f"TorchOptimizer: name must be one of torch.optim, got '{name}'. "
-                             f"{did_you_mean(name, set(_offered()) - {'Optimizer'} - set(_REFUSED))}")  # fmt: skip
+        if name not in _OFFERED:
+            hint = did_you_mean(name, set(_OFFERED) - set(_REFUSED))
+            raise UsageError(f"TorchOptimizer: name must be one of torch.optim, got '{name}'. {hint}")
         if name in _REFUSED:
             raise UsageError(f"TorchOptimizer: {name} cannot stand here: {_REFUSED[name]}. Take another one.")
         self._class = getattr(torch.optim, name)
         given = {key: tuple(each) if isinstance(each, list) else each for key, each in (parameters or {}).items()}
-        known = [each for each in inspect.signature(self._class).parameters if each not in ("params", "lr")]
-        for key in given:
+        known = {key: each.default for key, each in inspect.signature(self._class).parameters.items()
+                 if key not in ("params", "lr")}  # fmt: skip
+        for key, value in given.items():
             if key not in known:
                 raise UsageError(f"TorchOptimizer: {name} has no parameter '{key}'. {did_you_mean(key, known)}")
-        for key, value in given.items():
-            default = inspect.signature(self._class).parameters[key].default
-            if isinstance(default, bool) and not isinstance(value, bool):
+            if isinstance(known[key], bool) and not isinstance(value, bool):
                 raise UsageError(f"TorchOptimizer: {key} of {name} must be true or false, got {shown(value)}.")
-        for key in ("capturable", "differentiable"):
-            if given.get(key):
+            if key in ("capturable", "differentiable") and value:
                 raise UsageError(f"TorchOptimizer: {key} cannot be true: its steps are not compiled. Leave it out.")
         self._parameters = given
         # An optimizer for each vector of parameters, for as long as that lives.

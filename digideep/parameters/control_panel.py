@@ -91,7 +91,7 @@ _TODAY: dict[str, dict[str, str]] = {
 # Who reads a name, where nobody does.
 _ELSEWHERE = dict.fromkeys(
     ("hindsight", "goal_strategy", "num_sampled_goals"),
-    "Replay methods alone have hindsight: take a recipe of SAC, TD3, DDPG or DQN.",
+    "It belongs to hindsight=true of a replay method: SAC, TD3, DDPG or DQN.",
 )
 # The parameter files of 2019, in digideep.params or params.
 _FILES_OF_2019 = {

@@ -84,10 +84,11 @@ def _check_keys(
     """Refuse a data set that lacks what an explorer stores in the same memory, or what an agent learns from there."""
     needed = [f"/infos{path}" for path in seat.info.infos] if is_fed else []
     agent = agents[seat.name]
-    drawn = getattr(getattr(agent, "sampler", None), "memory_names", (MAIN,))
-    needed += agent.needed_keys if memory in drawn else []
-    if memory in drawn and getattr(getattr(agent, "sampler", None), "hindsight", None) is not None:
-        needed += [f"/infos{path}" for path in seat.info.infos]  # compute_reward may ask for any of them
+    sampler = getattr(agent, "sampler", None)
+    if memory in getattr(sampler, "memory_names", (MAIN,)):
+        needed += agent.needed_keys
+        if getattr(sampler, "hindsight", None) is not None:
+            needed += [f"/infos{path}" for path in seat.info.infos]  # compute_reward may ask for any of them
     for key in needed:
         if key not in chunk:
             remedy = "Give the data set a memory of its own" if is_fed else "Do without it, or without the data set"

@@ -264,13 +264,10 @@ class ValuedGaussianPolicy(SquashedGaussianPolicy):
         hidden_sizes: list[int], activation: str = "relu", encoder: Description | None = None, precision: str = "fp32",
         **parameters: Any,
     ):  # fmt: skip
-        parameters |= {
-            "hidden_sizes": hidden_sizes,
-            "activation": activation,
-            "encoder": encoder,
-            "precision": precision,
-        }
-        super().__init__(observation_space, action_space, generator, **parameters)
+        super().__init__(
+            observation_space, action_space, generator, hidden_sizes=hidden_sizes, activation=activation,
+            encoder=encoder, precision=precision, **parameters,
+        )  # fmt: skip
         trunk, size = make_trunk(observation_space, generator, encoder)
         sizes = [size, *hidden_sizes, 1]
         self.value = StateValue(1, sizes, activation, generator, trunk, precision, self.network_class)

@@ -132,66 +132,6 @@ if "Bad-v0" not in gym.registry:
         (["SESSION", "--id", "a/whole-v0/b-v0"], "lies within the data set"),
         (["SESSION", "--id", "a/b-v0", "--env-kwargs", '{"k": 1}'], "--env-kwargs are for --random"),
         (["--random", "--model", "Pendulum-v1", "--id", "a/b-v0", "--stochastic"], "--random has neither"),
-        (
-            [
-                "--random",
-                "--model",
-                "tests.post.test_record:Bad-v0",
-                "--id",
-                "a/b-v0",
-                "--env-kwargs",
-                '{"how": "raise"}',
-            ],
-            "The environment fails in the episode of seed 0: ValueError: on purpose",
-        ),
-        (
-            [
-                "--random",
-                "--model",
-                "tests.post.test_record:Bad-v0",
-                "--id",
-                "a/b-v0",
-                "--env-kwargs",
-                '{"how": "exit"}',
-            ],
-            "The environment called sys.exit(3)",
-        ),
-        (
-            [
-                "--random",
-                "--model",
-                "tests.post.test_record:Bad-v0",
-                "--id",
-                "a/b-v0",
-                "--env-kwargs",
-                '{"how": "shape"}',
-            ],
-            "it gave values that Box",
-        ),
-        (
-            [
-                "--random",
-                "--model",
-                "tests.post.test_record:Bad-v0",
-                "--id",
-                "a/b-v0",
-                "--env-kwargs",
-                '{"how": "nan"}',
-            ],
-            "not finite",
-        ),
-        (
-            [
-                "--random",
-                "--model",
-                "tests.post.test_record:Bad-v0",
-                "--id",
-                "a/b-v0",
-                "--env-kwargs",
-                '{"how": "slash"}',
-            ],
-            "cannot hold 'a/b': a name with a slash",
-        ),
     ],
 )
 def test_what_cannot_be_recorded_is_refused_in_a_line_and_nothing_is_made(
@@ -210,3 +150,21 @@ def test_what_cannot_be_recorded_is_refused_in_a_line_and_nothing_is_made(
     assert len(lines) == 1, lines
     assert message in lines[0]
     assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("raise", "The environment fails in the episode of seed 0: ValueError: on purpose"),
+        ("exit", "The environment called sys.exit(3)"),
+        ("shape", "it gave values that Box"),
+        ("nan", "not finite"),
+        ("slash", "cannot hold 'a/b': a name with a slash"),
+    ],
+)
+def test_of_an_environment_that_fails_nothing_is_recorded(tmp_path, capsys, how, message):
+    bad = ["--random", "--model", f"{__name__}:Bad-v0", "--env-kwargs", json.dumps({"how": how})]
+    assert record(*bad, "--id", "a/b-v0", "--root", tmp_path / "sets") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not list(tmp_path.rglob("*"))

@@ -57,14 +57,12 @@ def enabled_ones(stack: str, descriptions: list[Description]) -> list[Descriptio
     Raises:
         UsageError: for a word that is neither true nor false.
     """
-    for description in descriptions:
-        word = description.get(ENABLED, True)
+    found = []
+    for description in map(dict, descriptions):
+        word = description.pop(ENABLED, True)
         require(isinstance(word, bool), f"{stack}: {ENABLED}", word, "true or false")
-    return [
-        {key: value for key, value in description.items() if key != ENABLED}
-        for description in descriptions
-        if description.get(ENABLED, True)
-    ]
+        found += [description] if word else []
+    return found
 
 
 class GymnasiumWrapper(Component):
