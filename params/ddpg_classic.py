@@ -4,7 +4,7 @@ from digideep.agent.ddpg import DDPG
 from digideep.agent.noises import OrnsteinUhlenbeckNoise
 from digideep.parameters.component import describe
 from digideep.policy.continuous import DeterministicPolicy
-from params import shared
+from params import networks, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
@@ -31,7 +31,7 @@ cpanel = shared.replay_panel() | {
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    policy = shared.describe_from(cpanel, DeterministicPolicy, num_critics=1, **shared.encoder_parameters(cpanel))
+    policy = networks.describe_policy(cpanel, DeterministicPolicy, num_critics=1)
     noise = describe(OrnsteinUhlenbeckNoise, std=cpanel["noise_std"], theta=cpanel["theta"])
     agent = shared.describe_from(cpanel, DDPG, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)
     return shared.run_tree(cpanel, agent)

@@ -1,5 +1,6 @@
 """DQN on Atari games: Pong by default. `python main.py --params params/dqn_atari.py`"""
 
+from digideep.agent.dqn import DQN
 from params import dqn_classic, shared
 
 cpanel = (
@@ -24,8 +25,8 @@ cpanel = (
 )
 
 
-def gen_params(cpanel):
-    """Return the parameter tree of a run."""
-    tree = dqn_classic.gen_params(cpanel)
+def gen_params(cpanel, method=DQN):
+    """Return the parameter tree of a run. Args: method: the class of the agent."""
+    tree = dqn_classic.gen_params(cpanel, method)
     stacks = {"/observations/agent": cpanel["frame_stack"]}  # each frame is stored once
     return tree | {"env": shared.atari_tree(cpanel), "memory": shared.memory_tree(cpanel, stacks=stacks)}

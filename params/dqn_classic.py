@@ -4,7 +4,7 @@ from digideep.agent.dqn import DQN
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
 from digideep.policy.discrete import ActionValues
-from params import shared
+from params import networks, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
@@ -37,15 +37,15 @@ cpanel = shared.replay_panel() | {
 }
 
 
-def gen_params(cpanel):
-    """Return the parameter tree of a run."""
+def gen_params(cpanel, method=DQN):
+    """Return the parameter tree of a run. Args: method: the class of the agent."""
     epsilon = describe(
         Linear, start=cpanel["epsilon_start"], end=cpanel["epsilon_end"], duration=cpanel["epsilon_frames"]
     )
     agent = shared.describe_from(
         cpanel,
-        DQN,
-        policy=shared.describe_from(cpanel, ActionValues, **shared.encoder_parameters(cpanel)),
+        method,
+        policy=networks.describe_policy(cpanel, ActionValues),
         sampler=shared.replay_sampler(cpanel),
         epsilon=epsilon,
         lr=shared.annealed(cpanel, "lr"),

@@ -2,7 +2,7 @@
 
 from digideep.agent.sac import SAC
 from digideep.policy.continuous import SquashedGaussianPolicy
-from params import shared
+from params import networks, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
@@ -25,11 +25,12 @@ cpanel = shared.replay_panel() | {
     "alpha": 1.0,  # the start; stays if it is not tuned
     "automatic_entropy_tuning": True,
     "hidden_sizes": [256, 256],
+    **networks.critic_panel(),
 }
 
 
-def gen_params(cpanel):
-    """Return the parameter tree of a run."""
-    policy = shared.describe_from(cpanel, SquashedGaussianPolicy, **shared.encoder_parameters(cpanel))
-    agent = shared.describe_from(cpanel, SAC, policy=policy, sampler=shared.replay_sampler(cpanel))
+def gen_params(cpanel, method=SAC, policy=SquashedGaussianPolicy):
+    """Return the parameter tree of a run. Args: method, policy: the classes of the agent and its policy."""
+    networks_of = networks.describe_policy(cpanel, policy)
+    agent = shared.describe_from(cpanel, method, policy=networks_of, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)

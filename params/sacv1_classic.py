@@ -5,7 +5,7 @@
 
 from digideep.agent.sacv1 import SACv1
 from digideep.policy.continuous import ValuedGaussianPolicy
-from params import shared
+from params import networks, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
@@ -32,6 +32,6 @@ cpanel = shared.replay_panel() | {
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    policy = shared.describe_from(cpanel, ValuedGaussianPolicy, **shared.encoder_parameters(cpanel))
+    policy = networks.describe_policy(cpanel, ValuedGaussianPolicy)
     agent = shared.describe_from(cpanel, SACv1, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)

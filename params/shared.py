@@ -272,6 +272,7 @@ def replay_panel() -> Panel:
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
         "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
         "precision": "fp32",  # bf16 learns faster on networks of 256 and more where the processor has it
+        "network": "mlp",  # of all networks; or layer_norm, batch_renorm, simba
     }
 
 

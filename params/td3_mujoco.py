@@ -4,7 +4,7 @@ from digideep.agent.noises import GaussianNoise
 from digideep.agent.td3 import TD3
 from digideep.parameters.component import describe
 from digideep.policy.continuous import DeterministicPolicy
-from params import shared
+from params import networks, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "HalfCheetah-v5",
@@ -35,7 +35,7 @@ cpanel = shared.replay_panel() | {
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    policy = shared.describe_from(cpanel, DeterministicPolicy, **shared.encoder_parameters(cpanel))
+    policy = networks.describe_policy(cpanel, DeterministicPolicy)
     noise = describe(GaussianNoise, std=cpanel["noise_std"])
     agent = shared.describe_from(cpanel, TD3, policy=policy, sampler=shared.replay_sampler(cpanel), noise=noise)
     return shared.run_tree(cpanel, agent)

@@ -4,6 +4,7 @@ The dueling network is the policy's, the n-step return the replay's.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,12 +34,21 @@ def critic_targets(batch: Transitions, critic: Network, target_critic: Network, 
     """
     values = target_critic(batch.next_observations)
     chooser = critic(batch.next_observations) if is_double else values
-    if batch.next_allowed is not None:
-        # The last observation of an episode may allow nothing: there is nobody to act.
-        forbidden = ~batch.next_allowed & batch.next_allowed.any(-1, keepdim=True)
-        chooser = chooser.masked_fill(forbidden, -math.inf)
-    values = values.gather(-1, chooser.argmax(-1, keepdim=True)).squeeze(-1)
+    values = values.gather(-1, best_actions(chooser, batch.next_allowed)[:, None]).squeeze(-1)
     return batch.rewards + batch.discounts * values
+
+
+def best_actions(values: Tensor, allowed: Tensor | None) -> Tensor:
+    """Return the allowed actions of the largest value. Args: values: (B, A); allowed: bool likewise. Returns: (B,)."""
+    return values.masked_fill(forbidden(allowed), -math.inf).argmax(-1) if allowed is not None else values.argmax(-1)
+
+
+def forbidden(allowed: Tensor) -> Tensor:
+    """Return what an action mask forbids, bool (B, A); nothing where it allows nothing.
+
+    That is so at the last observation of some episodes: there is nobody to act.
+    """
+    return ~allowed & allowed.any(-1, keepdim=True)
 
 
 def critic_loss(critic: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
@@ -81,7 +91,8 @@ class DQN(OffPolicyAgent):
         self.follow("epsilon", noise.epsilon, lambda: self.memory.n_frames)
         self.target_critic = self.make_target("target_critic", self.critic_step, polyak_factor)
 
-    critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
+    critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)
+    critic_loss: Callable[..., CriticLoss] = staticmethod(critic_loss)
 
     def gradient_step(self, batch: Transitions) -> tuple[Metrics, Tensor]:
         """The network's step; see `OffPolicyAgent`."""

@@ -34,6 +34,7 @@ class Transitions(NamedTuple):
     next_observations: Observations  # likewise
     weights: Tensor  # float32 (B,), 1 unless priorities are in use
     next_allowed: Tensor | None = None  # bool (B, A), the action mask of next_observations, if it is in use
+    allowed: Tensor | None = None  # likewise, of observations
 
 
 Network = Callable[..., Tensor]
@@ -99,6 +100,7 @@ class OffPolicyAgent(AgentBase):
             "generator": self.numpy_generator,
         }  # fmt: skip
         self.policy = self.make_policy(policy)
+        self._has_dropout = any(isinstance(module, nn.Dropout) for module in self.policy.modules())
         self.noise: Noise | None = None
         self._rule = build(optimizer or describe(Adam), Optimizer)
         self._rates: list[tuple[GradientStep, Course]] = []
@@ -181,7 +183,7 @@ class OffPolicyAgent(AgentBase):
             to_tensor(chunk["/discounts"]),
             self.observe({path: chunk[key + "_2"] for path, key in self.keys.items()}),
             to_tensor(chunk["/weights"]),
-            to_tensor(chunk[ACTION_MASK + "_2"] != 0) if self.use_action_mask else None,
+            *(to_tensor(chunk[ACTION_MASK + end] != 0) if self.use_action_mask else None for end in ("_2", "")),
         )
 
     @abstractmethod
@@ -214,6 +216,10 @@ class OffPolicyAgent(AgentBase):
         """Returns: float32 of this shape, standard normal."""
         return torch.randn(shape, generator=self.generator, device=self.device)
 
+    def _seed_dropout(self) -> None:
+        """Let the next step's masks follow from the agent's own generator: torch draws them from its global one."""
+        torch.manual_seed(int(self.numpy_generator.integers(2**62)))
+
     def update(self) -> dict[str, float]:
         """Take the gradient steps that are due.
 
@@ -232,6 +238,8 @@ class OffPolicyAgent(AgentBase):
                 with self.profiler("step"), self.ranks.waiting():
                     for step, course in self._rates:
                         step.set_lr(course(self.n_updates))
+                    if self._has_dropout:
+                        self._seed_dropout()
                     metrics, errors = self._step(batch, *self.step_arguments(batch))
                     self.after_step()
                     means.add(metrics)

@@ -1,6 +1,7 @@
 """Soft Actor-Critic. Source: Haarnoja et al. 2018, arXiv:1812.05905 (the version without a state-value network)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,15 +10,26 @@ from torch import Tensor
 from digideep.agent.context import AgentContext
 from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
+from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require_between, require_int
 from digideep.policy.networks import Scalar
 from digideep.policy.observations import Observations
 
 
-def critic_targets(batch: Transitions, actor: Actor, critics: Network, noise: Tensor, alpha: Tensor) -> Tensor:
-    """Return reward and discounted soft value of the next observation, float32 (B,). Eq. 2 and 3; noise is (B, A)."""
+def critic_targets(
+    batch: Transitions, actor: Actor, critics: Network, noise: Tensor, alpha: Tensor, *chosen: Tensor
+) -> Tensor:
+    """Return reward and discounted soft value of the next observation, float32 (B,). Eq. 2 and 3.
+
+    Args:
+        batch: transitions.
+        actor, critics: see `Actor` and `Critics`.
+        noise: float32 (B, A), standard normal.
+        alpha: the entropy coefficient.
+        chosen: int64 (M,), the critics of which the least counts; left out for all.
+    """
     actions, log_p = actor(batch.next_observations, noise)
-    values = as_values(critics(batch.next_observations, actions), batch).amin(0) - alpha * log_p
+    values = as_values(critics(batch.next_observations, actions, *chosen), batch).amin(0) - alpha * log_p
     return batch.rewards + batch.discounts * values
 
 
@@ -30,11 +42,15 @@ def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> Critic
 
 
 def actor_loss(
-    actor: Actor, observations: Observations, critics: Network, noise: Tensor, alpha: Tensor
+    actor: Actor, batch: Transitions, critics: Network, noise: Tensor, alpha: Tensor, by_mean: bool = False
 ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensor]]:
-    """Entropy-regularised value of the actor's own actions, negated: Eq. 7. Returns: with metrics and the entropy."""
-    actions, log_p = actor(observations, noise)
-    loss = (alpha * log_p - critics(observations, actions).amin(0)).mean()
+    """Entropy-regularised value of the actor's own actions, negated: Eq. 7. Returns: with metrics and the entropy.
+
+    By the least value that a critic says; `by_mean` by the mean of all: Chen et al. 2021, Algorithm 1.
+    """
+    actions, log_p = actor(batch.observations, noise)
+    values = critics(batch.observations, actions)
+    loss = (alpha * log_p - (values.mean(0) if by_mean else values.amin(0))).mean()
     entropy = -log_p.mean().detach()
     return loss, ({"actor_loss": loss, "entropy": entropy}, entropy)
 
@@ -55,9 +71,18 @@ class SAC(OffPolicyAgent):
     Further parameters are those of `OffPolicyAgent`. The policy has an `actor` and `critics` as in
     `SquashedGaussianPolicy`.
 
+    With more gradient steps for a frame it is REDQ (10 critics, 2 of them for a target, 20 steps) or DroQ (2 critics
+    with dropout and normalised layers, 20 steps). Sources: Chen et al. 2021, arXiv:2101.05982, Algorithm 1; Hiraoka et
+    al. 2022, arXiv:2110.02034, Algorithm 2.
+
     Args:
         context: what exists at run time.
-        polyak_factor: share of the critics in their targets' update. Usual: 0.005 to 0.02.
+        polyak_factor: share of the critics in their targets' update. Usual: 0.005 to 0.02. None for no targets: the
+            critics bootstrap from themselves, which needs normalised layers.
+        num_target_critics: critics of which a target takes the least, drawn anew for each step; the actor then follows
+            the mean of all. None: all, and the actor follows the least.
+        policy_delay: gradient steps of the critics to one of actor and alpha. Usual: 1; as many as there are for each
+            frame.
         target_update_interval: gradient steps from one update of the targets to the next.
         lr_actor, lr_critic, lr_alpha: learning rates of actor, critics and log(alpha), numbers or schedules over
             gradient steps. Usual: 3e-4 to 1e-3.
@@ -67,46 +92,70 @@ class SAC(OffPolicyAgent):
     """
 
     def __init__(
-        self, context: AgentContext, *, polyak_factor: float, target_update_interval: int = 1,
+        self, context: AgentContext, *, polyak_factor: float | None, target_update_interval: int = 1,
+        num_target_critics: int | None = None, policy_delay: int = 1,
         lr_actor: Rate, lr_critic: Rate, lr_alpha: Rate = 3e-4, alpha: float = 1.0,
         automatic_entropy_tuning: bool = True, target_entropy: float | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
+        require_int("policy_delay", policy_delay, 1)
         require_between("alpha", alpha, 1e-9)
         self.target_update_interval, self.is_tuned = target_update_interval, automatic_entropy_tuning
-        num_actions = self.action_space.shape[0]  # type: ignore[index]  # the policy has refused other spaces
-        self.target_entropy = float(-num_actions if target_entropy is None else target_entropy)
+        self.num_target_critics, self.policy_delay = num_target_critics, policy_delay
+        if num_target_critics is not None:
+            require_int("num_target_critics", num_target_critics, 1, self.policy.num_critics)
+        self.target_entropy = self.usual_entropy() if target_entropy is None else float(target_entropy)
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
         self.log_alpha = self.register("log_alpha", Scalar(math.log(alpha)).to(self.device))
         self.alpha_step = self.make_step("alpha", self.log_alpha, self.alpha_loss, lr_alpha)
-        self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
-        self.clone_by(self.actor_step, cloning_loss)
+        self.target_critics: TargetNetwork | None = None
+        if polyak_factor is not None:
+            self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
+        self.clone_by(self.actor_step, self.cloning_loss)
 
-    critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)
-    actor_loss, alpha_loss = staticmethod(actor_loss), staticmethod(alpha_loss)
+    cloning_loss: Callable[..., Tensor] = staticmethod(cloning_loss)
+    critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)
+    critic_loss: Callable[..., CriticLoss] = staticmethod(critic_loss)
+    actor_loss: Callable[..., Any] = staticmethod(actor_loss)
+    alpha_loss: Callable[..., Any] = staticmethod(alpha_loss)
 
-    def step_arguments(self, batch: Transitions) -> tuple[Tensor, Tensor, bool]:
-        """See `OffPolicyAgent`: the noises of both actions, and whether the targets' update is due."""
-        shape = batch.actions.shape
-        return self.draw_noise(shape), self.draw_noise(shape), self.is_due(self.target_update_interval)
+    def usual_entropy(self) -> float:
+        """Return the target entropy unless one is given, in nats: Haarnoja et al. 2018, Appendix D."""
+        return -float(self.action_space.shape[0])  # type: ignore[index]  # the policy has refused other spaces
 
-    def gradient_step(
-        self, batch: Transitions, next_noise: Tensor, noise: Tensor, is_target_due: bool
-    ) -> tuple[Metrics, Tensor]:
+    def step_arguments(self, batch: Transitions) -> tuple[Any, ...]:
+        """See `OffPolicyAgent`: the noises of both actions, what is due, and the critics of which the least counts."""
+        noises = [self.draw_noise(batch.actions.shape) for _ in range(2)]
+        chosen: list[Tensor] = []
+        if self.num_target_critics is not None:
+            order = torch.randperm(self.policy.num_critics, generator=self.generator, device=self.device)
+            chosen = [order[: self.num_target_critics]]
+        return *noises, self.is_due(self.policy_delay), self.is_due(self.target_update_interval), *chosen
+
+    def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
         """Take the critics' step, the actor's and the coefficient's, and move the targets; see `OffPolicyAgent`."""
+        next_noise, noise, is_actor_due, is_target_due, *chosen = args
+        alpha = self.alpha_step.flat.exp()[0]
         with torch.no_grad():
-            alpha = self.alpha_step.flat.exp()[0]
-            nets = self.actor_step.frozen, self.target_critics.network
-            targets = self.critic_targets(batch, *nets, next_noise, alpha)
-        of_critic, errors = self.critic_step(batch, targets)
-        of_actor, entropy = self.actor_step(batch.observations, self.critic_step.frozen, noise, alpha)
-        if self.is_tuned:
-            self.alpha_step(entropy, self.target_entropy)
-        if is_target_due:
+            goal = self.critic_goal(batch, next_noise, alpha, *chosen)
+        of_critic, errors = self.critic_step(batch, *goal)
+        metrics = {**of_critic, "alpha": alpha}
+        if is_actor_due:
+            by_mean = [True] if chosen else []
+            of_actor, entropy = self.actor_step(batch, self.critic_step.frozen, noise, alpha, *by_mean)
+            metrics |= of_actor
+            if self.is_tuned:
+                self.alpha_step(entropy, self.target_entropy)
+        if self.target_critics is not None and is_target_due:
             self.target_critics.update()
-        return pack({**of_critic, **of_actor, "alpha": alpha}), errors
+        return pack(metrics), errors
+
+    def critic_goal(self, batch: Transitions, noise: Tensor, alpha: Tensor, *chosen: Tensor) -> tuple[Tensor, ...]:
+        """Return what the critics' loss takes besides the batch, without gradients: the targets."""
+        judges = self.critic_step.frozen if self.target_critics is None else self.target_critics.network
+        return (self.critic_targets(batch, self.actor_step.frozen, judges, noise, alpha, *chosen),)
 
     def load_weights(self, state: dict[str, Any]) -> None:
         """See `AgentBase`. The entropy coefficient is taken over where it is tuned."""

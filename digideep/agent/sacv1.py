@@ -79,7 +79,7 @@ class SACv1(OffPolicyAgent):
         with torch.no_grad():
             values = self.value_targets(seen, self.actor_step.frozen, self.critic_step.frozen, noise, self.alpha)
         of_value = self.value_step(seen, values)
-        of_actor, _ = self.actor_step(seen, self.critic_step.frozen, noise, self.alpha)
+        of_actor, _ = self.actor_step(batch, self.critic_step.frozen, noise, self.alpha)
         if is_target_due:
             self.target_value.update()
         return pack({**of_critic, **of_value, **of_actor}), errors

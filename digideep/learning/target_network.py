@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from digideep.learning.gradient_step import FlatModule, GradientStep, kept_buffers
 from digideep.parameters.checks import require_between
@@ -12,7 +12,8 @@ from digideep.parameters.checks import require_between
 class TargetNetwork:
     """A copy of a learner's network that follows it slowly, or is renewed from time to time.
 
-    Buffers, such as running statistics, are copied with each update: a mean of means over time would lag twice.
+    Buffers, such as running statistics, are copied with each update: a mean of means over time would lag twice. Dropout
+    works in it as in the learner, as Hiraoka et al. 2022, arXiv:2110.02034, Algorithm 2 has it.
 
     Args:
         step: of the network to follow.
@@ -28,6 +29,8 @@ class TargetNetwork:
         self._source, self._polyak_factor = step, polyak_factor
         self.flat = step.flat.clone()
         self.network = FlatModule(copy.deepcopy(step.module), self.flat)
+        for part in self.network.module.modules():
+            part.train(isinstance(part, nn.Dropout))
         self._buffers, self._new_buffers = (kept_buffers(each) for each in (self.network.module, step.module))
 
     @property

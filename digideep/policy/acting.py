@@ -110,7 +110,7 @@ def stochastic_act(network: nn.Module, head: nn.Module) -> FastAct | None:
     """Sample from a head after a network in arrays; None if one of them has no counterpart here."""
     try:
         if does_as(head, CategoricalHead, "forward"):
-            return _numbered_act(Perceptron(network, head.linear))  # type: ignore[arg-type]
+            return numbered_act(Perceptron(network, head.linear))  # type: ignore[arg-type]
         if does_as(head, GaussianHead, "forward"):
             return _gaussian_act(Perceptron(network, head.linear), _array(head, "log_std"))  # type: ignore[arg-type]
     except LookupError:
@@ -118,7 +118,7 @@ def stochastic_act(network: nn.Module, head: nn.Module) -> FastAct | None:
     return None
 
 
-def _numbered_act(network: Perceptron) -> FastAct:
+def numbered_act(network: Perceptron) -> FastAct:
     """See `distributions.Categorical`."""
 
     def act(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> ArrayChoice:

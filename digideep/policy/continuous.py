@@ -1,6 +1,7 @@
 """Policies for replay methods in continuous action spaces: an actor in [-1, 1] and critics that judge its actions."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from digideep.parameters.component import Description
 from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
 from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
-from digideep.policy.networks import EnsemblePerceptron, check_layers
+from digideep.policy.networks import Chosen, EnsemblePerceptron, check_layers, network_maker
 from digideep.policy.observations import Observations, ObservationSpace
 from digideep.utility.errors import UsageError
 
@@ -24,15 +25,20 @@ _LARGEST_ACTION = 1 - 1e-6  # whose logarithm of the odds is a number
 
 
 class Perceptrons(nn.Module):
-    """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
+    """What actors and critics share: `num` perceptrons, behind one encoder if there is one.
+
+    Args:
+        num, sizes: as in `EnsemblePerceptron`.
+        make: builds the perceptrons, see `network_maker`.
+        encoder: what comes before them.
+    """
 
     def __init__(
-        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None,
-        precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
-    ):  # fmt: skip
+        self, num: int, sizes: list[int], make: Callable[..., EnsemblePerceptron], encoder: Encoder | None = None
+    ):
         super().__init__()
-        self.encoder = encoder
-        self.layers = network(num, sizes, activation, generator, precision=precision)
+        self.encoder, self.num_outputs = encoder, sizes[-1]
+        self.layers = make(num=num, sizes=sizes)
 
 
 class Actor(Perceptrons):
@@ -144,13 +150,13 @@ class SquashedGaussianActor(Actor):
 class Critics(Perceptrons):
     """Action values by `num` networks of their own."""
 
-    def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
+    def forward(self, observations: Observations, actions: Tensor, num: Chosen = None) -> Tensor:
         """Judge actions.
 
         Args:
             observations: (B, ...).
             actions: (B, A).
-            num: critics to ask, None for all.
+            num: critics to ask: the first so many, those of an index int64 (num,), or all.
 
         Returns:
             (num, B); of critics with several outputs, (num, B, K).
@@ -182,10 +188,14 @@ class ContinuousPolicy(PolicyBase):
         hidden_sizes: of all networks.
         activation: after each hidden layer.
         num_critics: 1, or 2 for the smaller of two estimates, or more.
+        critic_hidden_sizes: of the critics; None for `hidden_sizes`.
         critic_outputs: numbers that a critic says of an action; more than 1 for quantiles, for example.
         encoder: description of what comes before the networks, see `make_encoder`; None decides by the spaces.
         precision: fp32, or bf16 to learn in bfloat16, see `EnsemblePerceptron`; an encoder has its own. Acting by numpy
             stays in float32: replayed actions are those of older policies anyway.
+        network: description of the networks' layers, an `EnsemblePerceptron` such as those of
+            `policy.normalized_networks`; None for `network_class`.
+        critic_network: of the critics' layers; None for `network`.
     """
 
     actor_class: type[Actor]
@@ -202,8 +212,11 @@ class ContinuousPolicy(PolicyBase):
         activation: str = "relu",
         num_critics: int = 2,
         critic_outputs: int = 1,
+        critic_hidden_sizes: list[int] | None = None,
         encoder: Description | None = None,
         precision: str = "fp32",
+        network: Description | None = None,
+        critic_network: Description | None = None,
     ):
         super().__init__()
         name = type(self).__name__
@@ -212,16 +225,21 @@ class ContinuousPolicy(PolicyBase):
             if isinstance(action_space, gym.spaces.Dict):
                 others += ", or give each entry an agent of its own by players"
             raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For these take {others}.")
-        check_layers(hidden_sizes, activation)
+        critic_hidden_sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
+        for layers in (hidden_sizes, critic_hidden_sizes):
+            check_layers(layers, activation)
         require_int("num_critics", num_critics, 1)
         require_int("critic_outputs", critic_outputs, 1)
+        self.num_critics = num_critics
         num_actions = action_space.shape[0]
+        common: dict[str, Any] = {"activation": activation, "generator": generator, "precision": precision}
+        make = network_maker(network, self.network_class, **common)
         trunk, size = make_trunk(observation_space, generator, encoder)
-        sizes, rest = [size, *hidden_sizes, num_actions], (precision, self.network_class)
-        self.actor = self.actor_class(sizes, activation, generator, trunk, *rest)
+        self.actor = self.actor_class([size, *hidden_sizes, num_actions], make, trunk)
+        make = network_maker(critic_network or network, self.network_class, **common)
         trunk, size = make_trunk(observation_space, generator, encoder)
-        sizes = [size + num_actions, *hidden_sizes, critic_outputs]
-        self.critics = self.critics_class(num_critics, sizes, activation, generator, trunk, *rest)
+        sizes = [size + num_actions, *critic_hidden_sizes, critic_outputs]
+        self.critics = self.critics_class(num_critics, sizes, make, trunk)
 
     def act(
         self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
@@ -262,12 +280,13 @@ class ValuedGaussianPolicy(SquashedGaussianPolicy):
     def __init__(
         self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator, *,
         hidden_sizes: list[int], activation: str = "relu", encoder: Description | None = None, precision: str = "fp32",
-        **parameters: Any,
+        network: Description | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(
             observation_space, action_space, generator, hidden_sizes=hidden_sizes, activation=activation,
-            encoder=encoder, precision=precision, **parameters,
+            encoder=encoder, precision=precision, network=network, **parameters,
         )  # fmt: skip
         trunk, size = make_trunk(observation_space, generator, encoder)
-        sizes = [size, *hidden_sizes, 1]
-        self.value = StateValue(1, sizes, activation, generator, trunk, precision, self.network_class)
+        common: dict[str, Any] = {"activation": activation, "generator": generator, "precision": precision}
+        make = network_maker(network, self.network_class, **common)
+        self.value = StateValue(1, [size, *hidden_sizes, 1], make, trunk)

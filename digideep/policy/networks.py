@@ -2,12 +2,16 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from digideep.parameters.checks import require
+from digideep.parameters.component import Component, Description, build
 from digideep.policy.distributions import orthogonal_linear, require_room
 
 # A quotient of polynomials in x^2 over x in [-7.9, 7.9]; its error is at most 3.5e-7. Source: Eigen's `ptanh`.
@@ -131,7 +135,23 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-class EnsembleLinear(nn.Module):
+Chosen = int | Tensor | None  # of the networks of an ensemble: the first so many, those of an index int64 (M,), or all
+
+
+class EnsembleLayer(nn.Module):
+    """A layer of several networks side by side, which can compute some of them alone."""
+
+    def forward(self, x: Tensor, num: Chosen = None) -> Tensor:
+        """Args: x: (num, B, F), or (B, F) for the same input to all; num: which of the networks."""
+        raise NotImplementedError
+
+    @staticmethod
+    def chosen(tensor: Tensor, num: Chosen) -> Tensor:
+        """Return what belongs to some of the networks. Args: tensor: (num, ...)."""
+        return tensor[num if isinstance(num, Tensor) else slice(num)]
+
+
+class EnsembleLinear(EnsembleLayer):
     """Holds `num` linear layers side by side, as one batched matrix product.
 
     Weights and biases are uniform within 1 / sqrt(in_features), torch's default for a linear layer and so that of the
@@ -149,16 +169,16 @@ class EnsembleLinear(nn.Module):
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -limit, limit, generator=generator)
 
-    def forward(self, x: Tensor, num: int | None = None) -> Tensor:
-        """Compute the first `num` of the layers; None for all."""
-        weight, bias = self.weight[:num], self.bias[:num]
+    def forward(self, x: Tensor, num: Chosen = None) -> Tensor:
+        """See `EnsembleLayer`."""
+        weight, bias = self.chosen(self.weight, num), self.chosen(self.bias, num)
         # Not baddbmm, which copies the bias first: a compiler adds it together with the activation.
         y = torch.bmm(x.expand(len(weight), *x.shape[-2:]), weight)
         return y + bias.to(y.dtype)
 
 
-class EnsemblePerceptron(nn.Sequential):
-    """Holds `num` multilayer perceptrons side by side.
+class EnsemblePerceptron(nn.Sequential, Component):
+    """Holds `num` multilayer perceptrons side by side. Subclasses put layers between or in the place of these.
 
     Args:
         num: how many.
@@ -178,7 +198,6 @@ class EnsemblePerceptron(nn.Sequential):
         sizes: list[int],
         activation: str,
         generator: torch.Generator,
-        *,
         is_last_active: bool = False,
         precision: str = "fp32",
     ):
@@ -192,8 +211,8 @@ class EnsemblePerceptron(nn.Sequential):
         """Compute all layers in float32 from now on."""
         self._dtype = torch.float32
 
-    def forward(self, x: Tensor, num: int | None = None) -> Tensor:
-        """Compute the first `num` of the perceptrons; None for all."""
+    def forward(self, x: Tensor, num: Chosen = None) -> Tensor:
+        """Compute some of the perceptrons, see `EnsembleLayer`."""
         layers = list(self)
         if self._dtype != torch.float32:
             hidden = layers[: len(layers) - self._num_last]
@@ -203,10 +222,23 @@ class EnsemblePerceptron(nn.Sequential):
         return _through(layers, x, num)
 
 
-def _through(layers: list[nn.Module], x: Tensor, num: int | None) -> Tensor:
+def _through(layers: list[nn.Module], x: Tensor, num: Chosen) -> Tensor:
     for layer in layers:
-        x = layer(x, num) if isinstance(layer, EnsembleLinear) else layer(x)
+        x = layer(x, num) if isinstance(layer, EnsembleLayer) else layer(x)
     return x
+
+
+def network_maker(
+    description: Description | None, default: type[EnsemblePerceptron] = EnsemblePerceptron, **common: Any
+) -> Callable[..., EnsemblePerceptron]:
+    """Return what builds networks of one kind.
+
+    Args:
+        description: of an `EnsemblePerceptron` or a subclass; None takes the default.
+        default: a class without parameters of its own.
+        common: arguments of all of them.
+    """
+    return partial(build, description or {"class": default}, EnsemblePerceptron, **common)
 
 
 def dtype_of(precision: str) -> torch.dtype:

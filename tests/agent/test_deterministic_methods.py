@@ -109,7 +109,7 @@ def test_a_dueling_network_adds_the_value_to_advantages_of_mean_zero():
     policy = ActionValues(LINE, CHOICE, torch.Generator().manual_seed(0), hidden_sizes=[8], is_dueling=True)
     observations = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
     features = policy.features(observations)
-    advantages, value = policy.advantages(features)[0], policy.value(features)[0]
+    advantages, value = policy.advantages(features)[0], policy.state_value(features)[0]
     values = policy(observations)
     torch.testing.assert_close(values, value + advantages - advantages.mean(1, keepdim=True))
     torch.testing.assert_close(values.mean(1), value[:, 0])

@@ -7,13 +7,13 @@ import torch
 
 from digideep.agent.sac import SAC, actor_loss, alpha_loss, critic_targets
 from digideep.policy.continuous import SquashedGaussianActor
-from digideep.policy.networks import Scalar
+from digideep.policy.networks import Scalar, network_maker
 from tests.support.replay import make_agent, make_batch, take_step
 
 
 def make_actor(mean: float, log_std: float) -> SquashedGaussianActor:
     """One action dimension whose distribution is the same everywhere."""
-    actor = SquashedGaussianActor([1, 4, 1], "relu", torch.Generator())
+    actor = SquashedGaussianActor([1, 4, 1], network_maker(None, activation="relu", generator=torch.Generator()))
     for parameter in actor.parameters():
         parameter.data.zero_()
     actor.layers[-1].bias.data[:] = torch.tensor([mean, log_std])
@@ -69,7 +69,7 @@ def test_targets_take_the_smaller_target_critic_and_add_the_entropy():
 def test_the_actor_weighs_entropy_against_the_smaller_critic():
     loss, (metrics, entropy) = actor_loss(
         lambda observations, noise: (noise, torch.tensor([-1.0, 3.0])),
-        torch.zeros(2, 3),
+        make_batch(SAC, size=2),
         lambda observations, actions: torch.tensor([[4.0, 5.0], [6.0, 3.0]]),
         torch.zeros(2, 2),
         torch.tensor(0.2),

@@ -332,7 +332,7 @@ def test_action_values_of_several_critics_and_outputs_are_judged_by_their_mean(n
         (last,) = policy.advantages
         values = (features @ last.weight[index] + last.bias[index]).view(5, 5, num_outputs)
         if is_dueling:
-            (last,) = policy.value
+            (last,) = policy.state_value
             values = values - values.mean(1, keepdim=True) + (features @ last.weight[index] + last.bias[index])[:, None]
         by_hand[index] = values
     expected = by_hand[0] if num_critics == 1 else by_hand

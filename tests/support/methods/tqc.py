@@ -21,10 +21,10 @@ def quantile_loss(critics, batch, targets):
     return loss, ({"critic_loss": loss, "q_value": quantiles.mean()}, by_transition)
 
 
-def actor_loss(actor, observations, critics, noise, alpha):
+def actor_loss(actor, batch, critics, noise, alpha):
     """As SAC's, by the mean of all quantiles."""
-    actions, log_p = actor(observations, noise)
-    loss = (alpha * log_p - critics(observations, actions).mean((0, 2))).mean()
+    actions, log_p = actor(batch.observations, noise)
+    loss = (alpha * log_p - critics(batch.observations, actions).mean((0, 2))).mean()
     entropy = -log_p.mean().detach()
     return loss, ({"actor_loss": loss, "entropy": entropy}, entropy)
 

@@ -1,0 +1,48 @@
+"""What parameter files of replay methods say of networks: their layers, and encoders of images."""
+
+from typing import Any
+
+from digideep.parameters.checks import require
+from digideep.parameters.component import Component, Description, describe, parameters_of
+from digideep.policy.networks import EnsemblePerceptron
+from digideep.policy.normalized_networks import BatchRenormPerceptron, LayerNormPerceptron, Simba
+from params import shared
+
+_NETWORKS: dict[str, type[EnsemblePerceptron]] = {
+    "mlp": EnsemblePerceptron, "layer_norm": LayerNormPerceptron, "batch_renorm": BatchRenormPerceptron, "simba": Simba,
+}  # fmt: skip
+
+
+def critic_panel() -> shared.Panel:
+    """Return the keys of the control panels of methods whose critics may differ from the actor."""
+    return {
+        "num_critics": 2,
+        "num_target_critics": None,  # of which each target takes the least; null for all
+        "policy_delay": 1,  # gradient steps of the critics to one of the actor
+        "critic_hidden_sizes": None,  # null for hidden_sizes
+        "critic_network": None,  # null for network
+        "dropout": 0.0,  # of the critics, with layer_norm
+    }
+
+
+def describe_policy(cpanel: shared.Panel, cls: type[Component], **parameters: Any) -> Description:
+    """Describe the policy of a replay method by the panel's keys, see `shared.describe_from`.
+
+    Args:
+        cpanel: the control panel.
+        cls: the policy.
+        parameters: further ones.
+
+    Raises:
+        UsageError: for networks that do not exist.
+    """
+    name, of_critics, dropout = cpanel["network"], cpanel.get("critic_network"), cpanel.get("dropout", 0.0)
+    for key, value in (("network", name), ("critic_network", of_critics or name)):
+        require(value in _NETWORKS, key, value, f"one of {', '.join(_NETWORKS)}")
+    of_critics = of_critics or name
+    require(not dropout or of_critics == "layer_norm", "dropout", dropout, "0 unless critic_network is layer_norm")
+    critic = describe(LayerNormPerceptron, dropout=dropout) if dropout else describe(_NETWORKS[of_critics])
+    networks = {"network": describe(_NETWORKS[name]), "critic_network": critic}
+    known = parameters_of(cls)
+    networks = {key: value for key, value in networks.items() if key in known}
+    return shared.describe_from(cpanel, cls, **shared.encoder_parameters(cpanel), **networks, **parameters)

@@ -1,0 +1,27 @@
+"""Discrete SAC on classic control: CartPole-v1 by default. `python main.py --params params/sac_discrete_classic.py`"""
+
+from digideep.agent.sac_discrete import DiscreteSAC
+from digideep.policy.discrete import CategoricalPolicy
+from params import sac_classic
+
+cpanel = sac_classic.cpanel | {
+    "model_name": "CartPole-v1",
+    "total_frames": 50_000,
+    "num_workers": 4,
+    "n_steps": 4,
+    # DQN's of dqn_classic.py: random start, replay ratio, batch. Christodoulou 2019, arXiv:1910.07207, Table 3, has
+    # them for Atari: ratio 0.25, batch 64, lr 3e-4
+    "warm_start": 1000,
+    "gradient_steps_per_frame": 0.5,
+    "batch_size": 128,
+    "lr_actor": 3e-4,
+    "lr_critic": 3e-4,
+    "lr_alpha": 3e-4,
+    "target_entropy_ratio": 0.5,  # of the largest entropy; with the paper's 0.98 actions stay nearly random
+    "use_action_mask": False,  # choose only what info["action_mask"] allows
+}
+
+
+def gen_params(cpanel):
+    """Return the parameter tree of a run."""
+    return sac_classic.gen_params(cpanel, DiscreteSAC, CategoricalPolicy)
