@@ -7,10 +7,14 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from digideep.agent import ddpg, dqn, sac, td3
+from digideep.agent.crossq import CrossQ
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
+from digideep.agent.qr_dqn import QRDQN
 from digideep.agent.sac import SAC
+from digideep.agent.sac_discrete import DiscreteSAC
 from digideep.agent.td3 import TD3
+from digideep.agent.tqc import TQC
 from digideep.environment.spaces import ActionScaler
 from digideep.learning import compiling
 from digideep.memory.generic import Memory
@@ -23,9 +27,10 @@ from digideep.utility.errors import NonFiniteError, UsageError
 from tests.agent.test_steps_by_hand import steps_of
 from tests.memory.test_replay import Stream
 from tests.support.helpers import DEVICES, NeverWaiting
-from tests.support.replay import CHOICE, LINE, UNIT, Bandit, make_agent, make_batch, practise, take_step
+from tests.support.replay import CHOICE, LINE, NUMBERED, UNIT, Bandit, make_agent, make_batch, practise, take_step
 
 CONTINUOUS, ALL = [DDPG, TD3, SAC], [DDPG, TD3, SAC, DQN]
+EVERY = [*ALL, TQC, CrossQ, DiscreteSAC, QRDQN]
 
 
 @pytest.mark.parametrize("cls", CONTINUOUS)
@@ -178,7 +183,7 @@ def test_targets_and_predictions_have_the_same_shape(cls):
     torch.testing.assert_close(metrics["q_value"], values.mean())
 
 
-@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("cls", EVERY)
 def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
     batch = make_batch(cls)
     agents = [make_agent(cls), make_agent(cls)]
@@ -191,7 +196,7 @@ def test_a_weight_of_zero_takes_a_transition_out_of_the_loss(cls):
     assert torch.equal(agents[0].critic_step.flat, agents[1].critic_step.flat)
 
 
-@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("cls", EVERY)
 def test_a_restored_agent_goes_on_exactly(cls):
     first, second = make_agent(cls, seed=1), make_agent(cls, seed=2)
     for seed in range(2):  # TD3's actor has moved, and will not with the next step
@@ -267,7 +272,7 @@ def test_an_entropy_coefficient_that_is_fixed_is_not_taken_from_another_run():
     assert fixed.alpha_step.flat.exp().item() == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("cls", ALL)
+@pytest.mark.parametrize("cls", EVERY)
 def test_deterministic_actions_draw_nothing_and_stay_within_the_range(cls):
     agent = make_agent(cls)
     before = leaves(agent.state_dict())
@@ -277,12 +282,15 @@ def test_deterministic_actions_draw_nothing_and_stay_within_the_range(cls):
     for ours, theirs in zip(before, leaves(agent.state_dict()), strict=True):
         assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else np.array_equal(ours, theirs)
     noisy = agent.action_generator(observation, None, np.ones(5, bool), False)["actions"]
-    assert noisy.dtype == (np.int64 if cls is DQN else np.float32)
-    if cls is not DQN:
+    is_numbered = issubclass(cls, NUMBERED)
+    assert noisy.dtype == (np.int64 if is_numbered else np.float32)
+    if not is_numbered:
         assert abs(noisy).max() <= 1
 
 
-@pytest.mark.parametrize("cls", [SAC, *(pytest.param(cls, marks=pytest.mark.learning) for cls in (DDPG, TD3, DQN))])
+@pytest.mark.parametrize(
+    "cls", [SAC, *(pytest.param(cls, marks=pytest.mark.learning) for cls in EVERY if cls is not SAC)]
+)
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_compiled_step_equals_the_eager_one(cls, device):
     eager, fast = learn_eager_and_compiled(cls, device, "fp32")

@@ -61,8 +61,8 @@ FAULTS = (
         ("layers if is_last_active else layers[:-1]", "layers[:-1]", "no activation after a last layer"),
         ("size, math.sqrt(2), generator)", "size, 1.0, generator)", "the gain of hidden layers"),
         (
-            "self.weight[:num], self.bias[:num]",
-            "self.weight[-(num or 0):], self.bias[-(num or 0):]",
+            "else slice(num)]",
+            "else slice(-(num or 0), None)]",
             "the last networks for the first",
         ),
     ),

@@ -21,6 +21,7 @@ _SAC = "tests/agent/test_sac.py::test_the_log_probability_is_that_of_torch_distr
 _DISTRIBUTIONS = "tests/policy/test_distributions.py"
 _ENCODERS = "tests/policy/test_encoders.py"
 _RECURRENT = "tests/policy/test_recurrent.py"
+_TRUNK = "        trunk, size = make_trunk(observation_space, generator, encoder)\n"
 _SPACES = "tests/agent/test_spaces.py::test_ppo_chooses_and_learns_under_the_mask"
 
 FAULTS = (
@@ -83,7 +84,7 @@ FAULTS = (
         "digideep/policy/discrete.py",
         _OWN_WAYS,
         (
-            'does_as(self, ActionValues, "forward")',
+            'does_as(self, ActionValues, "forward", "judge")',
             "isinstance(self, ActionValues)",
             "values of one's own are passed over",
         ),
@@ -136,7 +137,7 @@ FAULTS = (
             "(values[..., 0] if values.dim() == 3",
             "the first output for the mean",
         ),
-        ("*hidden_sizes, critic_outputs]", "*hidden_sizes, 1]", "critics say one number only"),
+        ("*critic_hidden_sizes, critic_outputs]", "*critic_hidden_sizes, 1]", "critics say one number only"),
         (
             "return values.squeeze(-1) if values.shape[-1] == 1 else values\n\n\nclass StateValue",
             "return values[..., 0]\n\n\nclass StateValue",
@@ -155,18 +156,18 @@ FAULTS = (
         f"{_ENCODERS}::test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each "
         f"{_ACTING}a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given",
         (
-            "trunk, *rest)\n        trunk, size = make_trunk(observation_space, generator, encoder)",
-            "trunk, *rest)",
+            f"{_TRUNK}        sizes",
+            "        sizes",
             "actor and critics share an encoder",
         ),
         (
-            "(sizes, activation, generator, trunk, *rest)",
-            "(sizes, activation, generator, trunk)",
+            f"(network, self.network_class, **common)\n{_TRUNK}        self.actor",
+            f"(network, self.network_class, **common | {{'precision': 'fp32'}})\n{_TRUNK}        self.actor",
             "rounded actors are exact",
         ),
         (
-            "(num_critics, sizes, activation, generator, trunk, *rest)",
-            "(num_critics, sizes, activation, generator, trunk)",
+            "network_maker(critic_network or network, self.network_class, **common)",
+            "network_maker(critic_network or network, self.network_class, **common | {'precision': 'fp32'})",
             "critics ignore the precision",
         ),
     ),
@@ -177,7 +178,7 @@ FAULTS = (
         ("values.mean(-2, keepdim=True)", "values.mean(1, keepdim=True)", "the mean over the batch"),
         ("values.amax(-1))", "values.mean(-1))", "the mean value for the best"),
         ("values if allowed is None else values.masked_fill(~allowed, -math.inf)", "values", "the mask is ignored"),
-        ("masked_fill(~allowed", "masked_fill(allowed", "the mask is turned"),
+        ("masked_fill(~allowed, -math", "masked_fill(allowed, -math", "the mask is turned"),
     ),
     *faults_in(
         "digideep/policy/discrete.py",
@@ -191,13 +192,17 @@ FAULTS = (
             "outputs and actions change places",
         ),
         ("values[0] if len(values) == 1 else values", "values[0]", "the first critic speaks for all"),
-        ("self.network_class, num_critics,", "self.network_class, 1,", "several critics are one"),
+        (
+            "num=num_critics, **common)\n        self.num_actions",
+            "num=1, **common)\n        self.num_actions",
+            "several critics are one",
+        ),
         ("self.num_actions * num_outputs]", "self.num_actions]", "several outputs are one"),
     ),
     *faults_in(
         "digideep/policy/discrete.py",
         f"{_ACTING}what_has_no_counterpart_is_left_to_torch",
-        ("self.value is None and", "", "a dueling network acts by its advantages"),
+        ("self.state_value is None and", "", "a dueling network acts by its advantages"),
         ("self.num_outputs == 1 and", "", "it takes the best output for the best action"),
     ),
     *faults_in(

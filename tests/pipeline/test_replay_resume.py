@@ -26,6 +26,8 @@ METHODS = {
     "dqn": ("dqn_classic", {"prioritized": True, "is_dueling": True, "n_step_return": 3}),
     "ddpg": ("ddpg_classic", {}),
     "td3": ("td3_mujoco", {"model_name": "Pendulum-v1"}),
+    "crossq": ("crossq_classic", {}),
+    "droq": ("droq_mujoco", {"model_name": "Pendulum-v1", "policy_delay": 2, "gradient_steps_per_frame": 0.5}),
 }
 QUIET = ("--log-level", "3", "--no-monitor-cpu", "--no-monitor-gpu")
 

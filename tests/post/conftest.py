@@ -41,6 +41,12 @@ MEMORY = {"recurrent": True, "core_size": 8}
 KINDS = {
     "sac": ("sac_classic", REPLAY),
     "ddpg": ("ddpg_classic", REPLAY),
+    "crossq": ("crossq_classic", REPLAY | {"hidden_sizes": [16, 16]}),
+    "tqc": ("tqc_classic", REPLAY | {"hidden_sizes": [16, 16]}),
+    "simba": ("sac_classic", REPLAY | {"network": "simba", "hidden_sizes": [16]}),
+    "discrete sac with masks": ("sac_discrete_classic", REPLAY | MASKED | {"hidden_sizes": [16, 16],
+                                                                           "env_kwargs": {"place": "observation"}}),
+    "pqn": ("pqn_classic", BRIEF | {"hidden_sizes": [16, 16]}),
     "td3 on float64": ("td3_mujoco", REPLAY | {"model_name": "Noise-v0", "from_module": "tests.support.environments"}),
     "dueling with masks": ("dqn_classic", REPLAY | MASKED | {"is_dueling": True, "n_step_return": 3,
                                                              "env_kwargs": {"place": "observation"}}),

@@ -26,6 +26,8 @@ _FILES = {
     "ppo_classic": _PPO, "ppo_mujoco": _PPO, "ppo_dmc": _PPO, "ppo_atari": _PPO, "ppo_mpe": _PPO,
     "sac_classic": _REPLAY, "sacv1_classic": _REPLAY, "sac_mujoco": _REPLAY, "sac_dmc": _REPLAY, "sac_fetch": _REPLAY,
     "td3_mujoco": _REPLAY, "ddpg_classic": _REPLAY, "dqn_classic": _REPLAY, "dqn_atari": _REPLAY,
+    "a2c_classic": _PPO, "pqn_classic": _PPO, "tqc_classic": _REPLAY, "crossq_classic": _REPLAY,
+    "sac_discrete_classic": _REPLAY, "qr_dqn_classic": _REPLAY, "droq_mujoco": _REPLAY,
 }  # fmt: skip
 # What the files leave at its default.
 _MORE = {

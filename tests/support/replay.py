@@ -7,20 +7,25 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
+from digideep.agent.crossq import CrossQ
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.off_policy import Transitions
+from digideep.agent.qr_dqn import QRDQN
 from digideep.agent.sac import SAC
+from digideep.agent.sac_discrete import DiscreteSAC
 from digideep.agent.sacv1 import SACv1
 from digideep.agent.td3 import TD3
+from digideep.agent.tqc import TQC
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.memory.generic import Memory
 from digideep.memory.replay import Replay
 from digideep.parameters.component import describe
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy, ValuedGaussianPolicy
-from digideep.policy.discrete import ActionValues
+from digideep.policy.discrete import ActionValues, CategoricalPolicy
+from digideep.policy.normalized_networks import BatchRenormPerceptron
 from digideep.telemetry.profiler import Profiler
 from tests.support.helpers import make_context
 
@@ -48,6 +53,7 @@ if "Bandit-v0" not in gym.registry:
 LINE = Box(-np.inf, np.inf, (3,), np.float32)  # observations of the agents below, unless they get others
 UNIT = Box(-1, 1, (2,), np.float32)
 CHOICE = gym.spaces.Discrete(3)
+NUMBERED = (DQN, DiscreteSAC)  # and their subclasses choose among numbered actions
 
 
 def make_agent(
@@ -67,9 +73,15 @@ def make_agent(
     replay = describe(Replay, **({"batch_size": 32, "learning_starts": 32} | (replay or {})))
     network = {"hidden_sizes": [16], "precision": precision}
     common = {"gamma": 0.9, "sampler": replay, "compile": "off"}
+    soft = {"polyak_factor": 0.05, "lr_actor": 3e-3, "lr_critic": 3e-3, "lr_alpha": 3e-3}
     own = {
-        SAC: {"policy": describe(SquashedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
-              "lr_critic": 3e-3, "lr_alpha": 3e-3},
+        SAC: {"policy": describe(SquashedGaussianPolicy, **network), **soft},
+        TQC: {"policy": describe(SquashedGaussianPolicy, **network, critic_outputs=4), **soft, "dropped_quantiles": 1},
+        CrossQ: {"policy": describe(SquashedGaussianPolicy, **network, network=describe(BatchRenormPerceptron)),
+                 **soft, "polyak_factor": None},
+        DiscreteSAC: {"policy": describe(CategoricalPolicy, **network), **soft},
+        QRDQN: {"policy": describe(ActionValues, **network, num_outputs=4), "target_update_interval": 20, "lr": 3e-3,
+                "epsilon": 0.2},
         SACv1: {"policy": describe(ValuedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
                 "lr_critic": 3e-3, "lr_value": 3e-3},
         TD3: {"policy": describe(DeterministicPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
@@ -78,8 +90,9 @@ def make_agent(
                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
         DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
               "epsilon": 0.2},
-    }[next(kind for kind in cls.__mro__ if kind in (SAC, SACv1, TD3, DDPG, DQN))]  # fmt: skip
-    actions = actions or (CHOICE if issubclass(cls, DQN) else UNIT)
+    }  # fmt: skip
+    own = own[next(kind for kind in cls.__mro__ if kind in own)]
+    actions = actions or (CHOICE if issubclass(cls, NUMBERED) else UNIT)
     memory = memory if memory is not None else Memory(chunk_sample_len=4, buffer_chunk_len=500)
     context = make_context(observations, actions, memory, seed, infos, device)
     context = replace(context, memories={"train": memory, **others}) if others else context
@@ -92,7 +105,7 @@ def make_batch(cls, size=32, seed=0, device="cpu") -> Transitions:
     actions = torch.rand(size, 2, generator=generator) * 2 - 1
     batch = (
         torch.randn(size, 3, generator=generator),
-        torch.randint(3, (size,), generator=generator) if cls is DQN else actions,
+        torch.randint(3, (size,), generator=generator) if issubclass(cls, NUMBERED) else actions,
         torch.randn(size, generator=generator),
         torch.full((size,), 0.9) * (torch.rand(size, generator=generator) > 0.2),
         torch.randn(size, 3, generator=generator),
