@@ -137,7 +137,8 @@ class GreedyActionValues(ActionValues):
     ) -> Choice:  # fmt: skip
         """See `ActionValues`; log-probabilities are 0, since the choice is certain."""
         choice = super().act(observations, allowed=allowed)
-        return choice._replace(log_p=torch.zeros(len(choice.actions), device=choice.actions.device))
+        assert choice.value is not None
+        return choice._replace(log_p=torch.zeros_like(choice.value))
 
     def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Return what the best action is worth, float32 (B,)."""

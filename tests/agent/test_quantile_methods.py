@@ -17,10 +17,10 @@ ALPHA = torch.tensor(0.2)
 
 
 def test_the_quantile_loss_sums_over_quantiles_and_averages_over_targets():
-    # Levels 0.25 and 0.75. Errors of the first: 1 and 4, of the second: -1 and 2.
-    first = 0.25 * (0.5 + 3.5) / 2
-    second = (0.25 * 0.5 + 0.75 * 1.5) / 2
-    loss = quantile_huber_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 4.0]]))
+    # Levels 0.25 and 0.75. Errors of the first: 1 and twice 4, of the second: -1 and twice 2.
+    first = 0.25 * (0.5 + 3.5 + 3.5) / 3
+    second = (0.25 * 0.5 + 0.75 * (1.5 + 1.5)) / 3
+    loss = quantile_huber_loss(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 4.0, 4.0]]))
     assert loss.tolist() == pytest.approx([first + second])
 
 
