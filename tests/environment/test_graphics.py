@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from digideep.environment.making import graphics
@@ -154,3 +155,16 @@ def test_the_camera_follows_a_body_that_runs_away_unless_another_is_asked_for(na
     renderer = environment.unwrapped.mujoco_renderer
     assert camera == (renderer.model.camera(renderer.camera_id).name if renderer.camera_id >= 0 else None)
     environment.close()
+
+
+def test_films_of_dm_control_are_taken_by_the_camera_that_follows_unless_another_is_asked_for():
+    for kwargs, expected in (({}, 0), ({"camera_id": 1}, 1), ({"camera_id": -1}, -1)):
+        spec = EnvironmentSpec(name="dm_control/cheetah-run-v0", kwargs=kwargs)
+        environment = make_environment(spec, render_mode="rgb_array")
+        environment.reset(seed=0)
+        physics = environment.unwrapped._env.physics
+        physics.named.data.qpos["rootx"] = 30.0  # out of the free camera's sight
+        physics.forward()
+        picture = environment.render()
+        np.testing.assert_array_equal(picture, physics.render(camera_id=expected))
+        environment.close()

@@ -62,7 +62,7 @@ class DmControlEpisode(gym.Wrapper):
 
     A simulation that diverges ends its episode as dm_control's composer does it: terminal, reward 0, the last sound
     observation.
-    Films run at the speed of the simulation.
+    Films run at the speed of the simulation, and are taken by the model's first camera, which follows what walks away.
 
     Attributes:
         dt: seconds from step to step.
@@ -73,6 +73,8 @@ class DmControlEpisode(gym.Wrapper):
         inner: Any = environment.unwrapped
         self.dt = float(inner.dt)
         self.metadata = {**environment.metadata, "render_fps": round(1 / self.dt)}
+        if inner.render_mode != "multi_camera" and inner._env.physics.model.ncam:
+            inner.render_kwargs = {"camera_id": 0, **inner.render_kwargs}
         limit = getattr(inner._env, "_step_limit", np.inf)
         if inner.spec is not None and inner.spec.max_episode_steps is None and np.isfinite(limit):
             inner.spec.max_episode_steps = int(np.ceil(limit))  # its own copy
