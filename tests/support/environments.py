@@ -244,7 +244,34 @@ class Recall(gym.Env):
         return self._observation(), float(is_over and action == self.cue), is_over, False, {}
 
 
+class Corridor(gym.Env):
+    """A way of `length` places, from the first to the last: one step left or right, and a reward of 1 at the end.
+
+    At random, the end of a long one is practically never found within the time limit.
+    """
+
+    action_space = Discrete(2)
+
+    def __init__(self, length: int = 30):
+        self.length = length
+        self.observation_space = Box(0, 1, (length,), np.float32)
+
+    def _observation(self):
+        return np.eye(self.length, dtype=np.float32)[self.place]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0
+        return self._observation(), {}
+
+    def step(self, action):
+        self.place = max(self.place + 2 * int(action) - 1, 0)
+        is_over = self.place == self.length - 1
+        return self._observation(), float(is_over), is_over, False, {}
+
+
 for _class, _limit in (
+    (Corridor, 60),
     (Counter, None),
     (Slow, None),
     (ConstantReward, 20),
