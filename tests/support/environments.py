@@ -245,15 +245,15 @@ class Recall(gym.Env):
 
 
 class Corridor(gym.Env):
-    """A way of `length` places, from the first to the last: one step left or right, and a reward of 1 at the end.
+    """A way of `length` places, and a reward of 1 at its end. At each place another action leads on, the other back.
 
-    At random, the end of a long one is practically never found within the time limit.
+    At random, one episode in 70,000 finds the end within the time limit of 80 steps.
     """
 
     action_space = Discrete(2)
 
-    def __init__(self, length: int = 30):
-        self.length = length
+    def __init__(self, length: int = 40):
+        self.length, self.onward = length, np.random.default_rng(0).integers(2, size=length)
         self.observation_space = Box(0, 1, (length,), np.float32)
 
     def _observation(self):
@@ -265,13 +265,13 @@ class Corridor(gym.Env):
         return self._observation(), {}
 
     def step(self, action):
-        self.place = max(self.place + 2 * int(action) - 1, 0)
+        self.place = max(self.place + (1 if action == self.onward[self.place] else -1), 0)
         is_over = self.place == self.length - 1
         return self._observation(), float(is_over), is_over, False, {}
 
 
 for _class, _limit in (
-    (Corridor, 60),
+    (Corridor, 80),
     (Counter, None),
     (Slow, None),
     (ConstantReward, 20),
