@@ -15,7 +15,7 @@ from benchmarks.learning_plan import ROWS, Published, Row
 from benchmarks.measuring import ROOT, update_table
 from digideep.parameters.control_panel import generate, load_params, override_panel
 from digideep.utility.own_files import DONE
-from tests.support.forked import forking_jobs, in_child, start_child
+from tests.support.forked import forking_jobs, start_child
 
 SMALL = {"num_workers": 2, "n_steps": 32, "epoch_frames": 64, "n_update": 1, "compile": "off", "save_interval": 1}
 TROUBLE = SMALL | {"from_module": "tests.support.environments", "env_kwargs": {"kind": "raise"}}
@@ -26,6 +26,7 @@ PLAN = (
     GOOD,
     Row("DQN", "params.dqn_classic", "CartPole-v1", 1_024, 1),
 )
+_RUN_S = 200  # of a run that shares its processor
 MARKS = "".join(f"<!-- {name} -->\n<!-- /{name} -->\n" for name in ("learning", "curves"))
 
 
@@ -71,13 +72,14 @@ def done(tmp_path_factory):
         patch.setattr(learning, "ROWS", PLAN)
         arguments = words(base, "--only", "PPO")
         sessions = base / "runs" / GOOD.name
-        child = start_child(lambda: learning.main(arguments), base / "first.log", limit_s=120)
+        child = start_child(lambda: learning.main(arguments), base / "first.log", limit_s=_RUN_S)
         wait_until(lambda: list(sessions.glob("seed=*/checkpoints/checkpoint-*")))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         was_cut = not all((sessions / f"seed={seed}" / DONE).exists() for seed in range(2))
-        code, _, _ = in_child(lambda: learning.main(arguments), base / "second.log")
-    return base, was_cut, code
+        again = start_child(lambda: learning.main(arguments), base / "second.log", limit_s=_RUN_S)
+        _, status = os.waitpid(again, 0)
+    return base, was_cut, os.waitstatus_to_exitcode(status)
 
 
 def test_a_plan_that_was_killed_goes_on_and_ends(done):
