@@ -119,6 +119,7 @@ def update_table(
     *,
     keys: int = 1,
     note: str | None = None,
+    order: Sequence[tuple[str, ...]] | None = None,
 ) -> str:
     """Write rows of a table that stands between `<!-- name -->` and `<!-- /name -->`.
 
@@ -131,26 +132,40 @@ def update_table(
         rows: cells.
         keys: how many cells tell rows apart.
         note: a line above the table; None keeps the one that is there.
+        order: keys of all rows that the table may have, from its first to its last; None keeps what is there.
 
     Raises:
         ValueError: if the marks are missing.
     """
-    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n)(.*?)(<!-- /{re.escape(name)} -->)", re.DOTALL)
-    found = pattern.search(text)
-    if found is None:
-        raise ValueError(f"The results have no place for '{name}'. Put in '<!-- {name} -->' and '<!-- /{name} -->'.")
-    before, _, table = found[2].partition(_line(header) + "\n")
+    before, _, table = _find(text, name)[2].partition(_line(header) + "\n")
     kept: dict[tuple[str, ...], Sequence[str]] = {}
     for line in table.splitlines()[1:]:
         cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
         if len(cells) == len(header):
             kept[tuple(cells[:keys])] = cells
     kept |= {tuple(row[:keys]): row for row in rows}
+    if order is not None:
+        kept = {key: kept[key] for key in order if key in kept}
     if note is None:
         note = before.strip() if table else ""
     body = [_line(header), "|---" * len(header) + "|", *map(_line, kept.values())]
     above = f"{note}\n\n" if note else ""
-    return text[: found.start(2)] + above + "\n".join(body) + "\n" + text[found.end(2) :]
+    return update_part(text, name, above + "\n".join(body))
+
+
+def update_part(text: str, name: str, content: str) -> str:
+    """Put something between `<!-- name -->` and `<!-- /name -->`. Raises: ValueError: if the marks are missing."""
+    found = _find(text, name)
+    return text[: found.start(2)] + f"{content}\n" + text[found.end(2) :]
+
+
+def _find(text: str, name: str) -> re.Match[str]:
+    """Return the match whose second group stands between the marks of a name."""
+    pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n)(.*?)(<!-- /{re.escape(name)} -->)", re.DOTALL)
+    found = pattern.search(text)
+    if found is None:
+        raise ValueError(f"The results have no place for '{name}'. Put in '<!-- {name} -->' and '<!-- /{name} -->'.")
+    return found
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -160,12 +175,12 @@ def _line(cells: Sequence[str]) -> str:
 class Parser(argparse.ArgumentParser):
     """Arguments that all measurements take. Refuses with one line and exit code 2."""
 
-    def __init__(self, module: str, description: str | None, runs: int = 3):
+    def __init__(self, module: str, description: str | None, runs: int | None = 3, results: str = "RESULTS.md"):
         super().__init__(prog=f"python -m benchmarks.{module}", description=description, allow_abbrev=False)
-        self.add_argument("--runs", type=positive, default=runs, help=f"of each, in turns ({runs})")
-        self.add_argument(
-            "--results", type=existing, default=ROOT / "benchmarks/RESULTS.md", help="file with the tables"
-        )
+        if runs is not None:
+            self.add_argument("--runs", type=positive, default=runs, help=f"of each, in turns ({runs})")
+        default = ROOT / "benchmarks" / results
+        self.add_argument("--results", type=existing, default=default, help=f"file with the tables ({results})")
 
     def add_peers(self) -> None:
         """--peers, the Python of the peers."""

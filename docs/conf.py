@@ -28,7 +28,12 @@ autodoc_default_options = {"members": True, "show-inheritance": True, "member-or
 autodoc_typehints = "none"  # the docstrings say types, shapes and ranges
 
 # Files beside docs/ have a page here that includes them. Links to them are right on a code host as they stand.
-_BESIDE = {"benchmarks/RESULTS.md": "/results.md", "CONTRIBUTING.md": "/contributing.md", "CHANGELOG.md": "/changes.md"}
+_BESIDE = {
+    "benchmarks/RESULTS.md": "/results.md",
+    "benchmarks/LEARNING.md": "/evidence.md",
+    "CONTRIBUTING.md": "/contributing.md",
+    "CHANGELOG.md": "/changes.md",
+}
 
 
 def _redirect(app, docname, source):

@@ -15,6 +15,7 @@ from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
 from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
+from digideep.environment.novelty import VecNovelty
 from digideep.memory.generic import Memory
 from digideep.memory.hindsight import Hindsight
 from digideep.memory.priorities import Priorities
@@ -72,6 +73,7 @@ def session_panel() -> Panel:
         "players": None,  # agent -> the entries that it has of an action that is a Dict or a Tuple: paths or patterns
         "info_keys": [],  # what is kept of the environment's info, as /infos/<key>
         "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
+        "rnd_coef": 0.0,  # weight of a reward for what is new, besides the task's: random network distillation
         "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
         "channel_axis": None,  # of images, first or last; null takes the smaller end
@@ -158,6 +160,8 @@ def _vect_wrappers(cpanel: Panel) -> list[Description]:
         wrappers.append(describe(VecNormalizeObs, clip=10.0))
     if cpanel.get("normalize_rewards", False):
         wrappers.append(describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0))
+    if cpanel.get("rnd_coef", 0.0):
+        wrappers.append(describe(VecNovelty, rnd_coef=cpanel["rnd_coef"], gamma=cpanel["gamma"]))
     return wrappers
 
 
@@ -193,10 +197,8 @@ def memory_tree(cpanel: Panel, **parameters: Any) -> Tree:
         cpanel: the control panel.
         parameters: further ones of the memories.
     """
-    train = describe(
-        Memory, chunk_sample_len=cpanel["n_steps"], buffer_chunk_len=memory_chunks(cpanel),
-        on_disk=cpanel.get("memory_on_disk", False), **parameters,
-    )  # fmt: skip
+    train = describe(Memory, chunk_sample_len=cpanel["n_steps"], buffer_chunk_len=memory_chunks(cpanel),
+                     on_disk=cpanel.get("memory_on_disk", False), **parameters)  # fmt: skip
     return demonstrations.memories(cpanel, train)
 
 

@@ -42,6 +42,10 @@ CONTINUOUS = {**OFF_POLICY, "env_kwargs": {"is_continuous": True}, "epoch_size":
               "polyak_factor": 0.2, "lr_critic": 1e-2, "lr_actor": 1e-3}  # fmt: skip
 
 
+CORRIDOR = {"model_name": "Corridor-v0", "from_module": "tests.support.environments", "number_epochs": 1,
+            "epoch_size": 60, "n_steps": 64, "n_update": 4, "lr": 1e-3, "normalize_advantages": False}  # fmt: skip
+
+
 class Training(NamedTuple):
     """A run of seconds, and the bounds of the mean return of its last 100 training episodes."""
 
@@ -59,6 +63,10 @@ TRAININGS = {
     "ppo-shared-players": Training("ppo_mpe", MEETING | SHARED, least=9),
     "ppo-remembers": Training("ppo_classic", RECALL | {"recurrent": True}, least=0.9),
     "ppo-without-memory": Training("ppo_classic", RECALL, least=0.3, most=0.7),
+    # At random, one episode in 70,000 comes to the end, where the only reward is; there are some 380. Normalised
+    # advantages would drive the policy somewhere without any reward, and now and then to the end.
+    "ppo-finds-by-novelty": Training("ppo_classic", CORRIDOR | {"rnd_coef": 0.1}, least=0.8),
+    "ppo-finds-nothing": Training("ppo_classic", CORRIDOR, most=0.05),
     # To go on is worth 0.2 / (1 - 0.9) = 2, if a time limit is no end; to leave is worth 0.3.
     "ppo-treadmill": Training("ppo_classic", ON_POLICY, most=0.25),
     "dqn-treadmill": Training("dqn_classic", VALUES, most=0.25),

@@ -87,6 +87,10 @@ class VectorWrapper(Component):
     def load_statistics(self, state: dict[str, Any]) -> None:
         """Take over another explorer's statistics."""
 
+    def metrics(self) -> dict[str, float]:
+        """Return what is to be logged of the steps since the last call, by path, such as "/intrinsic/error"."""
+        return {}
+
     def follow(self, other: Any) -> None:
         """Change what comes as another explorer's wrapper does now, which is of the same class."""
         self.load_statistics(other.statistics())

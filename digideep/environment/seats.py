@@ -149,6 +149,11 @@ class Seat:
         first = worker * len(players)
         return dict(zip(players, buffers.returns[first : first + len(players)].tolist(), strict=True))
 
+    def metrics(self) -> dict[str, float]:
+        """Return what wrappers log of the steps since the last call, by path; in a game the agent's name ends it."""
+        end = f"/{self.name}" if self.info.players else ""
+        return {f"{path}{end}": value for path, value in self.senses.metrics().items()} if self.leads else {}
+
     def state_dict(self) -> dict[str, Any]:
         """Return the hidden state, and with the first seat of its senses those."""
         return {**(self.senses.state_dict() if self.leads else {}), "hidden_state": copy_of(self.hidden_state)}

@@ -109,6 +109,10 @@ class Senses:
         for wrapper in self.wrappers if ranks.size > 1 else ():
             wrapper.merge(ranks)
 
+    def metrics(self) -> dict[str, float]:
+        """Return what the wrappers log of the steps since the last call, by path."""
+        return {path: value for wrapper in self.wrappers for path, value in wrapper.metrics().items()}
+
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by position."""
         return {str(index): wrapper.statistics() for index, wrapper in enumerate(self.wrappers)}

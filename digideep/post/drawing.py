@@ -134,8 +134,11 @@ def _minutes(loader: Loader, frames: np.ndarray) -> np.ndarray:
     if "frame" not in speed:
         return np.full(len(frames), np.nan)
     with np.errstate(all="ignore"):
-        done, seconds = speed["frame"], np.diff(speed["frame"], prepend=0) * speed["num"] / speed["sum"]
-        return np.interp(frames, done, np.cumsum(seconds) / 60)
+        done, pace = speed["frame"], speed["num"] / speed["sum"]  # seconds a frame
+        is_known = np.isfinite(pace)  # not of an epoch that was resumed when only its test was left
+        if is_known.any():
+            pace[~is_known] = pace[is_known].mean()
+        return np.interp(frames, done, np.cumsum(np.diff(done, prepend=0) * pace) / 60)
 
 
 def draw_line(axes: Any, curve: Curve, **style: Any) -> None:

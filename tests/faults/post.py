@@ -136,10 +136,17 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         _DRAWING,
-        '* speed["num"] / speed["sum"]',
-        '* speed["sum"] / speed["num"]',
+        'speed["num"] / speed["sum"]',
+        'speed["sum"] / speed["num"]',
         "time by frames times speed",
         f"{_COMPARISON_TESTS}::test_the_time_of_a_training_goes_by_its_speed_and_leaves_pauses_out",
+    ),
+    Fault(
+        _DRAWING,
+        "if is_known.any():",
+        "if False:",
+        "no time after an epoch whose speed is not known",
+        f"{_COMPARISON_TESTS}::test_an_epoch_that_was_resumed_at_its_end_goes_by_the_speed_of_the_others",
     ),
     Fault(
         "digideep/post/sessions.py",

@@ -4,6 +4,7 @@ from tests.faults.runner import Fault
 
 _ATARI = "digideep/environment/making/atari.py"
 _NORMALIZERS = "digideep/environment/normalizers.py"
+_NOVELTY = "digideep/environment/novelty.py"
 _NATIVE = "digideep/environment/stepping/native_environment.py"
 _ALE = "digideep/environment/stepping/backends.py"
 
@@ -12,9 +13,52 @@ _LIVES = "tests/environment/test_lives.py"
 _MULTI_AGENT = "tests/environment/test_parallel_games.py"
 _ATARI_TESTS = "tests/environment/test_atari.py"
 _NORMALIZERS_TESTS = "tests/environment/test_normalizers.py"
+_NOVELTY_TESTS = "tests/environment/test_novelty.py"
 _BACKENDS_TESTS = "tests/environment/test_backends.py"
 
 FAULTS: tuple[Fault, ...] = (
+    Fault(
+        _NOVELTY,
+        "returns[rows] = returns[rows] * self._gamma + errors",
+        "returns[rows] = errors",
+        "new observations' rewards by the spread of single errors",
+        f"{_NOVELTY_TESTS}::test_the_reward_is_the_error_by_the_spread_of_a_sum_that_goes_on_over_ends_of_episodes",
+    ),
+    Fault(
+        _NOVELTY,
+        "rows = np.flatnonzero(moved)",
+        "rows = np.arange(len(moved))",
+        "the first observation of an episode rewarded",
+        f"{_NOVELTY_TESTS}::test_a_row_that_took_no_step_is_neither_rewarded_nor_learned_from",
+    ),
+    Fault(
+        _NOVELTY,
+        "if not self._is_learning or not len(rows):",
+        "if not len(rows):",
+        "tests rewarded for what is new",
+        f"{_NOVELTY_TESTS}::test_only_training_is_rewarded_for_what_is_new",
+    ),
+    Fault(
+        _NOVELTY,
+        "np.clip(scaled, -_CLIP, _CLIP)",
+        "scaled",
+        "observations for novelty not clipped",
+        f"{_NOVELTY_TESTS}::test_observations_are_clipped_to_five_deviations",
+    ),
+    Fault(
+        _NOVELTY,
+        "self._moments[...], self._n_updates = state",
+        "_, self._n_updates = state",
+        "the predictor's optimizer forgotten at a resume",
+        f"{_NOVELTY_TESTS}::test_a_resumed_run_is_bit_identical",
+    ),
+    Fault(
+        _NOVELTY,
+        "self._target.flat[...] = target[0]",
+        "pass",
+        "a random network of its own in each rank",
+        f"{_NOVELTY_TESTS}::test_ranks_share_what_they_have_seen_and_learned",
+    ),
     Fault(
         _ATARI,
         "self._carried = float(reward)",

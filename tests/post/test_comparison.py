@@ -184,6 +184,17 @@ def test_the_time_of_a_training_goes_by_its_speed_and_leaves_pauses_out(tmp_path
         series_of(session(tmp_path, "b", train=[(600, 1, 1.0)]), "varlog", "/return/train", "time")
 
 
+def test_an_epoch_that_was_resumed_at_its_end_goes_by_the_speed_of_the_others(tmp_path):
+    loader = session(tmp_path, "a", train=[(600, 1, 1.0), (1200, 1, 2.0), (1800, 1, 3.0)])
+    lines = [{"meta": {"frame": frame}, "data": {"/speed/frames_per_s": {
+        "num": 1, "sum": speed, "min": speed, "max": speed, "std": 0}}}
+        for frame, speed in ((600, 10.0), (1200, 0.0), (1800, 10.0))]  # fmt: skip
+    with (loader.path / "varlog.json").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    x, _ = series_of(loader, "varlog", "/return/train", "time")
+    assert x.tolist() == [1.0, 2.0, 3.0]
+
+
 def test_a_clock_is_drawn_in_minutes_since_its_first_line(tmp_path):
     loader = session(tmp_path, "a", monlog=[(1000.0, 1, 5.0), (1090.0, 2, 8.0)])
     x, y = series_of(loader, "monlog", "/load", "clock")

@@ -244,7 +244,34 @@ class Recall(gym.Env):
         return self._observation(), float(is_over and action == self.cue), is_over, False, {}
 
 
+class Corridor(gym.Env):
+    """A way of `length` places, and a reward of 1 at its end. At each place another action leads on, the other back.
+
+    At random, one episode in 70,000 finds the end within the time limit of 80 steps.
+    """
+
+    action_space = Discrete(2)
+
+    def __init__(self, length: int = 40):
+        self.length, self.onward = length, np.random.default_rng(0).integers(2, size=length)
+        self.observation_space = Box(0, 1, (length,), np.float32)
+
+    def _observation(self):
+        return np.eye(self.length, dtype=np.float32)[self.place]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0
+        return self._observation(), {}
+
+    def step(self, action):
+        self.place = max(self.place + (1 if action == self.onward[self.place] else -1), 0)
+        is_over = self.place == self.length - 1
+        return self._observation(), float(is_over), is_over, False, {}
+
+
 for _class, _limit in (
+    (Corridor, 80),
     (Counter, None),
     (Slow, None),
     (ConstantReward, 20),

@@ -1,0 +1,360 @@
+"""Evidence that the methods learn: trains each row of `learning_plan.py`, fills LEARNING.md, draws the curves.
+
+    python -m benchmarks.learning --list
+    python -m benchmarks.learning --only CartPole Pendulum --jobs 2
+
+A row is a group of ordinary sessions in `--directory`, one for each seed. The same command again, after whatever has
+stopped it, does what is left; rows that are finished are not trained anew.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import learning_curves
+from benchmarks.learning_plan import ROWS, SLOWEST, SPEEDS, Published, Row
+from benchmarks.measuring import ROOT, Parser, machine, positive, update_part, update_table
+from digideep.launch import group_command
+from digideep.launch.group import Group, hold_group, open_group
+from digideep.launch.launcher import FAILED, FINISHED, RUNNING, WAITING, Launcher, RunState
+from digideep.launch.local import available_cores, make_engine
+from digideep.launch.plan import make_runs
+from digideep.launch.preparing import Prepared, prepare
+from digideep.launch.progress import read_progress
+from digideep.pipeline.session_directory import let_go
+from digideep.pipeline.stop_signals import STOPPED, StopSignals
+from digideep.post import comparison
+from digideep.post.drawing import series_of
+from digideep.post.loader import Loader
+from digideep.telemetry.console import duration
+from digideep.utility.errors import UsageError
+from digideep.utility.importing import GROUP
+from digideep.utility.own_files import DONE
+
+HEADER = ("task", "method", "frames", "seeds", "mean", "std", "IQM (95 % interval)", "training episodes",
+          "minutes a run", "published", "reached")  # fmt: skip
+_KEYS = 3
+_FAILURES = "failures.json"  # in the directory: why runs failed, by "row/run"; rows that were refused by "row"
+_FLAGS = ("--quiet", "--no-monitor-cpu", "--no-monitor-gpu")
+_NOT_RUN = "not run"
+
+
+class Figures(NamedTuple):
+    """What the runs of a finished row reached.
+
+    Attributes:
+        mean, std: over seeds, of the mean return of the last test; a single seed has no deviation.
+        iqm: interquartile mean of the same, lower and upper end of its 95 % interval.
+        training: mean over seeds of the last 100 training episodes, with exploration.
+        minutes: of training, mean over seeds.
+    """
+
+    mean: float
+    std: float | None
+    iqm: tuple[float, float, float]
+    training: float
+    minutes: float
+
+
+class State(NamedTuple):
+    """How far a row is in a directory.
+
+    Attributes:
+        done: seeds that have finished.
+        frames: that are left, of all seeds.
+        speed: frames a second of its runs; None where none has begun.
+        words: what the table says while not all seeds are done; None where nothing of it is there.
+    """
+
+    done: int
+    frames: int
+    speed: float | None
+    words: str | None
+
+
+class Bench:
+    """The rows that are asked for, in a directory.
+
+    Args:
+        rows: of the plan.
+        directory: of their groups.
+        results: the file with the table and the pictures.
+        images: the directory of the pictures.
+    """
+
+    def __init__(self, rows: Sequence[Row], directory: Path, results: Path, images: Path):
+        self.rows, self.directory, self.results, self.images = rows, directory.resolve(), results, images.resolve()
+        self.failures: dict[str, str] = {}
+        with contextlib.suppress(OSError, ValueError):
+            self.failures = json.loads((self.directory / _FAILURES).read_text())
+        self._figures: dict[str, Figures] = {}
+
+    def sessions(self, row: Row) -> list[Path]:
+        """Return the directories of a row's runs. Raises: UsageError: if another plan stands in its place."""
+        path = self.directory / row.name
+        runs = make_runs([row.recipe], {}, range(row.seeds), row.cpanel, {}, row.frames)
+        if (path / GROUP).exists():
+            group = open_group(path)
+            known = {name: run._replace(repeal=group.runs.get(name, run).repeal) for name, run in runs.items()}
+            try:
+                group.require_same(Group(path, known, group.begin))
+            except UsageError as err:
+                raise UsageError(str(err).replace("choose another --name", "give another --directory")) from err
+        return [path / name for name in runs]
+
+    def state(self, row: Row) -> State:
+        """Return how far a row is."""
+        total, name = row.frames * row.seeds, row.name
+        try:
+            sessions = self.sessions(row)
+        except UsageError as err:
+            return State(0, total, None, str(err))
+        if not (self.directory / name).exists():
+            return State(0, total, None, self.failures.get(name))
+        left = [session for session in sessions if not (session / DONE).exists()]
+        progress = [read_progress(session) for session in sessions]
+        speeds = [each.frames_per_s for each in progress if each.frames_per_s]
+        frames = sum(max(row.frames - read_progress(session).frames, 0) for session in left)
+        reasons = [self.failures.get(f"{name}/{session.name}") for session in left]
+        words = [f"{len(sessions) - len(left)} of {len(sessions)} seeds done", *([self.failures[name]] if name in
+                 self.failures else []), *(f"{session.name} failed: {reason}" for session, reason in
+                 zip(left, reasons, strict=True) if reason)]  # fmt: skip
+        return State(len(sessions) - len(left), frames, float(np.mean(speeds)) if speeds else None, "; ".join(words))
+
+    def figures(self, row: Row) -> Figures:
+        """Return what a finished row reached. Raises: UsageError: if a session is damaged."""
+        if row.name not in self._figures:
+            self._figures[row.name] = measure([Loader(session) for session in self.sessions(row)])
+        return self._figures[row.name]
+
+    # ------------------------------------------------------------------ what is written
+
+    def cells(self, row: Row) -> list[str] | None:
+        """Return a row of the table; None if nothing of it is here."""
+        state = self.state(row)
+        if state.words is None:
+            return None
+        if state.done < row.seeds:
+            return _unfinished(row, state.words.replace(f"{self.directory}/", ""))
+        try:
+            found = self.figures(row)
+        except UsageError as err:
+            return _unfinished(row, str(err))
+        iqm, low, high = map(number, found.iqm)
+        return [
+            *row.key, seeds(row), number(found.mean), "" if found.std is None else number(found.std),
+            f"{iqm} ({low} to {high})", number(found.training), f"{found.minutes:.1f}", published(row.published),
+            verdict(found.mean, row.published),
+        ]  # fmt: skip
+
+    def write_table(self) -> None:
+        """Write the rows that are here; those of which nothing is here stay as they are in the file."""
+        text = self.results.read_text()
+        rows = [cells for row in self.rows if (cells := self.cells(row)) is not None]
+        rows += [_unfinished(row, _NOT_RUN) for row in ROWS if f"\n| {' | '.join(row.key)} |" not in text and
+                 list(row.key) not in [cells[:_KEYS] for cells in rows]]  # fmt: skip
+        note = f"`python -m benchmarks.learning` on {machine()}"
+        text = update_table(text, "learning", HEADER, rows, keys=_KEYS, note=note, order=[row.key for row in ROWS])
+        links = learning_curves.links(self.images, self.results, list(dict.fromkeys(row.task for row in ROWS)))
+        self.results.write_text(update_part(text, "curves", links))
+
+    def write(self) -> None:
+        """Write the table, and draw the curves of the rows that are finished."""
+        done = [row for row in self.rows if self.state(row).done == row.seeds]
+        colours = {method: place for place, method in enumerate(dict.fromkeys(row.method for row in ROWS))}
+        learning_curves.draw(
+            [(row, [Loader(path) for path in self.sessions(row)]) for row in done], colours, self.images
+        )
+        self.write_table()
+
+    def show(self, jobs: int) -> None:
+        """Print what is done, and how long the rest takes."""
+        hours = 0.0
+        for row in self.rows:
+            state = self.state(row)
+            left = state.frames / (state.speed or SPEEDS.get(row.method, SLOWEST))
+            hours += left
+            words = "done" if state.done == row.seeds else f"{state.words or _NOT_RUN}, {duration(left)} left"
+            print(f"{', '.join(row.key)} frames: {words}")
+        print(f"About {duration(hours / jobs)} are left with --jobs {jobs}.")
+
+    # ------------------------------------------------------------------ training
+
+    def train(self, jobs: int, signals: StopSignals) -> int:
+        """Train what is left. Returns: the exit code: 0 if all is done, 1 if some failed, 75 if it was stopped."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        prepared = [(row, found) for row in self.rows if (found := self._prepare(row)) is not None]
+        runs = [(row, _run_states(found)) for row, found in prepared]
+        signals.hold()
+        signals.announce = print
+        signals.stopping = "each run stops after its cycle, with a checkpoint. {ctrl_c} kills them."
+        locks: list[Any] = []
+        try:
+            for _, found in prepared:
+                if found.is_new:
+                    found.group.create()
+                locks.append(hold_group(found.group.path))
+            everything = [run for _, states in runs for run in states]
+            engine = make_engine(argparse.Namespace(device=None), jobs)
+            told: dict[str, str] = {}
+            show = functools.partial(self._show, runs, told)
+            Launcher(everything, engine, should_stop=lambda: signals.reason, show=show).run()
+        finally:
+            for lock in locks:
+                let_go(lock)
+        if signals.reason is not None:
+            print(f"Stopped ({signals.reason}). The same command goes on.")
+            return STOPPED
+        return int(any(self.state(row).done < row.seeds for row in self.rows))
+
+    def _prepare(self, row: Row) -> Prepared | None:
+        """Return the group of a row that is not finished; None where nothing is to do, or can be done."""
+        self.failures.pop(row.name, None)
+        if self.state(row).done == row.seeds:
+            return None
+        place = ["--name", row.name, "--session-path", str(self.directory), "--seeds", str(row.seeds)]
+        words = [row.recipe, *place, "--total-frames", str(row.frames), "--cpanel", json.dumps(row.cpanel)]
+        try:
+            return prepare(group_command.make_parser().parse_args(words))
+        except UsageError as err:
+            self._note(row.name, str(err))
+            print(f"{', '.join(row.key[:2])} is left out: {err}", flush=True)
+            return None
+
+    def _note(self, name: str, reason: str | None) -> None:
+        """Keep why something failed, or forget that it did."""
+        if self.failures.get(name) != reason:
+            self.failures |= {name: reason or ""}
+            self.failures = {name: reason for name, reason in self.failures.items() if reason}
+            (self.directory / _FAILURES).write_text(json.dumps(self.failures, indent=1) + "\n")
+
+    def _show(self, runs: Sequence[tuple[Row, Sequence[RunState]]], told: dict[str, str]) -> None:
+        """Say which runs have begun or ended since the last call; write the table when a row has."""
+        for row, states in runs:
+            is_over = all(run.state in (FINISHED, FAILED) for run in states)
+            for run in states:
+                name = f"{row.name}/{run.job.name}"
+                if told.get(name, WAITING) != run.state:
+                    told[name] = run.state
+                    if run.state in (FINISHED, FAILED, RUNNING):
+                        self._note(name, run.reason if run.state == FAILED else None)
+                    words = f"{run.state}: {run.reason}" if run.reason else run.state
+                    print(f"{', '.join(row.key[:2])}, {run.job.name} {words}", flush=True)
+            if is_over and row.name not in told:
+                told[row.name] = "over"
+                self.write_table()
+
+
+def _run_states(prepared: Prepared) -> list[RunState]:
+    """Return the runs of a group as they are now."""
+    states = []
+    for name in prepared.group.runs:
+        length = prepared.lengths.get(name)
+        state = RunState(prepared.group.job(name, _FLAGS, length.threads if length is not None else 1), length)
+        state.look()
+        states.append(state)
+    return states
+
+
+def measure(loaders: list[Loader]) -> Figures:
+    """Return what finished runs reached. Raises: UsageError: if one was not tested, or is damaged."""
+    found = comparison.score(comparison.Group("", loaders))
+    try:
+        training = [loader.varlog.mean("/return/recent")[-1] for loader in loaders]
+    except KeyError as err:
+        raise UsageError(f"{err.args[0]} No training episode has ended.") from err
+    if found is None or found.measure != "test":
+        raise UsageError("A run was not tested.")
+    minutes = [series_of(loader, "varlog", "/speed/frames_per_s", "time")[0][-1] for loader in loaders]
+    std = float(np.std(found.values, ddof=1)) if len(found.values) > 1 else None
+    return Figures(found.mean[0], std, found.iqm, float(np.mean(training)), float(np.mean(minutes)))
+
+
+def verdict(mean: float, other: Published | None) -> str:
+    """Return if a mean of ours reaches what others published; empty where they did not."""
+    if other is None:
+        return ""
+    return "yes" if mean >= other.least else f"short by {number(other.least - mean)}"
+
+
+def published(other: Published | None) -> str:
+    """Return the cell that says what others reached."""
+    if other is None:
+        return "none"
+    return f"{number(other.mean)}{f' ± {number(other.std)}' if other.std is not None else ''} ({other.source})"
+
+
+def seeds(row: Row) -> str:
+    """Return which seeds a row has."""
+    return f"0 to {row.seeds - 1}" if row.seeds > 1 else "0"
+
+
+def number(value: float) -> str:
+    """Return a return as the table has it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
+
+
+def _unfinished(row: Row, words: str) -> list[str]:
+    plain = " ".join(words.replace("|", "/").split())
+    return [*row.key, seeds(row), "", "", "", "", "", published(row.published), plain]
+
+
+def _run(args: argparse.Namespace, signals: StopSignals, _: Any) -> int:
+    wanted = [text.casefold() for text in args.only or [""]]
+    rows = [row for row in ROWS if any(text in ", ".join(row.key).casefold() for text in wanted)]
+    if not rows:
+        raise UsageError(f"--only {' '.join(args.only)} fits no row. See --list for all there are.")
+    if args.seeds is not None:
+        rows = [row._replace(seeds=min(row.seeds, args.seeds)) for row in rows]
+    for name in ("directory", "images"):
+        path = getattr(args, name)
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--{name} {path} is a file: give a directory, which need not exist.")
+    bench = Bench(rows, args.directory, args.results, args.images)
+    jobs = args.jobs or available_cores()
+    if args.list:
+        bench.show(jobs)
+        return 0
+    try:
+        code = 0 if args.table else bench.train(jobs, signals)
+        bench.write()
+    except OSError as err:
+        raise UsageError(f"{err.filename or args.directory} cannot be written: {err.strerror or err}.") from err
+    except ValueError as err:
+        if isinstance(err, UsageError):
+            raise
+        raise UsageError(f"--results {args.results}: {err}") from err
+    return code
+
+
+def make_parser() -> Parser:
+    """Return what reads the command line."""
+    parser = Parser("learning", (__doc__ or "").splitlines()[0], runs=None, results="LEARNING.md")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="rows whose task, method or frames have one of these")
+    parser.add_argument("--seeds", type=positive, metavar="N", help="at most so many of each row, for a first look")
+    parser.add_argument("--jobs", type=positive, metavar="N", help="runs at once (as many as there are cores)")
+    parser.add_argument("--directory", type=Path, default=Path("digideep_sessions/learning"), metavar="DIR",
+                        help="of the groups (digideep_sessions/learning)")  # fmt: skip
+    parser.add_argument("--images", type=Path, default=ROOT / "docs/images/learning", metavar="DIR",
+                        help="of the curves (docs/images/learning)")  # fmt: skip
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--list", action="store_true", help="show the rows, what is done, and how long the rest takes")
+    how.add_argument("--table", action="store_true", help="train nothing: write table and curves of what is there")
+    parser.set_defaults(json=False)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command. Returns: its exit code."""
+    return group_command.run_program(make_parser(), _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
