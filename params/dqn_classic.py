@@ -4,7 +4,8 @@ from digideep.agent.dqn import DQN
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
 from digideep.policy.discrete import ActionValues
-from params import shared
+from digideep.policy.recurrent import RecurrentActionValues
+from params import recurrence, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "CartPole-v1",
@@ -34,6 +35,7 @@ cpanel = shared.replay_panel() | {
     "max_grad_norm": 10.0,
     "hidden_sizes": [256, 256],
     "use_action_mask": False,  # choose only what info["action_mask"] allows
+    **recurrence.replay_panel(),
 }
 
 
@@ -45,7 +47,7 @@ def gen_params(cpanel):
     agent = shared.describe_from(
         cpanel,
         DQN,
-        policy=shared.describe_from(cpanel, ActionValues, **shared.encoder_parameters(cpanel)),
+        policy=recurrence.replay_policy(cpanel, ActionValues, RecurrentActionValues),
         sampler=shared.replay_sampler(cpanel),
         epsilon=epsilon,
         lr=shared.annealed(cpanel, "lr"),

@@ -2,7 +2,8 @@
 
 from digideep.agent.sac import SAC
 from digideep.policy.continuous import SquashedGaussianPolicy
-from params import shared
+from digideep.policy.recurrent import RecurrentGaussianPolicy
+from params import recurrence, shared
 
 cpanel = shared.replay_panel() | {
     "model_name": "Pendulum-v1",
@@ -25,11 +26,12 @@ cpanel = shared.replay_panel() | {
     "alpha": 1.0,  # the start; stays if it is not tuned
     "automatic_entropy_tuning": True,
     "hidden_sizes": [256, 256],
+    **recurrence.replay_panel(),
 }
 
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    policy = shared.describe_from(cpanel, SquashedGaussianPolicy, **shared.encoder_parameters(cpanel))
+    policy = recurrence.replay_policy(cpanel, SquashedGaussianPolicy, RecurrentGaussianPolicy)
     agent = shared.describe_from(cpanel, SAC, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)
