@@ -59,6 +59,8 @@ TRAININGS = {
     "ppo-shared-players": Training("ppo_mpe", MEETING | SHARED, least=9),
     "ppo-remembers": Training("ppo_classic", RECALL | {"recurrent": True}, least=0.9),
     "ppo-without-memory": Training("ppo_classic", RECALL, least=0.3, most=0.7),
+    "dqn-remembers": Training("dqn_classic", SIGNS | {"recurrent": True}, least=0.9),
+    "dqn-without-memory": Training("dqn_classic", SIGNS, least=0.3, most=0.7),
     # To go on is worth 0.2 / (1 - 0.9) = 2, if a time limit is no end; to leave is worth 0.3.
     "ppo-treadmill": Training("ppo_classic", ON_POLICY, most=0.25),
     "dqn-treadmill": Training("dqn_classic", VALUES, most=0.25),

@@ -215,10 +215,8 @@ class OffPolicyAgent(AgentBase):
 
     def _sequences(self, chunk: dict[str, np.ndarray]) -> tuple[Any, Any]:
         """Return what stands for the observations of a batch of sequences, and for those to bootstrap from."""
-        before = self._seen(chunk, "_before") if chunk["/keep_before"].size else None
-        states, keep, rows, rows_2 = (
-            self.to_tensor(chunk[key]) for key in ("/states", "/keep_before", "/rows", "/rows_2")
-        )
+        before = self._seen(chunk, "_before") if len(chunk[self.sampler_info["observations"][0] + "_before"]) else None
+        states, keep, rows, rows_2 = (self.to_tensor(chunk[key]) for key in ("/states", "/keep", "/rows", "/rows_2"))
         now = Sequences(before, self._seen(chunk), states, keep, rows)
         return now, now._replace(rows=rows_2)
 

@@ -62,8 +62,8 @@ def gather_sequences(indices: SequenceIndices, episodes: Episodes, info: Mapping
 
     Returns:
         path -> array: "<observation>" (S * T, ...), "<observation>_before" (S * P, ...), one sequence after the other;
-        "/states" float32 (S, H), stored before the first row that counts; "/keep_before" float32 (S, P), 0 where the
-        state is zeroed before the row, else 1; "/rows" and "/rows_2" int64 (B,), of the S * T: transitions, and the
+        "/states" float32 (S, H), stored before the first row; "/keep" float32 (S, P + T), 0 where the state is zeroed
+        before the row, else 1; "/rows" and "/rows_2" int64 (B,), of the S * T: transitions, and the
         observations to bootstrap from. Actions, "/rewards", "/discounts" and "/weights" (B,) as of
         `gather_transitions`.
     """
@@ -73,8 +73,8 @@ def gather_sequences(indices: SequenceIndices, episodes: Episodes, info: Mapping
     moments = indices.starts[:, None] + np.arange(-burn_in, num_rows)
     rows = episodes.rows(np.clip(moments, firsts, lasts))
     before, after = rows[:, :burn_in], rows[:, burn_in:]
-    keep = (moments[:, :burn_in] != firsts).astype(np.float32)
-    keep[:, :1] = 1  # the state before the first row is the stored one; before a later one there is no episode yet
+    keep = (moments != firsts).astype(np.float32)
+    keep[:, 0] = 1  # the state before the first row is the stored one; where the episode begins later, it is zero there
 
     sequences, steps = np.nonzero(moments[:, burn_in : burn_in + length] < lasts)
     chosen = np.resize(np.arange(len(steps)), len(rows) * length)
@@ -92,7 +92,7 @@ def gather_sequences(indices: SequenceIndices, episodes: Episodes, info: Mapping
         **{key: of_all(key, after) for key in info["observations"]},
         **{f"{key}_before": of_all(key, before) for key in info["observations"]},
         "/states": gather(memory.buffer[info["states"]], indices.workers, episodes.rows(indices.firsts)),
-        "/keep_before": keep,
+        "/keep": keep,
         "/rows": places,
         "/rows_2": places + (bootstraps - own.rows) % memory.ring.num_steps,
         **outcomes,

@@ -161,10 +161,11 @@ _run_lstm = _dispatched("lstm_forward", _lstm_forward, _lstm_forward_fake)
 _run_lstm_backward = _dispatched("lstm_backward", _lstm_backward, _lstm_backward_fake)
 
 
+# Inputs by name: where there will be no backward pass, the compiler counts them to see that `forward` takes no context.
 class _GRU(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        return _run_gru(*inputs)
+    def forward(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, keep: Tensor) -> Any:
+        return _run_gru(x, h, weight, bias, keep)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -178,8 +179,8 @@ class _GRU(torch.autograd.Function):
 
 class _LSTM(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        return _run_lstm(*inputs)
+    def forward(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, keep: Tensor) -> Any:
+        return _run_lstm(x, h, c, weight, keep)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:

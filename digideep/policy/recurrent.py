@@ -25,7 +25,7 @@ class Sequences(NamedTuple):
     before: Observations | None  # float32 (S * P, D), or path -> (S * P, ...), the burn-in; None without one
     observations: Observations  # likewise (S * T, ...), the rows after it, one sequence after the other
     states: Tensor  # float32 (S, state_size), before the first row
-    keep_before: Tensor  # float32 (S, P), 0 where the state is zeroed before the row is consumed, else 1
+    keep: Tensor  # float32 (S, P + T), 0 where the state is zeroed before the row is consumed, else 1
     rows: Tensor  # int64 (B,), which of the S * T rows are meant
 
 
@@ -71,13 +71,12 @@ class RecurrentEncoder(Encoder):
         """
         if isinstance(seen, Remembered):
             return seen.features
-        state = seen.states[:, self.place]
+        state, features = seen.states[:, self.place], encode(self.trunk, seen.observations)
+        length = len(features) // len(state)  # T
         if seen.before is not None:
             with torch.no_grad():
-                _, state = self.core(encode(self.trunk, seen.before)[None], state, seen.keep_before)
-        features = encode(self.trunk, seen.observations)
-        keep = torch.ones(len(state), len(features) // len(state), device=state.device)
-        outputs: Tensor = self.core(features[None], state, keep)[0]
+                _, state = self.core(encode(self.trunk, seen.before)[None], state, seen.keep[:, :-length])
+        outputs: Tensor = self.core(features[None], state, seen.keep[:, -length:])[0]
         return outputs[0][seen.rows]
 
     def step(self, observations: Observations, state: Tensor | None) -> tuple[Any, Tensor]:

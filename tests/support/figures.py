@@ -27,14 +27,15 @@ _FILES = {
     "sac_classic": _REPLAY, "sacv1_classic": _REPLAY, "sac_mujoco": _REPLAY, "sac_dmc": _REPLAY, "sac_fetch": _REPLAY,
     "td3_mujoco": _REPLAY, "ddpg_classic": _REPLAY, "dqn_classic": _REPLAY, "dqn_atari": _REPLAY,
 }  # fmt: skip
+_SEQUENCES = {"recurrent": True, "sequence_length": 4, "burn_in": 2}
 # What the files leave at its default.
 _MORE = {
     "ppo_classic": {
         "gru": {"recurrent": True, "cell": "gru"},
         "lstm": {"recurrent": True, "cell": "lstm", "share_core": True},
     },
-    "dqn_classic": {"priorities": {"prioritized": True, "n_step_return": 3}},
-    "sac_classic": {"overlap": {"overlap": True}},
+    "dqn_classic": {"priorities": {"prioritized": True, "n_step_return": 3}, "lstm": _SEQUENCES | {"cell": "lstm"}},
+    "sac_classic": {"overlap": {"overlap": True}, "gru": _SEQUENCES},
 }
 
 
