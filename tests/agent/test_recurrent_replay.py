@@ -63,29 +63,32 @@ def test_the_burn_in_gets_no_gradient_and_all_rows_after_it_do(cell):
 @BOTH
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 @pytest.mark.parametrize("burn_in", [0, 3])
-def test_what_is_learned_from_is_what_acting_saw_at_these_rows(cls, cell, burn_in):
-    agent, _ = practised(cls, 30, cell=cell, replay=sampler(burn_in, batch_size=64, learning_starts=10**6))
+@pytest.mark.parametrize("n", [1, 2])
+def test_what_is_learned_from_is_what_acting_saw_at_these_rows_and_those_to_bootstrap_from(cls, cell, burn_in, n):
+    replay = sampler(burn_in, batch_size=64, learning_starts=10**6, n_step_return=n)
+    agent, _ = practised(cls, 30, cell=cell, replay=replay)
     info = {**agent.sampler.info, **agent.sampler_info}
     indices = agent.sampler._draw_sequences(agent.memory, info)
     chunk = agent.sampler._gather(indices, info)
-    sequences, steps = np.divmod(chunk["/rows"], 5)  # T = 4 + 1
-    workers, rows = indices.workers[sequences], indices.starts[sequences] + steps  # the memory has not gone round
-    state, observations = (
-        torch.tensor(agent.memory.buffer[key][workers, rows])
-        for key in ("/agents/agent/hidden_state", "/observations/agent")
-    )
-    assert state.shape == (64, agent.policy.state_size)
-    assert state.any()
-    now, _ = agent._sequences(chunk)
-    with torch.no_grad():
-        acted = agent.policy.mode(observations, state=state)
-        if cls is DQN:
-            learned = agent.policy(now).amax(-1)
-        else:
-            actions = agent.policy.actor.act(now, deterministic=True)
-            learned = agent.policy.critics(now, actions).amin(0)
-            torch.testing.assert_close(actions, acted.actions, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(learned, acted.value, atol=1e-5, rtol=1e-5)
+    assert (chunk["/rows_2"] > chunk["/rows"]).all()
+    for key, seen in zip(("/rows", "/rows_2"), agent._sequences(chunk), strict=True):
+        sequences, steps = np.divmod(chunk[key], 4 + n)
+        workers, rows = indices.workers[sequences], indices.starts[sequences] + steps  # the memory has not gone round
+        state, observations = (
+            torch.tensor(agent.memory.buffer[key][workers, rows])
+            for key in ("/agents/agent/hidden_state", "/observations/agent")
+        )
+        assert state.shape == (64, agent.policy.state_size)
+        assert state.any()
+        with torch.no_grad():
+            acted = agent.policy.mode(observations, state=state)
+            if cls is DQN:
+                learned = agent.policy(seen).amax(-1)
+            else:
+                actions = agent.policy.actor.act(seen, deterministic=True)
+                learned = agent.policy.critics(seen, actions).amin(0)
+                torch.testing.assert_close(actions, acted.actions, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(learned, acted.value, atol=1e-5, rtol=1e-5)
 
 
 def scrambled(batch):
