@@ -160,11 +160,20 @@ def test_every_transition_is_drawn_and_about_as_often_as_any_other():
     memory.buffer["/masks"][:] = True
     episodes, given = Episodes(), info(burn_in=2, length=8, size=4000)
     batch = gather_sequences(draw_sequences(memory, episodes, given), episodes, given)
+    assert len(set(batch["/rows"].tolist())) == 4000 * 8, "an episode that is longer fills every sequence"
     counts = np.bincount(batch["/observations/agent"][batch["/rows"], 0].astype(int), minlength=39)
     shares = counts / counts.mean()
     assert len(counts) == 39
     assert 0.5 < shares.min() <= shares.max() < 1.7
     assert abs(shares[15:24] - shares[15:24].mean()).max() < 0.1
+
+
+def test_an_episode_that_is_shorter_than_a_sequence_is_drawn_whole():
+    memory, history = filled(13, chunk_len=3, capacity=20, longest=4)
+    episodes, given = Episodes(), info(burn_in=2, length=5, size=200)
+    indices = draw_sequences(memory, episodes, given)
+    assert not history.states[indices.workers, indices.starts].any()
+    assert (indices.firsts == indices.starts).all()
 
 
 def test_what_has_lost_its_burn_in_is_left_out_and_nothing_else():
