@@ -12,6 +12,7 @@ from torch import Tensor
 
 from digideep.parameters.component import Description, describe
 from digideep.policy.base import Choice
+from digideep.policy.cell_passes import take_rows
 from digideep.policy.cells import make_core
 from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
@@ -77,7 +78,7 @@ class RecurrentEncoder(Encoder):
             with torch.no_grad():
                 _, state = self.core(encode(self.trunk, seen.before)[None], state, seen.keep[:, :-length])
         outputs: Tensor = self.core(features[None], state, seen.keep[:, -length:])[0]
-        return outputs[0][seen.rows]
+        return take_rows(outputs[0], seen.rows)
 
     def step(self, observations: Observations, state: Tensor | None) -> tuple[Any, Tensor]:
         """Consume one observation of each of B workers.

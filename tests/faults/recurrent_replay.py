@@ -30,7 +30,12 @@ FAULTS = (
         ("with torch.no_grad():", "with torch.enable_grad():", "the burn-in learns"),
         ("seen.keep[:, -length:]", "torch.ones_like(seen.keep[:, -length:])", "an episode begins with a state"),
         ("slice(actor.state_size, self.state_size)", "slice(0, actor.state_size)", "critics have the actor's state"),
-        ("outputs[0][seen.rows]", "outputs[0][seen.rows - 1]", "features of the row before"),
+        ("(outputs[0], seen.rows)", "(outputs[0], seen.rows - 1)", "features of the row before"),
+    ),
+    *faults_in(
+        "digideep/policy/cell_passes.py",
+        "tests/policy/test_recurrent.py::test_rows_that_are_taken_often_have_the_same_gradient_each_time_with_several_threads",
+        (".index_add_(0, rows, grad)", ".index_put_((rows,), grad, accumulate=True)", "threads add in any order"),
     ),
     *faults_in(
         "digideep/agent/off_policy.py",
