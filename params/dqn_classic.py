@@ -4,6 +4,7 @@ from digideep.agent.dqn import DQN
 from digideep.parameters.component import describe
 from digideep.parameters.schedule import Linear
 from digideep.policy.discrete import ActionValues
+from digideep.policy.recurrent import RecurrentActionValues
 from params import networks, shared
 
 cpanel = shared.replay_panel() | {
@@ -34,6 +35,7 @@ cpanel = shared.replay_panel() | {
     "max_grad_norm": 10.0,
     "hidden_sizes": [256, 256],
     "use_action_mask": False,  # choose only what info["action_mask"] allows
+    **networks.recurrence_panel(),
 }
 
 
@@ -45,7 +47,7 @@ def gen_params(cpanel, method=DQN):
     agent = shared.describe_from(
         cpanel,
         method,
-        policy=networks.describe_policy(cpanel, ActionValues),
+        policy=networks.describe_policy(cpanel, ActionValues, RecurrentActionValues),
         sampler=shared.replay_sampler(cpanel),
         epsilon=epsilon,
         lr=shared.annealed(cpanel, "lr"),

@@ -25,17 +25,37 @@ def critic_panel() -> shared.Panel:
     }
 
 
-def describe_policy(cpanel: shared.Panel, cls: type[Component], **parameters: Any) -> Description:
+def recurrence_panel() -> shared.Panel:
+    """Return the keys of the control panels of replay methods whose policy may remember, see docs/recurrence.md."""
+    return {
+        "recurrent": False,  # the policy remembers, and learns from sequences
+        "cell": "gru",  # or lstm
+        "core_size": 64,  # units of the cell; SAC has two of them, one for the actor and one for the critics
+        # Kapturowski et al. 2019, Section 3, have 80 rows with a burn-in of half as many, for Atari
+        "sequence_length": 16,  # rows of a sequence, which is how far gradients reach back; divides batch_size
+        "burn_in": 8,  # rows before them that only warm the state up
+    }
+
+
+def describe_policy(
+    cpanel: shared.Panel, cls: type[Component], recurrent: type[Component] | None = None, **parameters: Any
+) -> Description:
     """Describe the policy of a replay method by the panel's keys, see `shared.describe_from`.
 
     Args:
         cpanel: the control panel.
         cls: the policy.
+        recurrent: the one that remembers, if there is one.
         parameters: further ones.
 
     Raises:
         UsageError: for networks that do not exist.
     """
+    if cpanel.get("recurrent", False):
+        require(
+            recurrent is not None, "recurrent", True, "false here: this method does not remember. Take SAC, DQN or PPO"
+        )
+        cls = recurrent or cls
     name, of_critics, dropout = cpanel["network"], cpanel.get("critic_network"), cpanel.get("dropout", 0.0)
     for key, value in (("network", name), ("critic_network", of_critics or name)):
         require(value in _NETWORKS, key, value, f"one of {', '.join(_NETWORKS)}")

@@ -2,6 +2,7 @@
 
 from digideep.agent.sac import SAC
 from digideep.policy.continuous import SquashedGaussianPolicy
+from digideep.policy.recurrent import RecurrentGaussianPolicy
 from params import networks, shared
 
 cpanel = shared.replay_panel() | {
@@ -26,11 +27,12 @@ cpanel = shared.replay_panel() | {
     "automatic_entropy_tuning": True,
     "hidden_sizes": [256, 256],
     **networks.critic_panel(),
+    **networks.recurrence_panel(),
 }
 
 
-def gen_params(cpanel, method=SAC, policy=SquashedGaussianPolicy):
-    """Return the parameter tree of a run. Args: method, policy: the classes of the agent and its policy."""
-    networks_of = networks.describe_policy(cpanel, policy)
-    agent = shared.describe_from(cpanel, method, policy=networks_of, sampler=shared.replay_sampler(cpanel))
+def gen_params(cpanel, method=SAC, policies=(SquashedGaussianPolicy, RecurrentGaussianPolicy)):
+    """Return the parameter tree of a run. Args: method: the agent's class; policies: its policy's, the second remembers."""
+    policy = networks.describe_policy(cpanel, *policies)
+    agent = shared.describe_from(cpanel, method, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)

@@ -24,4 +24,4 @@ cpanel = sac_classic.cpanel | {
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    return sac_classic.gen_params(cpanel, DiscreteSAC, CategoricalPolicy)
+    return sac_classic.gen_params(cpanel, DiscreteSAC, [CategoricalPolicy])

@@ -21,6 +21,7 @@ from digideep.memory.hindsight import Hindsight
 from digideep.memory.priorities import Priorities
 from digideep.memory.replay import Replay
 from digideep.memory.sampler import NewestChunk, NewestSequences
+from digideep.memory.sequences import SequenceReplay
 from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.parameters.schedule import Linear
@@ -269,7 +270,7 @@ def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
         **demonstrations.replay_data_panel(),
-        "recurrent": False,  # only PPO can be
+        "recurrent": False,  # only PPO, DQN and SAC can be
         "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
         "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
@@ -282,10 +283,8 @@ def replay_sampler(cpanel: Panel) -> Description:
     """Describe what a replay method draws, and how often. The first gradient step follows the random warm start.
 
     Raises:
-        UsageError: if the memory cannot hold a batch, or the policy should be recurrent.
+        UsageError: if the memory cannot hold a batch.
     """
-    if cpanel["recurrent"]:
-        raise UsageError("recurrent must be false here, got true: replay methods do not remember. Take PPO.")
     for key in ("num_workers", "n_steps"):
         require_int(key, cpanel[key], 1)
     size = memory_chunks(cpanel) * cpanel["n_steps"] * cpanel["num_workers"] * num_ranks(cpanel)
@@ -301,7 +300,8 @@ def replay_sampler(cpanel: Panel) -> Description:
     # A panel that says false may have its keys; alone they mean nothing.
     relabelling = describe_from(cpanel, Hindsight) if "hindsight" in cpanel else None
     parameters = {"learning_starts": starts, "priorities": priorities, **demonstrations.shares(cpanel)}
-    return describe_from(cpanel, Replay, **parameters, hindsight=relabelling if is_relabelled else None)
+    sampler = SequenceReplay if cpanel["recurrent"] else Replay
+    return describe_from(cpanel, sampler, **parameters, hindsight=relabelling if is_relabelled else None)
 
 
 def atari_panel() -> Panel:

@@ -28,6 +28,15 @@ APART = {"players": {"one": ["first"], "other": ["second"]}, "env_kwargs": {"is_
 SHARED = {"players": {"both": ["*"]}, "env_kwargs": {"is_alike": True}}
 RECALL = {"model_name": "Recall-v0", "from_module": "tests.support.environments", "env_kwargs": {"delay": 5},
           "number_epochs": 1, "epoch_size": 16, "lr": 1e-3}  # fmt: skip
+SIGNS = {"model_name": "Recall-v0", "from_module": "tests.support.environments", "env_kwargs": {"delay": 5},
+         "number_epochs": 1, "epoch_size": 64, "n_steps": 16, "warm_start": 500, "epsilon_frames": 1500,
+         "gradient_steps_per_frame": 0.25, "batch_size": 64, "target_update_interval": 25, "lr": 3e-3,
+         "hidden_sizes": [32], "core_size": 32, "sequence_length": 8, "burn_in": 2}  # fmt: skip
+LEANINGS = SIGNS | {"env_kwargs": {"delay": 3, "is_continuous": True}, "lr_critic": 3e-3, "lr_actor": 3e-3,
+                    "alpha": 0.02, "automatic_entropy_tuning": False, "polyak_factor": 0.05, "num_workers": 4,
+                    "target_update_interval": 1, "epoch_size": 48}  # fmt: skip
+for _key in ("epsilon_frames", "lr"):
+    del LEANINGS[_key]
 TREADMILL = {
     "model_name": "Treadmill-v0",
     "from_module": "tests.support.environments",
@@ -67,6 +76,10 @@ TRAININGS = {
     # advantages would drive the policy somewhere without any reward, and now and then to the end.
     "ppo-finds-by-novelty": Training("ppo_classic", CORRIDOR | {"rnd_coef": 0.1}, least=0.8),
     "ppo-finds-nothing": Training("ppo_classic", CORRIDOR, most=0.05),
+    "dqn-remembers": Training("dqn_classic", SIGNS | {"recurrent": True}, least=0.9),
+    "dqn-without-memory": Training("dqn_classic", SIGNS, least=0.3, most=0.7),
+    "sac-remembers": Training("sac_classic", LEANINGS | {"recurrent": True}, least=0.8),
+    "sac-without-memory": Training("sac_classic", LEANINGS, least=0.3, most=0.7),
     # To go on is worth 0.2 / (1 - 0.9) = 2, if a time limit is no end; to leave is worth 0.3.
     "ppo-treadmill": Training("ppo_classic", ON_POLICY, most=0.25),
     "dqn-treadmill": Training("dqn_classic", VALUES, most=0.25),

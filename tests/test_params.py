@@ -41,3 +41,9 @@ def test_every_parameter_file_runs(name, capsys, tmp_path):
 def test_every_parameter_file_of_ppo_runs_with_a_policy_that_remembers(name, capsys):
     assert run(name, recurrent=True, cell="lstm", core_size=8, sequence_length=4) == 0
     assert "Finished after" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["dqn_classic.py", "dqn_atari.py", "sac_classic.py", "sac_dmc.py"])
+def test_parameter_files_of_dqn_and_sac_run_with_a_policy_that_remembers(name, capsys):
+    assert run(name, recurrent=True, core_size=8, sequence_length=2, burn_in=1, memory_size_in_chunks=8) == 0
+    assert "Finished after" in capsys.readouterr().out

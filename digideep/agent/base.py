@@ -157,8 +157,9 @@ class AgentBase(Component):
         raise NotImplementedError
 
     def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
-        """The hidden state before a first observation: float32 (N, H); None if the policy has none."""
-        return None
+        """The hidden state before a first observation: zeros, float32 (N, H); None if the policy has none."""
+        size = getattr(self.policy, "state_size", 0)
+        return np.zeros((num_workers, size), np.float32) if size else None
 
     def schedules(self) -> Schedules:
         """Return what changes along the plan: by name, its course, and what counts how far that is."""

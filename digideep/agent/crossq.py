@@ -9,7 +9,7 @@ from digideep.agent.context import AgentContext
 from digideep.agent.off_policy import CriticLoss, Network, Transitions, as_values
 from digideep.agent.sac import SAC
 from digideep.parameters.checks import require
-from digideep.policy.observations import Observations
+from digideep.policy.recurrent import Sequences
 
 
 def critic_loss(
@@ -33,11 +33,13 @@ def critic_loss(
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
 
 
-def joined(first: Observations, second: Observations) -> Observations:
-    """Return two batches as one: (2 B, ...)."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
+def joined(first: Any, second: Any) -> Any:
+    """Return two batches of observations as one: (2 B, ...)."""
+    if isinstance(first, Sequences):  # whose rows are moments of the same sequences
+        return first._replace(rows=torch.cat([first.rows, second.rows]))
+    if isinstance(first, Tensor):
         return torch.cat([first, second])
-    return {path: torch.cat([first[path], second[path]]) for path in first}  # type: ignore[index]
+    return {path: torch.cat([first[path], second[path]]) for path in first}
 
 
 class CrossQ(SAC):

@@ -20,12 +20,16 @@ from digideep.parameters.checks import require_between
 from digideep.parameters.component import Description, build, describe
 from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.observations import Observations
+from digideep.policy.recurrent import Sequences
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
 
 
 class Transitions(NamedTuple):
-    """A batch: where B transitions started, and what to bootstrap from."""
+    """A batch: where B transitions started, and what to bootstrap from.
+
+    For a policy that remembers, `Sequences` stand in the place of observations.
+    """
 
     observations: Observations  # float32 (B, D), or path -> (B, ...)
     actions: Tensor  # int64 (B,) or float32 (B, A), in [-1, 1]
@@ -65,7 +69,8 @@ class OffPolicyAgent(AgentBase):
     Args:
         context: what exists at run time.
         policy: description of a policy; what it must have is the subclass's contract.
-        sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`.
+        sampler: description of a sampler that says how often to draw, such as `digideep.memory.replay.Replay`; for a
+            policy that remembers `digideep.memory.sequences.SequenceReplay`.
         gamma: discount per step, in [0, 1].
         optimizer: description of an optimizer; each network has one of its own.
         pretraining: description of a `BehaviourCloning` before the first frame; None for none.
@@ -101,6 +106,8 @@ class OffPolicyAgent(AgentBase):
         }  # fmt: skip
         self.policy = self.make_policy(policy)
         self._has_dropout = any(isinstance(module, nn.Dropout) for module in self.policy.modules())
+        self.is_recurrent = self.policy.state_size > 0
+        self._check_sequences()
         self.noise: Noise | None = None
         self._rule = build(optimizer or describe(Adam), Optimizer)
         self._rates: list[tuple[GradientStep, Course]] = []
@@ -108,6 +115,23 @@ class OffPolicyAgent(AgentBase):
         self._step = compiled(self.gradient_step, self.device) if is_compiled else self.gradient_step
 
     # ------------------------------------------------------------------ building
+
+    def _check_sequences(self) -> None:
+        """Ask for hidden states where the policy remembers; refuse a sampler that does not fit it."""
+        delivers = "sequence_length" in getattr(self.sampler, "info", {})
+        policy, sampler = type(self.policy).__name__, type(self.sampler).__name__
+        if self.is_recurrent and not delivers:
+            raise UsageError(
+                f"{policy} learns from sequences, which {sampler} does not deliver. Give it the sampler "
+                "digideep.memory.sequences.SequenceReplay."
+            )
+        if delivers and not self.is_recurrent:
+            raise UsageError(
+                f"{sampler} delivers sequences, and {policy} does not remember. Give it the sampler "
+                "digideep.memory.replay.Replay."
+            )
+        if self.is_recurrent:
+            self.sampler_info["states"] = f"/agents/{self.name}/hidden_state"
 
     def make_step(
         self,
@@ -166,25 +190,47 @@ class OffPolicyAgent(AgentBase):
         deterministic: bool,
     ) -> dict[str, Any]:  # fmt: skip
         """See `AgentBase`."""
-        actions = self.choose(observations, hidden_state, deterministic).actions
+        actions, *_, state = self.choose(observations, hidden_state, deterministic)
         if self.noise is not None and not deterministic:
             actions = self.noise(actions, masks, self.memory.n_frames, self.allowed(observations))
-        return {"actions": actions}
+        return {"actions": actions} if state is None else {"actions": actions, "hidden_state": state}
 
     # ------------------------------------------------------------------ learning
 
     def draw(self) -> Transitions:
         """A batch from the memory, in memory that torch allocated."""
         chunk, to_tensor = self.sampler(self.memory, self.sampler_info), self.to_tensor
+        now, after = self._sequences(chunk) if self.is_recurrent else (self._seen(chunk), self._seen(chunk, "_2"))
         return Transitions(
-            self.observe({path: chunk[key] for path, key in self.keys.items()}),
+            now,
             to_tensor(chunk[self.actions_key]),
             to_tensor(chunk["/rewards"]),
             to_tensor(chunk["/discounts"]),
-            self.observe({path: chunk[key + "_2"] for path, key in self.keys.items()}),
+            after,
             to_tensor(chunk["/weights"]),
-            *(to_tensor(chunk[ACTION_MASK + end] != 0) if self.use_action_mask else None for end in ("_2", "")),
+            *self._masks(chunk),
         )
+
+    def _seen(self, chunk: dict[str, np.ndarray], end: str = "") -> Observations:
+        """Return the observations of a batch under the keys that end so."""
+        return self.observe({path: chunk[key + end] for path, key in self.keys.items()})
+
+    def _sequences(self, chunk: dict[str, np.ndarray]) -> tuple[Any, Any]:
+        """Return what stands for the observations of a batch of sequences, and for those to bootstrap from."""
+        before = self._seen(chunk, "_before") if len(chunk[self.sampler_info["observations"][0] + "_before"]) else None
+        states, keep, rows, rows_2 = (self.to_tensor(chunk[key]) for key in ("/states", "/keep", "/rows", "/rows_2"))
+        now = Sequences(before, self._seen(chunk), states, keep, rows)
+        return now, now._replace(rows=rows_2)
+
+    def _masks(self, chunk: dict[str, np.ndarray]) -> list[Tensor]:
+        """Return the action masks of the observations to bootstrap from, and of those before; none if not in use."""
+        if not self.use_action_mask:
+            return []
+        if self.is_recurrent:
+            masks = [chunk[ACTION_MASK][chunk[rows]] for rows in ("/rows_2", "/rows")]
+        else:
+            masks = [chunk[ACTION_MASK + end] for end in ("_2", "")]
+        return [self.to_tensor(mask != 0) for mask in masks]
 
     @abstractmethod
     def gradient_step(self, batch: Transitions, *args: Any) -> tuple[Metrics, Tensor]:
@@ -263,6 +309,7 @@ class OffPolicyAgent(AgentBase):
     def needed_keys(self) -> list[str]:
         """See `AgentBase`."""
         own = ["/masks", "/rewards", "/terminations", *self.sampler_info["observations"], self.actions_key]
+        own += [self.sampler_info["states"]] if self.is_recurrent else []
         return own + getattr(self.sampler, "needed_keys", [])
 
     def check_plan(self) -> None:

@@ -119,10 +119,6 @@ class OnPolicyAgent(AgentBase):
 
     # ------------------------------------------------------------------ acting
 
-    def reset_hidden_state(self, num_workers: int) -> np.ndarray | None:
-        """See `AgentBase`."""
-        return np.zeros((num_workers, self.policy.state_size), np.float32) if self.is_recurrent else None
-
     def action_generator(
         self, observations: dict[str, np.ndarray], hidden_state: np.ndarray | None, masks: np.ndarray,
         deterministic: bool,

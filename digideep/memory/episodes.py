@@ -12,6 +12,9 @@ class Episodes:
 
     A moment is a number of steps of a worker since the run began. All is derived from the masks that the ring holds, so
     there is no state to save. Takes 16 bytes for each step that the memory can hold.
+
+    Attributes:
+        oldest: moment of the oldest step that is held whole.
     """
 
     def __init__(self) -> None:
@@ -23,10 +26,10 @@ class Episodes:
         ring, num_steps, shape = memory.ring, memory.ring.num_steps, (memory.num_workers, memory.ring.num_steps)
         self._memory = memory
         self._newest = ring.n_chunks * ring.chunk_sample_len  # of the head, whose step is still to come
-        self._oldest = self._newest - ring.num_starts
+        self.oldest = self._newest - ring.num_starts
         if self._first.shape != shape:
             self._first, self._last, self._known = np.zeros(shape, np.int64), np.zeros(shape, np.int64), 0
-        begin, self._known = max(self._known, self._oldest), self._newest
+        begin, self._known = max(self._known, self.oldest), self._newest
         if begin == self._newest:
             return
         moments = np.arange(begin, self._newest)
@@ -42,7 +45,7 @@ class Episodes:
         ends = np.where(masks[:, rows], _OPEN, moments)
         self._last[:, rows] = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
         for worker in np.flatnonzero(goes_on[:, 0] & (self._last[:, rows[0]] != _OPEN)).tolist():
-            episode = np.arange(max(starts[worker, 0], self._oldest), begin) % num_steps
+            episode = np.arange(max(starts[worker, 0], self.oldest), begin) % num_steps
             self._last[worker, episode] = self._last[worker, rows[0]]
 
     def bounds(self, workers: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -57,9 +60,9 @@ class Episodes:
         Returns:
             Three times int64 (B,).
         """
-        now = self._oldest + (rows - self._memory.ring.oldest) % self._memory.ring.num_steps
+        now = self.oldest + (rows - self._memory.ring.oldest) % self._memory.ring.num_steps
         first, last = self._first[workers, rows], self._last[workers, rows]
-        return now, np.maximum(first, self._oldest), np.minimum(last, self._newest)
+        return now, np.maximum(first, self.oldest), np.minimum(last, self._newest)
 
     def rows(self, moments: np.ndarray) -> np.ndarray:
         """Return the rows that hold these moments. Args: moments: int64 (B,), from the oldest one to the newest."""

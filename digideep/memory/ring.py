@@ -57,7 +57,12 @@ class Ring:
     @property
     def num_incomplete(self) -> int:
         """How many of the oldest rows have stacks whose frames may have been overwritten."""
-        return self.stack - 1 if self.n_chunks > self.buffer_chunk_len else 0
+        return self.stack - 1 if self.has_forgotten else 0
+
+    @property
+    def has_forgotten(self) -> bool:
+        """True if steps have been overwritten."""
+        return self.n_chunks > self.buffer_chunk_len
 
     def rows_of(self, first: int, end: int) -> slice:
         """Return the rows of consecutive chunks, the half-step after the last one included.

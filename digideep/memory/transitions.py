@@ -42,14 +42,16 @@ def draw_uniform(memory: SampledMemory, info: Mapping[str, Any]) -> TransitionIn
 
     Args:
         memory: to draw from.
-        info: "batch_size", how many; "generator", of numpy, which draws them.
+        info: "batch_size", how many; "generator", of numpy, which draws them; "num_skipped", how many more of each
+            worker's oldest rows to leave out (0 by default).
 
     Raises:
         RuntimeError: if no transition can be found.
     """
     generator, size = info["generator"], info["batch_size"]
     ring = memory.ring
-    oldest, count = ring.oldest + ring.num_incomplete, ring.num_starts - ring.num_incomplete
+    num_skipped = ring.num_incomplete + info.get("num_skipped", 0)
+    oldest, count = ring.oldest + num_skipped, ring.num_starts - num_skipped
     workers, rows = np.zeros(size, np.int64), np.zeros(size, np.int64)
     wanted: np.ndarray | slice = slice(None)
     for _ in range(_MAX_REDRAWS if count > 0 else 0):
@@ -88,6 +90,19 @@ def gather_transitions(indices: TransitionIndices, info: Mapping[str, Any]) -> C
         "/rewards" float32, the discounted sum; "/discounts" float32, what to multiply the bootstrap with, 0 at a
         termination; "/weights" float32.
     """
+    memory, workers, rows, _ = indices
+    outcomes, last = gather_outcomes(indices, info)
+    keys = info["observations"]
+    keys = [keys] if isinstance(keys, str) else keys
+    return {
+        **{key: gather_stacked(memory, key, workers, rows) for key in keys},
+        **{f"{key}_2": gather_stacked(memory, key, workers, last) for key in keys},
+        **outcomes,
+    }
+
+
+def gather_outcomes(indices: TransitionIndices, info: Mapping[str, Any]) -> tuple[Chunk, np.ndarray]:
+    """Do as `gather_transitions`, without observations. Returns: and the rows to bootstrap from, int64 (B,)."""
     memory, workers, rows, weights = indices
     rewards, terminations = (memory.buffer[key][..., 0] for key in ("/rewards", "/terminations"))
 
@@ -95,16 +110,8 @@ def gather_transitions(indices: TransitionIndices, info: Mapping[str, Any]) -> C
         return gather(rewards, workers, rows), gather(terminations, workers, rows)
 
     returns, discounts, last = n_step_returns(memory, workers, rows, info, outcome)
-    keys = info["observations"]
-    keys = [keys] if isinstance(keys, str) else keys
-    return {
-        **{key: gather_stacked(memory, key, workers, rows) for key in keys},
-        **{f"{key}_2": gather_stacked(memory, key, workers, last) for key in keys},
-        info["actions"]: gather(memory.buffer[info["actions"]], workers, rows),
-        "/rewards": returns,
-        "/discounts": discounts,
-        "/weights": weights,
-    }
+    actions = gather(memory.buffer[info["actions"]], workers, rows)
+    return {info["actions"]: actions, "/rewards": returns, "/discounts": discounts, "/weights": weights}, last
 
 
 def n_step_returns(

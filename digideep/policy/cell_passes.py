@@ -1,4 +1,4 @@
-"""Forward and backward passes of GRU and LSTM over whole sequences.
+"""Forward and backward passes of GRU and LSTM over whole sequences, and of taking rows out of them.
 
 All that does not depend on the step after is computed for the whole sequence at once.
 
@@ -142,6 +142,15 @@ def _lstm_backward_fake(grad: Tensor, weight: Tensor, *saved: Tensor) -> tuple[T
     return x, state, torch.empty_like(state), torch.empty_like(weight)
 
 
+def _take_backward(grad: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    """Compute the gradient of all rows from that of the rows that were taken, added up in their order."""
+    return grad.new_zeros(num_rows, grad.shape[1]).index_add_(0, rows, grad)
+
+
+def _take_backward_fake(grad: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    return grad.new_empty(num_rows, grad.shape[1])
+
+
 def _dispatched(name: str, plain: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that is the plain one, and an operator within compiled functions.
 
@@ -159,12 +168,14 @@ _run_gru = _dispatched("gru_forward", _gru_forward, _gru_forward_fake)
 _run_gru_backward = _dispatched("gru_backward", _gru_backward, _gru_backward_fake)
 _run_lstm = _dispatched("lstm_forward", _lstm_forward, _lstm_forward_fake)
 _run_lstm_backward = _dispatched("lstm_backward", _lstm_backward, _lstm_backward_fake)
+_run_take_backward = _dispatched("take_backward", _take_backward, _take_backward_fake)
 
 
+# Inputs by name: where there will be no backward pass, the compiler counts them to see that `forward` takes no context.
 class _GRU(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        return _run_gru(*inputs)
+    def forward(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, keep: Tensor) -> Any:
+        return _run_gru(x, h, weight, bias, keep)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -178,8 +189,8 @@ class _GRU(torch.autograd.Function):
 
 class _LSTM(torch.autograd.Function):
     @staticmethod
-    def forward(*inputs: Tensor) -> Any:
-        return _run_lstm(*inputs)
+    def forward(x: Tensor, h: Tensor, c: Tensor, weight: Tensor, keep: Tensor) -> Any:
+        return _run_lstm(x, h, c, weight, keep)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -191,8 +202,39 @@ class _LSTM(torch.autograd.Function):
         return *_run_lstm_backward(grad.contiguous(), *ctx.saved_tensors), None
 
 
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, rows: Tensor) -> Tensor:
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.num_rows = inputs[0].shape[0]
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _run_take_backward(grad.contiguous(), *ctx.saved_tensors, ctx.num_rows), None
+
+
+_apply_take: Callable[..., Tensor] = _Take.apply
 _apply_gru: Callable[..., tuple[Tensor, ...]] = _GRU.apply
 _apply_lstm: Callable[..., tuple[Tensor, ...]] = _LSTM.apply
+
+
+def take_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Return `x[rows]`, with a gradient of the same bits each time, also where a row is taken often.
+
+    torch's own, and the compiler's, let several threads add to one row in whatever order they come.
+
+    Args:
+        x: float32 (R, H).
+        rows: int64 (B,).
+
+    Returns:
+        float32 (B, H).
+    """
+    return _apply_take(x, rows)
 
 
 def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, keep: Tensor) -> Tensor:

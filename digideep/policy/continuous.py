@@ -255,8 +255,12 @@ class ContinuousPolicy(PolicyBase):
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs."""
         actions = self.actor.act(observations, deterministic=True)
-        values = self.critics(observations, actions)
-        return Choice(actions, value=(values.mean(-1) if values.dim() == 3 else values).amin(0))
+        return Choice(actions, value=self.least_value(observations, actions))
+
+    def least_value(self, observations: Observations, actions: Tensor) -> Tensor:
+        """Return the least that a critic says of actions (B, A), the mean of its outputs: float32 (B,)."""
+        values: Tensor = self.critics(observations, actions)
+        return (values.mean(-1) if values.dim() == 3 else values).amin(0)
 
 
 class DeterministicPolicy(ContinuousPolicy):

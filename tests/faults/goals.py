@@ -13,10 +13,10 @@ FAULTS = (
         f"{_HINDSIGHT}::test_bounds_of_episodes_are_those_of_a_walk_over_any_ring",
         ("goes_on[:, 0] = masks[:, before]", "goes_on[:, 0] = True", "an episode goes on over its end"),
         ("np.minimum(last, self._newest)", "last", "the end of an episode that goes on is unknown"),
-        ("np.maximum(first, self._oldest)", "first", "rows that were overwritten are held"),
+        ("np.maximum(first, self.oldest)", "first", "rows that were overwritten are held"),
         ("np.where(moments == self._newest, head, ", "np.where(False, head, ", "the newest half-step is in row 0"),
         (
-            "np.arange(max(starts[worker, 0], self._oldest), begin)",
+            "np.arange(max(starts[worker, 0], self.oldest), begin)",
             "np.arange(begin - 1, begin)",
             "one row hears of an end",
         ),

@@ -15,6 +15,7 @@ from tests.faults import (
     pipeline,
     policy,
     post,
+    recurrent_replay,
     several,
     sweeps,
     utility,
@@ -25,4 +26,5 @@ FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
     *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS, *methods.FAULTS,
+    *recurrent_replay.FAULTS,
 )  # fmt: skip

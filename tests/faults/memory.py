@@ -211,13 +211,13 @@ FAULTS = (
         ("gather(masks, workers, before) & (rows", "(rows", "stacks reach into the episode before"),
         (" & (rows != oldest)", "", "stacks reach over the write head"),
         (
-            "ring.oldest + ring.num_incomplete, ring.num_starts",
-            "ring.oldest, ring.num_starts",
+            "num_skipped = ring.num_incomplete + info",
+            "num_skipped = info",
             "broken stacks are drawn",
         ),
         (
-            "num_incomplete, ring.num_starts - ring.num_incomplete",
-            "num_incomplete, ring.num_starts",
+            "ring.num_starts - num_skipped",
+            "ring.num_starts",
             "the newest half-step is drawn",
         ),
         ("range(stack - 2, -1, -1)", "range(stack - 1)", "frames are stacked in the wrong order"),

@@ -13,6 +13,7 @@ _REPLAY = {"model_name": "MarkedSwing-v0", "epoch_size": 10, "n_steps": 3, "warm
            "test_win_size": 2}  # fmt: skip
 _DQN = _REPLAY | {"model_name": "MarkedPole-v0", "test_win_size": 10}
 _WRAPPED = {"memory_size_in_chunks": 25}  # chunks; 100 are stored
+_SEQUENCES = {"recurrent": True, "core_size": 8, "sequence_length": 4, "burn_in": 2}
 
 
 class Method(NamedTuple):
@@ -57,6 +58,8 @@ METHODS = {
     "td3": Method(_params("td3_mujoco"), _REPLAY | _WRAPPED),
     "ddpg": Method(_params("ddpg_classic"), _REPLAY),
     "dqn": Method(_params("dqn_classic"), _DQN | _WRAPPED),
+    "dqn recurrent": Method(_params("dqn_classic"), _DQN | _WRAPPED | _SEQUENCES),
+    "sac recurrent": Method(_params("sac_classic"), _REPLAY | _SEQUENCES | {"cell": "lstm"}),
     "dqn, prioritised, overlapping": Method(
         _params("dqn_classic"),
         _DQN | {"prioritized": True, "is_dueling": True, "n_step_return": 3, "overlap": True, "num_processes": 1},

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from digideep.policy.cell_passes import take_rows
 from digideep.policy.cells import CELLS, Core, make_core
 from digideep.policy.stochastic import RecurrentPolicy
 from digideep.utility.errors import UsageError
@@ -218,3 +219,27 @@ def test_images_go_through_an_encoder_before_the_core():
 def test_impossible_parameters_are_refused(parameters, message):
     with pytest.raises(UsageError, match=message):
         make_policy(**parameters)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_rows_that_are_taken_often_have_the_same_gradient_each_time_with_several_threads():
+    x, weights = randn(512, 128), randn(512, 128, seed=1)
+    rows = torch.randint(16, (512,), generator=generator())
+
+    def gradient(take):
+        leaf = x.clone().requires_grad_()
+        (take(leaf) * weights).sum().backward()
+        return leaf.grad
+
+    found = gradient(lambda leaf: take_rows(leaf, rows))
+    assert torch.equal(take_rows(x, rows), x[rows])
+    torch.testing.assert_close(found, gradient(lambda leaf: leaf[rows]), atol=1e-4, rtol=1e-5)
+    assert all(torch.equal(found, gradient(lambda leaf: take_rows(leaf, rows))) for _ in range(50))

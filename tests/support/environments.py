@@ -220,14 +220,14 @@ class Recall(gym.Env):
     """A sign is shown once, at the first step; `delay` steps later it must be told, for a reward of 1.
 
     Observation: the sign at the first step, then 0; whether it is to be told now. Guessing gives 0.5 on average, and
-    without a memory nothing gives more.
+    without a memory nothing gives more. Continuous actions tell it in part.
     """
 
     observation_space = Box(-1, 1, (2,), np.float32)
-    action_space = Discrete(2)
 
-    def __init__(self, delay: int = 20):
+    def __init__(self, delay: int = 20, is_continuous: bool = False):
         self.delay = delay
+        self.action_space = Box(-1, 1, (1,), np.float32) if is_continuous else Discrete(2)
 
     def _observation(self):
         sign = 2 * self.cue - 1 if self.steps == 0 else 0
@@ -241,7 +241,8 @@ class Recall(gym.Env):
     def step(self, action):
         is_over = self.steps == self.delay
         self.steps += 1
-        return self._observation(), float(is_over and action == self.cue), is_over, False, {}
+        told = action if isinstance(self.action_space, Discrete) else (float(action[0]) + 1) / 2
+        return self._observation(), float(is_over) * (1 - abs(float(told) - self.cue)), is_over, False, {}
 
 
 class Corridor(gym.Env):

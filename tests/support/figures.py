@@ -29,14 +29,15 @@ _FILES = {
     "a2c_classic": _PPO, "pqn_classic": _PPO, "tqc_classic": _REPLAY, "crossq_classic": _REPLAY,
     "sac_discrete_classic": _REPLAY, "qr_dqn_classic": _REPLAY, "droq_mujoco": _REPLAY,
 }  # fmt: skip
+_SEQUENCES = {"recurrent": True, "sequence_length": 4, "burn_in": 2}
 # What the files leave at its default.
 _MORE = {
     "ppo_classic": {
         "gru": {"recurrent": True, "cell": "gru"},
         "lstm": {"recurrent": True, "cell": "lstm", "share_core": True},
     },
-    "dqn_classic": {"priorities": {"prioritized": True, "n_step_return": 3}},
-    "sac_classic": {"overlap": {"overlap": True}},
+    "dqn_classic": {"priorities": {"prioritized": True, "n_step_return": 3}, "lstm": _SEQUENCES | {"cell": "lstm"}},
+    "sac_classic": {"overlap": {"overlap": True}, "gru": _SEQUENCES},
 }
 
 
