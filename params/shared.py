@@ -7,13 +7,10 @@ is that parameter.
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
-
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.atari import Atari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
-from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.memory.generic import Memory
 from digideep.memory.hindsight import Hindsight
@@ -25,13 +22,14 @@ from digideep.parameters.component import Component, Description, describe, para
 from digideep.parameters.schedule import Linear
 from digideep.parameters.sizes import memory_chunks, num_ranks, plan_parameters
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
+from digideep.policy.pixel_encoders import DrQCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
 from digideep.utility.errors import UsageError
 from params import demonstrations
 
 Panel = dict[str, Any]
 Tree = dict[str, Any]
-_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
+_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet, "drq": DrQCNN}
 
 
 def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Description:
@@ -229,7 +227,7 @@ def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
         UsageError: if there is no such encoder.
     """
     if "encoder" in cpanel:
-        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature or impala")
+        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature, impala or drq")
         return {"encoder": describe_from(cpanel, _ENCODERS[cpanel["encoder"]])}
     return {} if cpanel["channel_axis"] is None else {"encoder": describe_from(cpanel, Fusion)}
 
@@ -330,19 +328,3 @@ def atari_tree(cpanel: Panel) -> Description:
     """Describe the environment of an Atari game."""
     # A seed costs about as much as 100 steps.
     return environment_tree(cpanel) | {"atari": describe_from(cpanel, Atari), "steps_per_seed": 5_000}
-
-
-def control_suite_panel() -> Panel:
-    """Return the keys of the control panels of dm_control's tasks that say what is seen and played."""
-    return {
-        "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
-        "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
-        "frame_skip": 1,  # control steps for each action
-    }
-
-
-def control_suite_tree(cpanel: Panel) -> Description:
-    """Describe the environment of a task of dm_control."""
-    skip = cpanel["frame_skip"]
-    repeat = [describe_wrapper(gym.wrappers.RepeatAction, num_repeats=skip)] if skip > 1 else []
-    return environment_tree(cpanel, norm_wrappers=repeat)

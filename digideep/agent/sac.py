@@ -99,9 +99,11 @@ class SAC(OffPolicyAgent):
         with torch.no_grad():
             alpha = self.alpha_step.flat.exp()[0]
             nets = self.actor_step.frozen, self.target_critics.network
-            targets = self.critic_targets(batch, *nets, next_noise, alpha)
+            following = batch._replace(next_observations=self.shared(batch.next_observations))
+            targets = self.critic_targets(following, *nets, next_noise, alpha)
         of_critic, errors = self.critic_step(batch, targets)
-        of_actor, entropy = self.actor_step(batch.observations, self.critic_step.frozen, noise, alpha)
+        seen = self.shared(batch.observations)
+        of_actor, entropy = self.actor_step(seen, self.critic_step.frozen, noise, alpha)
         if self.is_tuned:
             self.alpha_step(entropy, self.target_entropy)
         if is_target_due:

@@ -53,9 +53,11 @@ class PolicyBase(nn.Module, Component):
     Attributes:
         state_size: numbers that the policy remembers of one worker from row to row; 0 if it is not recurrent.
         gives_value: True if `act` gives the observation's value too, since it costs next to nothing.
+        is_encoder_shared: True if the actor reads what the critics' encoder makes of observations.
     """
 
     state_size = 0
+    is_encoder_shared = False
     gives_value = False
 
     def act(

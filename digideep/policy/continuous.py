@@ -15,7 +15,8 @@ from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
 from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
-from digideep.policy.observations import Observations, ObservationSpace
+from digideep.policy.observations import Features, Observations, ObservationSpace
+from digideep.policy.pixel_encoders import ProjectedEncoder, share
 from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -27,8 +28,8 @@ class Perceptrons(nn.Module):
     """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
 
     def __init__(
-        self, num: int, sizes: list[int], activation: str, generator: torch.Generator, encoder: Encoder | None = None,
-        precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
+        self, num: int, sizes: list[int], activation: str, generator: torch.Generator,
+        encoder: Encoder | None = None, precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
     ):  # fmt: skip
         super().__init__()
         self.encoder = encoder
@@ -144,17 +145,20 @@ class SquashedGaussianActor(Actor):
 class Critics(Perceptrons):
     """Action values by `num` networks of their own."""
 
-    def forward(self, observations: Observations, actions: Tensor, num: int | None = None) -> Tensor:
+    def forward(self, observations: Observations, actions: Tensor | None = None, num: int | None = None) -> Tensor:
         """Judge actions.
 
         Args:
             observations: (B, ...).
-            actions: (B, A).
+            actions: (B, A); None asks a shared encoder for its features, (B, F).
             num: critics to ask, None for all.
 
         Returns:
             (num, B); of critics with several outputs, (num, B, K).
         """
+        if actions is None:
+            assert isinstance(self.encoder, ProjectedEncoder)
+            return self.encoder.encode(observations)
         x = torch.cat([encode(self.encoder, observations), actions], -1)
         values: Tensor = self.layers(x, num)
         return values.squeeze(-1) if values.shape[-1] == 1 else values
@@ -173,7 +177,8 @@ class ContinuousPolicy(PolicyBase):
 
     A subclass may set other classes: `actor_class`, `critics_class`, and `network_class` for the layers of both.
 
-    With images, the actor has an encoder of its own and the critics another one.
+    With images, the actor has an encoder of its own and the critics another one. With `shared_features` they share that
+    of the critics, whose loss alone trains it; actor and critics are then called with `Features`.
 
     Args:
         observation_space: a one-dimensional Box, or spaces by path.
@@ -186,6 +191,8 @@ class ContinuousPolicy(PolicyBase):
         encoder: description of what comes before the networks, see `make_encoder`; None decides by the spaces.
         precision: fp32, or bf16 to learn in bfloat16, see `EnsemblePerceptron`; an encoder has its own. Acting by numpy
             stays in float32: replayed actions are those of older policies anyway.
+        shared_features: let the actor read what the critics' encoder makes of images, both through a
+            `ProjectedEncoder` of their own to so many features. None gives each its own encoder. Usual: 50.
     """
 
     actor_class: type[Actor]
@@ -204,6 +211,7 @@ class ContinuousPolicy(PolicyBase):
         critic_outputs: int = 1,
         encoder: Description | None = None,
         precision: str = "fp32",
+        shared_features: int | None = None,
     ):
         super().__init__()
         name = type(self).__name__
@@ -216,19 +224,29 @@ class ContinuousPolicy(PolicyBase):
         require_int("num_critics", num_critics, 1)
         require_int("critic_outputs", critic_outputs, 1)
         num_actions = action_space.shape[0]
+        self.is_encoder_shared = shared_features is not None
         trunk, size = make_trunk(observation_space, generator, encoder)
+        critics_trunk: Encoder | None = None
+        if shared_features is not None:
+            trunk, critics_trunk = share(trunk, size, shared_features, generator)
+            size = shared_features
         sizes, rest = [size, *hidden_sizes, num_actions], (precision, self.network_class)
         self.actor = self.actor_class(sizes, activation, generator, trunk, *rest)
-        trunk, size = make_trunk(observation_space, generator, encoder)
+        if shared_features is None:
+            critics_trunk, size = make_trunk(observation_space, generator, encoder)
         sizes = [size + num_actions, *hidden_sizes, critic_outputs]
-        self.critics = self.critics_class(num_critics, sizes, activation, generator, trunk, *rest)
+        self.critics = self.critics_class(num_critics, sizes, activation, generator, critics_trunk, *rest)
+
+    def shared(self, observations: Observations) -> Observations:
+        """Return what actor and critics both read: the features of a shared encoder, else the observations."""
+        return Features(self.critics(observations)) if self.is_encoder_shared else observations
 
     def act(
         self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
         generator: torch.Generator | None = None, deterministic: bool = False,
     ) -> Choice:  # fmt: skip
         """See `PolicyBase`. Actions are float32 (B, A), in (-1, 1)."""
-        return Choice(self.actor.act(observations, generator, deterministic))
+        return Choice(self.actor.act(self.shared(observations), generator, deterministic))
 
     def fast_act(self) -> FastAct | None:
         """See `PolicyBase`: the actor's, if it sees one vector, on the CPU."""
@@ -236,8 +254,9 @@ class ContinuousPolicy(PolicyBase):
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs."""
-        actions = self.actor.act(observations, deterministic=True)
-        values = self.critics(observations, actions)
+        seen = self.shared(observations)
+        actions = self.actor.act(seen, deterministic=True)
+        values = self.critics(seen, actions)
         return Choice(actions, value=(values.mean(-1) if values.dim() == 3 else values).amin(0))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,14 @@ from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
 from digideep.utility.images import divided_by, divisors
 
-Observations = Tensor | dict[str, Tensor]
+
+class Features(NamedTuple):
+    """What an encoder has made of observations, for networks that share it."""
+
+    values: Tensor  # float32 (B, F)
+
+
+Observations = Tensor | dict[str, Tensor] | Features
 ObservationSpace = gym.Space[Any] | dict[str, gym.Space[Any]]  # one vector, or what is seen by path
 _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
@@ -22,6 +29,7 @@ def gather(observations: Observations, rows: Tensor) -> Observations:
     """Gather rows, (M, ...). Args: observations: (B, ...); rows: int64 (M,)."""
     if isinstance(observations, Tensor):
         return observations[rows]
+    assert isinstance(observations, dict)
     return {path: each[rows] for path, each in observations.items()}
 
 
@@ -42,7 +50,7 @@ def images_to_channels_last(images: Tensor) -> Tensor:
 
 def to_channels_last(observations: Observations) -> Observations:
     """Lay out the images of many rows at once, from which minibatches are taken later. Returns: the same values."""
-    if isinstance(observations, Tensor):
+    if not isinstance(observations, dict):
         return observations
     # Images (B, C, H, W) are those of a space with three dimensions, whose smaller end is the first.
     return {
