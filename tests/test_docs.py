@@ -242,7 +242,7 @@ def test_a_methods_page_has_the_keys_of_its_panels_with_their_defaults(method):
     elsewhere = {
         *table(DOCS / "parameters.md", "Keys that every control panel has"),
         *table(DOCS / "atari.md", "What the agent sees and plays"),
-        *table(DOCS / "pixels.md", "Panel keys"),
+        *table(DOCS / "pixels.md", "Keys"),
     }
     first, *_ = METHODS[method]
     documented = table(DOCS / f"methods/{method}.md", "Panel keys")
@@ -258,7 +258,8 @@ def test_a_methods_page_has_the_metrics_that_are_logged(method, tmp_path, monkey
     recipe = METHODS[method][0]
     small = {"number_epochs": 1, "epoch_size": 4, "num_workers": 2, "n_steps": 4, "warm_start": 4, "batch_size": 4}
     small |= {"model_name": "CartPole-v1" if method in ("ppo", "dqn") else "Pendulum-v1", "prioritized": True}
-    small |= {"env_kwargs": {"time_limit": 0.5}, "screen_size": 16} if method == "drqv2" else {}
+    if method == "drqv2":
+        small |= {"model_name": "dm_control/cartpole-balance-v0", "screen_size": 16, "memory_size": 400}
     small |= {"hidden_sizes": [8], "compile": "off", "test_activate": False, "num_mini_batches": 2}
     panel = {key: value for key, value in small.items() if key in PANELS[recipe]}
     assert main(["--params", f"params.{recipe}", "--cpanel", json.dumps(panel), "--session-name", "s"]) == 0
