@@ -72,6 +72,7 @@ def session_panel() -> Panel:
         "episode_infos": {},  # what is logged of each episode's info: key -> sum, mean or last
         "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
+        "critic_observation_path": None,  # likewise what critics see while they learn, which the actor may not
         "channel_axis": None,  # of images, first or last; null takes the smaller end
         "number_epochs": None,  # a number of epochs instead of total_frames
         "epoch_size": None,  # cycles of an epoch instead of epoch_frames

@@ -91,7 +91,7 @@ class OffPolicyAgent(AgentBase):
                 f"{name} cannot say how often to draw. Expected one such as digideep.memory.replay.Replay."
             )
         self.register("sampler", self.sampler)
-        self.keys = {path: f"/observations{path}" for path in self.observation_paths}
+        self.keys = {path: f"/observations{path}" for path in self.learned_paths}
         self.actions_key = f"/agents/{self.name}/actions"
         mask = [ACTION_MASK] if self.use_action_mask else []
         self.sampler_info: dict[str, Any] = {
@@ -186,11 +186,11 @@ class OffPolicyAgent(AgentBase):
         """A batch from the memory, in memory that torch allocated."""
         chunk, to_tensor = self.sampler(self.memory, self.sampler_info), self.to_tensor
         return Transitions(
-            self.observe({path: chunk[key] for path, key in self.keys.items()}),
+            self.views({path: chunk[key] for path, key in self.keys.items()}),
             to_tensor(chunk[self.actions_key]),
             to_tensor(chunk["/rewards"]),
             to_tensor(chunk["/discounts"]),
-            self.observe({path: chunk[key + "_2"] for path, key in self.keys.items()}),
+            self.views({path: chunk[key + "_2"] for path, key in self.keys.items()}),
             to_tensor(chunk["/weights"]),
             to_tensor(chunk[ACTION_MASK + "_2"] != 0) if self.use_action_mask else None,
         )

@@ -15,7 +15,7 @@ from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
 from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import EnsemblePerceptron, check_layers
-from digideep.policy.observations import Features, Observations, ObservationSpace
+from digideep.policy.observations import Features, Observations, ObservationSpace, view_of
 from digideep.policy.pixel_encoders import ProjectedEncoder, share
 from digideep.utility.errors import UsageError
 
@@ -27,6 +27,8 @@ _LARGEST_ACTION = 1 - 1e-6  # whose logarithm of the odds is a number
 class Perceptrons(nn.Module):
     """What actors and critics share: `num` perceptrons of a class, behind one encoder if there is one."""
 
+    is_critic = False
+
     def __init__(
         self, num: int, sizes: list[int], activation: str, generator: torch.Generator,
         encoder: Encoder | None = None, precision: str = "fp32", network: type[EnsemblePerceptron] = EnsemblePerceptron,
@@ -34,6 +36,10 @@ class Perceptrons(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.layers = network(num, sizes, activation, generator, precision=precision)
+
+    def encode(self, observations: Observations) -> Tensor:
+        """Return features (B, F) of what this network sees."""
+        return encode(self.encoder, view_of(observations, self.is_critic))
 
 
 class Actor(Perceptrons):
@@ -59,7 +65,7 @@ class DeterministicActor(Actor):
     """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
 
     def forward(self, observations: Observations) -> Tensor:
-        return torch.tanh(self.layers(encode(self.encoder, observations))[0])
+        return torch.tanh(self.layers(self.encode(observations))[0])
 
     def act(
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
@@ -83,7 +89,7 @@ class SquashedGaussianActor(Actor):
     outputs_per_action = 2  # mean and log of the spread
 
     def _moments(self, observations: Observations) -> tuple[Tensor, Tensor]:
-        mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
+        mean, log_std = self.layers(self.encode(observations))[0].chunk(2, -1)
         return mean, log_std
 
     def act(
@@ -145,6 +151,8 @@ class SquashedGaussianActor(Actor):
 class Critics(Perceptrons):
     """Action values by `num` networks of their own."""
 
+    is_critic = True
+
     def forward(self, observations: Observations, actions: Tensor | None = None, num: int | None = None) -> Tensor:
         """Judge actions.
 
@@ -159,7 +167,7 @@ class Critics(Perceptrons):
         if actions is None:
             assert isinstance(self.encoder, ProjectedEncoder)
             return self.encoder.encode(observations)
-        x = torch.cat([encode(self.encoder, observations), actions], -1)
+        x = torch.cat([self.encode(observations), actions], -1)
         values: Tensor = self.layers(x, num)
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
@@ -167,8 +175,10 @@ class Critics(Perceptrons):
 class StateValue(Perceptrons):
     """The value of a state: (B, ...) to float32 (B,)."""
 
+    is_critic = True
+
     def forward(self, observations: Observations) -> Tensor:
-        values: Tensor = self.layers(encode(self.encoder, observations))
+        values: Tensor = self.layers(self.encode(observations))
         return values[0, :, 0]
 
 
@@ -184,6 +194,7 @@ class ContinuousPolicy(PolicyBase):
         observation_space: a one-dimensional Box, or spaces by path.
         action_space: a one-dimensional Box, bounded in every dimension.
         generator: draws the weights.
+        critic_observation_space: what critics see, if that differs; they are then called with `Views`.
         hidden_sizes: of all networks.
         activation: after each hidden layer.
         num_critics: 1, or 2 for the smaller of two estimates, or more.
@@ -204,6 +215,7 @@ class ContinuousPolicy(PolicyBase):
         observation_space: ObservationSpace,
         action_space: gym.Space[Any],
         generator: torch.Generator,
+        critic_observation_space: ObservationSpace | None = None,
         *,
         hidden_sizes: list[int],
         activation: str = "relu",
@@ -227,13 +239,20 @@ class ContinuousPolicy(PolicyBase):
         self.is_encoder_shared = shared_features is not None
         trunk, size = make_trunk(observation_space, generator, encoder)
         critics_trunk: Encoder | None = None
+        self.is_asymmetric = critic_observation_space is not None
+        critic_space = observation_space if critic_observation_space is None else critic_observation_space
         if shared_features is not None:
+            if self.is_asymmetric:
+                raise UsageError(
+                    "critic_observation_path contradicts shared_features, by which the actor reads what critics see. "
+                    "Leave one of them out."
+                )
             trunk, critics_trunk = share(trunk, size, shared_features, generator)
             size = shared_features
         sizes, rest = [size, *hidden_sizes, num_actions], (precision, self.network_class)
         self.actor = self.actor_class(sizes, activation, generator, trunk, *rest)
         if shared_features is None:
-            critics_trunk, size = make_trunk(observation_space, generator, encoder)
+            critics_trunk, size = make_trunk(critic_space, generator, encoder)
         sizes = [size + num_actions, *hidden_sizes, critic_outputs]
         self.critics = self.critics_class(num_critics, sizes, activation, generator, critics_trunk, *rest)
 
@@ -253,9 +272,14 @@ class ContinuousPolicy(PolicyBase):
         return self.actor.fast_act() if self.actor.encoder is None and is_on_cpu(self) else None
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
-        """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs."""
+        """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs.
+
+        There is none where critics see what is not at hand.
+        """
         seen = self.shared(observations)
         actions = self.actor.act(seen, deterministic=True)
+        if self.is_asymmetric:
+            return Choice(actions)
         values = self.critics(seen, actions)
         return Choice(actions, value=(values.mean(-1) if values.dim() == 3 else values).amin(0))
 
@@ -279,14 +303,16 @@ class ValuedGaussianPolicy(SquashedGaussianPolicy):
     """
 
     def __init__(
-        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator, *,
+        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator,
+        critic_observation_space: ObservationSpace | None = None, *,
         hidden_sizes: list[int], activation: str = "relu", encoder: Description | None = None, precision: str = "fp32",
         **parameters: Any,
     ):  # fmt: skip
         super().__init__(
-            observation_space, action_space, generator, hidden_sizes=hidden_sizes, activation=activation,
-            encoder=encoder, precision=precision, **parameters,
+            observation_space, action_space, generator, critic_observation_space, hidden_sizes=hidden_sizes,
+            activation=activation, encoder=encoder, precision=precision, **parameters,
         )  # fmt: skip
-        trunk, size = make_trunk(observation_space, generator, encoder)
+        seen_by_critics = observation_space if critic_observation_space is None else critic_observation_space
+        trunk, size = make_trunk(seen_by_critics, generator, encoder)
         sizes = [size, *hidden_sizes, 1]
         self.value = StateValue(1, sizes, activation, generator, trunk, precision, self.network_class)

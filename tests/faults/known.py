@@ -12,6 +12,7 @@ from tests.faults import (
     networks,
     on_policy,
     pipeline,
+    pixels,
     policy,
     post,
     several,
@@ -23,5 +24,5 @@ from tests.faults import (
 FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
-    *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS,
+    *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS, *pixels.FAULTS,
 )  # fmt: skip
