@@ -41,7 +41,7 @@ FAULTS = (
     ),
     *faults_in(
         "digideep/agent/off_policy.py",
-        _SHARED,
+        _STEP,
         (
             "self.critic_step.frozen(observations)) if",
             "self.target_critics.network(observations)) if",
@@ -50,7 +50,7 @@ FAULTS = (
     ),
     *faults_in(
         "digideep/policy/pixel_encoders.py",
-        _SHARED,
+        f"{_SHARED}::test_pixels_are_centred_and_small_images_refused",
         ("planes - 0.5 / self.scale", "planes", "pixels begin at 0"),
     ),
     *faults_in(

@@ -155,8 +155,8 @@ FAULTS = (
         f"{_ENCODERS}::test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each "
         f"{_ACTING}a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given",
         (
-            "trunk, *rest)\n        trunk, size = make_trunk(observation_space, generator, encoder)",
-            "trunk, *rest)",
+            "critics_trunk, size = make_trunk(critic_space, generator, encoder)",
+            "critics_trunk = trunk",
             "actor and critics share an encoder",
         ),
         (
@@ -165,8 +165,8 @@ FAULTS = (
             "rounded actors are exact",
         ),
         (
-            "(num_critics, sizes, activation, generator, trunk, *rest)",
-            "(num_critics, sizes, activation, generator, trunk)",
+            "(num_critics, sizes, activation, generator, critics_trunk, *rest)",
+            "(num_critics, sizes, activation, generator, critics_trunk)",
             "critics ignore the precision",
         ),
     ),
@@ -241,8 +241,8 @@ FAULTS = (
             "acting ignores the mask",
         ),
         (
-            "self.head(self.actor(features), allowed)\n        return",
-            "self.head(self.actor(features))\n        return",
+            "self.head(self.actor(features), allowed)\n        value",
+            "self.head(self.actor(features))\n        value",
             "learning ignores the mask",
         ),
         ("orthogonal_linear(last, 1, 1.0", "orthogonal_linear(last, 1, 0.01", "the value's gain"),
