@@ -140,6 +140,8 @@ def test_the_noise_follows_its_schedule_when_acting_and_when_learning(monkeypatc
         for each in agent.step_arguments(batch):
             assert float(each.std()) == pytest.approx(expected, abs=0.02)
     assert "noise_std" in agent.schedules()
+    limited = make(DrQv2, noise_std=2.0, noise_clip=0.3).step_arguments(batch)
+    assert [float(noise.abs().max()) for noise in limited] == pytest.approx([0.3, 0.3])
     assert make(DrQv2).schedules().keys() == {"lr_critic", "lr_actor"}, "a number needs no curve"
 
 

@@ -46,6 +46,9 @@ METHODS = {
     ),
     "sac": Method(_params("sac_classic"), _REPLAY),
     "sac, memory on disk": Method(_params("sac_classic"), _REPLAY | _WRAPPED | {"memory_on_disk": True}),
+    "sac, critics with a view of their own": Method(
+        _params("sac_classic"), _REPLAY | {"critic_observation_path": "/agent"}, share=0.4
+    ),
     "sacv1": Method(_params("sacv1_classic"), _REPLAY),
     "td3": Method(_params("td3_mujoco"), _REPLAY | _WRAPPED),
     "ddpg": Method(_params("ddpg_classic"), _REPLAY),

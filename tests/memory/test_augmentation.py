@@ -55,6 +55,7 @@ def test_all_frames_of_a_stack_move_together_and_both_observations_by_themselves
     batch = shift(np.broadcast_to(picture, (200, 3, 4, 4)).copy(), STACK)
     for name in ("x", "x_2"):
         assert (batch[name] == batch[name][:, :1]).all()
+        assert 0 < (batch[name] == picture).all((1, 2, 3)).mean() < 0.3, "by chance one in nine stands still"
     assert 0 < (batch["x"] == batch["x_2"]).all((1, 2, 3)).mean() < 0.3, "by chance one in nine is the same"
     assert batch["/rewards"].tolist() == [1] * 200
 
