@@ -2,6 +2,7 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -21,7 +22,36 @@ from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPoli
 from digideep.policy.observations import Features
 from digideep.policy.pixel_encoders import DrQCNN
 from digideep.utility.errors import UsageError
-from tests.support.replay import LINE, make_agent, make_batch, take_step
+from tests.support.replay import LINE, make_agent, make_batch, practise, take_step
+
+
+class Column(gym.Env):
+    """One step; a column of the picture is white, and the best action says which."""
+
+    observation_space = Box(0, 255, (16, 16, 3), np.uint8)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.column = int(self.np_random.integers(16))
+        return self.pictures()[self.column], {}
+
+    def step(self, action):
+        return self.pictures()[self.column], -float((action[0] - best(self.column)) ** 2), True, False, {}
+
+    @staticmethod
+    def pictures():
+        """Every picture that there is, uint8 (16, 16, 16, 3)."""
+        return np.eye(16, dtype=np.uint8)[:, None, :, None].repeat(16, 1).repeat(3, 3) * 255
+
+
+def best(column):
+    """The best action, in [-0.75, 0.75]."""
+    return (column - 7.5) / 10
+
+
+if "Column-v0" not in gym.registry:
+    gym.register("Column-v0", Column)
 
 PIXELS = Box(0, 255, (2, 16, 16, 3), np.uint8)  # a stack of two pictures
 POLICIES = {SAC: SquashedGaussianPolicy, TD3: DeterministicPolicy, DDPG: DeterministicPolicy,
@@ -186,3 +216,15 @@ def test_the_actor_acts_on_the_encoder_as_it_is_now():
             parameter.mul_(3.0)
     assert not torch.allclose(before, agent.policy.act(seen).actions)
     assert agent.policy.mode(seen).value.shape == (8,)
+
+
+@pytest.mark.learning
+@pytest.mark.timeout(600)
+def test_drqv2_learns_from_pixels_which_column_is_white():
+    agent, _ = practise(
+        DrQv2, "Column-v0", 100, module="tests.agent.test_shared_encoder", warm_start=64, noise_std=0.2, lr_actor=1e-3,
+        lr_critic=1e-3, policy=describe(DeterministicPolicy, hidden_sizes=[32], encoder=describe(DrQCNN),
+                                        shared_features=16),
+    )  # fmt: skip
+    chosen = agent.policy.act({"/agent": torch.from_numpy(Column.pictures())}).actions[:, 0].numpy()
+    assert np.corrcoef(chosen, best(np.arange(16)))[0, 1] > 0.8
