@@ -1,10 +1,10 @@
 """SAC on dm_control: cheetah run by default. `python main.py --params params/sac_dmc.py`"""
 
-from params import sac_mujoco, shared
+from params import dmc, sac_mujoco
 
 cpanel = (
     sac_mujoco.cpanel
-    | shared.control_suite_panel()
+    | dmc.panel()
     | {
         # Haarnoja et al. 2018, arXiv:1812.05905, Table 1: lr
         "lr_actor": 3e-4,
@@ -17,4 +17,7 @@ cpanel = (
 
 def gen_params(cpanel):
     """Return the parameter tree of a run."""
-    return sac_mujoco.gen_params(cpanel) | {"env": shared.control_suite_tree(cpanel)}
+    return sac_mujoco.gen_params(cpanel) | {
+        "env": dmc.environment(cpanel),
+        "memory": dmc.memory(cpanel),
+    }

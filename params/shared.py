@@ -7,13 +7,10 @@ is that parameter.
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
-
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.atari import Atari
 from digideep.environment.making.make_environment import EnvironmentSpec
 from digideep.environment.making.registration import module_name
-from digideep.environment.making.wrappers import describe_wrapper
 from digideep.environment.normalizers import VecNormalizeObs, VecNormalizeReward, VecSignReward
 from digideep.environment.novelty import VecNovelty
 from digideep.memory.generic import Memory
@@ -27,13 +24,14 @@ from digideep.parameters.component import Component, Description, describe, para
 from digideep.parameters.schedule import Linear
 from digideep.parameters.sizes import memory_chunks, num_ranks, plan_parameters
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
+from digideep.policy.pixel_encoders import DrQCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
 from digideep.utility.errors import UsageError
 from params import demonstrations
 
 Panel = dict[str, Any]
 Tree = dict[str, Any]
-_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet}
+_ENCODERS = {"nature": NatureCNN, "impala": ImpalaResNet, "drq": DrQCNN}
 
 
 def describe_from(cpanel: Panel, cls: type[Component], **parameters: Any) -> Description:
@@ -77,6 +75,7 @@ def session_panel() -> Panel:
         "rnd_coef": 0.0,  # weight of a reward for what is new, besides the task's: random network distillation
         "tell_progress": False,  # reset with options={"progress": share of the frames that are done}: for a curriculum
         "observation_path": None,  # which observation the agent sees, or a list of them; null for all there are
+        "critic_observation_path": None,  # likewise what critics see while they learn, which the actor may not
         "channel_axis": None,  # of images, first or last; null takes the smaller end
         "number_epochs": None,  # a number of epochs instead of total_frames
         "epoch_size": None,  # cycles of an epoch instead of epoch_frames
@@ -232,7 +231,7 @@ def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
         UsageError: if there is no such encoder.
     """
     if "encoder" in cpanel:
-        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature or impala")
+        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature, impala or drq")
         return {"encoder": describe_from(cpanel, _ENCODERS[cpanel["encoder"]])}
     return {} if cpanel["channel_axis"] is None else {"encoder": describe_from(cpanel, Fusion)}
 
@@ -333,19 +332,3 @@ def atari_tree(cpanel: Panel) -> Description:
     """Describe the environment of an Atari game."""
     # A seed costs about as much as 100 steps.
     return environment_tree(cpanel) | {"atari": describe_from(cpanel, Atari), "steps_per_seed": 5_000}
-
-
-def control_suite_panel() -> Panel:
-    """Return the keys of the control panels of dm_control's tasks that say what is seen and played."""
-    return {
-        "model_name": "dm_control/cheetah-run-v0",  # or DMBenchCheetahRun-v0, which gives one vector as /agent
-        "observation_path": None,  # all of them, joined to one vector; or a list such as ["/position", "/velocity"]
-        "frame_skip": 1,  # control steps for each action
-    }
-
-
-def control_suite_tree(cpanel: Panel) -> Description:
-    """Describe the environment of a task of dm_control."""
-    skip = cpanel["frame_skip"]
-    repeat = [describe_wrapper(gym.wrappers.RepeatAction, num_repeats=skip)] if skip > 1 else []
-    return environment_tree(cpanel, norm_wrappers=repeat)

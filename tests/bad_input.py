@@ -29,7 +29,16 @@ from digideep.pipeline.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"num_workers": 2, "test_win_size": 1, "compile": "off", "num_threads": 1, "number_epochs": 1}
-SLOW = ("ppo_atari", "dqn_atari", "ppo_dmc", "sac_dmc", "sac_fetch")  # a second and more to build
+SLOW = (
+    "ppo_atari",
+    "dqn_atari",
+    "ppo_dmc",
+    "sac_dmc",
+    "sac_fetch",
+    "sac_drq",
+    "ddpg_drqv2",
+    "dqn_drq",
+)  # a second and more to build
 WALL_S, EXTRA_BYTES = 60, 4 << 30  # what an input may take beyond what the imports have
 
 

@@ -23,14 +23,24 @@ METHODS = {
     "ppo": ["ppo_classic", "ppo_mujoco", "ppo_dmc", "ppo_atari", "ppo_mpe"],
     "a2c": ["a2c_classic", "a2c_mujoco"],
     "pqn": ["pqn_classic", "pqn_atari"],
-    "sac": ["sac_classic", "sac_mujoco", "sac_dmc", "sac_fetch", "redq_mujoco", "droq_mujoco", "simba_mujoco"],
+    "sac": [
+        "sac_classic",
+        "sac_mujoco",
+        "sac_dmc",
+        "sac_fetch",
+        "sac_drq",
+        "redq_mujoco",
+        "droq_mujoco",
+        "simba_mujoco",
+    ],
     "tqc": ["tqc_classic", "tqc_mujoco"],
     "crossq": ["crossq_classic", "crossq_mujoco"],
     "sac_discrete": ["sac_discrete_classic"],
     "sacv1": ["sacv1_classic"],
     "td3": ["td3_mujoco", "td3_bc"],
     "ddpg": ["ddpg_classic"],
-    "dqn": ["dqn_classic", "dqn_atari"],
+    "drqv2": ["ddpg_drqv2"],
+    "dqn": ["dqn_classic", "dqn_atari", "dqn_drq"],
     "qr_dqn": ["qr_dqn_classic", "qr_dqn_atari"],
 }
 PANELS = {name: load_params(f"params.{name}").cpanel for names in METHODS.values() for name in names}
@@ -247,6 +257,7 @@ def test_a_methods_page_has_the_keys_of_its_panels_with_their_defaults(method):
     elsewhere = {
         *table(DOCS / "parameters.md", "Keys that every control panel has"),
         *table(DOCS / "atari.md", "What the agent sees and plays"),
+        *table(DOCS / "pixels.md", "Keys"),
     }
     first, *_ = METHODS[method]
     documented = table(DOCS / f"methods/{method}.md", "Panel keys")
@@ -263,6 +274,8 @@ def test_a_methods_page_has_the_metrics_that_are_logged(method, tmp_path, monkey
     small = {"number_epochs": 1, "epoch_size": 4, "num_workers": 2, "n_steps": 4, "warm_start": 4, "batch_size": 4}
     is_numbered = PANELS[recipe]["model_name"] == "CartPole-v1"
     small |= {"model_name": "CartPole-v1" if is_numbered else "Pendulum-v1", "prioritized": True}
+    if method == "drqv2":
+        small |= {"model_name": "dm_control/cartpole-balance-v0", "screen_size": 16, "memory_size": 400}
     small |= {"hidden_sizes": [8], "compile": "off", "test_activate": False, "num_mini_batches": 2}
     panel = {key: value for key, value in small.items() if key in PANELS[recipe]}
     assert main(["--params", f"params.{recipe}", "--cpanel", json.dumps(panel), "--session-name", "s"]) == 0

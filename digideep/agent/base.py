@@ -18,11 +18,10 @@ from digideep.parameters.checks import require_int
 from digideep.parameters.component import Component, Description, build
 from digideep.parameters.schedule import Course, Schedules
 from digideep.policy.acting import fast_act_of
-from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
+from digideep.policy.base import ArrayChoice, FastAct, PolicyBase, require_critics
 from digideep.policy.encoders import Fusion
-from digideep.policy.observations import Flatten, Observations, ObservationSpace, check_paths
+from digideep.policy.observations import Observations, Sight, Views
 from digideep.utility.errors import NonFiniteError, UsageError
-from digideep.utility.images import is_image
 from digideep.utility.seeding import derive_seed, generator_state, make_generator, set_generator_state
 
 P = TypeVar("P", bound="Stateful")
@@ -42,6 +41,8 @@ class AgentBase(Component):
         context: what exists at run time.
         observation_path: which observation the policy sees; several as a list; None for all there are.
         use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
+        critic_observation_path: likewise what critics see while they learn, which the actor may not; None for the same.
+            Source: Pinto et al. 2017, arXiv:1710.06542, Section III-B.
         averaging_interval: of several ranks: 1 adds up gradients in each step; more lets each rank take so many alone
             before parameters are averaged. Source: Stich 2019, arXiv:1805.09767, Algorithm 1; Adam's moments stay.
 
@@ -61,17 +62,21 @@ class AgentBase(Component):
 
     def __init__(
         self, context: AgentContext, *, observation_path: str | list[str] | None = "/agent",
-        use_action_mask: bool = False, averaging_interval: int = 1,
+        critic_observation_path: str | list[str] | None = None, use_action_mask: bool = False,
+        averaging_interval: int = 1,
     ):  # fmt: skip
         require_int("averaging_interval", averaging_interval, 1)
         self.name, self.device, self.profiler = context.name, context.device, context.profiler
         self.memory, self.memories = context.memory, {"train": context.memory, **context.memories}
         self.plan, self.ranks, self.goals = context.plan, context.ranks, context.goals
         self.observation_path, self.averaging_interval = observation_path, averaging_interval
-        self.observation_paths = check_paths(observation_path, context.observation_spaces)
-        self.observation_space: ObservationSpace = {p: context.observation_spaces[p] for p in self.observation_paths}
-        self.flatten: Flatten | None = None
-        self._set_observation_space()
+        spaces, own = context.observation_spaces, critic_observation_path
+        self._sight = Sight(observation_path, spaces, self.device)
+        self._critic_sight = None if own is None else Sight(own, spaces, self.device, "critic_observation_path")
+        self.observation_paths, self.observation_space = self._sight.paths, self._sight.space
+        self.flatten = self._sight.flatten
+        further = [] if self._critic_sight is None else self._critic_sight.paths
+        self.learned_paths = list(dict.fromkeys([*self.observation_paths, *further]))
         self.action_space = context.action_space
         self.use_action_mask = use_action_mask
         self._check_action_mask(context.infos)
@@ -115,13 +120,11 @@ class AgentBase(Component):
 
     def make_policy(self, description: Description) -> Any:
         """Build the policy that the parameter tree gives, on the agent's device."""
-        return build(
-            description,
-            PolicyBase,
-            observation_space=self.observation_space,
-            action_space=self.action_space,
-            generator=self.init_generator,
-        ).to(self.device)
+        runtime = {"action_space": self.action_space, "generator": self.init_generator}
+        if self._critic_sight is not None:
+            require_critics(description["class"])
+            runtime["critic_observation_space"] = self._critic_sight.space
+        return build(description, PolicyBase, observation_space=self.observation_space, **runtime).to(self.device)
 
     @property
     def _stateful(self) -> dict[str, Stateful]:
@@ -229,18 +232,7 @@ class AgentBase(Component):
             actions.numpy(force=True), *(None if each is None else each.numpy(force=True) for each in others)
         )
 
-    def _set_observation_space(self) -> None:
-        """Decide between a vector as it is, several joined to one, and observations by path."""
-        assert isinstance(self.observation_space, dict)
-        first, *others = self.observation_space.values()
-        if not others and isinstance(first, gym.spaces.Box) and len(first.shape) == 1 and first.dtype == np.float32:
-            self.observation_space = first
-        elif not any(is_image(space) for space in self.observation_space.values()):
-            self.flatten = Flatten(self.observation_space).to(self.device)
-            size = self.flatten.out_features
-            self.observation_space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
-
-    def observe(self, observations: Mapping[str, np.ndarray]) -> Observations:
+    def observe(self, observations: Mapping[str, np.ndarray]) -> Tensor | dict[str, Tensor]:
         """What the policy sees.
 
         Args:
@@ -251,20 +243,25 @@ class AgentBase(Component):
         """
         return self.join({path: self.to_tensor(observations[path]) for path in self.observation_paths})
 
-    def join(self, tensors: dict[str, Tensor]) -> Observations:
+    def join(self, tensors: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
         """As `observe`, for tensors of the agent's own observations by path."""
-        if self.flatten is not None:
-            return self.flatten.forward(tensors)
-        return tensors[self.observation_paths[0]] if isinstance(self.observation_space, gym.Space) else tensors
+        return self._sight.join(tensors)
+
+    def views(self, observations: Mapping[str, np.ndarray]) -> Observations:
+        """Return what is learned from: as `observe`, with what critics see if that differs. Args: as of `observe`."""
+        seen = self.observe(observations)
+        if self._critic_sight is None:
+            return seen
+        tensors = {path: self.to_tensor(observations[path]) for path in self._critic_sight.paths}
+        return Views(seen, self._critic_sight.join(tensors))
 
     def sight(self) -> str:
         """What the policy sees, in words: shapes, the layout of images, and how numbers are scaled."""
-        if self.flatten is not None:
-            return str(self.flatten)
-        if isinstance(self.observation_space, gym.Space):
-            return f"{self.observation_paths[0]} {math.prod(self.observation_space.shape or ())} numbers as given"
-        encoders = (module for module in self.policy.modules() if isinstance(module, Fusion))
-        return str(next(encoders, ", ".join(f"{path} {space}" for path, space in self.observation_space.items())))
+        words = str(self._sight)
+        if isinstance(self.observation_space, dict):
+            encoders = (module for module in self.policy.modules() if isinstance(module, Fusion))
+            words = str(next(encoders, words))
+        return words if self._critic_sight is None else f"{words}; its critics {self._critic_sight}"
 
     def _check_action_mask(self, infos: Mapping[str, np.ndarray]) -> None:
         if not self.use_action_mask:

@@ -116,14 +116,14 @@ class BehaviourCloning(Component):
     def _block(self, pupil: GradientStep, number: int) -> float:
         """Take some steps. Returns: the mean loss."""
         agent, memory, means = self._agent, self._agent.memories[self.memory_name], Means()
-        keys = {path: f"/observations{path}" for path in agent.observation_paths}
+        keys = {path: f"/observations{path}" for path in agent.learned_paths}
         actions = f"/agents/{agent.name}/actions"
         info = {
             "observations": list(keys.values()), "actions": actions, "gamma": 0.0, "generator": agent.numpy_generator
         }  # fmt: skip
         for _ in range(number):
             batch = self._sampler(memory, info)
-            observations = agent.observe({path: batch[key] for path, key in keys.items()})
+            observations = agent.views({path: batch[key] for path, key in keys.items()})
             means.add(pack(pupil(observations, agent.to_tensor(batch[actions]))))
         self.n_done += number
         loss = means.take()["bc_loss"]

@@ -9,6 +9,7 @@ from digideep.agent.context import AgentContext
 from digideep.agent.off_policy import CriticLoss, Network, Transitions, as_values
 from digideep.agent.sac import SAC
 from digideep.parameters.checks import require
+from digideep.policy.observations import Views
 from digideep.policy.recurrent import Sequences
 
 
@@ -39,6 +40,8 @@ def joined(first: Any, second: Any) -> Any:
         return first._replace(rows=torch.cat([first.rows, second.rows]))
     if isinstance(first, Tensor):
         return torch.cat([first, second])
+    if isinstance(first, Views):
+        return Views(*map(joined, first, second))
     return {path: torch.cat([first[path], second[path]]) for path in first}
 
 

@@ -76,7 +76,7 @@ class DDPG(OffPolicyAgent):
         if target_update_interval is not None:
             require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval = target_update_interval
-        self.explore_by(build(noise, Noise, generator=self.noise_generator))
+        self.explore_by(build(noise, Noise, generator=self.noise_generator, planned_frames=self.plan.frames))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
         self.target_critics = self.make_target("target_critics", self.critic_step, polyak_factor)
@@ -99,9 +99,10 @@ class DDPG(OffPolicyAgent):
         """The critic's step, the actor's and, where it is due, the targets'; see `OffPolicyAgent`."""
         (is_target_due,) = args
         with torch.no_grad():
-            targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network)
+            following = batch._replace(next_observations=self.shared(batch.next_observations))
+            targets = self.critic_targets(following, self.target_actor.network, self.target_critics.network)
         critic, errors = self.critic_step(batch, targets)
-        actor = self.actor_step(batch.observations, self.critic_step.frozen)
+        actor = self.actor_step(self.shared(batch.observations), self.critic_step.frozen)
         if is_target_due:
             self.move_targets()
         return pack(critic | actor), errors

@@ -88,7 +88,6 @@ class DQN(OffPolicyAgent):
         self.critic_step = self.make_step(
             "critic", self.policy, self.critic_loss, lr, rate="lr", max_grad_norm=max_grad_norm
         )
-        self.follow("epsilon", noise.epsilon, lambda: self.memory.n_frames)
         self.target_critic = self.make_target("target_critic", self.critic_step, polyak_factor)
 
     critic_targets: Callable[..., Tensor] = staticmethod(critic_targets)

@@ -37,6 +37,10 @@ class Noise(Component):
         """
         raise NotImplementedError
 
+    def schedules(self) -> dict[str, Course]:
+        """Return what changes over the frames of the run, by name; nothing by default."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs."""
         return {"generator": generator_state(self.generator)}
@@ -53,18 +57,26 @@ class GaussianNoise(Noise):
     epsilon 0.2).
 
     Args:
-        std: in the unit of actions.
+        planned_frames: of the whole run.
+        std: in the unit of actions; a number or a schedule over frames.
         epsilon: the chance of an action that is uniform over the range, in the place of that with noise; in [0, 1].
     """
 
-    def __init__(self, generator: np.random.Generator, *, std: float, epsilon: float = 0.0):
+    def __init__(
+        self, generator: np.random.Generator, planned_frames: int = 0, *, std: float | Description, epsilon: float = 0.0
+    ):
         super().__init__(generator)
-        require_between("std", std)
+        if not isinstance(std, dict):
+            require_between("std", std)
         require_between("epsilon", epsilon, 0, 1)
-        self.std, self.epsilon = std, epsilon
+        self.std, self.epsilon = Course(std, planned_frames), epsilon
+
+    def schedules(self) -> dict[str, Course]:
+        """See `Noise`: the spread, if it changes."""
+        return {} if self.std.is_constant else {"noise_std": self.std}
 
     def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
-        noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std)
+        noise = self.generator.standard_normal(actions.shape, np.float32) * np.float32(self.std(frames))
         changed: np.ndarray = np.clip(actions + noise, -1, 1)
         if self.epsilon:
             is_random = self.generator.random(len(actions)) < self.epsilon
@@ -123,6 +135,10 @@ class EpsilonGreedy(Noise):
         super().__init__(generator)
         self.num_actions, self.epsilon = num_actions, Course(epsilon, planned_frames)
         require_between("epsilon", self.epsilon(0), 0, 1)
+
+    def schedules(self) -> dict[str, Course]:
+        """See `Noise`."""
+        return {"epsilon": self.epsilon}
 
     def __call__(self, actions: np.ndarray, masks: np.ndarray, frames: int, allowed: np.ndarray | None) -> np.ndarray:
         """See `Noise`."""

@@ -19,7 +19,7 @@ from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require_between
 from digideep.parameters.component import Description, build, describe
 from digideep.parameters.schedule import Course, Schedules
-from digideep.policy.observations import Observations
+from digideep.policy.observations import Features, Observations
 from digideep.policy.recurrent import Sequences
 from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
@@ -97,18 +97,20 @@ class OffPolicyAgent(AgentBase):
                 f"{name} cannot say how often to draw. Expected one such as digideep.memory.replay.Replay."
             )
         self.register("sampler", self.sampler)
-        self.keys = {path: f"/observations{path}" for path in self.observation_paths}
+        self.keys = {path: f"/observations{path}" for path in self.learned_paths}
         self.actions_key = f"/agents/{self.name}/actions"
         mask = [ACTION_MASK] if self.use_action_mask else []
         self.sampler_info: dict[str, Any] = {
             "observations": [*self.keys.values(), *mask], "actions": self.actions_key, "gamma": gamma,
             "generator": self.numpy_generator,
+            "spaces": {key: context.observation_spaces[path] for path, key in self.keys.items()},
         }  # fmt: skip
         self.policy = self.make_policy(policy)
         self._has_dropout = any(isinstance(module, nn.Dropout) for module in self.policy.modules())
         self.is_recurrent = self.policy.state_size > 0
         self._check_sequences()
         self.noise: Noise | None = None
+        self.critic_step: GradientStep
         self._rule = build(optimizer or describe(Adam), Optimizer)
         self._rates: list[tuple[GradientStep, Course]] = []
         is_compiled = pays_to_compile(compile, self._rule, self.planned_steps, self.device)
@@ -175,8 +177,17 @@ class OffPolicyAgent(AgentBase):
             self.register("pretraining", build(self._pretraining, BehaviourCloning, **runtime))
 
     def explore_by(self, noise: Noise) -> None:
-        """Let a noise change the actions while training; it is registered."""
+        """Let a noise change the actions while training; it is registered, and what it schedules over frames."""
         self.noise, self.acts_in_parts = self.register("noise", noise), noise.acts_in_parts
+        for name, course in noise.schedules().items():
+            self.follow(name, course, lambda: self.memory.n_frames)
+
+    def shared(self, observations: Observations) -> Observations:
+        """Return what actor and critics both read: where they share an encoder its features, else the observations.
+
+        It asks the critics of `self.critic_step` as they are now; no gradient reaches them.
+        """
+        return Features(self.critic_step.frozen(observations)) if self.policy.is_encoder_shared else observations
 
     @property
     def noise_generator(self) -> np.random.Generator:
@@ -213,7 +224,7 @@ class OffPolicyAgent(AgentBase):
 
     def _seen(self, chunk: dict[str, np.ndarray], end: str = "") -> Observations:
         """Return the observations of a batch under the keys that end so."""
-        return self.observe({path: chunk[key + end] for path, key in self.keys.items()})
+        return self.views({path: chunk[key + end] for path, key in self.keys.items()})
 
     def _sequences(self, chunk: dict[str, np.ndarray]) -> tuple[Any, Any]:
         """Return what stands for the observations of a batch of sequences, and for those to bootstrap from."""
@@ -319,10 +330,16 @@ class OffPolicyAgent(AgentBase):
                 f"{type(self).__name__} cannot be pretrained: it has no network that chooses actions by itself. Leave "
                 "pretraining out, or take SAC, TD3, DDPG or PPO."
             )
+        if self._pretraining is not None and self.policy.is_encoder_shared:
+            raise UsageError(
+                "An actor that reads the critics' encoder (shared_features) cannot be pretrained: nothing would teach "
+                "that encoder. Leave pretraining out, or shared_features."
+            )
         if hasattr(self.sampler, "check_plan"):
             self.sampler.check_plan(self.memory, self.plan)
         if hasattr(self.sampler, "check_observations"):
-            self.sampler.check_observations(self.memory, self.sampler_info["observations"])
+            info = self.sampler_info
+            self.sampler.check_observations(self.memory, info["observations"], info["spaces"])
         super().check_plan()
 
     def doubt(self) -> str | None:

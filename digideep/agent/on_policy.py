@@ -19,7 +19,7 @@ from digideep.learning.optimizers import Adam, Optimizer
 from digideep.parameters.checks import require_between, require_int
 from digideep.parameters.component import Description, build, describe
 from digideep.policy.base import Evaluation
-from digideep.policy.observations import gather, to_channels_last
+from digideep.policy.observations import gather, to_channels_last, view_of
 from digideep.utility.errors import UsageError
 
 _IMAGE_ROWS = 256  # whose values are computed at once
@@ -90,7 +90,7 @@ class OnPolicyAgent(AgentBase):
         if self.is_recurrent:
             self.keys["states"] = f"{agent}/hidden_state"
         self.value_key = f"{agent}/artifacts/value" if self.policy.gives_value else None
-        observations = [f"/observations{path}" for path in self.observation_paths]
+        observations = [f"/observations{path}" for path in self.learned_paths]
         own = [*([ACTION_MASK] if self.use_action_mask else []), *self.keys.values()]
         own += [self.value_key] if self.value_key else []
         self.sampler_info = {"keys": ["/masks", "/rewards", "/terminations", *observations, *own]}
@@ -281,8 +281,8 @@ class OnPolicyAgent(AgentBase):
         def rows_of(key: str) -> np.ndarray:
             return chunk[key].reshape(-1, *chunk[key].shape[2:])
 
-        observations = self.observe({path: rows_of(f"/observations{path}") for path in self.observation_paths})
-        observations = to_channels_last(observations)
+        seen = self.views({path: rows_of(f"/observations{path}") for path in self.learned_paths})
+        observations = to_channels_last(seen)
         actions, log_p, *states = (self.to_tensor(rows_of(key)) for key in self.keys.values())
         nothing = torch.zeros(len(log_p), device=self.device)
         allowed = self.to_tensor(rows_of(ACTION_MASK) != 0) if self.use_action_mask else None
@@ -306,7 +306,8 @@ class OnPolicyAgent(AgentBase):
 
         A recurrent policy walks along the chunk, from the states that it had at the first rows.
         """
-        observations, value = data.observations, cast("Callable[..., Tensor]", self.policy.value)
+        observations = view_of(data.observations, is_critic=True)
+        value = cast("Callable[..., Tensor]", self.policy.value)
         if data.states is not None and data.masks is not None:
             states, masks = (torch.unflatten(each, 0, (num_workers, -1)) for each in (data.states, data.masks))
             return value(observations, state=states[:, 0], masks=masks)

@@ -139,12 +139,14 @@ class SAC(OffPolicyAgent):
         next_noise, noise, is_actor_due, is_target_due, *chosen = args
         alpha = self.alpha_step.flat.exp()[0]
         with torch.no_grad():
-            goal = self.critic_goal(batch, next_noise, alpha, *chosen)
+            following = batch._replace(next_observations=self.shared(batch.next_observations))
+            goal = self.critic_goal(following, next_noise, alpha, *chosen)
         of_critic, errors = self.critic_step(batch, *goal)
         metrics = {**of_critic, "alpha": alpha}
         if is_actor_due:
             by_mean = [True] if chosen else []
-            of_actor, entropy = self.actor_step(batch, self.critic_step.frozen, noise, alpha, *by_mean)
+            seen = batch._replace(observations=self.shared(batch.observations))
+            of_actor, entropy = self.actor_step(seen, self.critic_step.frozen, noise, alpha, *by_mean)
             metrics |= of_actor
             if self.is_tuned:
                 self.alpha_step(entropy, self.target_entropy)

@@ -85,11 +85,13 @@ class TD3(ddpg.DDPG):
         """The critics' step, and where it is due the actor's and the targets'; see `OffPolicyAgent`."""
         with torch.no_grad():
             noise = (noise * self.noise_std).clamp(-self.noise_clip, self.noise_clip)
-            targets = self.critic_targets(batch, self.target_actor.network, self.target_critics.network, noise)
+            following = batch._replace(next_observations=self.shared(batch.next_observations))
+            targets = self.critic_targets(following, self.target_actor.network, self.target_critics.network, noise)
         metrics, errors = self.critic_step(batch, targets)
         if is_actor_due:
             cloned = () if self.bc_alpha is None else (batch.actions, self.bc_alpha)
-            metrics = metrics | self.actor_step(batch.observations, self.critic_step.frozen, *cloned)
+            seen = self.shared(batch.observations)
+            metrics = metrics | self.actor_step(seen, self.critic_step.frozen, *cloned)
         if is_target_due:
             self.move_targets()
         return pack(metrics), errors

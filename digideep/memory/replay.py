@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from digideep.memory.augmentation import Spaces, images_of
+from digideep.memory.augmentation import random_shift as shift
 from digideep.memory.generic import MAIN, SampledMemory
 from digideep.memory.hindsight import Goals, Hindsight
 from digideep.memory.priorities import Priorities
@@ -22,6 +24,8 @@ from digideep.parameters.values import is_described
 from digideep.utility.errors import UsageError
 from digideep.utility.plan import Plan
 from digideep.utility.ranks import Ranks
+
+_MOST_PIXELS = 1_000  # of a shift: a slip of the keyboard would take all memory
 
 
 class Replay(Sampler):
@@ -44,6 +48,8 @@ class Replay(Sampler):
         shares: of a batch that come from other memories: name -> number in [0, 1], or a schedule over gradient steps;
             see `Shares`. None draws from the main memory alone.
         hindsight: description of `Hindsight`, which relabels a part of what is drawn; None leaves it as it was stored.
+        random_shift: pixels by which images are shifted at most, see `augmentation`; 0 for none. Usual: 4.
+        channel_axis: of images, "first" or "last"; None takes the smaller end.
     """
 
     def __init__(
@@ -60,12 +66,15 @@ class Replay(Sampler):
         priorities: Description | dict[str, Description] | None = None,
         shares: dict[str, float | Description] | None = None,
         hindsight: Description | None = None,
+        random_shift: int = 0,
+        channel_axis: str | None = None,
     ):
         ranks = ranks or Ranks()
         require_int("batch_size", batch_size, ranks.size)
         require_int("learning_starts", learning_starts, 0)
         require_between("gradient_steps_per_frame", gradient_steps_per_frame, 0, 10_000)
         require_int("n_step_return", n_step_return, 1, 1_000)
+        require_int("random_shift", random_shift, 0, _MOST_PIXELS)
         self.learning_starts = learning_starts
         # A fraction and whole numbers: ten times 0.1 is one step, not 0.999.
         self.ratio = Fraction(gradient_steps_per_frame).limit_denominator(1_000_000)
@@ -82,9 +91,11 @@ class Replay(Sampler):
         self._drawn: list[tuple[Priorities | None, TransitionIndices]] = []  # of the last batch, by memory
         self.hindsight = None if hindsight is None else build(hindsight, Hindsight, goals=goals)
         self.units = (self._draw, gather_transitions if self.hindsight is None else self.hindsight.gather)
+        self.units += (shift,) if random_shift else ()
         own_size = ranks.share(batch_size)
         self.share = own_size / batch_size  # of this rank
-        self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return}
+        images = {"random_shift": random_shift, "channel_axis": channel_axis}
+        self.batch_size, self.info = batch_size, {"batch_size": own_size, "n_step_return": n_step_return, **images}
         self._frames_seen, self._carried = 0, 0
 
     def __call__(self, memory: SampledMemory, info: Mapping[str, Any]) -> Chunk:
@@ -171,13 +182,20 @@ class Replay(Sampler):
         """Keys of a chunk that it reads, beyond those that an agent asks for."""
         return [] if self.hindsight is None else self.hindsight.needed_keys
 
-    def check_observations(self, memory: SampledMemory, observations: Sequence[str]) -> None:
-        """Refuse an environment, a memory or an agent that hindsight cannot work with.
+    def check_observations(self, memory: SampledMemory, observations: Sequence[str], spaces: Spaces) -> None:
+        """Refuse an environment, a memory or an agent that hindsight cannot work with, and shifts without images.
 
         Args:
             memory: the main one.
             observations: keys that the agent sees.
+            spaces: of its observations, by key.
         """
+        if self.info["random_shift"] and not any(images_of(spaces, self.info["channel_axis"])):
+            seen = ", ".join(f"{key.removeprefix('/observations')} {space}" for key, space in spaces.items())
+            raise UsageError(
+                f"random_shift={self.info['random_shift']} shifts images, but the agent sees only {seen}. Set it to 0, "
+                "or let the agent see an image."
+            )
         if self.hindsight is not None:
             others = [self._memories[name] for name in self.memory_names[1:]]
             self.hindsight.check([memory, *others], observations)

@@ -1,13 +1,13 @@
 """The contract of policies."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from digideep.parameters.component import Component
+from digideep.parameters.component import Component, asks_for
 from digideep.policy.observations import Observations
 from digideep.utility.errors import UsageError
 
@@ -42,20 +42,32 @@ class Evaluation(NamedTuple):
 FastAct = Callable[[np.ndarray, torch.Generator, bool], ArrayChoice]
 
 
+def require_critics(cls: Any) -> None:
+    """Refuse a policy whose critics cannot see something of their own. Args: cls: named by a description."""
+    if isinstance(cls, type) and not asks_for(cls, "critic_observation_space"):
+        raise UsageError(
+            f"critic_observation_path is for policies whose critics stand beside an actor; {cls.__name__} has none of "
+            "its own. Leave it out, or take SAC, TD3, DDPG or PPO without recurrence."
+        )
+
+
 class PolicyBase(nn.Module, Component):
     """Maps observations to actions. Owns networks; knows nothing of losses, optimizers or memories.
 
     A subclass implements `act`; what else it needs (`forward` and `value`, an `actor`, `critics`) is said by the agent
     that learns it. Policies take their run-time arguments by these names: `observation_space` (a one-dimensional Box;
     spaces by path where there are images), `action_space` (of the agent, see `environment.spaces.agent_action_space`)
-    and `generator` (a torch generator on the CPU that draws the weights).
+    and `generator` (a torch generator on the CPU that draws the weights); one whose critics may see what the actor does
+    not asks for `critic_observation_space` too, and is given `Views` to learn from.
 
     Attributes:
         state_size: numbers that the policy remembers of one worker from row to row; 0 if it is not recurrent.
         gives_value: True if `act` gives the observation's value too, since it costs next to nothing.
+        is_encoder_shared: True if the actor reads what the critics' encoder makes of observations.
     """
 
     state_size = 0
+    is_encoder_shared = False
     gives_value = False
 
     def act(

@@ -16,7 +16,8 @@ from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
 from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import Chosen, EnsemblePerceptron, check_layers, network_maker
-from digideep.policy.observations import Observations, ObservationSpace
+from digideep.policy.observations import Features, Observations, ObservationSpace, view_of
+from digideep.policy.pixel_encoders import ProjectedEncoder, share
 from digideep.utility.errors import UsageError
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -33,12 +34,18 @@ class Perceptrons(nn.Module):
         encoder: what comes before them.
     """
 
+    is_critic = False
+
     def __init__(
         self, num: int, sizes: list[int], make: Callable[..., EnsemblePerceptron], encoder: Encoder | None = None
     ):
         super().__init__()
         self.encoder, self.num_outputs = encoder, sizes[-1]
         self.layers = make(num=num, sizes=sizes)
+
+    def encode(self, observations: Observations) -> Tensor:
+        """Return features (B, F) of what this network sees."""
+        return encode(self.encoder, view_of(observations, self.is_critic))
 
 
 class Actor(Perceptrons):
@@ -64,7 +71,7 @@ class DeterministicActor(Actor):
     """One action for each observation: (B, ...) to float32 (B, A), in (-1, 1)."""
 
     def forward(self, observations: Observations) -> Tensor:
-        return torch.tanh(self.layers(encode(self.encoder, observations))[0])
+        return torch.tanh(self.layers(self.encode(observations))[0])
 
     def act(
         self, observations: Observations, generator: torch.Generator | None = None, deterministic: bool = False
@@ -88,7 +95,7 @@ class SquashedGaussianActor(Actor):
     outputs_per_action = 2  # mean and log of the spread
 
     def _moments(self, observations: Observations) -> tuple[Tensor, Tensor]:
-        mean, log_std = self.layers(encode(self.encoder, observations))[0].chunk(2, -1)
+        mean, log_std = self.layers(self.encode(observations))[0].chunk(2, -1)
         return mean, log_std
 
     def act(
@@ -150,18 +157,23 @@ class SquashedGaussianActor(Actor):
 class Critics(Perceptrons):
     """Action values by `num` networks of their own."""
 
-    def forward(self, observations: Observations, actions: Tensor, num: Chosen = None) -> Tensor:
+    is_critic = True
+
+    def forward(self, observations: Observations, actions: Tensor | None = None, num: Chosen = None) -> Tensor:
         """Judge actions.
 
         Args:
             observations: (B, ...).
-            actions: (B, A).
+            actions: (B, A); None asks a shared encoder for its features, (B, F).
             num: critics to ask: the first so many, those of an index int64 (num,), or all.
 
         Returns:
             (num, B); of critics with several outputs, (num, B, K).
         """
-        x = torch.cat([encode(self.encoder, observations), actions], -1)
+        if actions is None:
+            assert isinstance(self.encoder, ProjectedEncoder)
+            return self.encoder.encode(observations)
+        x = torch.cat([self.encode(observations), actions], -1)
         values: Tensor = self.layers(x, num)
         return values.squeeze(-1) if values.shape[-1] == 1 else values
 
@@ -169,8 +181,10 @@ class Critics(Perceptrons):
 class StateValue(Perceptrons):
     """The value of a state: (B, ...) to float32 (B,)."""
 
+    is_critic = True
+
     def forward(self, observations: Observations) -> Tensor:
-        values: Tensor = self.layers(encode(self.encoder, observations))
+        values: Tensor = self.layers(self.encode(observations))
         return values[0, :, 0]
 
 
@@ -179,12 +193,14 @@ class ContinuousPolicy(PolicyBase):
 
     A subclass may set other classes: `actor_class`, `critics_class`, and `network_class` for the layers of both.
 
-    With images, the actor has an encoder of its own and the critics another one.
+    With images, the actor has an encoder of its own and the critics another one. With `shared_features` they share that
+    of the critics, whose loss alone trains it; actor and critics are then called with `Features`.
 
     Args:
         observation_space: a one-dimensional Box, or spaces by path.
         action_space: a one-dimensional Box, bounded in every dimension.
         generator: draws the weights.
+        critic_observation_space: what critics see, if that differs; they are then called with `Views`.
         hidden_sizes: of all networks.
         activation: after each hidden layer.
         num_critics: 1, or 2 for the smaller of two estimates, or more.
@@ -196,6 +212,8 @@ class ContinuousPolicy(PolicyBase):
         network: description of the networks' layers, an `EnsemblePerceptron` such as those of
             `policy.normalized_networks`; None for `network_class`.
         critic_network: of the critics' layers; None for `network`.
+        shared_features: let the actor read what the critics' encoder makes of images, both through a
+            `ProjectedEncoder` of their own to so many features. None gives each its own encoder. Usual: 50.
     """
 
     actor_class: type[Actor]
@@ -207,6 +225,7 @@ class ContinuousPolicy(PolicyBase):
         observation_space: ObservationSpace,
         action_space: gym.Space[Any],
         generator: torch.Generator,
+        critic_observation_space: ObservationSpace | None = None,
         *,
         hidden_sizes: list[int],
         activation: str = "relu",
@@ -217,6 +236,7 @@ class ContinuousPolicy(PolicyBase):
         precision: str = "fp32",
         network: Description | None = None,
         critic_network: Description | None = None,
+        shared_features: int | None = None,
     ):
         super().__init__()
         name = type(self).__name__
@@ -232,30 +252,51 @@ class ContinuousPolicy(PolicyBase):
         require_int("critic_outputs", critic_outputs, 1)
         self.num_critics = num_critics
         num_actions = action_space.shape[0]
+        self.is_encoder_shared = shared_features is not None
+        self.is_asymmetric = critic_observation_space is not None
+        critic_space = observation_space if critic_observation_space is None else critic_observation_space
         common: dict[str, Any] = {"activation": activation, "generator": generator, "precision": precision}
         make = network_maker(network, self.network_class, **common)
         trunk, size = make_trunk(observation_space, generator, encoder)
+        critics_trunk: Encoder | None = None
+        if shared_features is not None:
+            if self.is_asymmetric:
+                raise UsageError(
+                    "critic_observation_path contradicts shared_features, by which the actor reads what critics see. "
+                    "Leave one of them out."
+                )
+            trunk, critics_trunk = share(trunk, size, shared_features, generator)
+            size = shared_features
         self.actor = self.actor_class([size, *hidden_sizes, num_actions], make, trunk)
         make = network_maker(critic_network or network, self.network_class, **common)
-        trunk, size = make_trunk(observation_space, generator, encoder)
+        if shared_features is None:
+            critics_trunk, size = make_trunk(critic_space, generator, encoder)
         sizes = [size + num_actions, *critic_hidden_sizes, critic_outputs]
-        self.critics = self.critics_class(num_critics, sizes, make, trunk)
+        self.critics = self.critics_class(num_critics, sizes, make, critics_trunk)
+
+    def shared(self, observations: Observations) -> Observations:
+        """Return what actor and critics both read: the features of a shared encoder, else the observations."""
+        return Features(self.critics(observations)) if self.is_encoder_shared else observations
 
     def act(
         self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
         generator: torch.Generator | None = None, deterministic: bool = False,
     ) -> Choice:  # fmt: skip
         """See `PolicyBase`. Actions are float32 (B, A), in (-1, 1)."""
-        return Choice(self.actor.act(observations, generator, deterministic))
+        return Choice(self.actor.act(self.shared(observations), generator, deterministic))
 
     def fast_act(self) -> FastAct | None:
         """See `PolicyBase`: the actor's, if it sees one vector, on the CPU."""
         return self.actor.fast_act() if self.actor.encoder is None and is_on_cpu(self) else None
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
-        """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs."""
-        actions = self.actor.act(observations, deterministic=True)
-        return Choice(actions, value=self.least_value(observations, actions))
+        """See `PolicyBase`. The value is the least that a critic says of these actions, the mean of its outputs.
+
+        There is none where critics see what is not at hand.
+        """
+        seen = self.shared(observations)
+        actions = self.actor.act(seen, deterministic=True)
+        return Choice(actions) if self.is_asymmetric else Choice(actions, value=self.least_value(seen, actions))
 
     def least_value(self, observations: Observations, actions: Tensor) -> Tensor:
         """Return the least that a critic says of actions (B, A), the mean of its outputs: float32 (B,)."""
@@ -282,15 +323,17 @@ class ValuedGaussianPolicy(SquashedGaussianPolicy):
     """
 
     def __init__(
-        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator, *,
+        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator,
+        critic_observation_space: ObservationSpace | None = None, *,
         hidden_sizes: list[int], activation: str = "relu", encoder: Description | None = None, precision: str = "fp32",
         network: Description | None = None, **parameters: Any,
     ):  # fmt: skip
         super().__init__(
-            observation_space, action_space, generator, hidden_sizes=hidden_sizes, activation=activation,
-            encoder=encoder, precision=precision, network=network, **parameters,
+            observation_space, action_space, generator, critic_observation_space, hidden_sizes=hidden_sizes,
+            activation=activation, encoder=encoder, precision=precision, network=network, **parameters,
         )  # fmt: skip
-        trunk, size = make_trunk(observation_space, generator, encoder)
+        seen_by_critics = observation_space if critic_observation_space is None else critic_observation_space
+        trunk, size = make_trunk(seen_by_critics, generator, encoder)
         common: dict[str, Any] = {"activation": activation, "generator": generator, "precision": precision}
         make = network_maker(network, self.network_class, **common)
         self.value = StateValue(1, [size, *hidden_sizes, 1], make, trunk)

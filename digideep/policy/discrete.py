@@ -155,7 +155,7 @@ class CategoricalActor(Perceptrons):
 
     def forward(self, observations: Observations, allowed: Tensor | None = None) -> Tensor:
         """Args: allowed: bool (B, A), the action mask; None allows everything. Returns: log-probabilities (B, A)."""
-        logits = self.layers(encode(self.encoder, observations))[0]
+        logits = self.layers(self.encode(observations))[0]
         logits = logits if allowed is None else logits.masked_fill(~allowed, _NEVER)
         return log_softmax(logits, -1)
 
@@ -164,7 +164,7 @@ class NumberedCritics(Perceptrons):
     """Values of all actions by several networks: (B, ...) to float32 (num, B, A)."""
 
     def forward(self, observations: Observations, num: Chosen = None) -> Tensor:
-        values: Tensor = self.layers(encode(self.encoder, observations), num)
+        values: Tensor = self.layers(self.encode(observations), num)
         return values
 
 

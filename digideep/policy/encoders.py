@@ -328,6 +328,6 @@ def make_trunk(
 
 def encode(encoder: Encoder | None, observations: Observations) -> Tensor:
     """Encode observations, if there is an encoder. Args: observations: (B, D), or path -> (B, ...). Returns: (B, F)."""
-    features: Tensor | dict[str, Tensor] = observations if encoder is None else encoder(observations)
+    features: Any = observations if encoder is None else encoder(observations)
     assert isinstance(features, Tensor)
     return features

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -11,15 +11,38 @@ from torch import Tensor, nn
 
 from digideep.parameters.suggest import did_you_mean
 from digideep.utility.errors import UsageError
-from digideep.utility.images import divided_by, divisors
+from digideep.utility.images import divided_by, divisors, is_image
 
-Observations = Tensor | dict[str, Tensor]
+
+class Features(NamedTuple):
+    """What an encoder has made of observations, for networks that share it."""
+
+    values: Tensor  # float32 (B, F)
+
+
+class Views(NamedTuple):
+    """What an actor and its critics see of the same moments, where that is not the same."""
+
+    actor: Tensor | dict[str, Tensor]
+    critics: Tensor | dict[str, Tensor]
+
+
+Observations = Tensor | dict[str, Tensor] | Features | Views
 ObservationSpace = gym.Space[Any] | dict[str, gym.Space[Any]]  # one vector, or what is seen by path
 _MOST_CHOICES = 100_000  # one-hot: 25 MB of weights for 64 features, and 0.4 MB a row
 
 
-def gather(observations: Observations, rows: Tensor) -> Observations:
-    """Gather rows, (M, ...). Args: observations: (B, ...); rows: int64 (M,)."""
+def view_of(observations: Any, is_critic: bool) -> Any:
+    """Return what an actor or a critic sees of observations."""
+    if isinstance(observations, Views):
+        return observations.critics if is_critic else observations.actor
+    return observations
+
+
+def gather(observations: Any, rows: Tensor) -> Any:
+    """Gather rows, (M, ...). Args: observations: `Observations`, (B, ...); rows: int64 (M,). Returns: likewise."""
+    if isinstance(observations, Views):
+        return Views(*(gather(view, rows) for view in observations))
     if isinstance(observations, Tensor):
         return observations[rows]
     return {path: each[rows] for path, each in observations.items()}
@@ -40,9 +63,11 @@ def images_to_channels_last(images: Tensor) -> Tensor:
     return torch.stack(images.unbind(1), -1).movedim(-1, 1)
 
 
-def to_channels_last(observations: Observations) -> Observations:
+def to_channels_last(observations: Any) -> Any:
     """Lay out the images of many rows at once, from which minibatches are taken later. Returns: the same values."""
-    if isinstance(observations, Tensor):
+    if isinstance(observations, Views):
+        return Views(*map(to_channels_last, observations))
+    if not isinstance(observations, dict):
         return observations
     # Images (B, C, H, W) are those of a space with three dimensions, whose smaller end is the first.
     return {
@@ -131,13 +156,62 @@ def _flat_part(path: str, space: gym.Space[Any]) -> nn.Module:
     )
 
 
-def check_paths(observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]]) -> list[str]:
+class Sight:
+    """Which observations somebody sees, and as what they reach a policy.
+
+    Args:
+        path: of an observation; several as a list; None for all there are.
+        spaces: of all observations, by path.
+        device: where the policy is.
+        name: of the parameter that says the path.
+
+    Attributes:
+        paths: of what is seen.
+        space: a one-dimensional Box for a vector or for several joined to one; with images among them, spaces by path.
+        flatten: joins them to that one vector; None where there is nothing to join.
+
+    Raises:
+        UsageError: see `check_paths`.
+    """
+
+    def __init__(
+        self, path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]], device: torch.device,
+        name: str = "observation_path",
+    ):  # fmt: skip
+        self.paths = check_paths(path, spaces, name)
+        seen = {each: spaces[each] for each in self.paths}
+        self.space: ObservationSpace = seen
+        self.flatten: Flatten | None = None
+        first, *others = seen.values()
+        if not others and isinstance(first, gym.spaces.Box) and len(first.shape) == 1 and first.dtype == np.float32:
+            self.space = first
+        elif not any(is_image(space) for space in seen.values()):
+            self.flatten = Flatten(seen).to(device)
+            self.space = gym.spaces.Box(-np.inf, np.inf, (self.flatten.out_features,), np.float32)
+
+    def join(self, tensors: dict[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        """Return what the policy sees. Args: tensors: of the observations by path, (B, ...)."""
+        if self.flatten is not None:
+            return self.flatten.forward(tensors)
+        return tensors[self.paths[0]] if isinstance(self.space, gym.Space) else tensors
+
+    def __str__(self) -> str:
+        if self.flatten is not None:
+            return str(self.flatten)
+        if isinstance(self.space, gym.Space):
+            return f"{self.paths[0]} {math.prod(self.space.shape or ())} numbers as given"
+        return ", ".join(f"{path} {space}" for path, space in self.space.items())
+
+
+def check_paths(
+    observation_path: str | list[str] | None, spaces: Mapping[str, gym.Space[Any]], name: str = "observation_path"
+) -> list[str]:
     """Return the paths that are meant. Raises: UsageError: if one of them is no observation, or there is none."""
     paths = [observation_path] if isinstance(observation_path, str) else observation_path
     paths = list(spaces) if paths is None else paths
     if not isinstance(paths, (list, tuple)) or not paths or len(set(map(str, paths))) != len(paths):
-        raise UsageError(f"observation_path must be a path, a list of different paths, or null, got {paths!r}.")
+        raise UsageError(f"{name} must be a path, a list of different paths, or null, got {paths!r}.")
     for path in paths:
         if path not in spaces:
-            raise UsageError(f"observation_path '{path}' is no observation. {did_you_mean(str(path), spaces)}")
+            raise UsageError(f"{name} '{path}' is no observation. {did_you_mean(str(path), spaces)}")
     return list(paths)

@@ -12,9 +12,9 @@ from digideep.policy.acting import is_on_cpu, stochastic_act
 from digideep.policy.base import Choice, Evaluation, FastAct, PolicyBase
 from digideep.policy.cells import make_core
 from digideep.policy.distributions import make_head, orthogonal_linear
-from digideep.policy.encoders import encode, make_trunk
+from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import multilayer_perceptron
-from digideep.policy.observations import Observations, ObservationSpace
+from digideep.policy.observations import Observations, ObservationSpace, view_of
 
 
 class StochasticPolicy(PolicyBase):
@@ -28,6 +28,7 @@ class StochasticPolicy(PolicyBase):
         action_space: Discrete; or MultiDiscrete, MultiBinary or Box of one dimension; or a Dict of these by name, whose
             actions are float32 (B, A): the parts joined in its order.
         generator: draws the weights.
+        critic_observation_space: what the critic sees, if that differs: then nothing is shared. It learns from `Views`.
         hidden_sizes: of both networks; with a shared encoder it may be empty, heads then follow its features.
         activation: after each hidden layer.
         log_std_init: start of the Gaussian's log-standard-deviation, in the action unit of [-1, 1].
@@ -39,6 +40,7 @@ class StochasticPolicy(PolicyBase):
         observation_space: ObservationSpace,
         action_space: gym.Space[Any],
         generator: torch.Generator,
+        critic_observation_space: ObservationSpace | None = None,
         *,
         hidden_sizes: list[int],
         activation: str = "tanh",
@@ -48,11 +50,16 @@ class StochasticPolicy(PolicyBase):
         super().__init__()
         require_between("log_std_init", log_std_init, -20, 2)
         self.encoder, size = make_trunk(observation_space, generator, encoder)
-        self.gives_value = self.encoder is not None
+        self.is_asymmetric = critic_observation_space is not None
+        self.gives_value = self.encoder is not None and not self.is_asymmetric
         may_be_empty = self.encoder is not None
         self.actor = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
         last = [size, *hidden_sizes][-1]
         self.head = make_head(action_space, last, generator, log_std_init)
+        self.critic_encoder: Encoder | None = None
+        if critic_observation_space is not None:
+            self.critic_encoder, size = make_trunk(critic_observation_space, generator, encoder)
+            may_be_empty, last = self.critic_encoder is not None, [size, *hidden_sizes][-1]
         self.critic = multilayer_perceptron(size, hidden_sizes, activation, generator, may_be_empty=may_be_empty)
         self.critic.append(orthogonal_linear(last, 1, 1.0, generator))
 
@@ -74,11 +81,13 @@ class StochasticPolicy(PolicyBase):
 
     def mode(self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None) -> Choice:
         """See `PolicyBase`."""
-        return self.act(observations, allowed=allowed, deterministic=True)._replace(value=self.value(observations))
+        choice = self.act(observations, allowed=allowed, deterministic=True)
+        return choice if self.is_asymmetric else choice._replace(value=self.value(observations))
 
     def value(self, observations: Observations, *, state: Tensor | None = None, masks: Tensor | None = None) -> Tensor:
         """Args: observations: float32 (B, D), or path -> (B, ...). Returns: float32 (B,)."""
-        value: Tensor = self.critic(encode(self.encoder, observations)).squeeze(-1)
+        encoder = self.critic_encoder if self.is_asymmetric else self.encoder
+        value: Tensor = self.critic(encode(encoder, view_of(observations, is_critic=True))).squeeze(-1)
         return value
 
     def forward(
@@ -93,9 +102,10 @@ class StochasticPolicy(PolicyBase):
             state: of recurrent policies. masks: likewise.
             allowed: bool (B, choices), the action mask under which they were chosen; None allows everything.
         """
-        features = encode(self.encoder, observations)
+        features = encode(self.encoder, view_of(observations, is_critic=False))
         distribution = self.head(self.actor(features), allowed)
-        return Evaluation(distribution.log_prob(actions), distribution.entropy(), self.critic(features).squeeze(-1))
+        value = self.value(observations) if self.is_asymmetric else self.critic(features).squeeze(-1)
+        return Evaluation(distribution.log_prob(actions), distribution.entropy(), value)
 
 
 class RecurrentPolicy(PolicyBase):

@@ -55,15 +55,19 @@ FAULTS = (
         _STEPS,
         ("        self.target_actor.update()\n", "", "the target actor is never updated"),
         (".amin(0)", ".mean(0)", "the mean of the critics for the least"),
-        ("(batch, self.target_actor.network,", "(batch, self.actor_step.frozen,", "targets by the actor that learns"),
+        (
+            "(following, self.target_actor.network,",
+            "(following, self.actor_step.frozen,",
+            "targets by the actor that learns",
+        ),
         (
             "self.target_actor.network, self.target_critics.network)",
             "self.target_actor.network, self.critic_step.frozen)",
             "targets by the critic that learns",
         ),
         (
-            "batch.observations, self.critic_step.frozen",
-            "batch.observations, self.target_critics.network",
+            "(batch.observations), self.critic_step.frozen",
+            "(batch.observations), self.target_critics.network",
             "the actor listens to the target critic",
         ),
         ("self.critic_loss, lr_critic)", "self.critic_loss, lr_actor)", "the critic has the actor's learning rate"),
@@ -94,7 +98,11 @@ FAULTS = (
         ),
         ("noise = (noise * self.noise_std)", "noise = noise", "the targets' noise is not scaled"),
         ("+ noise).clamp(-1, 1)", "+ noise)", "target actions leave the range"),
-        ("(batch, self.target_actor.network,", "(batch, self.actor_step.frozen,", "targets by the actor that learns"),
+        (
+            "(following, self.target_actor.network,",
+            "(following, self.actor_step.frozen,",
+            "targets by the actor that learns",
+        ),
         (
             "        if is_target_due:\n            self.move_targets()\n        return pack(metrics), errors",
             "        self.move_targets()\n        return pack(metrics), errors",
@@ -186,6 +194,10 @@ FAULTS = (
         "digideep/agent/dqn.py",
         "tests/agent/test_base.py",
         ("planned_frames=self.plan.frames", "planned_frames=self.planned_steps", "epsilon's plan counts steps"),
+    ),
+    *faults_in(
+        "digideep/agent/off_policy.py",
+        "tests/agent/test_base.py",
         ("lambda: self.memory.n_frames)", "lambda: self.n_updates)", "epsilon's clock counts steps"),
     ),
     *faults_in(

@@ -13,6 +13,7 @@ from tests.faults import (
     networks,
     on_policy,
     pipeline,
+    pixels,
     policy,
     post,
     recurrent_replay,
@@ -26,5 +27,5 @@ FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
     *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS, *methods.FAULTS,
-    *recurrent_replay.FAULTS,
+    *recurrent_replay.FAULTS, *pixels.FAULTS,
 )  # fmt: skip

@@ -156,8 +156,8 @@ FAULTS = (
         f"{_ENCODERS}::test_continuous_policies_give_the_actor_and_the_critics_an_encoder_each "
         f"{_ACTING}a_policy_computes_each_of_its_networks_in_the_precision_that_it_is_given",
         (
-            f"{_TRUNK}        sizes",
-            "        sizes",
+            "critics_trunk, size = make_trunk(critic_space, generator, encoder)",
+            "critics_trunk = trunk",
             "actor and critics share an encoder",
         ),
         (
@@ -246,8 +246,8 @@ FAULTS = (
             "acting ignores the mask",
         ),
         (
-            "self.head(self.actor(features), allowed)\n        return",
-            "self.head(self.actor(features))\n        return",
+            "self.head(self.actor(features), allowed)\n        value",
+            "self.head(self.actor(features))\n        value",
             "learning ignores the mask",
         ),
         ("orthogonal_linear(last, 1, 1.0", "orthogonal_linear(last, 1, 0.01", "the value's gain"),

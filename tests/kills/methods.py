@@ -47,6 +47,9 @@ METHODS = {
     ),
     "sac": Method(_params("sac_classic"), _REPLAY),
     "sac, memory on disk": Method(_params("sac_classic"), _REPLAY | _WRAPPED | {"memory_on_disk": True}),
+    "sac, critics with a view of their own": Method(
+        _params("sac_classic"), _REPLAY | {"critic_observation_path": "/agent"}, share=0.4
+    ),
     "sacv1": Method(_params("sacv1_classic"), _REPLAY),
     "tqc": Method(_params("tqc_classic"), _REPLAY, 0.5),
     "crossq": Method(_params("crossq_classic"), _REPLAY, 0.5),

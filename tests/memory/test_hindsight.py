@@ -275,9 +275,9 @@ def test_what_cannot_be_meant_is_refused(parameters, message):
 def test_an_agent_that_does_not_see_its_goal_and_goals_that_are_stacks_are_refused():
     memory = Memory(chunk_sample_len=4)
     with pytest.raises(UsageError, match=r"needs an agent that sees '/desired_goal'\. Known: /observation\."):
-        replay(hindsight=describe(Hindsight)).check_observations(memory, ["/observations/observation"])
+        replay(hindsight=describe(Hindsight)).check_observations(memory, ["/observations/observation"], {})
     stacked = Memory(chunk_sample_len=4, stacks={"/observations/achieved_goal": 2})
     with pytest.raises(UsageError, match="the memory unstacks '/observations/achieved_goal'"):
-        replay(hindsight=describe(Hindsight)).check_observations(stacked, KEYS["observations"])
+        replay(hindsight=describe(Hindsight)).check_observations(stacked, KEYS["observations"], {})
     with pytest.raises(UsageError, match="needs an environment that says"):
         Hindsight().check([memory], KEYS["observations"])

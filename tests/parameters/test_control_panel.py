@@ -148,7 +148,7 @@ def test_a_value_falls_to_0_where_the_panel_says_so(changes, lr, clip_param):
 
 def test_an_encoder_that_is_not_there_is_refused():
     module = load_params("params.dqn_atari")
-    with pytest.raises(UsageError, match="encoder must be nature or impala, got 'vit'"):
+    with pytest.raises(UsageError, match="encoder must be nature, impala or drq, got 'vit'"):
         generate(module, override_panel(module.cpanel, {"encoder": "vit"}))
 
 

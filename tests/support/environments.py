@@ -30,6 +30,26 @@ class Counter(gym.Env):
         return self._observation(), float(self.steps), self.steps == self.length, False, {}
 
 
+class HiddenBonus(gym.Env):
+    """One step; the action 0.25 is best, and a bonus that is not in sight of who acts adds 3 or takes it away."""
+
+    observation_space = Dict({"own": Box(-1, 1, (2,), np.float32), "hidden": Box(-1, 1, (1,), np.float32)})
+
+    def __init__(self, is_continuous: bool = True):
+        self.action_space = Box(-1, 1, (1,), np.float32) if is_continuous else Discrete(2)
+
+    def _observation(self):
+        return {"own": np.zeros(2, np.float32), "hidden": np.float32([self.bonus])}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.bonus = 1.0 - 2.0 * self.np_random.integers(2)
+        return self._observation(), {}
+
+    def step(self, action):
+        return self._observation(), float(3 * self.bonus - np.square(np.mean(action) - 0.25)), True, False, {}
+
+
 class ConstantReward(gym.Env):
     """One observation, reward 1, no end but the time limit."""
 
@@ -288,6 +308,7 @@ for _class, _limit in (
     (Nested, 5),
     (Recall, None),
     (Treadmill, None),
+    (HiddenBonus, None),
 ):
     if f"{_class.__name__}-v0" not in gym.registry:
         gym.register(f"{_class.__name__}-v0", _class, max_episode_steps=_limit)

@@ -22,9 +22,11 @@ ROOT = Path(__file__).parents[2]
 _COMMON = {"number_epochs": 2, "num_workers": 2, "num_threads": 1, "test_interval": 1, "test_win_size": 1, "seed": 3}
 _PPO = {"epoch_size": 2, "n_steps": 16, "num_mini_batches": 2}
 _REPLAY = {"epoch_size": 12, "warm_start": 8, "batch_size": 8}
+_PIXELS = _REPLAY | {"env_kwargs": {"time_limit": 0.4}, "screen_size": 24, "memory_size": 1000}
 _FILES = {
     "ppo_classic": _PPO, "ppo_mujoco": _PPO, "ppo_dmc": _PPO, "ppo_atari": _PPO, "ppo_mpe": _PPO,
     "sac_classic": _REPLAY, "sacv1_classic": _REPLAY, "sac_mujoco": _REPLAY, "sac_dmc": _REPLAY, "sac_fetch": _REPLAY,
+    "sac_drq": _PIXELS, "ddpg_drqv2": _PIXELS, "dqn_drq": _REPLAY,
     "td3_mujoco": _REPLAY, "ddpg_classic": _REPLAY, "dqn_classic": _REPLAY, "dqn_atari": _REPLAY,
     "a2c_classic": _PPO, "pqn_classic": _PPO, "tqc_classic": _REPLAY, "crossq_classic": _REPLAY,
     "sac_discrete_classic": _REPLAY, "qr_dqn_classic": _REPLAY, "droq_mujoco": _REPLAY,

@@ -10,6 +10,7 @@ from gymnasium.spaces import Box
 from digideep.agent.crossq import CrossQ
 from digideep.agent.ddpg import DDPG
 from digideep.agent.dqn import DQN
+from digideep.agent.drqv2 import DrQv2
 from digideep.agent.noises import GaussianNoise
 from digideep.agent.off_policy import Transitions
 from digideep.agent.qr_dqn import QRDQN
@@ -88,6 +89,8 @@ def make_agent(
               "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
         DDPG: {"policy": describe(DeterministicPolicy, **network, num_critics=1), "polyak_factor": 0.05,
                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise": describe(GaussianNoise, std=0.1)},
+        DrQv2: {"policy": describe(DeterministicPolicy, **network, shared_features=5), "polyak_factor": 0.05,
+                "lr_actor": 3e-3, "lr_critic": 3e-3, "noise_std": 0.2},
         DQN: {"policy": describe(ActionValues, **network), "target_update_interval": 20, "lr": 3e-3,
               "epsilon": 0.2},
     }  # fmt: skip

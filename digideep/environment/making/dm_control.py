@@ -10,6 +10,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from digideep.parameters.checks import require_int
+from digideep.parameters.component import Component
+from digideep.utility.errors import UsageError
+
+_MOST_PIXELS = 1_024  # of a side: a slip of the keyboard would take all memory
 _log = logging.getLogger("digideep")
 
 
@@ -117,3 +122,44 @@ class DmControlEpisode(gym.Wrapper):
             return self._last, 0.0, True, False, {}
         self._last = observation
         return observation, float(reward), terminated, truncated, info
+
+
+class PixelObservation(gym.ObservationWrapper, Component):
+    """Shows a camera's picture in the place of what dm_control says of the body: bytes, (screen_size, screen_size, 3).
+
+    The picture does not depend on the `render_mode` that the environment was made with. A simulation that diverges ends
+    with the picture before, as it does with its observation.
+
+    Args:
+        env: of dm_control, without a wrapper that changes observations.
+        screen_size: height and width, in pixels.
+        camera: its number in the model; -1 is a free one, which looks at the whole scene.
+    """
+
+    def __init__(self, env: gym.Env, *, screen_size: int = 84, camera: int = 0):
+        super().__init__(env)
+        require_int("screen_size", screen_size, 1, _MOST_PIXELS)
+        inner: Any = env.unwrapped
+        if not hasattr(getattr(inner, "_env", None), "physics"):
+            raise UsageError(f"from_pixels is for dm_control's tasks, and {inner} is none. Set it to false.")
+        require_int("camera", camera, -1, inner._env.physics.model.ncam - 1)
+        self.size, self.camera = screen_size, camera
+        self.observation_space = gym.spaces.Box(0, 255, (screen_size, screen_size, 3), np.uint8)
+        try:
+            self._picture, self._seen = self._draw(), None
+        except Exception as err:  # libraries of graphics fail in ways of their own
+            raise UsageError(
+                f"from_pixels cannot draw here: {' '.join(str(err).split())}. Install EGL or OSMesa, and let MUJOCO_GL "
+                "name it."
+            ) from err
+
+    def _draw(self) -> np.ndarray:
+        inner: Any = self.unwrapped
+        picture = inner._env.physics.render(self.size, self.size, camera_id=self.camera)
+        return np.ascontiguousarray(picture)  # OpenGL begins at the bottom
+
+    def observation(self, observation: Any) -> np.ndarray:
+        """Draw what is to be seen."""
+        if observation is not self._seen:
+            self._picture, self._seen = self._draw(), observation
+        return self._picture
