@@ -32,7 +32,7 @@ cpanel = shared.replay_panel() | {
 
 
 def gen_params(cpanel, method=SAC, policies=(SquashedGaussianPolicy, RecurrentGaussianPolicy)):
-    """Return the parameter tree of a run. Args: method: class of the agent; policies: of its policy, plain and recurrent."""
+    """Return the parameter tree of a run. Args: method: the agent's class; policies: of its policy, plain, recurrent."""
     policy = networks.describe_policy(cpanel, *policies)
     agent = shared.describe_from(cpanel, method, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)

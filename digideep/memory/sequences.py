@@ -120,11 +120,12 @@ class SequenceReplay(Replay):
     ):
         require_int("sequence_length", sequence_length, 1, 100_000)
         require_int("burn_in", burn_in, 0, 100_000)
-        for name, ways in (("priorities", "prioritized"), ("shares", "dataset_share"), ("hindsight", "hindsight")):
-            if parameters.get(name) is not None:
+        ways_of = {"priorities": "prioritized", "shares": "dataset_share"}
+        for name in ("priorities", "shares", "hindsight", "random_shift"):
+            if parameters.get(name):
                 raise UsageError(
-                    f"{name} cannot be used with sequences, which a recurrent policy learns from. Leave {ways} out, or "
-                    "set recurrent to false."
+                    f"{name} cannot be used with sequences, which a recurrent policy learns from. Leave "
+                    f"{ways_of.get(name, name)} out, or set recurrent to false."
                 )
         super().__init__(ranks=ranks, batch_size=batch_size, **parameters)
         ranks, number = ranks or Ranks(), batch_size // sequence_length

@@ -18,6 +18,7 @@ from digideep.policy.continuous import SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.observations import Observations, ObservationSpace
+from digideep.utility.errors import UsageError
 
 
 class Sequences(NamedTuple):
@@ -151,6 +152,12 @@ class RecurrentGaussianPolicy(SquashedGaussianPolicy):
         self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator, *,
         cell: str = "gru", core_size: int = 64, encoder: Description | None = None, **parameters: Any,
     ):  # fmt: skip
+        ways = {"critic_observation_space": "critic_observation_path", "shared_features": "shared_features"}
+        for name, key in ways.items():
+            if parameters.get(name) is not None:
+                raise UsageError(
+                    f"{key} cannot be used with a replay method that remembers. Leave it out, or set recurrent to false."
+                )
         core = describe(RecurrentEncoder, cell=cell, core_size=core_size, encoder=encoder)
         super().__init__(observation_space, action_space, generator, encoder=core, **parameters)
         actor, critics = self._memories()
