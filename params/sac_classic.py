@@ -32,7 +32,13 @@ cpanel = shared.replay_panel() | {
 
 
 def gen_params(cpanel, method=SAC, policies=(SquashedGaussianPolicy, RecurrentGaussianPolicy)):
-    """Return the parameter tree of a run. Args: method: the agent's class; policies: of its policy, plain, recurrent."""
+    """Return the parameter tree of a run.
+
+    Args:
+        cpanel: the control panel.
+        method: class of the agent.
+        policies: classes of its policy: a plain one, and one that remembers.
+    """
     policy = networks.describe_policy(cpanel, *policies)
     agent = shared.describe_from(cpanel, method, policy=policy, sampler=shared.replay_sampler(cpanel))
     return shared.run_tree(cpanel, agent)
