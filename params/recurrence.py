@@ -19,7 +19,8 @@ def replay_panel() -> dict[str, Any]:
     }
 
 
-def replay_policy(cpanel: dict[str, Any], plain: type[PolicyBase], recurrent: type[PolicyBase]) -> Description:
-    """Describe the policy of a replay method. Args: plain: its class; recurrent: that of one that remembers."""
-    cls = recurrent if cpanel["recurrent"] else plain
-    return shared.describe_from(cpanel, cls, **shared.encoder_parameters(cpanel))
+def replay_policy(cpanel: dict[str, Any], *classes: type[PolicyBase]) -> Description:
+    """Describe the policy of a replay method. Args: classes: of the plain one, and of the one that remembers."""
+    # A panel that says false may have the keys of both.
+    plain, recurrent = (shared.describe_from(cpanel, cls, **shared.encoder_parameters(cpanel)) for cls in classes)
+    return recurrent if cpanel["recurrent"] else plain
