@@ -51,11 +51,9 @@ def describe_policy(
     Raises:
         UsageError: for networks that do not exist.
     """
-    if cpanel.get("recurrent", False):
-        require(
-            recurrent is not None, "recurrent", True, "false here: this method does not remember. Take SAC, DQN or PPO"
-        )
-        cls = recurrent or cls
+    is_recurrent = cpanel.get("recurrent", False)
+    remedy = "false here: this method does not remember. Take SAC, DQN or PPO"
+    require(recurrent is not None or not is_recurrent, "recurrent", is_recurrent, remedy)
     name, of_critics, dropout = cpanel["network"], cpanel.get("critic_network"), cpanel.get("dropout", 0.0)
     for key, value in (("network", name), ("critic_network", of_critics or name)):
         require(value in _NETWORKS, key, value, f"one of {', '.join(_NETWORKS)}")
@@ -63,6 +61,12 @@ def describe_policy(
     require(not dropout or of_critics == "layer_norm", "dropout", dropout, "0 unless critic_network is layer_norm")
     critic = describe(LayerNormPerceptron, dropout=dropout) if dropout else describe(_NETWORKS[of_critics])
     networks = {"network": describe(_NETWORKS[name]), "critic_network": critic}
-    known = parameters_of(cls)
-    networks = {key: value for key, value in networks.items() if key in known}
-    return shared.describe_from(cpanel, cls, **shared.encoder_parameters(cpanel), **networks, **parameters)
+    # A panel that says false may have the keys of both.
+    described = [
+        shared.describe_from(
+            cpanel, each, **shared.encoder_parameters(cpanel), **parameters,
+            **{key: value for key, value in networks.items() if key in parameters_of(each)},
+        )
+        for each in (cls, recurrent) if each is not None
+    ]  # fmt: skip
+    return described[-1 if is_recurrent else 0]

@@ -4,7 +4,8 @@ from digideep.agent.sac_discrete import DiscreteSAC
 from digideep.policy.discrete import CategoricalPolicy
 from params import sac_classic
 
-cpanel = sac_classic.cpanel | {
+_OF_MEMORY = ("cell", "core_size", "sequence_length", "burn_in")  # of a policy that remembers
+cpanel = {key: value for key, value in sac_classic.cpanel.items() if key not in _OF_MEMORY} | {
     "model_name": "CartPole-v1",
     "total_frames": 50_000,
     "num_workers": 4,

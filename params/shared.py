@@ -1,7 +1,6 @@
 """What parameter files share: the trees of environment, explorers, memory and runner, written once.
 
-Each function reads the values that it needs from the control panel. A key that has the name of a component's parameter
-is that parameter.
+Each function reads what it needs from the control panel. A key with the name of a component's parameter is that one.
 """
 
 from collections.abc import Sequence
@@ -299,8 +298,9 @@ def replay_sampler(cpanel: Panel) -> Description:
     # A panel that says false may have its keys; alone they mean nothing.
     relabelling = describe_from(cpanel, Hindsight) if "hindsight" in cpanel else None
     parameters = {"learning_starts": starts, "priorities": priorities, **demonstrations.shares(cpanel)}
-    sampler = SequenceReplay if cpanel["recurrent"] else Replay
-    return describe_from(cpanel, sampler, **parameters, hindsight=relabelling if is_relabelled else None)
+    parameters["hindsight"] = relabelling if is_relabelled else None
+    kinds = (Replay, SequenceReplay) if "burn_in" in cpanel else (Replay,)
+    return [describe_from(cpanel, kind, **parameters) for kind in kinds][-1 if cpanel["recurrent"] else 0]
 
 
 def atari_panel() -> Panel:

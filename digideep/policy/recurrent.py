@@ -156,7 +156,7 @@ class RecurrentGaussianPolicy(SquashedGaussianPolicy):
         for name, key in ways.items():
             if parameters.get(name) is not None:
                 raise UsageError(
-                    f"{key} cannot be used with a replay method that remembers. Leave it out, or set recurrent to false."
+                    f"{key} cannot be used with a policy of replay that remembers. Leave it out, or recurrent."
                 )
         core = describe(RecurrentEncoder, cell=cell, core_size=core_size, encoder=encoder)
         super().__init__(observation_space, action_space, generator, encoder=core, **parameters)
