@@ -14,7 +14,8 @@ cpanel = dqn_atari.cpanel | {
     "n_steps": 1,
     "test_interval": 10,
     "backend": "gymnasium",  # resumes exactly; the game is no bottleneck here
-    # Kostrikov et al. 2020, arXiv:2004.13649, Appendix on Atari: everything from here on but for epsilon
+    # Kostrikov et al. 2020, arXiv:2004.13649, as Agarwal et al. 2021, arXiv:2108.13264, have it in their code
+    # (Dopamine's DrQ_eps.gin): everything from here on; batch and gamma are those of dqn_atari.py
     "memory_size": 100_000,  # all of the run; 0.7 GB
     "warm_start": 1600,
     "gradient_steps_per_frame": 1.0,
@@ -23,7 +24,6 @@ cpanel = dqn_atari.cpanel | {
     "target_update_interval": 1,  # a copy with each step
     "is_dueling": True,
     "adam_eps": 1.5e-4,
-    # Agarwal et al. 2021, arXiv:2108.13264, whose DrQ(epsilon) has the usual end of exploration
     "epsilon_end": 0.01,
     "epsilon_frames": 6600,  # 5,000 after the start there
 }

@@ -12,12 +12,12 @@ cpanel = (
         "total_frames": 125_000,  # pictures of the run, at least: 500,000 control steps
         "epoch_frames": 5000,
         "test_interval": 2,
-        # Kostrikov et al. 2020, arXiv:2004.13649, Appendix B, and the authors' code: everything from here on
+        # Kostrikov et al. 2020, arXiv:2004.13649, and the authors' code: everything from here on
         "from_pixels": True,
         "frame_skip": 4,
         "memory_size": 100_000,  # 2.1 GB
         "warm_start": 1000,
-        "batch_size": 512,  # 128 learns almost as well
+        "batch_size": 512,  # 128, the default of that code, works too
         "random_shift": 4,  # pixels
         "polyak_factor": 0.01,
         "target_update_interval": 2,

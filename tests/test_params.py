@@ -28,7 +28,7 @@ def run(name, **changes):
     small |= {"num_mini_batches": 2} if "num_mini_batches" in cpanel else {}
     small |= {"warm_start": 2, "batch_size": 2} if "batch_size" in cpanel else {}  # else nothing would be learned
     if cpanel.get("from_pixels"):  # each picture takes its time, and its room
-        small |= {"env_kwargs": {"time_limit": 0.2}, "memory_size": 1000}
+        small |= {"env_kwargs": {"time_limit": 0.2}, "memory_size": 1000, "screen_size": 24}
     return main(["--params", str(ROOT / "params" / name), "--cpanel", json.dumps(small | changes), "--dry-run"])
 
 

@@ -40,9 +40,9 @@ class AgentBase(Component):
     Args:
         context: what exists at run time.
         observation_path: which observation the policy sees; several as a list; None for all there are.
-        use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
         critic_observation_path: likewise what critics see while they learn, which the actor may not; None for the same.
-            Source: Pinto et al. 2017, arXiv:1710.06542, Section III-B.
+            Source: Pinto et al. 2017, arXiv:1710.06542.
+        use_action_mask: choose only actions that `/infos/action_mask` allows; Discrete and MultiDiscrete.
         averaging_interval: of several ranks: 1 adds up gradients in each step; more lets each rank take so many alone
             before parameters are averaged. Source: Stich 2019, arXiv:1805.09767, Algorithm 1; Adam's moments stay.
 

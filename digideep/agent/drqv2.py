@@ -24,14 +24,14 @@ def noisy(actions: Tensor, noise: Tensor) -> Tensor:
 
 
 def critic_targets(batch: Transitions, actor: Network, target_critics: Network, noise: Tensor) -> Tensor:
-    """Return the reward and the discounted value of the next observation, float32 (B,). Eq. 2; noise is clipped."""
+    """Return the reward and the discounted value of the next observation, float32 (B,); noise is clipped."""
     return ddpg.critic_targets(batch, lambda seen: noisy(actor(seen), noise), target_critics)
 
 
 def critic_loss(
     critics: Network, batch: Transitions, targets: Tensor
 ) -> tuple[Tensor, tuple[dict[str, Tensor], Tensor, Tensor]]:
-    """Return DDPG's loss, summed over the critics, which trains the encoder too: Eq. 1.
+    """Return DDPG's loss, summed over the critics, which trains the encoder too.
 
     Returns:
         With metrics, errors, and what the encoder made of the observations, float32 (B, F), for the actor.
@@ -42,7 +42,7 @@ def critic_loss(
 
 
 def actor_loss(actor: Network, observations: Observations, critics: Network, noise: Tensor) -> ActorLoss:
-    """Return the smaller value of the actor's own actions with noise, negated: Eq. 3."""
+    """Return the smaller value of the actor's own actions with noise, negated."""
     loss = -critics(observations, noisy(actor(observations), noise)).amin(0).mean()
     return loss, {"actor_loss": loss}
 

@@ -182,8 +182,8 @@ def _networks(
         before, after = old["agents"][name], new["agents"][name]
         seen = spaces.get("agents", {}).get(name, spaces)["observations"]
         yield f"/agents/{name}/observation_path", _paths(before, seen), agent.observation_paths
-        name_of_critics = "critic_observation_path"
-        yield f"/agents/{name}/{name_of_critics}", before.get(name_of_critics), after.get(name_of_critics)
+        key = "critic_observation_path"
+        yield f"/agents/{name}/{key}", before.get(key), after.get(key)
         networks = ({k: v for k, v in each.get("policy", {}).items() if k not in _FREE} for each in (before, after))
         yield f"/agents/{name}/policy", *networks
         weights = state["agents"][name].get("policy", {}), {} if agent.policy is None else agent.policy.state_dict()

@@ -182,6 +182,8 @@ def test_files_and_players_need_what_the_actor_sees_only(recipe, tmp_path, capsy
     assert module(torch.zeros(5, 2)).shape == (5, 1)
     policy = Loader(tmp_path / "s").policy()
     assert policy.agent.observation_paths == ["/own"]
+    with pytest.raises(UsageError, match="has no values"):
+        policy.value({"own": np.zeros(2, np.float32), "hidden": np.zeros(1, np.float32)})
     play = ["--play", "--load-checkpoint", str(tmp_path / "s"), "--episodes", "1", "--render", "none", "--dry-run"]
     assert main(play) == 0
 
