@@ -76,9 +76,17 @@ def _cleanrl(mean: float, std: float) -> Published:
     return Published(mean, std, "CleanRL, v4")
 
 
+def _v4(means: dict[str, float]) -> dict[str, Published]:
+    """Means over seeds at 100,000 frames on MuJoCo-v4, without a spread."""
+    return {task: Published(mean, None, "v4, mean of seeds") for task, mean in means.items()}
+
+
 _TIANSHOU = Published(5650, 1226, "Tianshou, v3, 10 seeds")
 # What SAC, with other methods of few frames, is compared with: MuJoCo-v4, 100,000 frames.
 _SAC = {"HalfCheetah-v5": 6156, "Hopper-v5": 1103, "Walker2d-v5": 690, "Ant-v5": 747}
+_CROSSQ = {"HalfCheetah-v5": 8112, "Hopper-v5": 2764, "Walker2d-v5": 3914}
+_DROQ = {"HalfCheetah-v5": 7744, "Hopper-v5": 1813, "Walker2d-v5": 2277}
+_DROPPED = {"HalfCheetah-v5": 0, "Hopper-v5": 5, "Walker2d-v5": 2}  # Kuznetsov et al. 2020, Table 3
 _TD3 = {"HalfCheetah-v5": Published(5514, 554, "Fujimoto et al. 2018, 10,000 random frames, too")}
 
 # RL-Zoo's PPO for each task: chunks, minibatches, epochs, gamma, lambda, rate, bonus, normalisation
@@ -95,10 +103,18 @@ _CAR = {"noise_std": 0.5, "gamma": 0.99, "epoch_frames": 5000}  # RL-Zoo's noise
 ROWS = (
     Row("PPO", "params.ppo_classic", "CartPole-v1", 491_520, 5, _zoo(500, "100,000 frames")),
     Row("DQN", "params.dqn_classic", "CartPole-v1", 204_800, 5, _zoo(500, "50,000 frames")),
+    Row("A2C", "params.a2c_classic", "CartPole-v1", 491_520, 5, _zoo(500, "500,000 frames")),
+    Row("PQN", "params.pqn_classic", "CartPole-v1", 507_904, 5, Published(495, 7, "PQN's authors")),
+    Row("QR-DQN", "params.qr_dqn_classic", "CartPole-v1", 204_800, 5, _zoo(500, "50,000 frames")),
+    Row("Discrete SAC", "params.sac_discrete_classic", "CartPole-v1", 50_000, 5),
     Row("PPO", "params.ppo_classic", "Acrobot-v1", 491_520, 5, _zoo(-73.5, "1,000,000 frames"), _PPO_ACROBOT),
     Row("DQN", "params.dqn_classic", "Acrobot-v1", 204_800, 5, _zoo(-76.6, "100,000 frames")),
+    Row("PQN", "params.pqn_classic", "Acrobot-v1", 507_904, 5, Published(-95.6, 5.7, "PQN's authors")),
+    Row("QR-DQN", "params.qr_dqn_classic", "Acrobot-v1", 204_800, 5, panel={"num_outputs": 25}),
     Row("PPO", "params.ppo_classic", "Pendulum-v1", 100_000, 5, _zoo(-172, "100,000 frames, gSDE"), _PPO_PENDULUM),
     Row("SAC", "params.sac_classic", "Pendulum-v1", 20_000, 5, _zoo(-157, "20,000 frames")),
+    Row("TQC", "params.tqc_classic", "Pendulum-v1", 20_000, 5, _zoo(-151, "20,000 frames")),
+    Row("CrossQ", "params.crossq_classic", "Pendulum-v1", 20_000, 5),
     Row("SACv1", "params.sacv1_classic", "Pendulum-v1", 20_000, 5),
     Row("TD3", "params.td3_mujoco", "Pendulum-v1", 20_000, 5, _zoo(-152, "20,000 frames"),
         {"warm_start": 1000, "gamma": 0.98, "memory_size": 200_000, "epoch_frames": 1000}),
@@ -112,13 +128,28 @@ ROWS = (
     *(Row(method, recipe, task, 100_000, 3, published.get(task), changes)
       for task in ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")
       for method, recipe, published, changes in (
-        ("SAC", "params.sac_mujoco", {name: Published(mean, None, "v4") for name, mean in _SAC.items()}, _SHORT),
+        ("SAC", "params.sac_mujoco", _v4(_SAC), _SHORT),
         ("TD3", "params.td3_mujoco", _TD3, _SHORT),
         ("DDPG", "params.ddpg_classic", {}, _SHORT | {"warm_start": 10_000, "gamma": 0.99, "memory_size": 1_000_000,
                                                      "epoch_frames": 5000}),
+        ("TQC", "params.tqc_mujoco", {}, _SHORT | {"dropped_quantiles": _DROPPED[task]}),
+        ("CrossQ, 256 wide", "params.crossq_mujoco", {}, _SHORT | {"critic_hidden_sizes": [256, 256]}),
+        ("CrossQ", "params.crossq_mujoco", _v4(_CROSSQ), _SHORT),
+        ("SimBa", "params.simba_mujoco", {}, _SHORT),
+        ("DroQ", "params.droq_mujoco", _v4(_DROQ), _SHORT),
+        ("REDQ", "params.redq_mujoco", {}, _SHORT),
     )),
 )  # fmt: skip
 
 # Frames a second of a run on one core, for estimates before anything was measured; others are taken for the slowest.
-SPEEDS = {"PPO": 6000.0, "DQN": 2500.0, "TD3": 150.0, "DDPG": 150.0}
+SPEEDS = {
+    "PPO": 6000.0,
+    "A2C": 6000.0,
+    "PQN": 6000.0,
+    "DQN": 2500.0,
+    "QR-DQN": 2000.0,
+    "Discrete SAC": 600.0,
+    "TD3": 150.0,
+    "DDPG": 150.0,
+}
 SLOWEST = 80.0
