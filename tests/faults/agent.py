@@ -214,7 +214,7 @@ FAULTS = (
     *faults_in(
         "digideep/agent/off_policy.py",
         _BATCH,
-        ('chunk[key + "_2"]', "chunk[key]", "the next observation is the same one"),
+        ('self._seen(chunk, "_2")', "self._seen(chunk)", "the next observation is the same one"),
         ('for end in ("_2", "")', 'for end in ("", "_2")', "the mask of the observation before"),
         ('"gamma": gamma', '"gamma": 1.0', "nothing is discounted"),
     ),

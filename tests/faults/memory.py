@@ -50,8 +50,8 @@ FAULTS = (
         (" and self.head < self.num_steps", "", "a ring that is just full begins at its second step"),
         ("return self.stack - 1 if", "return self.stack if", "a stack too many is left out"),
         (
-            "- 1 if self.n_chunks > self",
-            "- 1 if self.n_chunks >= self",
+            "return self.n_chunks > self",
+            "return self.n_chunks >= self",
             "stacks are left out before any is overwritten",
         ),
     ),
