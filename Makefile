@@ -44,7 +44,7 @@ bench-compare bench-ceiling bench-collection bench-startup: .venv/installed-benc
 .venv-bench/installed: constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch \
-		'gymnasium[mujoco]' mujoco stable-baselines3 sbx-rl jax ale-py opencv-python-headless
+		'gymnasium[mujoco]' mujoco stable-baselines3 sb3-contrib sbx-rl jax ale-py opencv-python-headless
 	touch $@
 
 check: .venv/installed-check

@@ -78,11 +78,14 @@ def contenders(name: str, epochs: int, peers: str) -> dict[str, Callable[[], Sam
     """Who takes part: title -> one run."""
     workload = WORKLOADS[name]
     kinds = {"digideep": {}} | {f"digideep, {variant}": changes for variant, changes in workload.variants.items()}
-    return {title: partial(measure_ours, workload, epochs, changes) for title, changes in kinds.items()} | {
-        "stable-baselines3, 1 thread": partial(measure_peer, peers, "sb3", name, epochs, 1),
-        "stable-baselines3, 2 threads": partial(measure_peer, peers, "sb3", name, epochs, 2),
-        "SBX": partial(measure_peer, peers, "sbx", name, epochs, 1),
+    takers = {title: partial(measure_ours, workload, epochs, changes) for title, changes in kinds.items()}
+    takers |= {
+        f"{workload.peer.name}, {threads} thread{'s' * (threads > 1)}": partial(
+            measure_peer, peers, "sb3", name, epochs, threads
+        )
+        for threads in (1, 2)
     }
+    return takers | ({"SBX": partial(measure_peer, peers, "sbx", name, epochs, 1)} if workload.peer.has_sbx else {})
 
 
 def alternate(takers: dict[str, Callable[[], Sample]], runs: int) -> dict[str, list[Sample]]:
@@ -105,16 +108,17 @@ def alternate(takers: dict[str, Callable[[], Sample]], runs: int) -> dict[str, l
 def write(text: str, name: str, samples: dict[str, list[Sample]], command: str, note: str) -> str:
     """Bring the three tables up to date with what one workload gave. Returns: the new text."""
     medians = {title: statistics.median(sample.speed for sample in taken) for title, taken in samples.items()}
-    ours, sbx = medians["digideep"], medians["SBX"]
-    theirs = max(speed for title, speed in medians.items() if title.startswith("stable"))
+    ours, sbx = medians["digideep"], medians.get("SBX")
+    theirs = max(speed for title, speed in medians.items() if title.startswith(("stable", "sb3")))
     form = ",.0f" if ours >= 1000 else ",.1f"
     summary, details = [], []
     for title, taken in samples.items():
         speed = medians[title]
         if title.startswith("digideep"):
             row = name + title.removeprefix("digideep")
-            figures = [format(value, form) for value in (speed, theirs, sbx)]
-            summary.append([row, *figures, f"{speed / theirs:.2f}", f"{speed / sbx:.2f}", f"`{command}`"])
+            figures = ["" if value is None else format(value, form) for value in (speed, theirs, sbx)]
+            ratio = "" if sbx is None else f"{speed / sbx:.2f}"
+            summary.append([row, *figures, f"{speed / theirs:.2f}", ratio, f"`{command}`"])
         peaks = [sample.peak_mb for sample in taken if sample.peak_mb is not None]
         peak = format(statistics.median(peaks), ",.0f") if peaks else "unknown"
         ratio = f"{ours / speed:.2f}" if title != "digideep" else ""

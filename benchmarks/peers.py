@@ -1,4 +1,4 @@
-"""Trains a workload with stable-baselines3 or SBX and prints the time as JSON; runs in the peers' environment.
+"""Trains a workload with stable-baselines3, sb3-contrib or SBX, prints the time as JSON; for the peers' environment.
 
 `.venv-bench/bin/python -m benchmarks.peers sb3 ppo-halfcheetah --before 6144 --frames 30720 --threads 1`
 """
@@ -39,8 +39,9 @@ def make_model(library: str, peer: Peer, learning_starts: int | None) -> Any:
         size = envs.action_space.shape[0]
         parameters["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, peer.noise_std))
     if peer.net_arch is not None:
-        parameters["policy_kwargs"] = {"net_arch": list(peer.net_arch)}
-    algorithm = getattr(importlib.import_module(_PACKAGES[library]), peer.algorithm)
+        parameters["policy_kwargs"] = {"net_arch": list(peer.net_arch), **peer.policy_kwargs}
+    package = "sb3_contrib" if library == "sb3" and peer.is_contrib else _PACKAGES[library]
+    algorithm = getattr(importlib.import_module(package), peer.algorithm)
     return algorithm(peer.policy, envs, device="cpu", **parameters)
 
 

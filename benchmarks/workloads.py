@@ -1,7 +1,8 @@
 """What is measured: for each workload our parameter file with its control panel, and the same in the peers' words.
 
-The peers, stable-baselines3 and SBX, take the same parameters under the same names. `tests/test_benchmarks.py` holds
-both sides to the same values. Standard library only: the peers' Python reads this file too.
+The peers, stable-baselines3 (with sb3-contrib) and SBX, take the same parameters under the same names.
+`tests/test_benchmarks.py` holds both sides to the same values. Standard library only: the peers' Python reads this file
+too.
 """
 
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ class Peer:
 
     Attributes:
         algorithm: class of both libraries.
+        is_contrib: sb3-contrib has it, not stable-baselines3 itself.
+        has_sbx: SBX has it too.
         environment: id.
         num_envs: stepped together, in the main process.
         policy: "MlpPolicy" or "CnnPolicy".
         net_arch: sizes of the hidden layers; None leaves them to the policy.
+        policy_kwargs: further keyword arguments of the policy.
         parameters: keyword arguments of the algorithm.
         is_normalized: observations and rewards are normalised.
         noise_std: of the Gaussian that is added to actions; None for none.
@@ -31,6 +35,14 @@ class Peer:
     parameters: dict[str, Any] = field(default_factory=dict)
     is_normalized: bool = False
     noise_std: float | None = None
+    is_contrib: bool = False
+    has_sbx: bool = True
+    policy_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the library that runs on torch."""
+        return "sb3-contrib" if self.is_contrib else "stable-baselines3"
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,40 @@ _TD3_HALF_CHEETAH = Workload(
     variants={"bf16": {"precision": "bf16"}},
 )
 
+_TQC_HALF_CHEETAH = Workload(
+    "TQC, HalfCheetah-v5: one environment, 256-256 networks, 2 critics of 25 quantiles of which 2 are dropped, batches "
+    "of 256, one gradient step per frame",
+    "params/tqc_mujoco.py",
+    _SAC_HALF_CHEETAH.cpanel | {"dropped_quantiles": 2},
+    epoch_frames=500,
+    cycle_frames=1,
+    epochs=3,
+    peer=Peer(
+        "TQC",
+        "HalfCheetah-v5",
+        net_arch=(256, 256),
+        parameters=_REPLAY | {"learning_rate": 3e-4, "top_quantiles_to_drop_per_net": 2},
+        is_contrib=True,
+    ),
+)
+
+_CROSSQ_HALF_CHEETAH = Workload(
+    "CrossQ, HalfCheetah-v5: one environment, 256-256 networks, batches of 256, one gradient step per frame, and the "
+    "actor's in every third",
+    "params/crossq_mujoco.py",
+    {"warm_start": 400, "num_threads": 2, "critic_hidden_sizes": [256, 256]},
+    epoch_frames=500,
+    cycle_frames=1,
+    epochs=3,
+    peer=Peer(
+        "CrossQ",
+        "HalfCheetah-v5",
+        net_arch=(256, 256),
+        parameters=_REPLAY | {"learning_rate": 1e-3, "policy_delay": 3},
+        is_contrib=True,
+    ),
+)
+
 _DQN_CART_POLE = Workload(
     "DQN, CartPole-v1: 4 environments, one gradient step per 4 frames (after each step of the 4), 64-64 networks, "
     "batches of 128, the target copied every 500 frames",
@@ -172,6 +218,25 @@ _DQN_CART_POLE = Workload(
             "target_update_interval": 500,
             "learning_rate": 5e-4,
         },
+    ),
+)
+
+_QR_DQN_CART_POLE = Workload(
+    "QR-DQN, CartPole-v1: as DQN, with 10 quantiles",
+    "params/qr_dqn_classic.py",
+    _DQN_CART_POLE.cpanel,
+    epoch_frames=10_000,
+    cycle_frames=4,
+    epochs=3,
+    peer=Peer(
+        "QRDQN",
+        "CartPole-v1",
+        num_envs=4,
+        net_arch=(64, 64),
+        parameters=_DQN_CART_POLE.peer.parameters,
+        is_contrib=True,
+        has_sbx=False,
+        policy_kwargs={"n_quantiles": 10},
     ),
 )
 
@@ -205,6 +270,9 @@ WORKLOADS: dict[str, Workload] = {
     "ppo-cartpole": _PPO_CART_POLE,
     "sac-halfcheetah": _SAC_HALF_CHEETAH,
     "td3-halfcheetah": _TD3_HALF_CHEETAH,
+    "tqc-halfcheetah": _TQC_HALF_CHEETAH,
+    "crossq-halfcheetah": _CROSSQ_HALF_CHEETAH,
     "dqn-cartpole": _DQN_CART_POLE,
+    "qr-dqn-cartpole": _QR_DQN_CART_POLE,
     "ppo-pong": _PPO_PONG,
 }

@@ -73,8 +73,18 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
         assert memory_chunks(cpanel) * WORKLOADS[name].cycle_frames == theirs["buffer_size"]
         assert cpanel.get("lr", cpanel.get("lr_critic")) == theirs["learning_rate"]
         assert cpanel.get("noise_std") == peer.noise_std
-    if peer.algorithm == "DQN":
+    if peer.algorithm in ("DQN", "QRDQN"):
         assert cpanel["target_update_interval"] / due == theirs["target_update_interval"]
+
+
+def test_quantiles_and_delays_are_those_of_the_peers():
+    (_, tqc), (_, crossq), (_, qr_dqn) = map(panel_of, ("tqc-halfcheetah", "crossq-halfcheetah", "qr-dqn-cartpole"))
+    assert (tqc["critic_outputs"], tqc["num_critics"]) == (25, 2)  # sb3-contrib's defaults
+    dropped = WORKLOADS["tqc-halfcheetah"].peer.parameters["top_quantiles_to_drop_per_net"]
+    assert tqc["dropped_quantiles"] == dropped
+    assert crossq["policy_delay"] == WORKLOADS["crossq-halfcheetah"].peer.parameters["policy_delay"]
+    assert crossq["critic_hidden_sizes"] == crossq["hidden_sizes"]
+    assert qr_dqn["num_outputs"] == WORKLOADS["qr-dqn-cartpole"].peer.policy_kwargs["n_quantiles"]
 
 
 def test_rows_of_a_table_are_replaced_by_their_first_cell_and_others_stay():
