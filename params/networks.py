@@ -8,9 +8,12 @@ from digideep.policy.networks import EnsemblePerceptron
 from digideep.policy.normalized_networks import BatchRenormPerceptron, LayerNormPerceptron, Simba
 from params import shared
 
-_NETWORKS: dict[str, type[EnsemblePerceptron]] = {
-    "mlp": EnsemblePerceptron, "layer_norm": LayerNormPerceptron, "batch_renorm": BatchRenormPerceptron, "simba": Simba,
-}  # fmt: skip
+_NETWORKS: dict[str, Description | None] = {
+    "mlp": None,  # what the policy's class has
+    "layer_norm": describe(LayerNormPerceptron),
+    "batch_renorm": describe(BatchRenormPerceptron),
+    "simba": describe(Simba),
+}
 
 
 def critic_panel() -> shared.Panel:
@@ -59,8 +62,10 @@ def describe_policy(
         require(value in _NETWORKS, key, value, f"one of {', '.join(_NETWORKS)}")
     of_critics = of_critics or name
     require(not dropout or of_critics == "layer_norm", "dropout", dropout, "0 unless critic_network is layer_norm")
-    critic = describe(LayerNormPerceptron, dropout=dropout) if dropout else describe(_NETWORKS[of_critics])
-    networks = {"network": describe(_NETWORKS[name]), "critic_network": critic}
+    critic = describe(LayerNormPerceptron, dropout=dropout) if dropout else _NETWORKS[of_critics]
+    if critic is None and name != "mlp":
+        critic = describe(EnsemblePerceptron)
+    networks = {"network": _NETWORKS[name], "critic_network": critic}
     # A panel that says false may have the keys of both.
     described = [
         shared.describe_from(

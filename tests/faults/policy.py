@@ -161,8 +161,8 @@ FAULTS = (
             "actor and critics share an encoder",
         ),
         (
-            f"(network, self.network_class, **common)\n{_TRUNK}        self.actor",
-            f"(network, self.network_class, **common | {{'precision': 'fp32'}})\n{_TRUNK}        self.actor",
+            f"(network, self.network_class, **common)\n{_TRUNK}        critics_trunk",
+            f"(network, self.network_class, **common | {{'precision': 'fp32'}})\n{_TRUNK}        critics_trunk",
             "rounded actors are exact",
         ),
         (
