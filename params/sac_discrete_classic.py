@@ -10,15 +10,12 @@ cpanel = {key: value for key, value in sac_classic.cpanel.items() if key not in 
     "total_frames": 50_000,
     "num_workers": 4,
     "n_steps": 4,
-    # DQN's of dqn_classic.py: random start, replay ratio, batch. Christodoulou 2019, arXiv:1910.07207, Table 3, has
-    # them for Atari: ratio 0.25, batch 64, lr 3e-4
+    # DQN's of dqn_classic.py: random start, batch; SAC's of sac_classic.py: replay ratio, rates. With ratio 0.5, rates of
+    # 3e-4 and polyak_factor 0.005, CartPole stays at 250. Christodoulou 2019, arXiv:1910.07207, Table 3, is for Atari
     "warm_start": 1000,
-    "gradient_steps_per_frame": 0.5,
     "batch_size": 128,
-    "lr_actor": 3e-4,
-    "lr_critic": 3e-4,
-    "lr_alpha": 3e-4,
-    "target_entropy_ratio": 0.5,  # of the largest entropy; with the paper's 0.98 actions stay nearly random
+    "polyak_factor": 0.01,
+    "target_entropy_ratio": 0.3,  # of the largest entropy; with the paper's 0.98 actions stay nearly random
     "use_action_mask": False,  # choose only what info["action_mask"] allows
 }
 
