@@ -10,9 +10,9 @@ cpanel = {key: value for key, value in sac_classic.cpanel.items() if key not in 
     "total_frames": 50_000,
     "num_workers": 4,
     "n_steps": 4,
-    # DQN's of dqn_classic.py: random start, batch. SAC's of sac_classic.py: replay ratio, rates; with half of the ratio,
-    # rates of 3e-4 and polyak_factor 0.005, CartPole stays at 250. Christodoulou 2019, arXiv:1910.07207, Table 3, is for
-    # Atari
+    # DQN's of dqn_classic.py: random start, batch. SAC's of sac_classic.py: replay ratio, rates; with half the ratio,
+    # rates of 3e-4 and polyak_factor 0.005, CartPole stays at 250. Christodoulou 2019, arXiv:1910.07207, Table 3, has
+    # them for Atari
     "warm_start": 1000,
     "batch_size": 128,
     "polyak_factor": 0.01,
