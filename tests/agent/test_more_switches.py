@@ -127,8 +127,8 @@ def rows(**changes) -> Trajectories:
 
 def test_the_loss_of_a2c_is_policy_gradient_squared_error_and_entropy():
     now = Evaluation(torch.tensor([-1.0, -2.0]), torch.tensor([0.5, 1.5]), torch.tensor([1.0, 3.0]))
-    batch = rows(advantages=torch.tensor([2.0, -1.0]), returns=torch.tensor([2.0, 1.0]))
+    batch = rows(advantages=torch.tensor([2.0, -3.0]), returns=torch.tensor([2.0, 1.0]))
     loss, metrics = a2c_loss(now, batch, value_loss_coef=0.5, entropy_coef=0.1)
-    policy, value, entropy = (2.0 - 2.0) / 2, (1 + 4) / 2, 1.0
+    policy, value, entropy = (2.0 - 6.0) / 2, (1 + 4) / 2, 1.0
     assert float(loss) == pytest.approx(policy + 0.5 * value - 0.1 * entropy)
     assert [float(metrics[name]) for name in ("policy_loss", "value_loss", "entropy")] == [policy, value, entropy]
