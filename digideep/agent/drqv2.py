@@ -71,10 +71,8 @@ class DrQv2(OffPolicyAgent):
         if not self.policy.is_encoder_shared:
             raise UsageError("DrQv2's actor reads the critics' encoder. Give its policy shared_features, such as 50.")
         require_between("noise_clip", noise_clip)
-        self.noise_clip, self.explorer = (
-            noise_clip,
-            GaussianNoise(self.noise_generator, self.plan.frames, std=noise_std),
-        )
+        self.noise_clip = noise_clip
+        self.explorer = GaussianNoise(self.noise_generator, self.plan.frames, std=noise_std)
         self.explore_by(self.explorer)
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)
