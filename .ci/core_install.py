@@ -23,7 +23,8 @@ SMALL = {
     "compile": "off",
 }
 EXTRAS = {
-    "ppo_atari": "atari", "dqn_atari": "atari", "ppo_dmc": "dmc", "sac_dmc": "dmc", "ppo_mpe": "multiagent",
+    "ppo_atari": "atari", "dqn_atari": "atari", "qr_dqn_atari": "atari", "pqn_atari": "atari", "dqn_drq": "atari",
+    "ppo_dmc": "dmc", "sac_dmc": "dmc", "ddpg_drqv2": "dmc", "sac_drq": "dmc", "ppo_mpe": "multiagent",
     "sac_fetch": "robotics", "td3_bc": "minari",
 }  # fmt: skip
 
