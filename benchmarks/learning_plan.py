@@ -77,8 +77,8 @@ def _cleanrl(mean: float, std: float) -> Published:
 
 
 def _v4(means: dict[str, float]) -> dict[str, Published]:
-    """Means over seeds at 100,000 frames on MuJoCo-v4, without a spread."""
-    return {task: Published(mean, None, "v4, mean of seeds") for task, mean in means.items()}
+    """Means over seeds at 100,000 frames on MuJoCo-v4, from the runs that Lee et al. 2025, arXiv:2502.15280, publish."""
+    return {task: Published(mean, None, "Lee et al. 2025, v4") for task, mean in means.items()}
 
 
 _TIANSHOU = Published(5650, 1226, "Tianshou, v3, 10 seeds")
