@@ -75,7 +75,9 @@ class Bench:
         self.rows, self.directory, self.results, self.images = rows, directory.resolve(), results, images.resolve()
         self.failures: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):
-            self.failures = json.loads((self.directory / _FAILURES).read_text())
+            found = json.loads((self.directory / _FAILURES).read_text())
+            if isinstance(found, dict):
+                self.failures = {name: reason for name, reason in found.items() if isinstance(reason, str)}
         self._figures: dict[str, Figures] = {}
 
     def sessions(self, row: Row) -> list[Path]:
@@ -158,14 +160,14 @@ class Bench:
 
     def show(self, jobs: int) -> None:
         """Print what is done, and how long the rest takes."""
-        hours = 0.0
+        whole = longest = 0.0
         for row in self.rows:
             state = self.state(row)
             left = state.frames / (state.speed or SPEEDS.get(row.method, SLOWEST))
-            hours += left
+            whole, longest = whole + left, max(longest, left / max(row.seeds - state.done, 1))
             words = "done" if state.done == row.seeds else f"{state.words or _NOT_RUN}, {duration(left)} left"
             print(f"{', '.join(row.key)} frames: {words}")
-        print(f"About {duration(hours / jobs)} are left with --jobs {jobs}.")
+        print(f"About {duration(max(whole / jobs, longest))} are left with --jobs {jobs}.")
 
     # ------------------------------------------------------------------ training
 
@@ -281,7 +283,12 @@ def _run(args: argparse.Namespace, signals: StopSignals, _: Any) -> int:
 def make_parser() -> Parser:
     """Return what reads the command line."""
     parser = Parser("learning", (__doc__ or "").splitlines()[0], runs=None, results="LEARNING.md")
-    parser.add_argument("--only", nargs="+", metavar="TEXT", help="rows whose task, method or frames have one of these")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="TEXT",
+        help="rows that have one of these in 'task, method, frames', such as 'Pendulum-v1, SAC,'",
+    )
     parser.add_argument("--seeds", type=positive, metavar="N", help="at most so many of each row, for a first look")
     parser.add_argument("--jobs", type=positive, metavar="N", help="runs at once (as many as there are cores)")
     parser.add_argument("--directory", type=Path, default=Path("digideep_sessions/learning"), metavar="DIR",

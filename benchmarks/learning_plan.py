@@ -77,7 +77,7 @@ def _cleanrl(mean: float, std: float) -> Published:
 
 
 def _v4(means: dict[str, float]) -> dict[str, Published]:
-    """Means over seeds at 100,000 frames on MuJoCo-v4, from the runs that Lee et al. 2025, arXiv:2502.15280, publish."""
+    """Means over seeds at 100,000 frames on MuJoCo-v4, from the runs in Lee et al. 2025, arXiv:2502.15280."""
     return {task: Published(mean, None, "Lee et al. 2025, v4") for task, mean in means.items()}
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from digideep.parameters.checks import require
+from digideep.parameters.checks import require, shown
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.policy.networks import EnsemblePerceptron
 from digideep.policy.normalized_networks import BatchRenormPerceptron, LayerNormPerceptron, Simba
+from digideep.utility.errors import UsageError
 from params import shared
 
 _NETWORKS: dict[str, Description | None] = {
@@ -55,12 +56,21 @@ def describe_policy(
         UsageError: for networks that do not exist.
     """
     is_recurrent = cpanel.get("recurrent", False)
-    remedy = "false here: this method does not remember. Take SAC, DQN or PPO"
-    require(recurrent is not None or not is_recurrent, "recurrent", is_recurrent, remedy)
-    name, of_critics, dropout = cpanel["network"], cpanel.get("critic_network"), cpanel.get("dropout", 0.0)
-    for key, value in (("network", name), ("critic_network", of_critics or name)):
-        require(value in _NETWORKS, key, value, f"one of {', '.join(_NETWORKS)}")
-    of_critics = of_critics or name
+    if is_recurrent and recurrent is None:
+        others = "PPO, A2C, DQN, QR-DQN, SAC, TQC and CrossQ can remember"
+        raise UsageError(f"recurrent must be false with this method, got {shown(is_recurrent)}: {others}.")
+    name, dropout = cpanel["network"], 0.0
+    of_critics, key = name, "network"
+    if "critic_network" in parameters_of(cls):
+        dropout = cpanel.get("dropout", 0.0)
+        if cpanel.get("critic_network") is not None:
+            of_critics, key = cpanel["critic_network"], "critic_network"
+    for each, value in (("network", name), (key, of_critics)):
+        require(isinstance(value, str) and value in _NETWORKS, each, value, f"one of {', '.join(_NETWORKS)}")
+    has_targets = cpanel.get("polyak_factor", 0.0) is not None
+    require(has_targets or of_critics != "mlp", key, of_critics, "batch_renorm, layer_norm or simba without targets")
+    is_single = "batch_renorm" in (name, of_critics) and cpanel.get("batch_size") == 1
+    require(not is_single, "batch_size", 1, "at least 2 with batch_renorm, which normalises over the batch")
     require(not dropout or of_critics == "layer_norm", "dropout", dropout, "0 unless critic_network is layer_norm")
     critic = describe(LayerNormPerceptron, dropout=dropout) if dropout else _NETWORKS[of_critics]
     if critic is None and name != "mlp":

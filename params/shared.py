@@ -160,6 +160,7 @@ def _vect_wrappers(cpanel: Panel) -> list[Description]:
     if cpanel.get("normalize_rewards", False):
         wrappers.append(describe(VecNormalizeReward, gamma=cpanel["gamma"], clip=10.0))
     if cpanel.get("rnd_coef", 0.0):
+        require(not cpanel.get("offline", False), "rnd_coef", cpanel["rnd_coef"], "0 where offline is true")
         wrappers.append(describe(VecNovelty, rnd_coef=cpanel["rnd_coef"], gamma=cpanel["gamma"]))
     return wrappers
 
@@ -230,7 +231,7 @@ def encoder_parameters(cpanel: Panel) -> dict[str, Description]:
         UsageError: if there is no such encoder.
     """
     if "encoder" in cpanel:
-        require(cpanel["encoder"] in _ENCODERS, "encoder", cpanel["encoder"], "nature, impala or drq")
+        require(cpanel["encoder"] in list(_ENCODERS), "encoder", cpanel["encoder"], "nature, impala or drq")
         return {"encoder": describe_from(cpanel, _ENCODERS[cpanel["encoder"]])}
     return {} if cpanel["channel_axis"] is None else {"encoder": describe_from(cpanel, Fusion)}
 
@@ -268,7 +269,7 @@ def replay_panel() -> Panel:
     """Return the keys of the control panels of replay methods that say how they go, not what they learn."""
     return session_panel() | {
         **demonstrations.replay_data_panel(),
-        "recurrent": False,  # only PPO, DQN and SAC can be
+        "recurrent": False,  # DQN, QR-DQN, SAC, TQC and CrossQ can be
         "memory_size_in_chunks": None,  # chunks that the memory holds, instead of memory_size
         "memory_on_disk": False,  # true keeps the memory in files instead of RAM
         "overlap": False,  # true simulates a step while agents learn; its actions know nothing of that learning
@@ -299,7 +300,8 @@ def replay_sampler(cpanel: Panel) -> Description:
     relabelling = describe_from(cpanel, Hindsight) if "hindsight" in cpanel else None
     parameters = {"learning_starts": starts, "priorities": priorities, **demonstrations.shares(cpanel)}
     parameters["hindsight"] = relabelling if is_relabelled else None
-    kinds = (Replay, SequenceReplay) if "burn_in" in cpanel else (Replay,)
+    # Asked of the keys, since `in` would count as reading them.
+    kinds = (Replay, SequenceReplay) if cpanel.keys() >= {"sequence_length", "burn_in"} else (Replay,)
     return [describe_from(cpanel, kind, **parameters) for kind in kinds][-1 if cpanel["recurrent"] else 0]
 
 

@@ -128,6 +128,19 @@ def test_a_row_that_fails_says_why_and_stops_no_other(done, capsys):
     assert re.search(r"CartPole-v1, DQN, 1,024 frames: not run, 0:\d\d left", out)
 
 
+@pytest.mark.parametrize("damage", ["[]", "null", json.dumps({GOOD.name: 5}), "{"])
+def test_reasons_that_are_damaged_are_forgotten(done, damage, capsys):
+    base, _, _ = done
+    path = base / "runs" / "failures.json"
+    before = path.read_text()
+    try:
+        path.write_text(damage)
+        assert learning.main(words(base, "--list")) == 0
+    finally:
+        path.write_text(before)
+    assert "CartPole-v1, PPO, 1,024 frames: done" in capsys.readouterr().out
+
+
 def test_what_is_finished_is_not_trained_again(done, capsys):
     base, _, _ = done
     logs = [base / "runs" / GOOD.name / f"seed={seed}" / "varlog.json" for seed in range(2)]

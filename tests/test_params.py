@@ -39,6 +39,31 @@ def test_every_parameter_file_runs(name, capsys, tmp_path):
     assert "Finished after" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("recipe", "changes", "reason"),
+    [
+        ("crossq_classic", {"network": "mlp"}, "network must be batch_renorm, layer_norm or simba without targets"),
+        ("crossq_classic", {"critic_network": "mlp"}, "critic_network must be batch_renorm, layer_norm or simba"),
+        ("sac_classic", {"polyak_factor": None}, "network must be batch_renorm, layer_norm or simba without targets"),
+        ("sac_classic", {"network": "batch_renorm", "batch_size": 1}, "batch_size must be at least 2"),
+        ("sac_classic", {"critic_network": ""}, "critic_network must be one of mlp, "),
+        ("sac_classic", {"critic_network": ["mlp"]}, "critic_network must be one of mlp, "),
+        ("sac_classic", {"network": "simba", "activation": "tanh"}, "activation must be relu with simba"),
+        ("dqn_classic", {"network": "layer_norm", "dropout": 0.5}, "the unknown key 'dropout'"),
+        ("pqn_classic", {"critic_network": "simba"}, "the unknown key 'critic_network'"),
+        ("sac_discrete_classic", {"burn_in": 3}, "the unknown key 'burn_in'"),
+        ("sac_discrete_classic", {"sequence_length": 3}, "the unknown key 'sequence_length'"),
+        ("sac_discrete_classic", {"recurrent": True}, "recurrent must be false with this method"),
+    ],
+)
+def test_networks_that_make_no_sense_are_refused_in_one_line(recipe, changes, reason, capsys, tmp_path):
+    place = ["--session-path", str(tmp_path), "--session-name", "s"]
+    assert main(["--params", f"params.{recipe}", "--cpanel", json.dumps(changes), *place]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert reason in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("ppo")])
 def test_every_parameter_file_of_ppo_runs_with_a_policy_that_remembers(name, capsys):
     assert run(name, recurrent=True, cell="lstm", core_size=8, sequence_length=4) == 0

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
-from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
+from digideep.agent.off_policy import (
+    ActorLoss,
+    CriticLoss,
+    Network,
+    OffPolicyAgent,
+    Rate,
+    Transitions,
+    as_values,
+    check_outputs,
+)  # fmt: skip
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description, build
@@ -27,12 +36,12 @@ def critic_targets(batch: Transitions, target_actor: Network, target_critics: Ne
         float32 (B,).
     """
     values = target_critics(batch.next_observations, target_actor(batch.next_observations))
-    return batch.rewards + batch.discounts * as_values(values, batch).amin(0)
+    return batch.rewards + batch.discounts * as_values(values).amin(0)
 
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """The squared error of each critic, summed."""
-    values = as_values(critics(batch.observations, batch.actions), batch)
+    values = as_values(critics(batch.observations, batch.actions))
     errors = values - targets
     loss = (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
@@ -76,6 +85,8 @@ class DDPG(OffPolicyAgent):
         if target_update_interval is not None:
             require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval = target_update_interval
+        if self.critic_loss is critic_loss:
+            check_outputs(getattr(self.policy.critics, "num_outputs", 1))
         self.explore_by(build(noise, Noise, generator=self.noise_generator, planned_frames=self.plan.frames))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)

@@ -15,7 +15,7 @@ from digideep.agent.context import AgentContext
 from digideep.agent.noises import EpsilonGreedy
 from digideep.agent.off_policy import CriticLoss, Network, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
-from digideep.parameters.checks import require_int
+from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Description
 
 
@@ -81,6 +81,9 @@ class DQN(OffPolicyAgent):
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
+        outputs = getattr(self.policy, "num_outputs", 1) if self.critic_loss is critic_loss else 1
+        for name, value in (("num_critics", getattr(self.policy, "num_critics", 1)), ("num_outputs", outputs)):
+            require(value == 1, name, value, f"1 for {type(self).__name__}")
         self.target_update_interval, self.is_double = target_update_interval, is_double
         num_actions = int(self.action_space.n)  # type: ignore[attr-defined]  # the policy has refused other spaces
         noise = EpsilonGreedy(self.noise_generator, num_actions, epsilon=epsilon, planned_frames=self.plan.frames)

@@ -134,7 +134,8 @@ class EpsilonGreedy(Noise):
     ):
         super().__init__(generator)
         self.num_actions, self.epsilon = num_actions, Course(epsilon, planned_frames)
-        require_between("epsilon", self.epsilon(0), 0, 1)
+        for frames in (0, planned_frames):
+            require_between("epsilon", self.epsilon(frames), 0, 1)
 
     def schedules(self) -> dict[str, Course]:
         """See `Noise`."""

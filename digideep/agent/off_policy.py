@@ -49,17 +49,18 @@ ActorLoss = tuple[Tensor, dict[str, Tensor]]
 CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
 
 
-def as_values(values: Tensor, batch: Transitions) -> Tensor:
-    """Pass on what critics say of B transitions, (num, B).
-
-    Raises:
-        UsageError: for critics of several outputs, which need a loss of their own.
-    """
-    if values.shape[1:] != batch.rewards.shape:
+def check_outputs(num: int) -> None:
+    """Refuse critics of several outputs, which need a loss of their own. Args: num: how many there are."""
+    if num > 1:
         raise UsageError(
-            f"Each critic says {tuple(values.shape[2:])} values of a transition, where this loss takes one. Leave "
-            "critic_outputs at its default, or override critic_targets, critic_loss and actor_loss."
+            f"Each critic says {num} values of a transition, where this loss takes one. Leave critic_outputs at its "
+            "default, or override critic_targets, critic_loss and actor_loss."
         )
+
+
+def as_values(values: Tensor) -> Tensor:
+    """Pass on what critics say of B transitions, (num, B). Raises: UsageError: see `check_outputs`."""
+    check_outputs(values.shape[2:].numel())
     return values
 
 

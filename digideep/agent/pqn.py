@@ -13,6 +13,7 @@ from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require
 from digideep.parameters.component import Description
 from digideep.policy.base import Evaluation
+from digideep.utility.errors import UsageError
 from digideep.utility.seeding import make_generator
 
 
@@ -30,7 +31,12 @@ class PQN(OnPolicyAgent):
     """
 
     def __init__(self, context: AgentContext, *, epsilon: float | Description, **parameters: Any):
+        if parameters.get("pretraining") is not None:
+            raise UsageError("PQN cannot be pretrained: it has no probabilities of actions. Leave bc_steps at 0.")
         super().__init__(context, **{"normalize_advantages": False, "recompute_advantages": False, **parameters})
+        for name, value in (("target_kl", self.target_kl), ("normalize_advantages", self.normalize_advantages)):
+            expected = "null" if name == "target_kl" else "false"
+            require(value in (None, False), name, value, f"{expected}: PQN has no probabilities and no advantages")
         require(not self.use_action_mask, "use_action_mask", True, "false: PQN takes values over all actions. Take DQN")
         generator = make_generator(self.seed, "agent", self.name, "noise")
         num_actions, frames = int(self.action_space.n), self.plan.frames  # type: ignore[attr-defined]

@@ -8,10 +8,19 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
+from digideep.agent.off_policy import (
+    Actor,
+    CriticLoss,
+    Network,
+    OffPolicyAgent,
+    Rate,
+    Transitions,
+    as_values,
+    check_outputs,
+)  # fmt: skip
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.learning.target_network import TargetNetwork
-from digideep.parameters.checks import require_between, require_int
+from digideep.parameters.checks import require, require_between, require_int
 from digideep.policy.networks import Scalar
 from digideep.policy.observations import Observations
 
@@ -29,13 +38,13 @@ def critic_targets(
         chosen: int64 (M,), the critics of which the least counts; left out for all.
     """
     actions, log_p = actor(batch.next_observations, noise)
-    values = as_values(critics(batch.next_observations, actions, *chosen), batch).amin(0) - alpha * log_p
+    values = as_values(critics(batch.next_observations, actions, *chosen)).amin(0) - alpha * log_p
     return batch.rewards + batch.discounts * values
 
 
 def critic_loss(critics: Network, batch: Transitions, targets: Tensor) -> CriticLoss:
     """Half the squared error of each critic, summed: Eq. 5."""
-    values = as_values(critics(batch.observations, batch.actions), batch)
+    values = as_values(critics(batch.observations, batch.actions))
     errors = values - targets
     loss = 0.5 * (batch.weights * errors.square()).mean(-1).sum()
     return loss, ({"critic_loss": loss, "q_value": values.mean()}, errors.abs().mean(0).detach())
@@ -100,6 +109,11 @@ class SAC(OffPolicyAgent):
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
         require_int("policy_delay", policy_delay, 1)
+        if polyak_factor is None:
+            expected = "1 where polyak_factor is null: there are no targets"
+            require(target_update_interval == 1, "target_update_interval", target_update_interval, expected)
+        if self.critic_loss is critic_loss:
+            check_outputs(getattr(self.policy.critics, "num_outputs", 1))
         require_between("alpha", alpha, 1e-9)
         self.target_update_interval, self.is_tuned = target_update_interval, automatic_entropy_tuning
         self.num_target_critics, self.policy_delay = num_target_critics, policy_delay

@@ -160,7 +160,9 @@ class VecNovelty(VectorWrapper):
         for path in self._paths:
             array = observations[path][rows]
             if path in self._choices:
-                parts.append(np.eye(self._choices[path])[array.reshape(-1) - self._starts[path]])
+                chosen = np.zeros((len(rows), self._choices[path]))
+                chosen[np.arange(len(rows)), array.reshape(-1) - self._starts[path]] = 1
+                parts.append(chosen)
             else:
                 parts.append(array.reshape(len(rows), -1).astype(np.float64))
         return np.concatenate(parts, 1)

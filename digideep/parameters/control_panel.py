@@ -93,10 +93,22 @@ _TODAY: dict[str, dict[str, str]] = {
     "q_lambda": {"gae_lambda": ""},
 }
 # Who reads a name, where nobody does.
-_ELSEWHERE = dict.fromkeys(
-    ("hindsight", "goal_strategy", "num_sampled_goals"),
-    "It belongs to hindsight=true of a replay method: SAC, TD3, DDPG or DQN.",
-)
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("hindsight", "goal_strategy", "num_sampled_goals"),
+        "It belongs to hindsight=true of a replay method: SAC, TD3, DDPG or DQN.",
+    ),
+    "network": "It belongs to replay methods and PQN. Others have hidden_sizes and activation.",
+    **dict.fromkeys(
+        ("critic_network", "critic_hidden_sizes", "num_critics", "num_target_critics", "dropout"),
+        "It belongs to SAC and what is built on it: TQC, CrossQ, REDQ, DroQ, discrete SAC.",
+    ),
+    "random_shift": "It belongs to replay methods from pixels: params/dqn_drq.py, sac_drq.py and ddpg_drqv2.py.",
+    **dict.fromkeys(
+        ("cell", "core_size", "sequence_length", "burn_in"),
+        "It belongs to recurrent=true of PPO, A2C, DQN, QR-DQN, SAC, TQC or CrossQ.",
+    ),
+}
 # The parameter files of 2019, in digideep.params or params.
 _FILES_OF_2019 = {
     "atari_ppo": "ppo_atari", "mujoco_ppo": "ppo_mujoco", "classic_ddpg": "ddpg_classic",

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description
 from digideep.policy.acting import does_as, is_on_cpu, perceptron_of
+from digideep.policy.action_spaces import is_bounded, refuse_actions
 from digideep.policy.base import ArrayChoice, Choice, FastAct, PolicyBase
 from digideep.policy.encoders import Encoder, encode, make_trunk
 from digideep.policy.networks import Chosen, EnsemblePerceptron, check_layers, network_maker
@@ -239,12 +240,8 @@ class ContinuousPolicy(PolicyBase):
         shared_features: int | None = None,
     ):
         super().__init__()
-        name = type(self).__name__
-        if not isinstance(action_space, gym.spaces.Box) or not np.isfinite(action_space.low).all():
-            others = "DQN or PPO" if isinstance(action_space, gym.spaces.Discrete) else "PPO"
-            if isinstance(action_space, gym.spaces.Dict):
-                others += ", or give each entry an agent of its own by players"
-            raise UsageError(f"{name} needs actions in a bounded Box, got {action_space}. For these take {others}.")
+        if not is_bounded(action_space):
+            refuse_actions(type(self).__name__, "actions in a bounded Box", action_space)
         critic_hidden_sizes = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
         for layers in (hidden_sizes, critic_hidden_sizes):
             check_layers(layers, activation)

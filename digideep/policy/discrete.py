@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from digideep.parameters.checks import require_int
+from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Description
 from digideep.policy.acting import does_as, is_on_cpu, numbered_act, perceptron_of
+from digideep.policy.action_spaces import refuse_actions
 from digideep.policy.base import ArrayChoice, Choice, Evaluation, FastAct, PolicyBase
 from digideep.policy.continuous import Perceptrons
 from digideep.policy.encoders import encode, make_trunk
 from digideep.policy.networks import Chosen, EnsemblePerceptron, check_layers, network_maker
 from digideep.policy.observations import Observations, ObservationSpace
-from digideep.utility.errors import UsageError
 
 _NEVER = -1e9  # logit of an action that is not allowed; unlike an infinity it makes no NaN of 0 times itself
 
@@ -60,8 +60,7 @@ class ActionValues(PolicyBase):
     ):
         super().__init__()
         if not isinstance(action_space, gym.spaces.Discrete):
-            others = "PPO" if not isinstance(action_space, gym.spaces.Box) else "DDPG, TD3, SAC or PPO"
-            raise UsageError(f"ActionValues needs Discrete actions, got {action_space}. For these take {others}.")
+            refuse_actions("ActionValues", "Discrete actions", action_space)
         require_int("num_critics", num_critics, 1)
         require_int("num_outputs", num_outputs, 1)
         self.num_critics, self.num_outputs = num_critics, num_outputs
@@ -131,6 +130,14 @@ class GreedyActionValues(ActionValues):
 
     gives_value = True
 
+    def __init__(
+        self, observation_space: ObservationSpace, action_space: gym.Space[Any], generator: torch.Generator,
+        **parameters: Any,
+    ):  # fmt: skip
+        super().__init__(observation_space, action_space, generator, **parameters)
+        for name in ("num_critics", "num_outputs"):
+            require(getattr(self, name) == 1, name, getattr(self, name), "1 for GreedyActionValues")
+
     def act(
         self, observations: Observations, *, state: Tensor | None = None, allowed: Tensor | None = None,
         generator: torch.Generator | None = None, deterministic: bool = False,
@@ -187,8 +194,7 @@ class CategoricalPolicy(PolicyBase):
     ):  # fmt: skip
         super().__init__()
         if not isinstance(action_space, gym.spaces.Discrete):
-            others = "SAC" if isinstance(action_space, gym.spaces.Box) else "PPO"
-            raise UsageError(f"CategoricalPolicy needs Discrete actions, got {action_space}. For these take {others}.")
+            refuse_actions("CategoricalPolicy", "Discrete actions", action_space)
         require_int("num_critics", num_critics, 1)
         self.num_critics, num_actions = num_critics, int(action_space.n)
         common: dict[str, Any] = {"activation": activation, "generator": generator, "precision": precision}

@@ -134,7 +134,7 @@ class Simba(EnsemblePerceptron):
         sizes: as there; hidden sizes are alike.
 
     Raises:
-        UsageError: for hidden sizes that differ.
+        UsageError: for hidden sizes that differ, or another activation than relu.
     """
 
     def __init__(
@@ -145,6 +145,7 @@ class Simba(EnsemblePerceptron):
         if not hidden:
             super().__init__(num, sizes, activation, generator, is_last_active, precision)
             return
+        require(activation == "relu", "activation", activation, "relu with simba, whose blocks have no other")
         require(len(set(hidden)) == 1, "hidden_sizes", hidden, "one width for all blocks of simba")
         around = [sizes[0], hidden[0]] if is_last_active else [sizes[0], hidden[0], sizes[-1]]
         super().__init__(num, around, activation, generator, is_last_active, precision)

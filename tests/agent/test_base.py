@@ -131,8 +131,12 @@ def test_an_agents_own_targets_and_losses_are_asked(cls):
 @pytest.mark.parametrize("critic_outputs", [3, 32])
 def test_critics_of_several_outputs_need_a_loss_of_their_own(cls, critic_outputs):
     kind = SquashedGaussianPolicy if cls is SAC else DeterministicPolicy
-    agent = make_agent(cls, policy=describe(kind, hidden_sizes=[16], critic_outputs=critic_outputs))
+    policy = describe(kind, hidden_sizes=[16], critic_outputs=critic_outputs)
     with pytest.raises(UsageError, match=r"takes one. Leave critic_outputs at its default"):
+        make_agent(cls, policy=policy)
+    own = type("Mine", (cls,), {"critic_loss": staticmethod(lambda critics, batch, targets: None)})
+    agent = make_agent(own, policy=policy)
+    with pytest.raises(UsageError, match=r"takes one. Leave critic_outputs at its default"):  # its targets are not own
         take_step(agent, make_batch(cls))
 
 

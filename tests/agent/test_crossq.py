@@ -63,3 +63,5 @@ def test_it_has_no_targets():
     for name, value in (("polyak_factor", 0.05), ("num_target_critics", 1)):
         with pytest.raises(UsageError, match=f"{name} must be null"):
             make_agent(CrossQ, **{name: value})
+    with pytest.raises(UsageError, match="target_update_interval must be 1"):
+        make_agent(CrossQ, target_update_interval=7)

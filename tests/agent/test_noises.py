@@ -78,6 +78,8 @@ def test_impossible_values_are_refused():
         OrnsteinUhlenbeckNoise(generator(), std=0.1, theta=2)
     with pytest.raises(UsageError, match="epsilon must be a number in"):
         EpsilonGreedy(generator(), 2, epsilon=1.5)
+    with pytest.raises(UsageError, match=r"epsilon must be a number in \[0, 1\], got 5"):
+        EpsilonGreedy(generator(), 2, planned_frames=100, epsilon=describe(Linear, start=1.0, end=5.0))
 
 
 def test_an_epsilon_lets_gaussian_noise_give_way_to_uniform_actions():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from digideep.agent.behaviour_cloning import BehaviourCloning
 from digideep.agent.pqn import PQN
 from digideep.agent.trajectories import Trajectories
 from digideep.memory.generic import Memory
@@ -69,6 +70,24 @@ def test_actions_are_random_with_the_chance_epsilon_and_never_in_tests():
     explored = agent.action_generator(observations, None, np.ones(8_000, bool), False)
     assert np.mean(explored["actions"] == greedy) == pytest.approx(0.75 + 0.25 / 3, abs=0.02)
     np.testing.assert_allclose(explored["artifacts"]["value"], agent.policy.value(torch.ones(1, 3)).item(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"pretraining": describe(BehaviourCloning, steps=1, sampler=describe(NewestChunk))},
+            "PQN cannot be pretrained",
+        ),
+        ({"target_kl": 0.1}, "target_kl must be null"),
+        ({"normalize_advantages": True}, "normalize_advantages must be false"),
+        ({"policy": describe(GreedyActionValues, hidden_sizes=[16], num_outputs=2)}, "num_outputs must be 1"),
+        ({"policy": describe(GreedyActionValues, hidden_sizes=[16], num_critics=2)}, "num_critics must be 1"),
+    ],
+)
+def test_what_would_do_nothing_or_cannot_be_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        make_pqn(**changes)
 
 
 def test_an_action_mask_is_refused():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from digideep.agent import qr_dqn, tqc
+from digideep.agent.dqn import DQN
 from digideep.agent.qr_dqn import QRDQN
 from digideep.agent.quantiles import mean_error, quantile_huber_loss
 from digideep.agent.tqc import TQC
@@ -97,6 +98,9 @@ def test_the_loss_is_of_the_actions_that_were_taken():
         (TQC, {"dropped_quantiles": 4}, "dropped_quantiles must be"),
         (TQC, {"num_target_critics": 1}, "num_target_critics must be null"),
         (QRDQN, {"policy": describe(ActionValues, hidden_sizes=[8])}, "num_outputs must be at least 2"),
+        (QRDQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_critics=2)}, "num_critics must be 1 for QRDQN"),
+        (DQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_critics=2)}, "num_critics must be 1 for DQN"),
+        (DQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_outputs=2)}, "num_outputs must be 1 for DQN"),
     ],
 )
 def test_what_leaves_no_quantiles_is_refused(cls, changes, message):

@@ -200,8 +200,8 @@ def test_what_a_recurrent_policy_needs_is_said():
 @pytest.mark.parametrize(
     ("params", "panel", "message"),
     [
-        ("td3_mujoco", {"recurrent": True}, "Take SAC, DQN or PPO"),
-        ("sacv1_classic", {"recurrent": True}, "Take SAC, DQN or PPO"),
+        ("td3_mujoco", {"recurrent": True}, "must be false with this method"),
+        ("sacv1_classic", {"recurrent": True}, "must be false with this method"),
         ("ppo_classic", {"recurrent": True, "num_workers": 2}, "2 workers x 1 = 2, got 4. Lower it"),
         ("ppo_classic", {"recurrent": True, "cell": "rnn"}, "cell must be one of gru, lstm"),
     ],

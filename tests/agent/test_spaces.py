@@ -192,12 +192,15 @@ def test_the_maximum_of_dqns_targets_is_over_allowed_actions(is_double, expected
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: make_agent(DQN, VECTOR, MultiDiscrete([2, 3])), r"needs Discrete actions, .* For these take PPO\."),
-        (lambda: make_agent(DQN, VECTOR, MultiBinary(2)), r"needs Discrete actions, .* For these take PPO\."),
-        (lambda: make_agent(DQN, VECTOR, VECTOR), "For these take DDPG, TD3, SAC or PPO"),
-        (lambda: make_agent(SAC, VECTOR, Discrete(2)), r"bounded Box, got Discrete\(2\)\. For these take DQN or PPO"),
-        (lambda: make_agent(TD3, VECTOR, MultiBinary(2)), r"bounded Box, got MultiBinary\(2\)\. For these take PPO\."),
-        (lambda: make_agent(DDPG, VECTOR, MultiDiscrete([2])), r"For these take PPO\."),
+        (lambda: make_agent(DQN, VECTOR, MultiDiscrete([2, 3])), r"Discrete actions, .* For these take PPO or A2C\."),
+        (lambda: make_agent(DQN, VECTOR, MultiBinary(2)), r"Discrete actions, .* For these take PPO or A2C\."),
+        (lambda: make_agent(DQN, VECTOR, VECTOR), "For these take PPO, A2C, SAC, TQC, CrossQ, TD3 or DDPG"),
+        (
+            lambda: make_agent(SAC, VECTOR, Discrete(2)),
+            r"bounded Box, got Discrete\(2\)\. For these take PPO, A2C, DQN, QR-DQN, PQN or discrete SAC\.",
+        ),
+        (lambda: make_agent(TD3, VECTOR, MultiBinary(2)), r"got MultiBinary\(2\)\. For these take PPO or A2C\."),
+        (lambda: make_agent(DDPG, VECTOR, MultiDiscrete([2])), r"For these take PPO or A2C\."),
         (lambda: make_ppo({"/a": VECTOR}, Discrete(2), observation_path="/a", use_action_mask=True), "info_keys"),
         (lambda: make_ppo({"/a": VECTOR}, VECTOR, observation_path="/a", use_action_mask=True), "needs Discrete or"),
         (lambda: make_ppo({"/a": VECTOR}, Discrete(2), observation_path=["/a", "/a"]), "a list of different paths"),

@@ -166,6 +166,13 @@ def test_observations_of_several_kinds_become_one_vector():
     assert flat.tolist() == [[1, 0, 0, 4, 5, 6, 7], [0, 0, 1, 0, 1, 2, 3]]
 
 
+def test_a_state_of_many_numbers_takes_room_for_its_own_row_only():
+    wrapper = novelty(spaces={"/agent": Discrete(100_000, start=5)})
+    flat = wrapper._flatten({"/agent": np.array([[7], [5]])}, np.array([0, 1]))
+    assert flat.shape == (2, 100_000)
+    assert np.argwhere(flat).tolist() == [[0, 2], [1, 0]]
+
+
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [

@@ -86,6 +86,11 @@ def test_every_key_of_2019_is_there_or_is_refused_with_what_to_give_today(recipe
         ("sac_dmc", "total_timesteps", "Here it is called 'total_frames'."),
         ("ppo_classic", "learning_rate", "Here it is called 'lr'."),
         ("sac_classic", "learning_rate", "Here it is called 'lr_actor' and 'lr_critic'."),
+        (
+            "a2c_classic",
+            "network",
+            "It belongs to replay methods and PQN. Others have hidden_sizes and activation.",
+        ),
         ("ppo_classic", "gae_lamda", "Did you mean 'gae_lambda'?"),
     ],
 )

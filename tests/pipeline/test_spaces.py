@@ -88,8 +88,12 @@ def test_a_policy_that_sees_images_dictionaries_or_masks_is_exported(base, tmp_p
         ("ppo_classic", SENSES | {"env_kwargs": {"actions": "words"}}, "Actions Text"),
         ("ppo_classic", SENSES | {"use_action_mask": True}, "the environment's info has no 'action_mask'"),
         ("ppo_classic", SENSES | {"observation_path": ["/body/geer"]}, "Did you mean '/body/gear'?"),
-        ("dqn_classic", SENSES | {"env_kwargs": {"actions": "bits"}}, "For these take PPO."),
-        ("sac_classic", SENSES | {"warm_start": 8, "batch_size": 8}, "For these take DQN or PPO."),
+        ("dqn_classic", SENSES | {"env_kwargs": {"actions": "bits"}}, "For these take PPO or A2C."),
+        (
+            "sac_classic",
+            SENSES | {"warm_start": 8, "batch_size": 8},
+            "For these take PPO, A2C, DQN, QR-DQN, PQN or discrete SAC.",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_before_anything_is_written(tmp_path, capsys, params, changes, message):
