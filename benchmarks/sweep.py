@@ -85,12 +85,14 @@ def main(argv: list[str] | None = None) -> int:
         rows.append([str(seed), str(_TRIALS), f"{frames_of(halving):,}", f"{pairs[-1][0]:.0f}", str(trials),
                      f"{frames_of(random):,}", f"{pairs[-1][1]:.0f}"])  # fmt: skip
         print(*rows[-1], sep="  ", flush=True)
-    ours, theirs = (statistics.fmean(column) for column in zip(*pairs, strict=True))
+        ours, theirs = (statistics.fmean(column) for column in zip(*pairs, strict=True))
+        means = ["mean", "", "", f"{ours:.0f}", "", "", f"{theirs:.0f}"]
+        note = f"`python -m benchmarks.sweep --runs {args.runs} --seeds {args.seeds}` on {machine()}"
+        # After each seed, since one takes a quarter of an hour: what is done stays.
+        text = update_table(args.results.read_text(), "sweep", _HEADER, [*rows, means], note=note)
+        args.results.write_text(text)
     wins = sum(pair[0] > pair[1] for pair in pairs)
-    rows.append(["mean", "", "", f"{ours:.0f}", "", "", f"{theirs:.0f}"])
     print(f"halving {ours:.0f}, random search {theirs:.0f}; halving found the better in {wins} of {len(pairs)}")
-    note = f"`python -m benchmarks.sweep --runs {args.runs} --seeds {args.seeds}` on {machine()}"
-    args.results.write_text(update_table(args.results.read_text(), "sweep", _HEADER, rows, note=note))
     return 0
 
 
