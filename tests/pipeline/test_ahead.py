@@ -87,7 +87,7 @@ def differing(ours, theirs) -> list[str]:
          "episode_infos": {"power": "last"}},
         {"model_name": "Forbidding-v0", "from_module": "tests.support.senses", "use_action_mask": True},
         {"params": "params.ppo_mpe", "model_name": "tests/roster", "from_module": "tests.support.parallel",
-         "players": {"x": ["a", "c"], "y": ["b"]}, "observation_path": "/line"},
+         "players": {"x": ["a", "c"], "y": ["b"]}, "observation_path": None},
         {"params": "params.a2c_classic", "n_steps": 5},
     ],
     ids=["classic", "normalised, in processes", "recurrent", "images", "masked", "several agents", "a2c"],
@@ -146,7 +146,8 @@ def test_no_timing_changes_a_number():
 @pytest.mark.parametrize(
     ("params", "changes"),
     [
-        (MUJOCO, {"model_name": "Pendulum-v1", "num_workers": 3, "num_processes": 2, "num_mini_batches": 4, "rnd_coef": 0.1}),
+        (MUJOCO, {"model_name": "Pendulum-v1", "num_workers": 3, "num_processes": 2, "num_mini_batches": 4,
+                  "rnd_coef": 0.1}),
         (CLASSIC, RECURRENT | NOISE),
         (A2C, {"n_steps": 5, "num_workers": 3}),
     ],
@@ -220,7 +221,7 @@ def running(tmp_path):
         assert program.poll() is None, program.stdout.read()
         yield program, session
     finally:
-        for process in [*program.children(recursive=True), program]:
+        for process in [*program.children(recursive=True), program] if program.is_running() else []:
             process.kill()
         program.wait()
         program.stdout.close()
@@ -284,7 +285,7 @@ def test_what_goes_wrong_there_is_told_as_ever(tmp_path, capsys, kind, message):
          "agent 'agent' is PQN. Leave ahead at false. Replay methods have overlap."),
         (str(ROOT / "params/dqn_classic.py"), {}, {"/explorer/train/class": "digideep.pipeline.ahead.AheadExplorer"},
          "agent 'agent' is DQN"),
-        (str(ROOT / "params/dqn_classic.py"), {"ahead": True}, {}, "no key 'ahead'"),
+        (str(ROOT / "params/dqn_classic.py"), {"ahead": True}, {}, "Replay methods have overlap."),
         (CLASSIC, {}, {"/explorer/test/class": "digideep.pipeline.ahead.AheadExplorer"}, "only 'train' can"),
         (CLASSIC, {"ahead": True, "backend": "envpool", "model_name": "Blackjack-v1"}, {}, "backend"),
     ],
