@@ -144,26 +144,24 @@ def test_no_timing_changes_a_number():
 
 
 @pytest.mark.parametrize(
-    ("params", "changes"),
+    ("epoch", "params", "changes"),
     [
-        (MUJOCO, {"model_name": "Pendulum-v1", "num_workers": 3, "num_processes": 2, "num_mini_batches": 4,
-                  "rnd_coef": 0.1}),
-        (CLASSIC, RECURRENT | NOISE),
-        (A2C, {"n_steps": 5, "num_workers": 3}),
+        (2, MUJOCO, {"model_name": "Pendulum-v1", "num_workers": 3, "num_processes": 2, "num_mini_batches": 4,
+                     "rnd_coef": 0.1}),
+        (1, CLASSIC, RECURRENT | NOISE),
+        (0, A2C, {"n_steps": 5, "num_workers": 3}),
     ],
     ids=["normalised, in processes", "recurrent", "a2c"],
 )  # fmt: skip
-def test_a_resumed_run_is_bit_identical_from_every_checkpoint(tmp_path, params, changes):
-    panel = tiny(number_epochs=4, ahead=True, **changes)
+def test_a_resumed_run_is_bit_identical(tmp_path, epoch, params, changes):
+    panel = tiny(number_epochs=3, ahead=True, **changes)
     assert train(tmp_path, "straight", params, panel) == 0
-    session = tmp_path / "stopped"
     assert train(tmp_path, "stopped", params, panel, "--repeal", '{"/runner/max_iter": 2}') == 75
-    for epoch in (2, 0):
-        checkpoint = session / f"checkpoints/checkpoint-{epoch}"
-        assert main(["--resume", str(checkpoint), "--log-level", "3", "--repeal", '{"/runner/max_iter": null}']) == 0
-        different, total = compare_checkpoints(last(tmp_path, "straight"), last(tmp_path, "stopped"))
-        assert different == []
-        assert total > 100
+    checkpoint = tmp_path / f"stopped/checkpoints/checkpoint-{epoch}"
+    assert main(["--resume", str(checkpoint), "--log-level", "3", "--repeal", '{"/runner/max_iter": null}']) == 0
+    different, total = compare_checkpoints(last(tmp_path, "straight"), last(tmp_path, "stopped"))
+    assert different == []
+    assert total > 100
 
 
 def test_verify_resume_proves_it_with_kills_within_a_cycle(capfd):
