@@ -243,7 +243,7 @@ class _Collection:
     def close(self) -> list[str]:
         """Close the environments. Returns: what went wrong, one line each."""
         self._explorer.close()
-        return [text for _, text in self._logs.take()]
+        return [text for level, text in self._logs.take() if level >= logging.WARNING]
 
 
 class _Pulse(Ranks):

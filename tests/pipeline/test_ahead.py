@@ -184,6 +184,31 @@ def test_statistics_that_it_begins_with_reach_the_other_process():
         assert "/observations/agent" in differing(first, chunk)
 
 
+MINE = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+from digideep.agent.ppo import PPO
+from params import ppo_classic
+class Learner(PPO):
+    pass
+class Cart(CartPoleEnv):
+    pass
+cpanel = ppo_classic.cpanel | {"model_name": "Cart-v0", "from_module": "ahead_of_mine"}
+if "Cart-v0" not in gymnasium.registry:
+    gymnasium.register("Cart-v0", Cart, max_episode_steps=50)
+def gen_params(cpanel):
+    tree = ppo_classic.gen_params(cpanel)
+    tree["agents"]["agent"]["class"] = Learner
+    return tree
+"""
+
+
+def test_agents_and_environments_of_a_file_elsewhere_are_found_there(tmp_path, monkeypatch):
+    (tmp_path / "ahead_of_mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    assert train(tmp_path, "s", "ahead_of_mine.py", tiny(number_epochs=1, ahead=True, test_activate=False)) == 0
+
+
 def start(*arguments: str) -> psutil.Popen:
     """The program in a process of its own."""
     argv = command(*arguments, "--no-monitor-cpu", "--no-monitor-gpu", "--quiet")
