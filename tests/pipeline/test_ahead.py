@@ -1,6 +1,7 @@
 """The next chunk is collected while agents learn: by which weights, whatever the timing, and exact after a resume."""
 
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -182,6 +183,16 @@ def test_statistics_that_it_begins_with_reach_the_other_process():
         chunk = ahead.explorer.update()
         assert differing(plain.explorer.update(), chunk) == []
         assert "/observations/agent" in differing(first, chunk)
+
+
+def test_closing_does_not_wait_for_the_chunk_under_way():
+    slow = {"model_name": "Slow-v0", "env_kwargs": {"seconds": 0.05}, "from_module": "tests.support.environments"}
+    with Setting(is_ahead=True, num_workers=2, n_steps=50, **slow) as setting:  # 5 s
+        setting.explorer.update()
+        began = time.monotonic()
+        setting.explorer.close()
+        assert time.monotonic() - began < 3
+    assert not multiprocessing.active_children()
 
 
 MINE = """
