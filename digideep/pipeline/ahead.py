@@ -55,6 +55,7 @@ class AheadExplorer(Explorer):
         num_workers: int, n_steps: int | None = None, worker_timeout_s: float = 300.0, overlap: bool = False,
         memory: str | None = None, **parameters: Any,
     ):  # fmt: skip
+        # The constructor of Explorer is not called: it would make the environments in this process.
         self._ranks = ranks or Ranks()
         _check(mode, agents, self._ranks, overlap=overlap)
         self.mode, self.info, self.seed, self.profiler = mode, info, seed, profiler
@@ -123,7 +124,7 @@ class AheadExplorer(Explorer):
         for name, seat in self.seats.items():
             seat.load_state_dict(record["seats"][name])
 
-    def _await(self) -> None:
+    def _await(self) -> None:  # asked by `reset` and `reseed`
         raise UsageError(f"The explorer '{self.mode}' collects ahead and cannot begin anew. Leave ahead at false.")
 
     def metrics(self) -> dict[str, float]:

@@ -23,9 +23,12 @@ from digideep.main import main
 from digideep.memory.generic import Memory
 from digideep.parameters.component import build
 from digideep.parameters.control_panel import load_params
+from digideep.pipeline.ahead import AheadExplorer
 from digideep.pipeline.building import build_actor
 from digideep.pipeline.verify import compare_checkpoints
 from digideep.telemetry.profiler import Profiler
+from digideep.utility.errors import UsageError
+from digideep.utility.ranks import Ranks
 from tests.pipeline.test_resume import last, train
 from tests.support.helpers import CLASSIC, MUJOCO, ROOT, TINY, command, tiny
 
@@ -108,8 +111,8 @@ def test_without_learning_chunks_and_figures_are_those_of_a_plain_explorer(panel
 
 def test_each_chunk_comes_from_the_weights_with_which_the_one_before_was_delivered():
     with Setting(is_ahead=True, learns=True, lr=0.02, anneal_lr=False, n_update=4) as setting:
-        agent, weights, errors = setting.agents["agent"], [], []
-        chunks = [setting.explorer.update() for _ in range(1)]
+        agent, weights, errors = setting.agents["agent"], [], []  # errors of each chunk, by each of the weights
+        chunks = [setting.explorer.update()]
         for _ in range(4):
             weights.append(setting.learn(chunks[-1]))
             chunks.append(setting.explorer.update())
@@ -331,3 +334,13 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, capsys, params, chan
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_several_ranks_are_refused():
+    with pytest.raises(UsageError, match="ahead is for a run in one process, and here are 2 ranks"):
+        AheadExplorer("train", {}, None, None, 0, None, {}, Ranks(0, 2), num_workers=1)
+
+
+def test_it_cannot_begin_anew():
+    with Setting(is_ahead=True) as setting, pytest.raises(UsageError, match="collects ahead and cannot begin anew"):
+        setting.explorer.reseed("anew")
