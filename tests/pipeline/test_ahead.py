@@ -240,18 +240,16 @@ def wait_for(condition, limit_s: float = 120.0):
 
 
 def collecting(program: psutil.Popen) -> psutil.Process | None:
-    """The process that collects: the child of the fork server with threads of torch and a group of its own."""
-    for process in program.children(recursive=True):
-        if os.getpgid(process.pid) == process.pid:
-            return process
-    return None
+    """The process that collects: it leads a process group, as its own workers do, who have no children."""
+    leaders = [each for each in program.children(recursive=True) if os.getpgid(each.pid) == each.pid]
+    return next((each for each in leaders if each.children()), None)
 
 
 @pytest.fixture
 def running(tmp_path):
     """A long run, after its first epoch, and its session."""
     session = tmp_path / "s"
-    panel = tiny(number_epochs=5000, ahead=True, num_workers=2, test_activate=False, save_interval=1)
+    panel = tiny(number_epochs=5000, ahead=True, num_workers=2, num_processes=2, test_activate=False)
     program = start("--params", CLASSIC, "--cpanel", panel, "--session-path", str(tmp_path), "--session-name", "s")
     try:
         wait_for(lambda: (session / "checkpoints/checkpoint-2").exists() or program.poll() is not None)
@@ -268,6 +266,7 @@ def test_nobody_is_left_when_the_program_is_killed(running):
     program, _ = running
     descendants = program.children(recursive=True)
     assert collecting(program) in descendants
+    assert len(descendants) >= 4  # its two workers, and what starts processes
     program.kill()
     program.wait()
     wait_for(lambda: not any(each.is_running() and each.status() != "zombie" for each in descendants), 15)
@@ -275,8 +274,10 @@ def test_nobody_is_left_when_the_program_is_killed(running):
 
 def test_the_death_of_the_process_that_collects_ends_the_run_with_one_line_and_the_checkpoint_unharmed(running):
     program, session = running
+    descendants = program.children(recursive=True)
     collecting(program).kill()
     output = program.communicate(timeout=60)[0]
+    wait_for(lambda: not any(each.is_running() and each.status() != "zombie" for each in descendants), 15)
     assert program.returncode == 1
     assert "the process of the workers of explorer 'train' died with exit code -9 in 'collect'" in output
     assert "Traceback" not in output
