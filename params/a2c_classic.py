@@ -12,6 +12,7 @@ cpanel = shared.session_panel() | {
     "num_workers": 8,  # environments
     "n_steps": 5,  # of each environment in a cycle
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
+    "ahead": False,  # true collects the next chunk while agents learn: the policy that acts lags by one chunk
     # RL-Zoo's A2C for CartPole-v1; its lr stays, and decay and eps of RMSprop are stable-baselines3's defaults
     "gamma": 0.99,
     "gae_lambda": 1.0,  # 0.95 is better on MuJoCo tasks

@@ -12,6 +12,7 @@ cpanel = shared.session_panel() | {
     "num_workers": 8,  # environments
     "n_steps": 128,  # of each environment in a cycle
     "memory_size_in_chunks": 1,  # on-policy: the newest chunk only
+    "ahead": False,  # true collects the next chunk while agents learn: the policy that acts lags by one chunk
     # RL-Zoo's PPO for CartPole-v1: gamma, lambda, clip, no entropy bonus; half its epochs and learning rate, chunks of
     # 128 steps instead of 32. With CleanRL's gamma 0.99, lambda 0.95, bonus and 4 epochs, every third seed unlearned
     "n_update": 10,

@@ -22,6 +22,7 @@ from digideep.parameters.checks import require, require_int
 from digideep.parameters.component import Component, Description, describe, parameters_of
 from digideep.parameters.schedule import Linear
 from digideep.parameters.sizes import memory_chunks, num_ranks, plan_parameters
+from digideep.pipeline.ahead import AheadExplorer
 from digideep.policy.encoders import Fusion, ImpalaResNet, NatureCNN
 from digideep.policy.pixel_encoders import DrQCNN
 from digideep.policy.stochastic import RecurrentPolicy, StochasticPolicy
@@ -181,7 +182,7 @@ def explorer_tree(cpanel: Panel) -> dict[str, Description]:
     whole = {"deterministic": True, "do_reset": True, "keep_trajectory": False}
     whole["extra_env_kwargs"] = cpanel["test_env_kwargs"]
     return {
-        "train": describe_from(cpanel, Explorer),
+        "train": describe_from(cpanel, AheadExplorer if cpanel.get("ahead", False) else Explorer),
         "test": describe(
             Explorer, num_workers=min(workers, episodes), num_processes=processes and min(processes, workers, episodes),
             n_episodes=episodes, backend=cpanel["backend"], worker_timeout_s=patience, **whole,

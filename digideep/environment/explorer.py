@@ -65,8 +65,7 @@ class Explorer(Component):
         keep_trajectory: deliver the trajectory; False where only the episodes' returns matter.
         overlap: begin the first step of a chunk at the end of the update before, so that it is simulated while agents
             learn. Its actions come from the policy before that learning: a lag that never depends on timing.
-        render_mode: as in gymnasium; None draws nothing.
-        render_delay: seconds to wait after each step.
+        render_mode: as in gymnasium; None draws nothing. render_delay: seconds to wait after each step.
         worker_timeout_s: how long worker processes may take for one step before they count as hanging.
         extra_env_kwargs: keyword arguments of this explorer's environments, beyond and before those of all. They must
             not change the spaces.
@@ -92,10 +91,8 @@ class Explorer(Component):
         )  # fmt: skip
         if warm_start and not any(agent.takes_warm_start for agent in agents.values()):
             raise UsageError(f"warm_start={warm_start} needs off-policy agents: random actions teach others nothing.")
-
         modes = tuple(dict.fromkeys(("human", "rgb_array", *info.render_modes)))
         require(render_mode in (None, *modes), "render_mode", render_mode, f"null or one of {', '.join(modes)}")
-
         environment = environment.with_kwargs(extra_env_kwargs or {}, info)
         self.mode, self.info, self.seed, self.profiler = mode, info, seed, profiler
         self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
@@ -113,10 +110,9 @@ class Explorer(Component):
         self._progress = RunProgress()
         self.seats = seat_agents(agents, environment, info, mode, num_workers, seed=seed, progress=self._progress)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir, self._ranks.rank * num_workers)
-        in_parts = all(agent.acts_in_parts for agent in agents.values())
         self.envs = make_vector_environment(
             backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
-            in_parts=in_parts, local_ranks=self._ranks.local_size,
+            in_parts=all(agent.acts_in_parts for agent in agents.values()), local_ranks=self._ranks.local_size,
         )  # fmt: skip
         self._parts = [Part(buffers, self.seats.values()) for buffers in self.envs.parts]
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
@@ -291,6 +287,10 @@ class Explorer(Component):
         finished = gather_episodes(own, self._ranks, self.num_workers)
         self.n_episode += len(finished) - len(own)
         return finished
+
+    def metrics(self) -> dict[str, float]:
+        """Return what wrappers log of the steps since the last call, by path."""
+        return {path: value for seat in self.seats.values() for path, value in seat.metrics().items()}
 
     def statistics(self) -> dict[str, Any]:
         """Return what the normalisers have learned, by agent and position."""

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
+
+import torch
 
 from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
@@ -16,6 +19,7 @@ from digideep.pipeline.continuing import memories_of, plan_of
 from digideep.pipeline.segments import memory_directory
 from digideep.pipeline.session import Session
 from digideep.pipeline.tree_checks import memory_path
+from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import UsageError
 from digideep.utility.process_state import unchanged_globals
 
@@ -84,6 +88,23 @@ def build_agents(
         )  # fmt: skip
         agents[name] = build(description, AgentBase, context=context)
     return agents
+
+
+def build_actor(tree: Tree, name: str, info: EnvironmentInfo, *, device: str = "cpu", n_frames: int = 0) -> AgentBase:
+    """Build an agent that only acts, by itself: it has no memory to learn from.
+
+    Args:
+        tree: with classes, from `from_plain`.
+        info: what the agent has of the environment.
+        n_frames: collected so far, which schedules of exploration go by.
+    """
+    memory = SimpleNamespace(n_frames=n_frames)  # all that acting asks a memory for
+    context = AgentContext(
+        name, memory, info.observation_spaces, info.agent_action_space,
+        torch.device(device), tree["runner"].get("seed", 0), Profiler(0), info.infos,
+        memories=dict.fromkeys(memories_of(tree), memory),
+    )  # fmt: skip
+    return build(tree["agents"][name], AgentBase, context=context)
 
 
 def _learned_environment(tree: Tree) -> EnvironmentSpec:

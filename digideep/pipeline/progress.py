@@ -56,9 +56,8 @@ class Progress:
         episodes = explorer.take_episodes()
         self.recent_returns.extend(episode.episode_return for episode in episodes)
         self._record("train", explorer, episodes)
-        for seat in explorer.seats.values():
-            for path, value in seat.metrics().items():
-                self._monitor(path, value)
+        for path, value in explorer.metrics().items():
+            self._monitor(path, value)
         recent, machine = list(self.recent_returns), self._session.logbook.machine
         self._display.cycle(epoch, explorer.frames, explorer.n_episode, recent, machine)
 

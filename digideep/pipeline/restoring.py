@@ -7,6 +7,7 @@ from digideep.environment.stepping.processes import available_cores, choose_num_
 from digideep.environment.tools.check import report_abilities
 from digideep.parameters.component import build
 from digideep.parameters.tree import from_plain
+from digideep.pipeline.ahead import AheadExplorer
 from digideep.pipeline.announcements import log_start
 from digideep.pipeline.checkpoint_content import check_kinds
 from digideep.pipeline.continuing import check_plans, check_same_structure, go_on, load_weights, unread_memories
@@ -46,7 +47,8 @@ def make_runner(session: Session) -> Runner:
         if runner is not None and not errors:
             if session.mode in ("train", "create") and session.ranks.is_first:  # nothing is refused any more
                 train = runner.explorer["train"]
-                report_abilities(runner.environment, runner.info, **runner.tree["explorer"]["train"])
+                parameters = runner.tree["explorer"]["train"] | {"is_ahead": isinstance(train, AheadExplorer)}
+                report_abilities(runner.environment, runner.info, **parameters)
                 log_start(runner.tree, runner.agents, train, runner.memories)
             return runner
         if runner is not None:  # another rank goes back to an older checkpoint

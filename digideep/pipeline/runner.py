@@ -140,7 +140,7 @@ class Runner(Collector):
         return build(
             {**self.tree["explorer"][mode], **changes}, Explorer, mode=mode, agents=self.agents, info=self.info,
             environment=self.environment, seed=seed, ranks=ranks, profiler=self.profiler, video_dir=video_dir,
-            on_one_thread=one_thread, should_stop=self.session.signals.must_cut,
+            tree=self.tree, on_one_thread=one_thread, should_stop=self.session.signals.must_cut,
         )  # fmt: skip
 
     def override(self) -> None:

@@ -2,15 +2,13 @@
 
 import copy
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 
-from digideep.agent.base import ACTION_MASK, AgentBase
-from digideep.agent.context import AgentContext
+from digideep.agent.base import ACTION_MASK
 from digideep.agent.scripted import ScriptedAgent
 from digideep.environment.contract import NotAsDeclared, ObservationJudge, summary
 from digideep.environment.hidden_states import copy_of, forget
@@ -23,8 +21,7 @@ from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.parameters.component import build
 from digideep.parameters.suggest import did_you_mean
 from digideep.parameters.tree import from_plain
-from digideep.pipeline.continuing import memories_of
-from digideep.telemetry.profiler import Profiler
+from digideep.pipeline.building import build_actor
 from digideep.utility.errors import CheckpointError, UsageError
 from digideep.utility.user_code import in_words
 
@@ -58,15 +55,7 @@ class Policy:
         self.info = inspect_environment(self.spec).of_agent(self.name)
         spaces = self.info.observation_spaces.items()
         self._judges = {path: ObservationJudge(space, path) for path, space in spaces}
-        # All that acting asks a memory for: schedules of exploration go by the frames.
-        memory = SimpleNamespace(n_frames=_frames(state, tree))
-        memories = dict.fromkeys(memories_of(tree), memory)
-        context = AgentContext(
-            self.name, memory, self.info.observation_spaces, self.info.agent_action_space,
-            torch.device(device), tree["runner"].get("seed", 0), Profiler(0), self.info.infos,
-            memories=memories,
-        )  # fmt: skip
-        self.agent: AgentBase = build(tree["agents"][self.name], AgentBase, context=context)
+        self.agent = build_actor(tree, self.name, self.info, device=device, n_frames=_frames(state, tree))
         try:
             self.agent.load_state_dict(state["agents"][self.name])
             self._statistics = state["statistics"][self.name]

@@ -2,6 +2,7 @@
 
 from tests.faults import (
     agent,
+    ahead,
     demonstrations,
     environment,
     goals,
@@ -27,5 +28,5 @@ FAULTS = (
     *agent.FAULTS, *on_policy.FAULTS, *learning.FAULTS, *memory.FAULTS, *environment.FAULTS, *wrapping.FAULTS,
     *policy.FAULTS, *networks.FAULTS, *pipeline.FAULTS, *post.FAULTS, *several.FAULTS, *launch.FAULTS,
     *sweeps.FAULTS, *utility.FAULTS, *goals.FAULTS, *joint.FAULTS, *demonstrations.FAULTS, *methods.FAULTS,
-    *recurrent_replay.FAULTS, *pixels.FAULTS,
+    *recurrent_replay.FAULTS, *pixels.FAULTS, *ahead.FAULTS,
 )  # fmt: skip

@@ -71,5 +71,8 @@ METHODS = {
         str(ROOT / "tests/support/demo_params.py"),
         _DQN | {"prioritized": True, "n_step_return": 3, "overlap": True, "num_processes": 1},
     ),
+    "ppo, collected ahead": Method(
+        MUJOCO, _PPO | {"model_name": "MarkedSwing-v0", "num_mini_batches": 4, "ahead": True}, share=0.4
+    ),
     "ppo compiled": Method(CLASSIC, _PPO | {"compile": "on"}, share=0.4),
 }  # fmt: skip

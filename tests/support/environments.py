@@ -1,5 +1,6 @@
 """Small environments whose numbers can be worked out by hand. Importing this module registers them."""
 
+import random
 import time
 
 import gymnasium as gym
@@ -139,6 +140,14 @@ class Noise(gym.Env):
         self.place = self.place + action + self.np_random.normal(size=2)
         action[:] = np.nan  # a rude simulator writes into what it was given
         return self.place.copy(), float(self.place.sum()), bool(self.place[0] > 20), False, {}
+
+
+class Dawdle(Noise):
+    """Noise whose steps take as long as it pleases, by no seed: what depends on timing differs from run to run."""
+
+    def step(self, action):
+        time.sleep(random.SystemRandom().uniform(0, 0.003))
+        return super().step(action)
 
 
 class Forgetful(Noise):
@@ -298,6 +307,7 @@ for _class, _limit in (
     (ConstantReward, 20),
     (Trouble, None),
     (Noise, 30),
+    (Dawdle, 30),
     (Forgetful, 30),
     (Leftover, 30),
     (Dial, 9),

@@ -37,6 +37,7 @@ _MORE = {
     "ppo_classic": {
         "gru": {"recurrent": True, "cell": "gru"},
         "lstm": {"recurrent": True, "cell": "lstm", "share_core": True},
+        "ahead": {"ahead": True},
     },
     "dqn_classic": {"priorities": {"prioritized": True, "n_step_return": 3}, "lstm": _SEQUENCES | {"cell": "lstm"}},
     "sac_classic": {"overlap": {"overlap": True}, "gru": _SEQUENCES},

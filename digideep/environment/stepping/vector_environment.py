@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from digideep.environment.making.make_environment import EnvironmentInfo
+from digideep.environment.stepping.served_process import START_S
 from digideep.environment.stepping.step_buffers import StepBuffers
 from digideep.environment.stepping.worker import WorkerPlan
 from digideep.environment.stepping.worker_group import WorkerGroup
 from digideep.environment.stepping.worker_process import SharedMemory, WorkerProcess
 
 _log = logging.getLogger("digideep")
-_START_S = 60.0  # beyond the timeout of a step: a process has to start and to import
 
 
 class VectorEnvironment:
@@ -65,7 +65,7 @@ class VectorEnvironment:
                 self._processes.append(process)
                 self._processes_of.setdefault(middle if first >= middle else 0, []).append(process)
             for process in self._processes:
-                process.receive(timeout_s + _START_S)
+                process.receive(timeout_s + START_S)
         except BaseException:
             self.close()
             raise

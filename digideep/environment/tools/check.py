@@ -271,8 +271,9 @@ def repeats_itself(spec: EnvironmentSpec, info: EnvironmentInfo, seed: int = 0, 
 
 
 def report_abilities(
-    spec: EnvironmentSpec, info: EnvironmentInfo, *, backend: str = "gymnasium", num_processes: int = 0, **others: Any
-) -> None:
+    spec: EnvironmentSpec, info: EnvironmentInfo, *, backend: str = "gymnasium", num_processes: int = 0,
+    is_ahead: bool = False, **others: Any,
+) -> None:  # fmt: skip
     """Log one line on what an environment can do: exact resume, what steps it, its time limit, how it is drawn.
 
     It is a warning if a resume cannot be exact though it should be.
@@ -282,13 +283,14 @@ def report_abilities(
         info: of the environment.
         backend: what steps it.
         num_processes: of its workers.
+        is_ahead: a process of its own collects, while this one learns.
         others: parameters of the explorer that have no say in this.
     """
     repeats = repeats_itself(spec, info) if backend == "gymnasium" else None
     resume = {True: "yes", False: "NO, it does not repeat itself", None: "unknown, it could not be tried"}[repeats]
-    place = (
-        "in this process" if num_processes == 0 else f"in {num_processes} process{'es' if num_processes > 1 else ''}"
-    )
+    place = "in a process of its own" if is_ahead else "in this process"
+    if num_processes:
+        place = f"in {num_processes} process{'es' if num_processes > 1 else ''}"
     if backend != "gymnasium":
         resume, place = "no, its episodes restart", f"by {backend}"
     limit = "no time limit" if info.max_episode_steps is None else f"time limit {info.max_episode_steps:,} steps"
