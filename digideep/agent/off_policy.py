@@ -329,7 +329,7 @@ class OffPolicyAgent(AgentBase):
         if self._pretraining is not None and "pretraining" not in self.parts:
             raise UsageError(
                 f"{type(self).__name__} cannot be pretrained: it has no network that chooses actions by itself. Leave "
-                "pretraining out, or take SAC, TD3, DDPG or PPO."
+                "pretraining out, or take PPO, A2C, SAC, TQC, CrossQ, TD3 or DDPG."
             )
         if self._pretraining is not None and self.policy.is_encoder_shared:
             raise UsageError(

@@ -96,7 +96,7 @@ _TODAY: dict[str, dict[str, str]] = {
 _ELSEWHERE = {
     **dict.fromkeys(
         ("hindsight", "goal_strategy", "num_sampled_goals"),
-        "It belongs to hindsight=true of a replay method: SAC, TD3, DDPG or DQN.",
+        "It belongs to hindsight=true of replay methods: SAC, TQC, CrossQ, TD3, DDPG, DQN or QR-DQN.",
     ),
     "network": "It belongs to replay methods and PQN. Others have hidden_sizes and activation.",
     **dict.fromkeys(

@@ -47,7 +47,7 @@ def require_critics(cls: Any) -> None:
     if isinstance(cls, type) and not asks_for(cls, "critic_observation_space"):
         raise UsageError(
             f"critic_observation_path is for policies whose critics stand beside an actor; {cls.__name__} has none of "
-            "its own. Leave it out, or take SAC, TD3, DDPG or PPO without recurrence."
+            "its own. Leave it out, or take PPO, A2C, SAC, TQC, CrossQ, TD3 or DDPG without recurrence."
         )
 
 

@@ -302,13 +302,13 @@ class ContinuousPolicy(PolicyBase):
 
 
 class DeterministicPolicy(ContinuousPolicy):
-    """For DDPG and TD3. Arguments as in `ContinuousPolicy`."""
+    """For DDPG, TD3 and DrQ-v2. Arguments as in `ContinuousPolicy`."""
 
     actor_class = DeterministicActor
 
 
 class SquashedGaussianPolicy(ContinuousPolicy):
-    """For SAC. Arguments as in `ContinuousPolicy`."""
+    """For SAC, TQC and CrossQ. Arguments as in `ContinuousPolicy`."""
 
     actor_class = SquashedGaussianActor
 

@@ -254,5 +254,5 @@ def test_who_names_a_parameter_that_no_part_of_a_recipe_reads_is_led_to_the_tree
 @pytest.mark.parametrize(("recipe", "key"), [("dqn_classic", "goal_strategy"), ("ppo_classic", "hindsight")])
 def test_a_key_of_hindsight_alone_is_refused_with_what_it_belongs_to(recipe, key):
     module = load_params(f"params.{recipe}")
-    with pytest.raises(UsageError, match=f"unknown key '{key}'. It belongs to hindsight=true of a replay method"):
+    with pytest.raises(UsageError, match=f"unknown key '{key}'. It belongs to hindsight=true of replay methods"):
         generate(module, override_panel(module.cpanel, {key: "final"}))
