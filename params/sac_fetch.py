@@ -1,7 +1,6 @@
 """SAC with hindsight on Fetch robots: FetchReach-v4 by default. `python main.py --params params/sac_fetch.py`
 
-Needs `pip install 'digideep[robotics]'`. Others: `--set model_name=FetchPush-v4 total_frames=1000000
-hidden_sizes='[256, 256, 256]'`; see docs/hindsight.md.
+Needs `pip install 'digideep[robotics]'`. docs/hindsight.md has the command for FetchPush-v4.
 """
 
 from params import sac_classic
