@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import CriticLoss, Network, Transitions, as_values, check_outputs
+from digideep.agent.off_policy import CriticLoss, Network, Transitions, as_values
 from digideep.agent.sac import SAC
 from digideep.parameters.checks import require
 from digideep.policy.observations import Views
@@ -54,7 +54,7 @@ class CrossQ(SAC):
 
     def __init__(self, context: AgentContext, *, policy_delay: int = 3, **parameters: Any):
         super().__init__(context, policy_delay=policy_delay, **{"polyak_factor": None, **parameters})
-        check_outputs(getattr(self.policy.critics, "num_outputs", 1))
+        self.require_one_output(self.critic_loss, critic_loss)
         for name, value in (("polyak_factor", self.target_critics), ("num_target_critics", self.num_target_critics)):
             require(value is None, name, parameters.get(name), "null: CrossQ has no targets")
 

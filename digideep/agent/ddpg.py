@@ -8,16 +8,7 @@ from torch import Tensor
 
 from digideep.agent.context import AgentContext
 from digideep.agent.noises import Noise
-from digideep.agent.off_policy import (
-    ActorLoss,
-    CriticLoss,
-    Network,
-    OffPolicyAgent,
-    Rate,
-    Transitions,
-    as_values,
-    check_outputs,
-)  # fmt: skip
+from digideep.agent.off_policy import ActorLoss, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_int
 from digideep.parameters.component import Description, build
@@ -85,8 +76,7 @@ class DDPG(OffPolicyAgent):
         if target_update_interval is not None:
             require_int("target_update_interval", target_update_interval, 1)
         self.target_update_interval = target_update_interval
-        if self.critic_loss is critic_loss:
-            check_outputs(getattr(self.policy.critics, "num_outputs", 1))
+        self.require_one_output(self.critic_loss, critic_loss)
         self.explore_by(build(noise, Noise, generator=self.noise_generator, planned_frames=self.plan.frames))
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.actor_step = self.make_step("actor", self.policy.actor, self.actor_loss, lr_actor)

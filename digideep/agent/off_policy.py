@@ -49,7 +49,7 @@ ActorLoss = tuple[Tensor, dict[str, Tensor]]
 CriticLoss = tuple[Tensor, tuple[dict[str, Tensor], Tensor]]
 
 
-def check_outputs(num: int) -> None:
+def _check_outputs(num: int) -> None:
     """Refuse critics of several outputs, which need a loss of their own. Args: num: how many there are."""
     if num > 1:
         raise UsageError(
@@ -59,8 +59,8 @@ def check_outputs(num: int) -> None:
 
 
 def as_values(values: Tensor) -> Tensor:
-    """Pass on what critics say of B transitions, (num, B). Raises: UsageError: see `check_outputs`."""
-    check_outputs(values.shape[2:].numel())
+    """Pass on what critics say of B transitions, (num, B). Raises: UsageError: for several values each."""
+    _check_outputs(values.shape[2:].numel())
     return values
 
 
@@ -137,15 +137,9 @@ class OffPolicyAgent(AgentBase):
             self.sampler_info["states"] = f"/agents/{self.name}/hidden_state"
 
     def make_step(
-        self,
-        name: str,
-        module: nn.Module,
-        loss: Loss,
-        lr: Rate,
-        *,
-        rate: str | None = None,
-        max_grad_norm: float | None = None,
-    ) -> GradientStep:
+        self, name: str, module: nn.Module, loss: Loss, lr: Rate, *,
+        rate: str | None = None, max_grad_norm: float | None = None,
+    ) -> GradientStep:  # fmt: skip
         """Make the gradient step of a network; its optimizer and its learning rate are registered.
 
         Args:
@@ -166,6 +160,11 @@ class OffPolicyAgent(AgentBase):
         if hasattr(self.sampler, "share"):
             step.set_share(self.sampler.share)
         return step
+
+    def require_one_output(self, own_loss: object, loss: object) -> None:
+        """Refuse critics of several outputs where `own_loss`, the agent's, is `loss`, which takes one."""
+        if own_loss is loss:
+            _check_outputs(getattr(self.policy.critics, "num_outputs", 1))
 
     def make_target(self, name: str, step: GradientStep, polyak_factor: float) -> TargetNetwork:
         """Make a network that follows a step's, registered under its name."""

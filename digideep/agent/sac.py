@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import (
-    Actor,
-    CriticLoss,
-    Network,
-    OffPolicyAgent,
-    Rate,
-    Transitions,
-    as_values,
-    check_outputs,
-)  # fmt: skip
+from digideep.agent.off_policy import Actor, CriticLoss, Network, OffPolicyAgent, Rate, Transitions, as_values
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.learning.target_network import TargetNetwork
 from digideep.parameters.checks import require, require_between, require_int
@@ -112,8 +103,7 @@ class SAC(OffPolicyAgent):
         if polyak_factor is None:
             expected = "1 where polyak_factor is null: there are no targets"
             require(target_update_interval == 1, "target_update_interval", target_update_interval, expected)
-        if self.critic_loss is critic_loss:
-            check_outputs(getattr(self.policy.critics, "num_outputs", 1))
+        self.require_one_output(self.critic_loss, critic_loss)
         require_between("alpha", alpha, 1e-9)
         self.target_update_interval, self.is_tuned = target_update_interval, automatic_entropy_tuning
         self.num_target_critics, self.policy_delay = num_target_critics, policy_delay

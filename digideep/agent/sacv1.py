@@ -7,7 +7,7 @@ from torch import Tensor
 
 from digideep.agent import sac
 from digideep.agent.context import AgentContext
-from digideep.agent.off_policy import Actor, ActorLoss, Network, OffPolicyAgent, Rate, Transitions, check_outputs
+from digideep.agent.off_policy import Actor, ActorLoss, Network, OffPolicyAgent, Rate, Transitions
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.parameters.checks import require_between, require_int
 from digideep.policy.observations import Observations
@@ -55,8 +55,7 @@ class SACv1(OffPolicyAgent):
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
         require_between("alpha", alpha)
-        if self.critic_loss is sac.critic_loss:
-            check_outputs(getattr(self.policy.critics, "num_outputs", 1))
+        self.require_one_output(self.critic_loss, sac.critic_loss)
         self.target_update_interval, self.alpha = target_update_interval, alpha
         self.critic_step = self.make_step("critic", self.policy.critics, self.critic_loss, lr_critic)
         self.value_step = self.make_step("value", self.policy.value, self.value_loss, lr_value)
