@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from digideep.environment.episode_infos import Episode, FigureReader, gather_episodes
+from digideep.environment.episode_infos import Episode
+from digideep.environment.explorer_base import ExplorerBase
 from digideep.environment.explorer_limits import check_explorer
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
-from digideep.environment.making.wrappers import RunProgress
-from digideep.environment.seats import Actor, Part, seat_agents
+from digideep.environment.seats import Actor, Part
 from digideep.environment.senses import Chunk
 from digideep.environment.stepping.backends import make_vector_environment
 from digideep.environment.stepping.step_buffers import ChunkBuilder
 from digideep.environment.stepping.worker import WorkerPlan
 from digideep.parameters.checks import require
-from digideep.parameters.component import Component
 from digideep.telemetry.profiler import Profiler
 from digideep.utility.errors import NonFiniteError, StoppedError, UsageError
 from digideep.utility.process_state import check_switches
@@ -26,7 +25,7 @@ from digideep.utility.ranks import Ranks
 from digideep.utility.seeding import generator_state, make_generator, set_generator_state
 
 
-class Explorer(Component):
+class Explorer(ExplorerBase):
     """Turns environments and agents into trajectories.
 
     Owns the worker environments, and a seat for each agent: one that steers the whole environment, several that each
@@ -94,21 +93,13 @@ class Explorer(Component):
         modes = tuple(dict.fromkeys(("human", "rgb_array", *info.render_modes)))
         require(render_mode in (None, *modes), "render_mode", render_mode, f"null or one of {', '.join(modes)}")
         environment = environment.with_kwargs(extra_env_kwargs or {}, info)
-        self.mode, self.info, self.seed, self.profiler = mode, info, seed, profiler
-        self.num_workers, self.n_steps, self.n_episodes = num_workers, n_steps, n_episodes
-        self.deterministic, self.warm_start, self.do_reset = deterministic, warm_start, do_reset
-        self.keep_trajectory, self.overlap, self.render_delay = keep_trajectory, overlap, render_delay
-        self.memory, self._should_stop, self._ranks = memory, should_stop, ranks or Ranks()
-        self.steps, self.n_episode = 0, 0
-        self.planned_frames = 0  # of the run, for environments that are told its progress; the Runner says it
+        super().__init__(mode, agents, environment, info, seed, profiler, ranks, num_workers, n_steps, memory)
+        self.n_episodes, self.deterministic, self.warm_start = n_episodes, deterministic, warm_start
+        self.do_reset, self.keep_trajectory = do_reset, keep_trajectory
+        self.overlap, self.render_delay, self._should_stop = overlap, render_delay, should_stop
         self._has_begun = self._was_reset = False  # the workers have episodes; just now they got them
         self._ahead: ChunkBuilder | None = None
-        self._finished: list[Episode] = []
         self._generator = make_generator(seed, "explorer", mode)
-        self._figures = FigureReader(info.episode_infos, info.all_players, mode)
-        self.info_names = self._figures.names  # that infos of its episodes may have
-        self._progress = RunProgress()
-        self.seats = seat_agents(agents, environment, info, mode, num_workers, seed=seed, progress=self._progress)
         plan = WorkerPlan(environment, seed, mode, render_mode, video_dir, self._ranks.rank * num_workers)
         self.envs = make_vector_environment(
             backend, plan, info, num_workers, num_processes or 0, worker_timeout_s,
@@ -118,11 +109,6 @@ class Explorer(Component):
         self._acting = on_one_thread if len(self._parts) > 1 else nullcontext
         if keep_trajectory:
             check_switches()
-
-    @property
-    def frames(self) -> int:
-        """Steps of single environments so far, in all ranks."""
-        return self.steps * self.num_workers * self._ranks.size
 
     def reseed(self, *purpose: str | int) -> None:
         """Let all that follows depend on the run's seed and `purpose` alone; begins new episodes."""
@@ -279,32 +265,6 @@ class Explorer(Component):
                 self._finished.append(Episode(worker, *figures, *self._figures.read(buffers.figures[row])))
             if quota is not None:
                 quota[worker] -= 1
-
-    def take_episodes(self) -> list[Episode]:
-        """Return the episodes that ended since the last call, in all ranks, whose workers are counted through."""
-        self._figures.warn()
-        own, self._finished = self._finished, []
-        finished = gather_episodes(own, self._ranks, self.num_workers)
-        self.n_episode += len(finished) - len(own)
-        return finished
-
-    def metrics(self) -> dict[str, float]:
-        """Return what wrappers log of the steps since the last call, by path."""
-        return {path: value for seat in self.seats.values() for path, value in seat.metrics().items()}
-
-    def statistics(self) -> dict[str, Any]:
-        """Return what the normalisers have learned, by agent and position."""
-        return {name: seat.senses.statistics() for name, seat in self.seats.items()}
-
-    def load_statistics(self, statistics: dict[str, Any]) -> None:
-        """Take over what another explorer's normalisers have learned."""
-        for name, seat in self.seats.items():
-            seat.senses.load_statistics(statistics[name])
-
-    def follow(self, other: "Explorer") -> None:
-        """Take over what the normalisers of another explorer have learned, scales of rewards included."""
-        for name, seat in self.seats.items():
-            seat.follow(other.seats[name])
 
     def state_dict(self) -> dict[str, Any]:
         """Return episodes to re-live, seats, counters and generator."""

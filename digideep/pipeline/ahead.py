@@ -9,11 +9,10 @@ import torch
 
 from digideep.agent.base import AgentBase
 from digideep.agent.on_policy import OnPolicyAgent
-from digideep.environment.episode_infos import Episode, FigureReader
+from digideep.environment.episode_infos import Episode
 from digideep.environment.explorer import Explorer
+from digideep.environment.explorer_base import ExplorerBase
 from digideep.environment.making.make_environment import EnvironmentInfo, EnvironmentSpec
-from digideep.environment.making.wrappers import RunProgress
-from digideep.environment.seats import seat_agents
 from digideep.environment.senses import Chunk
 from digideep.environment.stepping.served_process import START_S, ServedProcess, start_context
 from digideep.parameters.tree import Tree, from_plain, to_plain
@@ -55,20 +54,14 @@ class AheadExplorer(Explorer):
         num_workers: int, n_steps: int | None = None, worker_timeout_s: float = 300.0, overlap: bool = False,
         memory: str | None = None, **parameters: Any,
     ):  # fmt: skip
-        # The constructor of Explorer is not called: it would make the environments in this process.
-        self._ranks = ranks or Ranks()
-        _check(mode, agents, self._ranks, overlap=overlap)
-        self.mode, self.info, self.seed, self.profiler = mode, info, seed, profiler
-        self.num_workers, self.n_steps, self.memory = num_workers, n_steps, memory
-        self.steps, self.n_episode, self.planned_frames = 0, 0, 0
+        _check(mode, agents, ranks or Ranks(), overlap=overlap)
+        # Not Explorer's constructor, which makes the environments here. The seats have the wrappers that data sets,
+        # further explorers and tests look at.
+        ExplorerBase.__init__(
+            self, mode, agents, environment, info, seed, profiler, ranks, num_workers, n_steps, memory
+        )
         self._agents = agents
         self._metrics: dict[str, float] = {}
-        self._finished: list[Episode] = []
-        self._figures = FigureReader(info.episode_infos, info.all_players, mode)
-        self.info_names = self._figures.names
-        # Theirs are the wrappers that data sets, further explorers and tests look at.
-        progress = RunProgress()
-        self.seats = seat_agents(agents, environment, info, mode, num_workers, seed=seed, progress=progress)
         self._next: dict[str, Any] | None = None  # what comes with the next chunk, if it is here already
         self._has_begun = self._is_under_way = False
         self._patience_s = worker_timeout_s + _PATIENCE_S
@@ -124,8 +117,13 @@ class AheadExplorer(Explorer):
         for name, seat in self.seats.items():
             seat.load_state_dict(record["seats"][name])
 
-    def _await(self) -> None:  # asked by `reset` and `reseed`
+    def reset(self) -> None:
+        """Refuse: the episodes of the next chunk have begun."""
         raise UsageError(f"The explorer '{self.mode}' collects ahead and cannot begin anew. Leave ahead at false.")
+
+    def reseed(self, *purpose: str | int) -> None:
+        """Refuse, as `reset` does."""
+        self.reset()
 
     def metrics(self) -> dict[str, float]:
         """See `Explorer`."""
