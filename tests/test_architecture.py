@@ -41,7 +41,7 @@ LAYERS = [
     },
     {"making"},
     {"stepping"},
-    {"dataset_rows", "explorer", "explorer_limits", "normalizers", "novelty", "seats", "senses"},
+    {"dataset_rows", "explorer", "explorer_base", "explorer_limits", "normalizers", "novelty", "seats", "senses"},
     {"tools"},
     {"play"},
 ]
