@@ -57,10 +57,13 @@ class Program:
         return done.stdout
 
     def train(self, name: str, recipe: str, frames: int, panel: list[str]) -> None:
-        """Train a session, unless it has finished."""
-        if not (self.directory / "digideep_sessions" / name / "done.lock").exists():
+        """Train a session, or go on with one that was interrupted, unless it has finished."""
+        session = self.directory / "digideep_sessions" / name
+        if not session.exists():
             length = ("--session-name", name, "--total-frames", str(frames))
-            self.run("train", recipe, *length, *QUIET, "--set", *panel, "compile=off")
+            self.run("train", recipe, *length, *QUIET, "--set", *panel)
+        elif not (session / "done.lock").exists():
+            self.run("resume", name, *QUIET)
 
     def evaluate(self, name: str) -> float:
         """Return the mean of 100 episodes without exploration, the same ones for all."""
