@@ -111,7 +111,7 @@ ROWS = (
     Row("PPO", "params.ppo_classic", "Acrobot-v1", 491_520, 5, _zoo(-73.5, "1,000,000 frames"), _PPO_ACROBOT),
     Row("DQN", "params.dqn_classic", "Acrobot-v1", 204_800, 5, _zoo(-76.6, "100,000 frames")),
     Row("PQN", "params.pqn_classic", "Acrobot-v1", 507_904, 5, Published(-95.6, 5.7, "PQN's authors")),
-    Row("QR-DQN", "params.qr_dqn_classic", "Acrobot-v1", 204_800, 5, panel={"num_outputs": 25}),
+    Row("QR-DQN", "params.qr_dqn_classic", "Acrobot-v1", 204_800, 5, panel={"critic_outputs": 25}),
     Row("PPO", "params.ppo_classic", "Pendulum-v1", 100_000, 5, _zoo(-172, "100,000 frames, gSDE"), _PPO_PENDULUM),
     Row("SAC", "params.sac_classic", "Pendulum-v1", 20_000, 5, _zoo(-157, "20,000 frames")),
     Row("TQC", "params.tqc_classic", "Pendulum-v1", 20_000, 5, _zoo(-151, "20,000 frames")),

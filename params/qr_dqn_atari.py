@@ -8,7 +8,7 @@ from params import dqn_atari
 cpanel = dqn_atari.cpanel | {
     # Dabney et al. 2018, arXiv:1710.10044, Section 5: quantiles, learning rate, eps of Adam 0.01 / batch_size,
     # exploration; the target is copied every 10,000 gradient steps (RL-Zoo)
-    "num_outputs": 200,
+    "critic_outputs": 200,
     "is_double": False,
     "lr": 5e-5,
     "eps": 3.125e-4,  # of Adam

@@ -4,7 +4,7 @@ from digideep.agent.qr_dqn import QRDQN
 from params import dqn_classic
 
 cpanel = dqn_classic.cpanel | {
-    "num_outputs": 10,  # quantiles of each action; RL-Zoo's QR-DQN for CartPole-v1; 25 for Acrobot-v1
+    "critic_outputs": 10,  # quantiles of each action; RL-Zoo's QR-DQN for CartPole-v1; 25 for Acrobot-v1
     "is_double": False,  # Dabney et al. 2018, arXiv:1710.10044, Algorithm 1
 }
 

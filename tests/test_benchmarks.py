@@ -84,7 +84,7 @@ def test_quantiles_and_delays_are_those_of_the_peers():
     assert tqc["dropped_quantiles"] == dropped
     assert crossq["policy_delay"] == WORKLOADS["crossq-halfcheetah"].peer.parameters["policy_delay"]
     assert crossq["critic_hidden_sizes"] == crossq["hidden_sizes"]
-    assert qr_dqn["num_outputs"] == WORKLOADS["qr-dqn-cartpole"].peer.policy_kwargs["n_quantiles"]
+    assert qr_dqn["critic_outputs"] == WORKLOADS["qr-dqn-cartpole"].peer.policy_kwargs["n_quantiles"]
 
 
 def test_rows_of_a_table_are_replaced_by_their_first_cell_and_others_stay():

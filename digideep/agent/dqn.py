@@ -81,8 +81,8 @@ class DQN(OffPolicyAgent):
     ):  # fmt: skip
         super().__init__(context, **parameters)
         require_int("target_update_interval", target_update_interval, 1)
-        outputs = getattr(self.policy, "num_outputs", 1) if self.critic_loss is critic_loss else 1
-        for name, value in (("num_critics", getattr(self.policy, "num_critics", 1)), ("num_outputs", outputs)):
+        outputs = getattr(self.policy, "critic_outputs", 1) if self.critic_loss is critic_loss else 1
+        for name, value in (("num_critics", getattr(self.policy, "num_critics", 1)), ("critic_outputs", outputs)):
             require(value == 1, name, value, f"1 for {type(self).__name__}")
         self.target_update_interval, self.is_double = target_update_interval, is_double
         num_actions = int(self.action_space.n)  # type: ignore[attr-defined]  # the policy has refused other spaces

@@ -43,14 +43,14 @@ def of_actions(quantiles: Tensor, actions: Tensor) -> Tensor:
 
 
 class QRDQN(dqn.DQN):
-    """DQN whose network says `num_outputs` quantiles of the return for each action.
+    """DQN whose network says `critic_outputs` quantiles of the return for each action.
 
     Parameters are those of `DQN`.
     """
 
     def __init__(self, context: AgentContext, **parameters: Any):
         super().__init__(context, **parameters)
-        num_outputs = self.policy.num_outputs
-        require(num_outputs > 1, "num_outputs", num_outputs, "at least 2 quantiles")
+        critic_outputs = self.policy.critic_outputs
+        require(critic_outputs > 1, "critic_outputs", critic_outputs, "at least 2 quantiles")
 
     critic_targets, critic_loss = staticmethod(critic_targets), staticmethod(critic_loss)

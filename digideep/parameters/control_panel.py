@@ -87,7 +87,7 @@ _TODAY: dict[str, dict[str, str]] = {
     "policy_lr": {"lr_actor": ""},
     "q_lr": {"lr_critic": ""},
     "autotune": {"automatic_entropy_tuning": ""},
-    "n_quantiles": {"num_outputs": "", "critic_outputs": ""},
+    "n_quantiles": {"critic_outputs": ""},
     "top_quantiles_to_drop_per_net": {"dropped_quantiles": ""},
     "n_critics": {"num_critics": ""},
     "q_lambda": {"gae_lambda": ""},

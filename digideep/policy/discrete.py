@@ -35,7 +35,7 @@ class ActionValues(PolicyBase):
         encoder: description of what comes before the network, see `make_encoder`; None decides by the spaces.
         precision: fp32, or bf16 to learn in bfloat16, as in `ContinuousPolicy`.
         num_critics: networks side by side, each with values of its own.
-        num_outputs: numbers for each action; more than 1 for quantiles, for example.
+        critic_outputs: numbers for each action; more than 1 for quantiles, for example.
         network: description of the network's layers, as in `ContinuousPolicy`.
 
     A subclass may set another class for the layers: `network_class`.
@@ -55,15 +55,15 @@ class ActionValues(PolicyBase):
         encoder: Description | None = None,
         precision: str = "fp32",
         num_critics: int = 1,
-        num_outputs: int = 1,
+        critic_outputs: int = 1,
         network: Description | None = None,
     ):
         super().__init__()
         if not isinstance(action_space, gym.spaces.Discrete):
             refuse_actions("ActionValues", "Discrete actions", action_space)
         require_int("num_critics", num_critics, 1)
-        require_int("num_outputs", num_outputs, 1)
-        self.num_critics, self.num_outputs = num_critics, num_outputs
+        require_int("critic_outputs", critic_outputs, 1)
+        self.num_critics, self.critic_outputs = num_critics, critic_outputs
         self.encoder, size = make_trunk(observation_space, generator, encoder)
         check_layers(hidden_sizes, activation, may_be_empty=self.encoder is not None)
         sizes = [size, *hidden_sizes]
@@ -71,8 +71,8 @@ class ActionValues(PolicyBase):
         make = network_maker(network, self.network_class, num=num_critics, **common)
         self.num_actions = int(action_space.n)
         self.features = make(sizes=sizes, is_last_active=True)
-        self.advantages = make(sizes=[sizes[-1], self.num_actions * num_outputs])
-        self.state_value = make(sizes=[sizes[-1], num_outputs]) if is_dueling else None
+        self.advantages = make(sizes=[sizes[-1], self.num_actions * critic_outputs])
+        self.state_value = make(sizes=[sizes[-1], critic_outputs]) if is_dueling else None
 
     def judge(self, observations: Observations) -> Tensor:
         """Judge all actions.
@@ -105,7 +105,7 @@ class ActionValues(PolicyBase):
         Several critics or outputs are judged by their mean.
         """
         values = self.judge(observations)
-        if self.num_outputs > 1:
+        if self.critic_outputs > 1:
             values = values.mean(-1)
         if self.num_critics > 1:
             values = values.mean(0)
@@ -114,7 +114,7 @@ class ActionValues(PolicyBase):
 
     def fast_act(self) -> FastAct | None:
         """See `PolicyBase`."""
-        is_plain = self.encoder is None and self.state_value is None and self.num_outputs == 1 and is_on_cpu(self)
+        is_plain = self.encoder is None and self.state_value is None and self.critic_outputs == 1 and is_on_cpu(self)
         if not is_plain or not does_as(self, ActionValues, "forward", "judge"):
             return None
         if (network := perceptron_of(self.features, self.advantages)) is None:
@@ -135,7 +135,7 @@ class GreedyActionValues(ActionValues):
         **parameters: Any,
     ):  # fmt: skip
         super().__init__(observation_space, action_space, generator, **parameters)
-        for name in ("num_critics", "num_outputs"):
+        for name in ("num_critics", "critic_outputs"):
             require(getattr(self, name) == 1, name, getattr(self, name), "1 for GreedyActionValues")
 
     def act(

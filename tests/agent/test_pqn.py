@@ -81,7 +81,7 @@ def test_actions_are_random_with_the_chance_epsilon_and_never_in_tests():
         ),
         ({"target_kl": 0.1}, "target_kl must be null"),
         ({"normalize_advantages": True}, "normalize_advantages must be false"),
-        ({"policy": describe(GreedyActionValues, hidden_sizes=[16], num_outputs=2)}, "num_outputs must be 1"),
+        ({"policy": describe(GreedyActionValues, hidden_sizes=[16], critic_outputs=2)}, "critic_outputs must be 1"),
         ({"policy": describe(GreedyActionValues, hidden_sizes=[16], num_critics=2)}, "num_critics must be 1"),
     ],
 )

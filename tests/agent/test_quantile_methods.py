@@ -97,10 +97,14 @@ def test_the_loss_is_of_the_actions_that_were_taken():
         (TQC, {"policy": describe(SquashedGaussianPolicy, hidden_sizes=[8])}, "critic_outputs must be at least 2"),
         (TQC, {"dropped_quantiles": 4}, "dropped_quantiles must be"),
         (TQC, {"num_target_critics": 1}, "num_target_critics must be null"),
-        (QRDQN, {"policy": describe(ActionValues, hidden_sizes=[8])}, "num_outputs must be at least 2"),
+        (QRDQN, {"policy": describe(ActionValues, hidden_sizes=[8])}, "critic_outputs must be at least 2"),
         (QRDQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_critics=2)}, "num_critics must be 1 for QRDQN"),
         (DQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_critics=2)}, "num_critics must be 1 for DQN"),
-        (DQN, {"policy": describe(ActionValues, hidden_sizes=[8], num_outputs=2)}, "num_outputs must be 1 for DQN"),
+        (
+            DQN,
+            {"policy": describe(ActionValues, hidden_sizes=[8], critic_outputs=2)},
+            "critic_outputs must be 1 for DQN",
+        ),
     ],
 )
 def test_what_leaves_no_quantiles_is_refused(cls, changes, message):

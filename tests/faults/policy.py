@@ -197,13 +197,13 @@ FAULTS = (
             "num=1, **common)\n        self.num_actions",
             "several critics are one",
         ),
-        ("self.num_actions * num_outputs]", "self.num_actions]", "several outputs are one"),
+        ("self.num_actions * critic_outputs]", "self.num_actions]", "several outputs are one"),
     ),
     *faults_in(
         "digideep/policy/discrete.py",
         f"{_ACTING}what_has_no_counterpart_is_left_to_torch",
         ("self.state_value is None and", "", "a dueling network acts by its advantages"),
-        ("self.num_outputs == 1 and", "", "it takes the best output for the best action"),
+        ("self.critic_outputs == 1 and", "", "it takes the best output for the best action"),
     ),
     *faults_in(
         "digideep/policy/stochastic.py",

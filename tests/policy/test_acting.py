@@ -131,7 +131,7 @@ def test_what_has_no_counterpart_is_left_to_torch():
     assert fast_act_of(StochasticPolicy(SEEN, SPACES["vector"], generator, hidden_sizes=[400, 400])) is None
     assert fast_act_of(make(ActionValues, SPACES["number"], is_dueling=True)) is None
     assert fast_act_of(make(ActionValues, SPACES["number"], num_critics=2)) is None
-    assert fast_act_of(make(ActionValues, SPACES["number"], num_outputs=3)) is None
+    assert fast_act_of(make(ActionValues, SPACES["number"], critic_outputs=3)) is None
 
 
 KINDS = [(StochasticPolicy, "vector"), (StochasticPolicy, "number"), (SquashedGaussianPolicy, "vector"),
@@ -319,24 +319,24 @@ def test_of_critics_with_several_outputs_the_mode_takes_the_least_mean():
 
 
 @pytest.mark.parametrize("is_dueling", [False, True])
-@pytest.mark.parametrize(("num_critics", "num_outputs"), [(1, 1), (2, 1), (1, 3), (2, 3)])
-def test_action_values_of_several_critics_and_outputs_are_judged_by_their_mean(num_critics, num_outputs, is_dueling):
-    shape = {"num_critics": num_critics, "num_outputs": num_outputs, "is_dueling": is_dueling}
+@pytest.mark.parametrize(("num_critics", "critic_outputs"), [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_action_values_of_several_critics_and_outputs_are_judged_by_their_mean(num_critics, critic_outputs, is_dueling):
+    shape = {"num_critics": num_critics, "critic_outputs": critic_outputs, "is_dueling": is_dueling}
     policy = make(ActionValues, SPACES["number"], **shape)
     first, _, second, _ = policy.features
-    by_hand = torch.zeros(num_critics, 5, 5, num_outputs)  # critics, rows, actions, outputs
+    by_hand = torch.zeros(num_critics, 5, 5, critic_outputs)  # critics, rows, actions, outputs
     for index in range(num_critics):
         features = ROWS
         for layer in (first, second):
             features = (features @ layer.weight[index] + layer.bias[index]).relu()
         (last,) = policy.advantages
-        values = (features @ last.weight[index] + last.bias[index]).view(5, 5, num_outputs)
+        values = (features @ last.weight[index] + last.bias[index]).view(5, 5, critic_outputs)
         if is_dueling:
             (last,) = policy.state_value
             values = values - values.mean(1, keepdim=True) + (features @ last.weight[index] + last.bias[index])[:, None]
         by_hand[index] = values
     expected = by_hand[0] if num_critics == 1 else by_hand
-    torch.testing.assert_close(policy(ROWS), expected[..., 0] if num_outputs == 1 else expected)
+    torch.testing.assert_close(policy(ROWS), expected[..., 0] if critic_outputs == 1 else expected)
     means = by_hand.mean((0, -1))
     allowed = torch.ones(5, 5, dtype=torch.bool).scatter_(1, means.argmax(1, keepdim=True), False)
     for mask, judged in ((None, means), (allowed, means.masked_fill(~allowed, -torch.inf))):

@@ -81,7 +81,7 @@ def make_agent(
         CrossQ: {"policy": describe(SquashedGaussianPolicy, **network, network=describe(BatchRenormPerceptron)),
                  **soft, "polyak_factor": None},
         DiscreteSAC: {"policy": describe(CategoricalPolicy, **network), **soft},
-        QRDQN: {"policy": describe(ActionValues, **network, num_outputs=4), "target_update_interval": 20, "lr": 3e-3,
+        QRDQN: {"policy": describe(ActionValues, **network, critic_outputs=4), "target_update_interval": 20, "lr": 3e-3,
                 "epsilon": 0.2},
         SACv1: {"policy": describe(ValuedGaussianPolicy, **network), "polyak_factor": 0.05, "lr_actor": 3e-3,
                 "lr_critic": 3e-3, "lr_value": 3e-3},
