@@ -29,7 +29,7 @@ test: .venv/installed-test
 learning: .venv/installed-test
 	$(BIN)/python -m pytest -m learning
 
-# Speed, memory and start-up beside stable-baselines3 and SBX, which get an environment of their own; 25 to 70 minutes.
+# Speed, memory and start-up beside stable-baselines3, SBX and others, in an environment of their own; 25 to 70 minutes.
 # Run nothing else meanwhile. make bench-compare BENCH_ARGS='--only sac-halfcheetah --runs 5' measures a part.
 bench: bench-compare bench-ceiling bench-collection bench-startup
 
@@ -44,7 +44,8 @@ bench-compare bench-ceiling bench-collection bench-startup: .venv/installed-benc
 .venv-bench/installed: constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch \
-		'gymnasium[mujoco]' mujoco stable-baselines3 sb3-contrib sbx-rl jax ale-py opencv-python-headless
+		'gymnasium[mujoco]' mujoco stable-baselines3 sb3-contrib sbx-rl jax ale-py opencv-python-headless \
+		skrl rl-games envpool gym
 	touch $@
 
 check: .venv/installed-check

@@ -1,9 +1,9 @@
-"""Frames per second beside stable-baselines3 and SBX, in alternating runs: `make bench`. Run nothing else meanwhile.
+"""Frames per second beside stable-baselines3, SBX and others, in alternating runs: `make bench`. Run nothing else then.
 
 All train with the same hyperparameters and networks (`benchmarks/workloads.py`), each time in a fresh process: ours
 through the command line, as a user does. What is timed is the loop with all that belongs to it; start-up, random
-frames and compiling are over before the clock starts. stable-baselines3 runs with one and with two threads of torch;
-the better one counts. The tables of RESULTS.md are updated after each workload.
+frames and compiling are over before the clock starts. Who uses torch runs with one and with two threads of it; the
+better one counts. The tables of RESULTS.md are updated after each workload.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.measuring import Parser, Refused, machine, positive, require_peers, run, spread, train, update_table
+from benchmarks.more_peers import LIBRARIES
 from benchmarks.workloads import WORKLOADS, Workload
 
 _SUMMARY = ("workload", "digideep", "stable-baselines3", "SBX", "to stable-baselines3", "to SBX", "command")
@@ -48,7 +49,8 @@ def measure_ours(workload: Workload, epochs: int, changes: dict) -> Sample:
 def measure_peer(python: str, library: str, name: str, epochs: int, threads: int) -> Sample:
     """One run of a peer, of as many frames."""
     workload = WORKLOADS[name]
-    command = [python, "-m", "benchmarks.peers", library, name, "--threads", str(threads)]
+    module = "benchmarks.more_peers" if library in LIBRARIES else "benchmarks.peers"
+    command = [python, "-m", module, library, name, "--threads", str(threads)]
     frames = ["--before", str(workload.epoch_frames), "--frames", str(epochs * workload.epoch_frames)]
     finished = run([*command, *frames])
     figures = json.loads(finished.stdout.splitlines()[-1])
@@ -79,10 +81,10 @@ def contenders(name: str, epochs: int, peers: str) -> dict[str, Callable[[], Sam
     workload = WORKLOADS[name]
     kinds = {"digideep": {}} | {f"digideep, {variant}": changes for variant, changes in workload.variants.items()}
     takers = {title: partial(measure_ours, workload, epochs, changes) for title, changes in kinds.items()}
+    titles = {"sb3": workload.peer.name} | {each: each for each, names in LIBRARIES.items() if name in names}
     takers |= {
-        f"{workload.peer.name}, {threads} thread{'s' * (threads > 1)}": partial(
-            measure_peer, peers, "sb3", name, epochs, threads
-        )
+        f"{title}, {threads} thread{'s' * (threads > 1)}": partial(measure_peer, peers, library, name, epochs, threads)
+        for library, title in titles.items()
         for threads in (1, 2)
     }
     return takers | ({"SBX": partial(measure_peer, peers, "sbx", name, epochs, 1)} if workload.peer.has_sbx else {})

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).parents[1]
-_SHOWN = ("torch", "gymnasium", "mujoco", "ale-py", "stable-baselines3", "sbx-rl", "jax")
+_SHOWN = ("torch", "gymnasium", "mujoco", "ale-py", "stable-baselines3", "sbx-rl", "jax", "skrl",
+          "rl-games", "envpool")  # fmt: skip
 
 
 class Refused(Exception):

@@ -12,6 +12,7 @@ import torch
 from benchmarks import ceiling, collection, compare, measuring, ranks, startup, sweep
 from benchmarks.compare import Sample
 from benchmarks.measuring import ROOT, Refused, run, update_table
+from benchmarks.more_peers import LIBRARIES, rl_games_parameters, skrl_agent, skrl_models
 from benchmarks.workloads import WORKLOADS
 from digideep.launch.plan import Run
 from digideep.launch.search import Search
@@ -75,6 +76,34 @@ def test_ours_and_the_peers_have_the_same_hyperparameters(name):
         assert cpanel.get("noise_std") == peer.noise_std
     if peer.algorithm in ("DQN", "QRDQN"):
         assert cpanel["target_update_interval"] / due == theirs["target_update_interval"]
+
+
+@pytest.mark.parametrize(("library", "name"), [(each, name) for each, names in LIBRARIES.items() for name in names])
+def test_further_peers_are_given_the_same_hyperparameters(library, name):
+    peer = WORKLOADS[name].peer
+    given, sizes = peer.parameters, list(peer.net_arch)
+    if library == "rl_games":
+        tree = rl_games_parameters(peer, 4096, 8192, "/tmp")
+        found = tree["config"]
+        chunk = found["horizon_length"] * found["num_actors"]
+        assert (tree["network"]["mlp"]["units"], found["max_epochs"] * chunk) == (sizes, 12_288)
+        assert (found["minibatch_size"], found["mini_epochs"]) == (given["batch_size"], given["n_epochs"])
+        assert (found["learning_rate"], found["entropy_coef"]) == (
+            given.get("learning_rate", 3e-4), given.get("ent_coef", 0.0)
+        )  # fmt: skip
+        return
+    found, networks = skrl_agent(peer, "/tmp"), skrl_models(peer)
+    del networks["separate"]
+    assert [layer["layers"] for each in networks.values() for layer in each["network"]] == [sizes] * len(networks)
+    assert found["learning_rate"] == given.get("learning_rate", 3e-4)
+    if peer.algorithm == "PPO":
+        chunk = found["rollouts"] * peer.num_envs
+        assert (chunk / found["mini_batches"], found["learning_epochs"]) == (given["batch_size"], given["n_epochs"])
+        assert (found["value_loss_scale"], found["entropy_loss_scale"]) == (given["vf_coef"], given.get("ent_coef", 0))
+    else:
+        assert (found["batch_size"], found["gradient_steps"]) == (given["batch_size"], given["gradient_steps"])
+        assert found["learning_starts"] * peer.num_envs == given["learning_starts"]
+        assert found.get("policy_delay") == given.get("policy_delay")
 
 
 def test_quantiles_and_delays_are_those_of_the_peers():
