@@ -6,7 +6,6 @@ Each one runs by its own loop and its own environments, as its examples do: skrl
 rl_games steps EnvPool. Neither normalises rewards by their return; both normalise observations where the workload does.
 """
 
-import argparse
 import json
 import os
 import tempfile
@@ -14,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.peers import peer_parser
 from benchmarks.workloads import WORKLOADS, Peer
 
 LIBRARIES = {
@@ -224,12 +224,7 @@ def train_rl_games(peer: Peer, before: int, frames: int, directory: str) -> Cloc
 
 def main() -> None:
     """Print frames, seconds, and the clock at the end."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.more_peers", description=__doc__)
-    parser.add_argument("library", choices=tuple(LIBRARIES))
-    parser.add_argument("workload", choices=tuple(WORKLOADS))
-    parser.add_argument("--before", type=int, default=0, help="frames that are not timed")
-    parser.add_argument("--frames", type=int, required=True, help="frames that are timed")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
+    parser = peer_parser("more_peers", __doc__, LIBRARIES)
     args = parser.parse_args()
     if args.workload not in LIBRARIES[args.library]:
         parser.error(

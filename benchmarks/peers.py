@@ -7,6 +7,7 @@ import argparse
 import importlib
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.workloads import WORKLOADS, Peer
@@ -45,14 +46,20 @@ def make_model(library: str, peer: Peer, learning_starts: int | None) -> Any:
     return algorithm(peer.policy, envs, device="cpu", **parameters)
 
 
-def main() -> None:
-    """Print frames, seconds, and the clock at the end."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("library", choices=tuple(_PACKAGES))
+def peer_parser(module: str, doc: str | None, libraries: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the arguments that every program of a peer takes. Args: module: of the program; doc: what it is."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=doc)
+    parser.add_argument("library", choices=tuple(libraries))
     parser.add_argument("workload", choices=tuple(WORKLOADS))
     parser.add_argument("--before", type=int, default=0, help="frames that are not timed")
     parser.add_argument("--frames", type=int, required=True, help="frames that are timed")
     parser.add_argument("--threads", type=int, default=1, help="of torch; XLA takes what it wants")
+    return parser
+
+
+def main() -> None:
+    """Print frames, seconds, and the clock at the end."""
+    parser = peer_parser("peers", __doc__, _PACKAGES)
     parser.add_argument("--learning-starts", type=int, help="random frames, instead of the workload's")
     args = parser.parse_args()
 
