@@ -4,7 +4,9 @@ The arithmetic is that of the policy's own `act`, on the memory of its own param
 noise comes from the same torch generator. What has no counterpart here acts by torch.
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,11 +14,13 @@ from torch import nn
 
 from digideep.policy.base import ArrayChoice, FastAct, PolicyBase
 from digideep.policy.distributions import CategoricalHead, GaussianHead
-from digideep.policy.networks import EnsembleLinear, EnsemblePerceptron, Tanh
+from digideep.policy.networks import EnsembleLayer, EnsembleLinear, EnsemblePerceptron, Tanh
+from digideep.policy.normalized_networks import BatchRenorm, EnsembleLayerNorm
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 # Torch is as fast on wider layers; and their products would wake numpy's threads, beside torch's.
 _LARGEST_WEIGHT = 256 * 256
+_Step = Callable[[np.ndarray], np.ndarray]
 
 
 def fast_act_of(policy: PolicyBase) -> FastAct | None:
@@ -46,47 +50,87 @@ class Perceptron:
     """A multilayer perceptron on the memory of torch layers, which must stay where it is.
 
     Args:
-        networks: linear layers and their activations, or sequences of them, on the CPU.
+        networks: linear layers, normalisations and activations, or sequences of them, on the CPU.
 
     Raises:
         LookupError: for a layer that has no counterpart here.
     """
 
     def __init__(self, *networks: nn.Module):
-        self._steps: list[tuple[np.ndarray, np.ndarray] | str] = []
-        for layer in _layers_of(networks):
-            if does_as(layer, nn.Linear, "forward") and layer.bias is not None:
-                self._steps.append((_array(layer, "weight").T, _array(layer, "bias")))
-            elif does_as(layer, EnsembleLinear, "forward") and len(layer.weight) == 1:  # type: ignore[arg-type]
-                self._steps.append((_array(layer, "weight")[0], _array(layer, "bias")[0]))
-            elif does_as(layer, Tanh, "forward") or does_as(layer, nn.Tanh, "forward"):
-                self._steps.append("Tanh")
-            elif does_as(layer, nn.ReLU, "forward"):
-                self._steps.append("ReLU")
-            else:
-                raise LookupError(type(layer).__name__)
-        if any(step[0].size > _LARGEST_WEIGHT for step in self._steps if not isinstance(step, str)):
-            raise LookupError("wide layers")
-        self._buffers: list[np.ndarray] = []
+        self._steps = [_step_of(layer) for layer in _layers_of(networks)]
+        self._x = np.empty((0, 0), np.float32)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Args: x: float32 (B, D). Returns: float32 (B, K), overwritten by the next call."""
-        if not self._buffers or len(self._buffers[0]) != len(x):
-            sizes = [x.shape[1], *(step[1].size for step in self._steps if not isinstance(step, str))]
-            # Torch's memory is aligned: no result depends on where an array happens to lie.
-            self._buffers = [torch.empty(len(x), size).numpy() for size in sizes]
-        h, *others = self._buffers
+        if self._x.shape != x.shape:
+            self._x = _aligned(*x.shape)
+        h = self._x
         h[...] = x
-        buffers = iter(others)
         for step in self._steps:
-            if step == "Tanh":
-                np.tanh(h, out=h)
-            elif step == "ReLU":
-                np.maximum(h, 0, out=h)
-            else:
-                h = np.matmul(h, step[0], out=next(buffers))
-                h += step[1]
+            h = step(h)
         return h
+
+
+class _Linear:
+    """Args: weight: (D, K); bias: (K,)."""
+
+    def __init__(self, weight: np.ndarray, bias: np.ndarray):
+        if weight.size > _LARGEST_WEIGHT:
+            raise LookupError("wide layers")
+        self.weight, self.bias = weight, bias
+        self._y = _aligned(0, bias.size)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        if len(self._y) != len(x):
+            self._y = _aligned(len(x), self.bias.size)
+        y = np.matmul(x, self.weight, out=self._y)
+        y += self.bias
+        return y
+
+
+def _aligned(*shape: int) -> np.ndarray:
+    """Return an array in torch's memory, which is aligned: no result depends on where it happens to lie."""
+    return torch.empty(shape).numpy()
+
+
+def _step_of(layer: nn.Module) -> _Step:
+    """Return a layer in arrays, which may change its input. Raises: LookupError: if it has no counterpart."""
+    if does_as(layer, nn.Linear, "forward") and layer.bias is not None:
+        return _Linear(_array(layer, "weight").T, _array(layer, "bias"))
+    if does_as(layer, Tanh, "forward") or does_as(layer, nn.Tanh, "forward"):
+        return lambda x: np.tanh(x, out=x)
+    if does_as(layer, nn.ReLU, "forward"):
+        return lambda x: np.maximum(x, 0, out=x)
+    if isinstance(layer, EnsembleLayer) and len(weight := _array(layer, "weight")) == 1:
+        weight, bias = weight[0], _array(layer, "bias")[0, 0]
+        if does_as(layer, EnsembleLinear, "forward", "chosen"):
+            return _Linear(weight, bias)
+        if does_as(layer, EnsembleLayerNorm, "forward", "chosen"):
+            return functools.partial(_layer_norm, weight[0], bias)
+        if isinstance(layer, BatchRenorm) and not layer.training and does_as(layer, BatchRenorm, "forward", "chosen"):
+            moments = layer.mean.numpy()[0, 0], layer.variance.numpy()[0, 0]
+            return functools.partial(_batch_renorm, weight[0], bias, *moments, np.float32(layer.eps))
+    raise LookupError(type(layer).__name__)
+
+
+def _layer_norm(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """See `EnsembleLayerNorm`; the small number is torch's default."""
+    size = np.float32(x.shape[1])
+    x -= x.sum(-1, keepdims=True) / size
+    x /= np.sqrt((x * x).sum(-1, keepdims=True) / size + np.float32(1e-5))
+    x *= weight
+    x += bias
+    return x
+
+
+def _batch_renorm(
+    weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray, eps: np.float32, x: np.ndarray
+) -> np.ndarray:
+    """See `BatchRenorm`."""
+    x -= mean
+    x *= weight / np.sqrt(variance + eps)
+    x += bias
+    return x
 
 
 def _layers_of(networks: tuple[nn.Module, ...]) -> list[nn.Module]:

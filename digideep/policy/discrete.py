@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
@@ -114,12 +115,18 @@ class ActionValues(PolicyBase):
 
     def fast_act(self) -> FastAct | None:
         """See `PolicyBase`."""
-        is_plain = self.encoder is None and self.state_value is None and self.critic_outputs == 1 and is_on_cpu(self)
+        is_plain = self.encoder is None and is_on_cpu(self)
         if not is_plain or not does_as(self, ActionValues, "forward", "judge"):
             return None
         if (network := perceptron_of(self.features, self.advantages)) is None:
             return None
-        return lambda x, generator, deterministic: ArrayChoice(network(x).argmax(-1))
+        shape = (self.num_actions, self.critic_outputs)
+
+        def act(x: np.ndarray, generator: torch.Generator, deterministic: bool) -> ArrayChoice:
+            # The best advantage is the best value: what the observation is worth is the same for all actions.
+            return ArrayChoice(network(x).reshape(len(x), *shape).sum(-1).argmax(-1))
+
+        return act
 
 
 class GreedyActionValues(ActionValues):

@@ -40,7 +40,7 @@ FAULTS = (
             "if False:\n            actions = mean",
             "deterministic vectors are drawn",
         ),
-        ("np.maximum(h, 0, out=h)", "np.maximum(h, -1, out=h)", "another rectifier"),
+        ("np.maximum(x, 0, out=x)", "np.maximum(x, -1, out=x)", "another rectifier"),
     ),
     *faults_in(
         "digideep/policy/acting.py",
@@ -48,15 +48,19 @@ FAULTS = (
         f"{_ACTING}what_has_no_counterpart_is_left_to_torch "
         f"{_ACTING}agents_act_with_the_parameters_that_they_learn",
         ("actions = mean.copy()", "actions = mean", "the next call overwrites the actions"),
-        (', "forward") and len(layer.weight) == 1:', ', "forward"):', "the first of several critics acts"),
+        (
+            ' and len(weight := _array(layer, "weight")) == 1:',
+            ' and len(weight := _array(layer, "weight")):',
+            "the first of several critics acts",
+        ),
         (
             "return parameter.detach().numpy()",
             "return parameter.detach().numpy().copy()",
             "acting by the weights of the start",
         ),
         (
-            'self._steps.append((_array(layer, "weight")[0], _array(layer, "bias")[0]))',
-            'self._steps.append((_array(layer, "weight")[0].copy(), _array(layer, "bias")[0]))',
+            "weight, bias = weight[0], _array",
+            "weight, bias = weight[0].copy(), _array",
             "acting by the first weights",
         ),
     ),
@@ -70,7 +74,6 @@ FAULTS = (
         ),
         ('place["fast_act"] <= place["act"]', 'place["fast_act"] < place["act"]', "a policy's own fast way is lost"),
         ("all(getattr(type(module), name) is getattr(cls, name) for name in methods)", "True", "overridden methods"),
-        ("        isinstance(module, cls)\n        and all", "        all", "another class with the same method"),
         (
             "\n        and not (module._forward_hooks or module._forward_pre_hooks)",
             "",
@@ -78,7 +81,7 @@ FAULTS = (
         ),
         ("module._forward_hooks or module._forward_pre_hooks", "module._forward_hooks", "hooks before a layer are"),
         ("module._forward_hooks or module._forward_pre_hooks", "module._forward_pre_hooks", "hooks after it are"),
-        ("module._parameters.get(name)", "getattr(module, name)", "acting by a weight that was computed once"),
+        ("module._parameters.get(name)", "getattr(module, name)", "acting by a weight that is no parameter"),
     ),
     *faults_in(
         "digideep/policy/discrete.py",
@@ -201,9 +204,21 @@ FAULTS = (
     ),
     *faults_in(
         "digideep/policy/discrete.py",
+        f"{_ACTING}action_values_choose_by_numpy_as_by_torch",
+        (".sum(-1).argmax(-1)", ".max(-1).argmax(-1)", "it takes the best output for the best action"),
+    ),
+    *faults_in(
+        "digideep/policy/acting.py",
+        f"{_ACTING}normalised_layers_act_by_numpy_as_by_torch_also_when_their_moments_have_moved "
         f"{_ACTING}what_has_no_counterpart_is_left_to_torch",
-        ("self.state_value is None and", "", "a dueling network acts by its advantages"),
-        ("self.critic_outputs == 1 and", "", "it takes the best output for the best action"),
+        (
+            "layer.mean.numpy()[0, 0]",
+            "layer.mean.numpy()[0, 0].copy()",
+            "batch renormalisation by the means of the start",
+        ),
+        ("np.sqrt(variance + eps)", "(variance + eps)", "batch renormalisation divides by the variance"),
+        (" and not layer.training", "", "a network that learns acts by the running moments"),
+        ("x -= x.sum(-1, keepdims=True) / size", "x -= x.mean()", "layers are normalised over all rows"),
     ),
     *faults_in(
         "digideep/policy/stochastic.py",

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from digideep.agent.base import AgentBase
-from digideep.parameters.component import build
+from digideep.parameters.component import build, describe
 from digideep.policy.acting import fast_act_of
 from digideep.policy.base import PolicyBase
 from digideep.policy.continuous import DeterministicPolicy, SquashedGaussianPolicy
 from digideep.policy.discrete import ActionValues
 from digideep.policy.distributions import Categorical
 from digideep.policy.networks import EnsemblePerceptron, Tanh
+from digideep.policy.normalized_networks import BatchRenormPerceptron, LayerNormPerceptron, Simba
 from digideep.policy.stochastic import StochasticPolicy
 from digideep.utility.errors import UsageError
 from tests.support.helpers import make_context
@@ -84,14 +85,15 @@ def test_the_spread_is_limited_alike_in_numpy_in_torch_and_when_learning():
     torch.testing.assert_close(log_p.detach(), of_each.sum(-1), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["ppo_classic", "dqn_classic", "sac_classic", "ddpg_classic", "td3_mujoco"])
+@pytest.mark.parametrize("name", ["ppo_classic", "dqn_classic", "qr_dqn_classic", "sac_classic",
+                                  "crossq_classic", "ddpg_classic", "td3_mujoco"])  # fmt: skip
 def test_agents_act_with_the_parameters_that_they_learn(name):
     panel = importlib.import_module(f"params.{name}").cpanel | {"compile": "off"}
     description = importlib.import_module(f"params.{name}").gen_params(panel)["agents"]["agent"]
-    space = SPACES["number"] if name in ("ppo_classic", "dqn_classic") else SPACES["vector"]
+    space = SPACES["number"] if "dqn" in name or name == "ppo_classic" else SPACES["vector"]
     agent = build(description, AgentBase, context=make_context(SEEN, space))
     assert agent.fast_act is not None
-    x, masks = {"/agent": np.ones((2, 7), np.float32)}, np.ones(2, np.bool_)
+    x, masks = {"/agent": torch.randn(50, 7, generator=seeded(6)).numpy()}, np.ones(50, np.bool_)
 
     def act():
         choice = agent.action_generator(x, None, masks, True)
@@ -105,12 +107,30 @@ def test_agents_act_with_the_parameters_that_they_learn(name):
     np.testing.assert_allclose(act(), by_numpy, atol=1e-5)
 
 
-def test_action_values_choose_by_numpy_as_by_torch():
-    policy = make(ActionValues, SPACES["number"])
+@pytest.mark.parametrize("changes", [{}, {"critic_outputs": 3}, {"is_dueling": True},
+                                     {"critic_outputs": 3, "is_dueling": True}], ids=str)  # fmt: skip
+def test_action_values_choose_by_numpy_as_by_torch(changes):
+    policy = make(ActionValues, SPACES["number"], **changes)
     x = np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32)
     chosen = fast_act_of(policy)(x, torch.Generator(), False).actions
     assert chosen.tolist() == policy.act(torch.tensor(x)).actions.tolist()
     assert len(set(chosen.tolist())) > 1
+
+
+@pytest.mark.parametrize("network", [LayerNormPerceptron, BatchRenormPerceptron])
+@pytest.mark.parametrize(("kind", "space"), [(SquashedGaussianPolicy, "vector"), (ActionValues, "number")])
+def test_normalised_layers_act_by_numpy_as_by_torch_also_when_their_moments_have_moved(network, kind, space):
+    policy = make(kind, SPACES[space], network=describe(network)).eval()
+    assert agree(policy) == [True, True]
+    rows, moving = torch.randn(50, 7, generator=seeded(6)), seeded(7)
+    act, x = fast_act_of(policy), rows.numpy()
+    before = act(x, seeded(1), True).actions
+    with torch.no_grad():
+        for part in (*policy.buffers(), *policy.parameters()):
+            part += torch.rand(part.shape, generator=moving)
+        after = policy.act(rows, deterministic=True).actions.numpy()
+    np.testing.assert_allclose(act(x, seeded(1), True).actions, after, atol=1e-5)
+    assert not np.allclose(before, after)
 
 
 def test_what_was_learned_shows_in_the_next_action_and_actions_are_the_callers_own():
@@ -129,9 +149,12 @@ def test_what_has_no_counterpart_is_left_to_torch():
     generator = torch.Generator()
     assert fast_act_of(make(StochasticPolicy, SPACES["vector"], activation="elu")) is None
     assert fast_act_of(StochasticPolicy(SEEN, SPACES["vector"], generator, hidden_sizes=[400, 400])) is None
-    assert fast_act_of(make(ActionValues, SPACES["number"], is_dueling=True)) is None
     assert fast_act_of(make(ActionValues, SPACES["number"], num_critics=2)) is None
-    assert fast_act_of(make(ActionValues, SPACES["number"], critic_outputs=3)) is None
+    simba = {"hidden_sizes": [32, 32], "network": describe(Simba)}
+    assert fast_act_of(ActionValues(SEEN, SPACES["number"], generator, **simba)) is None
+    learner = make(SquashedGaussianPolicy, SPACES["vector"], network=describe(BatchRenormPerceptron))
+    assert learner.training
+    assert fast_act_of(learner) is None, "which would learn the batch's moments"
 
 
 KINDS = [(StochasticPolicy, "vector"), (StochasticPolicy, "number"), (SquashedGaussianPolicy, "vector"),
@@ -214,6 +237,13 @@ def with_a_weight_that_is_computed(policy):
     torch.nn.utils.parametrizations.weight_norm(policy.actor[2])
 
 
+def with_a_weight_that_is_no_parameter(policy):
+    layer = policy.actor[0]
+    weight = layer.weight.detach()
+    del layer.weight
+    layer.weight = weight  # which others may replace by another tensor
+
+
 def with_a_forward_of_one_layer(policy):
     policy.actor[0].forward = lambda x: torch.nn.Linear.forward(policy.actor[0], x) + 1
 
@@ -229,7 +259,8 @@ def with_a_property_for_a_weight(policy):
 
 @pytest.mark.parametrize("change", [with_a_forward_of_one_layer, with_a_call_of_its_own, with_a_property_for_a_weight,
                                     with_doubled_layer, with_an_actor_of_its_own, with_a_head_of_its_own, with_a_hook,
-                                    with_a_hook_before_a_layer, with_a_weight_that_is_computed])  # fmt: skip
+                                    with_a_hook_before_a_layer, with_a_weight_that_is_computed,
+                                    with_a_weight_that_is_no_parameter])  # fmt: skip
 def test_no_subclass_gets_a_fast_way_that_is_not_its_own(change):
     class Changed(StochasticPolicy):
         def __init__(self, *args, **parameters):
