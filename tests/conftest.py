@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from digideep.learning.compiling import separate_compiled_code
+from digideep.learning.kept_steps import cache_directory
 from tests.support.forked import ForkedProgram
 
-separate_compiled_code()  # where a test calls the compiler itself
+cache_directory()  # where a test calls the compiler itself
 
 
 # What takes longest begins first, so that no processor waits for another one at the end.

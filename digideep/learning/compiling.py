@@ -1,7 +1,6 @@
 """Compiling of gradient steps: when it pays, and how a compiled function costs next to nothing to call."""
 
 import logging
-import os
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
+from digideep.learning import kept_steps
 from digideep.learning.optimizers import Optimizer
 from digideep.parameters.checks import require
 
@@ -38,8 +38,6 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     def call(*args: Any) -> Any:
         signature = _signature(args)
         if signature not in known:
-            if not known:
-                logging.getLogger("digideep").info("Compiling the gradient step: usually 5 to 30 s.")
             fast = _compile(plain, (*owner, *args), device)
             known[signature] = _Recorded(fast) if device.type == "cuda" else fast
         return known[signature](*owner, *args)
@@ -100,36 +98,31 @@ def _record(function: Callable[[], Any]) -> Callable[[], Any]:
     return replay
 
 
-def separate_compiled_code() -> None:
-    """Let the compiler keep what it compiles in a directory for each instruction set.
-
-    Its cache asks for the source only: source written for vectors of 512 bits is found again on a processor, or under
-    an ATEN_CPU_CAPABILITY, with 256, and computes garbage there.
-    """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
-
-    directory = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR") or default_cache_dir())
-    instructions = torch.backends.cpu.get_cpu_capability()
-    if directory.name != instructions:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / instructions)
-
-
 def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.device) -> Callable[..., Any]:
-    """The compiled function for arguments like these, without checks where torch can do that (2.9)."""
-    separate_compiled_code()
-    options: dict[str, Any] = {"guard_filter_fn": lambda checks: [False] * len(checks)}
-    unchecked = torch.compile(function, dynamic=False, fullgraph=True, options=options, backend=_backend(device))
+    """The compiled function for arguments like these, without checks where torch can do that (2.9).
+
+    On the CPU it is what an earlier run has kept, if there is that.
+    """
+    kept_steps.cache_directory()  # which tells the compiler, too
+    is_kept = device.type == "cpu"
+    if is_kept and (found := kept_steps.find(function, args)) is not None:
+        return found
+    logging.getLogger("digideep").info("Compiling the gradient step: usually 5 to 30 s.")
+    notes = kept_steps.Notes()
+    options: dict[str, Any] = {"guard_filter_fn": notes.take_checks}
+    backend = _backend(device, notes)
+    unchecked = torch.compile(function, dynamic=False, fullgraph=True, options=options, backend=backend)
     try:
         fast: Any = unchecked.aot_compile((args, {}))  # type: ignore[attr-defined]
         fast.disable_guard_check()
+        notes.take_compiled(fast)
     except Exception as err:  # it is fresh, and refuses a lot
         logging.getLogger("digideep").debug("Checks before each step stay: %s", " ".join(str(err).split()))
         return torch.compile(function, dynamic=False, fullgraph=True)
-    compiled_function: Callable[..., Any] = fast
-    return compiled_function
+    return kept_steps.keep(function, args, fast, notes) if is_kept else fast
 
 
-def _backend(device: torch.device) -> Callable[..., Any]:
+def _backend(device: torch.device, notes: kept_steps.Notes) -> Callable[..., Any]:
     """torch's own compiler, which finds what it has compiled in earlier runs (`python -m benchmarks.startup`)."""
     options: dict[str, Any] = {
         # Kernels called from C++: a DQN step of 64-64 takes 132 us, not 164.
@@ -141,6 +134,7 @@ def _backend(device: torch.device) -> Callable[..., Any]:
     def backend(graph: Any, inputs: Any) -> Any:
         from torch._inductor.compile_fx import compile_fx  # takes a second, which only those who compile wait for
 
+        notes.take_graph(graph)
         graph._backend_id = None  # a random name, without which equal functions are equal to the compiler's cache
         return compile_fx(graph, inputs, config_patches=options)
 

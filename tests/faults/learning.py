@@ -7,6 +7,7 @@ _TARGET = "tests/learning/test_target_network.py::test_"
 _ADAM = f"{_STEP}adam_with_clipping_equals_torch"
 _COMPILED = f"{_STEP}the_compiled_step_equals_the_eager_one"
 _RESTORED_TARGET = f"{_TARGET}a_restored_target_goes_on_exactly"
+_KEPT = "tests/learning/test_kept_steps.py::test_"
 
 FAULTS = (
     *faults_in(
@@ -152,5 +153,25 @@ FAULTS = (
             "fast = torch.compile(function, dynamic=False, fullgraph=True)",
             "a compiled step checks all that it reads before each call",
         ),
+    ),
+    *faults_in(
+        "digideep/learning/kept_steps.py",
+        f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed "
+        f"{_KEPT}a_kept_step_does_what_the_compiled_one_did_to_the_bit "
+        f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept",
+        (" and _what_changed(record, function, args) is None", "", "steps are found that computed something else"),
+        ("if _hash_of(name) != digest", "if False", "steps are found whose source has changed"),
+        ("_is_own(path) and _is_own(library) and ", "", "libraries of other users are loaded"),
+        ("            tensor.copy_(old)\n", "            pass\n", "a step that was tried out counts"),
+        ("not is_pure or ", "", "what a step does besides is forgotten"),
+        ("torch.set_rng_state(generator)", "pass", "a step that was tried out has drawn"),
+    ),
+    *faults_in(
+        "digideep/learning/traced_values.py",
+        f"{_KEPT}a_method_that_an_object_has_of_its_own_counts "
+        f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept "
+        f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed",
+        ("own = vars(value) if", "own = {} if", "methods of an object's own are passed over"),
+        ("value.stride(), value.dtype, value.device", "value.stride(), value.device", "doubles are taken for floats"),
     ),
 )

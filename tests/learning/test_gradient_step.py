@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from digideep.learning.compiling import _record, compiled, pays_to_compile, separate_compiled_code
+from digideep.learning.compiling import _record, compiled, pays_to_compile
 from digideep.learning.gradient_step import GradientStep, Means, flatten_parameters, pack
+from digideep.learning.kept_steps import cache_directory
 from digideep.learning.optimizers import Adam
 from digideep.learning.target_network import TargetNetwork
 from digideep.utility.errors import UsageError
@@ -161,7 +162,7 @@ def test_code_for_other_instructions_is_kept_elsewhere(tmp_path, monkeypatch):
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
         monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda capability=capability: capability)
         for _ in range(2):
-            separate_compiled_code()
+            cache_directory()
             assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / capability)
 
 

@@ -1,0 +1,235 @@
+"""Compiled steps of earlier runs on the CPU, called without the compiler.
+
+The compiler is 1,700 modules, 190 MB and two seconds of imports away, and it traces a function anew before it finds in
+its cache what it made of it. That is a library with one entry. A record beside the library says which tensors the entry
+takes, and all that the compiler looked at: the sources that it read, and the values that it took for constant. While
+all of that is as it was, the entry is called directly.
+"""
+
+import getpass
+import hashlib
+import importlib.util
+import inspect
+import json
+import logging
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from digideep.learning.gradient_step import Metrics
+from digideep.learning.traced_values import are_same, arranger, facts_at, getter, holdings, signature
+
+_ENTRY = "inductor_entry_cpp"
+_CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+Step = Callable[..., tuple[Metrics, Tensor]]
+
+
+class Notes:
+    """What the compiler looks at while it compiles a function.
+
+    Attributes:
+        tensors: the paths of those that it takes, in its order.
+        read: paths of all that it took for constant.
+        modules: whose code it read, by name.
+        library: what it has made; None if that is not one library.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: list[str] = []
+        self.read: list[str] = []
+        self.modules: list[str] = []
+        self.library: ModuleType | None = None
+        self._known = set(sys.modules)
+
+    def take_graph(self, graph: Any) -> None:
+        """Note the tensors. Args: graph: a torch.fx.GraphModule that the compiler has traced."""
+        self.tensors = [node._dynamo_source.name for node in graph.graph.nodes if node.op == "placeholder"]
+
+    def take_checks(self, checks: Any) -> list[bool]:
+        """Note what the compiler would check before each call. Returns: False for each: it need not."""
+        self.read = sorted({check.name for check in checks})
+        return [False] * len(checks)
+
+    def take_compiled(self, compiled: Any) -> None:
+        """Note the rest. Args: compiled: a function that torch has compiled ahead of its first call."""
+        self.modules = sorted({source.module for source in compiled._artifacts.source_info.inlined_sources})
+        made = [name for name in sys.modules if name.endswith(f".{_ENTRY}") and name not in self._known]
+        self.library = sys.modules[made[0]] if len(made) == 1 else None
+
+
+def find(function: Callable[..., Any], args: tuple[Any, ...]) -> Step | None:
+    """Return what an earlier run has compiled of a function; None if there is nothing, or if anything has changed.
+
+    Args:
+        function: returns metrics and a tensor.
+        args: all of its arguments; those of later calls have their shapes and flags.
+    """
+    if not _may_keep(function):
+        return None
+    for path in sorted(_place(function, args).glob("*.json")):
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            library = cache_directory() / record["library"]
+            if _is_own(path) and _is_own(library) and _what_changed(record, function, args) is None:
+                return _caller(_load(library), record, function)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, SyntaxError) as err:
+            logging.getLogger("digideep").debug("%s is of no use: %s", path, err)
+    return None
+
+
+def keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, notes: Notes) -> Step:
+    """Keep what has been compiled for later runs, if it can be called directly and then does the same to the bit.
+
+    Args:
+        function, args: see `find`.
+        compiled: the compiled function.
+        notes: of the compiler.
+
+    Returns:
+        The quickest way to call it.
+    """
+    try:
+        return _keep(function, args, compiled, notes)
+    except Exception as err:  # all of it stands on what torch does not promise
+        logging.getLogger("digideep").debug("A compiled step is not kept: %s", " ".join(str(err).split()))
+        return compiled
+
+
+def cache_directory() -> Path:
+    """Return where the compiler keeps what it makes: a directory for each instruction set.
+
+    Its cache asks for the source only: source written for vectors of 512 bits is found again on a processor, or under
+    an ATEN_CPU_CAPABILITY, with 256, and computes garbage there.
+    """
+    try:
+        user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
+    except (KeyError, OSError):
+        user = f"uid_{os.getuid()}"
+    # The default is the compiler's own, which imports all of it to say so.
+    directory = Path(os.environ.get(_CACHE) or Path(tempfile.gettempdir(), f"torchinductor_{user}"))
+    instructions = torch.backends.cpu.get_cpu_capability()
+    if directory.name != instructions:
+        directory /= instructions
+        os.environ[_CACHE] = str(directory)
+    return directory
+
+
+def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, notes: Notes) -> Step:
+    if not _may_keep(function) or notes.library is None or notes.library.__file__ is None:
+        raise LookupError("it is not one library, or caches are switched off")
+    if _CALLS_BACK in Path(notes.library.__file__).with_suffix(".cpp").read_text("utf-8"):
+        raise LookupError("it calls operations that are written in Python")
+    values = arranger(function)(args)
+    tensors = [getter(path)(values) for path in notes.tensors]
+    before, generator = [tensor.clone() for tensor in tensors], torch.get_rng_state()
+    held = holdings(notes.read, values)
+
+    def try_out(step: Callable[..., Any]) -> tuple[Any, list[Tensor]]:
+        """Take a step, and take it back. Returns: its results, and all tensors that it had changed."""
+        results = step(*args)
+        changed = [*(tensor.clone() for tensor in tensors), torch.get_rng_state()]
+        for tensor, old in zip(tensors, before, strict=True):
+            tensor.copy_(old)
+        torch.set_rng_state(generator)
+        return results, changed
+
+    (metrics, other), changed = try_out(compiled)
+    is_pure = are_same(held, holdings(notes.read, values))
+    if not is_pure or not isinstance(metrics, Metrics) or not isinstance(other, Tensor):
+        raise LookupError("it does more than to compute metrics and a tensor")
+    record = {
+        "library": str(Path(notes.library.__file__).relative_to(cache_directory())), "tensors": notes.tensors,
+        "names": metrics.names, "read": facts_at(notes.read, values),
+        "modules": {name: _hash_of(name) for name in notes.modules if name.partition(".")[0] != "torch"},
+    }  # fmt: skip
+    direct = _caller(notes.library, record, function)
+    (again, other_again), changed_again = try_out(direct)
+    pairs = zip([metrics.values, other, *changed], [again.values, other_again, *changed_again], strict=True)
+    if not all(torch.equal(one, another) for one, another in pairs):
+        raise LookupError("called directly it does something else")
+    text = json.dumps(record, indent=1)
+    if (difference := _what_changed(json.loads(text), function, args)) is not None:
+        raise LookupError(f"{difference} cannot be compared")
+    place = _place(function, args)
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, place / f"{_digest(text)}.json")  # there whole or not at all
+    return direct
+
+
+def _may_keep(function: Callable[..., Any]) -> bool:
+    """True if a function has a name and a source, and nobody has told the compiler to keep nothing."""
+    return inspect.isfunction(function) and os.environ.get("TORCHINDUCTOR_FORCE_DISABLE_CACHES") != "1"
+
+
+def _place(function: Callable[..., Any], args: tuple[Any, ...]) -> Path:
+    """Return the directory of the records of a function for arguments like these, on this machine as it is."""
+    torch_says = (torch.__version__, torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype(),
+                  torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())  # fmt: skip
+    options = sorted(item for item in os.environ.items() if item[0].startswith("TORCH") and item[0] != _CACHE)
+    asked = (platform.python_version(), function.__module__, function.__qualname__, signature(args))
+    return cache_directory() / "digideep" / _digest(repr((torch_says, options, asked)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _what_changed(record: Mapping[str, Any], function: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
+    """Return what is not as it was when a record was made; None if everything is."""
+    changed = [name for name, digest in record["modules"].items() if _hash_of(name) != digest]
+    found = facts_at(record["read"], arranger(function)(args))
+    changed += [path for path, fact in record["read"].items() if found.get(path) != fact]
+    return changed[0] if changed else None
+
+
+def _hash_of(name: str) -> str | None:
+    """Return the digest of the source of a module; None if it is not imported, or has none."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _caller(library: ModuleType, record: Mapping[str, Any], function: Callable[..., Any]) -> Step:
+    """Return what calls the entry of a library as a record says."""
+    getters, arrange = [getter(path) for path in record["tensors"]], arranger(function)
+    run, names = getattr(library, _ENTRY), tuple(record["names"])
+    to_handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
+    to_tensors = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
+
+    def call(*args: Any) -> tuple[Metrics, Tensor]:
+        values = arrange(args)
+        reported, other = to_tensors(run(to_handles([get(values) for get in getters])))
+        return Metrics(names, reported), other
+
+    return call
+
+
+def _is_own(path: Path) -> bool:
+    """True if a file is this user's: in a directory for temporary files others can write, too."""
+    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+
+
+def _load(path: Path) -> ModuleType:
+    """Load a library that the compiler has made, as it does itself."""
+    address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
+    os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)
+    name = f"{path.name.partition('.')[0]}.{_ENTRY}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path} is no library")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]

@@ -1,0 +1,149 @@
+"""What a compiler has read of a function's arguments and globals, by the paths that it gives them."""
+
+import ast
+import enum
+import hashlib
+import inspect
+import operator
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_IMPORTED = "__import_"  # before the names of other modules in the compiler's names of their globals
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, set, frozenset, slice, range, enum.Enum, torch.dtype,
+          torch.device)  # fmt: skip
+
+Values = Mapping[str, Any]  # arguments by name, and "G", the globals
+
+
+def arranger(function: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Values]:
+    """Return what gives the arguments of a call by name. Args: function: with positional parameters."""
+    variable = inspect.Parameter.VAR_POSITIONAL
+    parameters = list(inspect.signature(function).parameters.values())
+    names = [each.name for each in parameters if each.kind is not variable]
+    rest = next((each.name for each in parameters if each.kind is variable), None)
+    global_names = _Globals(function)
+
+    def arrange(args: tuple[Any, ...]) -> Values:
+        values = dict(zip(names, args, strict=False))
+        if rest is not None:
+            values[rest] = args[len(names) :]
+        values["G"] = global_names
+        return values
+
+    return arrange
+
+
+class _Globals:
+    """Global names as the compiler writes them: of the function's module, or behind another module's name."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._own = getattr(function, "__globals__", {})
+
+    def __getitem__(self, name: str) -> Any:
+        if name.startswith(_IMPORTED):
+            return sys.modules[name.removeprefix(_IMPORTED).replace("_dot_", ".")]
+        return self._own[name]
+
+
+def getter(path: str) -> Callable[[Values], Any]:
+    """Return what gets the value at a path, such as self.critic_step.state['mean'].
+
+    Raises:
+        LookupError, SyntaxError: for a path that has more in it than names, attributes and items.
+    """
+    steps: list[Callable[[Any], Any]] = []
+    node = ast.parse(path, mode="eval").body
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute):
+            steps.append(operator.attrgetter(node.attr))
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            steps.append(operator.itemgetter(node.slice.value))
+        else:
+            raise LookupError(path)
+        node = node.value
+    if node.id != "L":  # which is what the compiler calls all arguments in some places
+        steps.append(operator.itemgetter(node.id))
+    steps.reverse()
+
+    def get(values: Values) -> Any:
+        value: Any = values
+        for step in steps:
+            value = step(value)
+        return value
+
+    return get
+
+
+def facts_at(paths: Iterable[str], values: Values) -> dict[str, str]:
+    """Return what the compiler may have looked at in the value at each path, except where that cannot change.
+
+    Paths that cannot be followed lead into classes, which stand in the sources. torch is what its version says, and
+    other global names with underscores are the compiler's own.
+    """
+    torch_paths, own_paths = ("G['torch']", f"G['{_IMPORTED}torch"), "G['__"
+    asked = [path for path in paths if not path.startswith(torch_paths)]
+    asked = [path for path in asked if not path.startswith(own_paths) or path.startswith(f"G['{_IMPORTED}")]
+    return {path: fact(value) for path, value in _found(asked, values)}
+
+
+def _found(paths: Iterable[str], values: Values) -> Iterable[tuple[str, Any]]:
+    for path in paths:
+        try:
+            yield path, getter(path)(values)
+        except (SyntaxError, LookupError, AttributeError, TypeError):
+            continue
+
+
+def fact(value: Any) -> str:
+    """Describe a value by all that code could depend on in it, but for what it holds: that has paths of its own."""
+    if isinstance(value, Tensor):
+        kind = (tuple(value.shape), value.stride(), value.dtype, value.device, value.requires_grad)
+        return f"{type(value).__name__} {kind}"
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape} {value.dtype} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, _PLAIN):
+        return f"{type(value).__name__} {sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value!r}"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    name = f"{getattr(named, '__module__', None)}.{named.__qualname__}"
+    if isinstance(value, Mapping):
+        return f"{name} {[key if isinstance(key, (str, int)) else type(key).__name__ for key in value]}"
+    if isinstance(value, (list, tuple)):
+        return f"{name} {len(value)}"
+    own = vars(value) if named is type(value) and hasattr(value, "__dict__") else {}
+    # A method that an object has of its own hides that of its class.
+    return f"{name} {sorted(key for key, each in own.items() if callable(each) and not isinstance(each, nn.Module))}"
+
+
+def signature(value: Any) -> Any:
+    """Return what a compiled function depends on in its arguments: kinds of tensors, and values of flags."""
+    if isinstance(value, (tuple, list)):
+        return [signature(each) for each in value]
+    if isinstance(value, dict):
+        return [(key, signature(each)) for key, each in value.items()]
+    return fact(value)
+
+
+def holdings(paths: Iterable[str], values: Values) -> list[dict[Any, Any]]:
+    """Return what the objects at some paths hold, to see by `are_same` whether a function puts anything else there."""
+    held = []
+    for _, value in _found(paths, values):
+        if not isinstance(value, (ModuleType, FunctionType, type)):
+            inside: Any = vars(value) if hasattr(value, "__dict__") else value
+            if isinstance(inside, list):
+                inside = dict(enumerate(inside))
+            held.append(dict(inside) if isinstance(inside, dict) else {})
+    return held
+
+
+def are_same(before: list[dict[Any, Any]], after: list[dict[Any, Any]]) -> bool:
+    """True if all objects hold the same, not only equal, things."""
+    keys_are_same = [old.keys() for old in before] == [new.keys() for new in after]
+    return keys_are_same and all(
+        new[key] is each for old, new in zip(before, after, strict=True) for key, each in old.items()
+    )

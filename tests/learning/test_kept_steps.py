@@ -1,0 +1,197 @@
+"""Compiled steps of earlier runs are called without the compiler, as long as nothing has changed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from digideep.learning import kept_steps
+from digideep.learning.compiling import compiled
+from digideep.learning.gradient_step import Metrics, pack
+from digideep.learning.kept_steps import cache_directory, find
+from digideep.learning.traced_values import fact
+from tests.support.helpers import ROOT
+
+FACTOR = 3.0
+CPU = torch.device("cpu")
+
+
+class Learner:
+    """What an agent is to the compiler: tensors in places, and values that stay."""
+
+    def __init__(self, rate=0.5):
+        self.rate, self.state, self.names = rate, {"total": torch.zeros(4)}, ("mean", "largest")
+        self.calls = 0
+
+    def step(self, data: torch.Tensor, *flags: bool) -> tuple[Metrics, torch.Tensor]:
+        noise = torch.rand(4)
+        self.state["total"].add_(self.rate * FACTOR * data + noise)
+        result = self.state["total"] * 2 if flags[0] else self.state["total"] + 1
+        return pack({name: result.mean() if name == "mean" else result.max() for name in self.names}), result
+
+    def counted(self, data: torch.Tensor) -> tuple[Metrics, torch.Tensor]:
+        self.calls += 1
+        return pack({"sum": data.sum()}), self.state["total"] + data
+
+
+ARGS = (torch.arange(4.0), True)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A directory of the compiler's, in which the step of a `Learner` has been kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("compiler")))
+        learner = Learner()
+        torch.manual_seed(7)
+        metrics, result = compiled(learner.step, CPU)(*ARGS)
+        yield {"directory": cache_directory(), "metrics": metrics, "result": result, "total": learner.state["total"]}
+
+
+def look(learner, args=ARGS):
+    return find(Learner.step, (learner, *args))
+
+
+def test_a_kept_step_does_what_the_compiled_one_did_to_the_bit(cache):
+    learner = Learner()
+    torch.manual_seed(7)
+    metrics, result = look(learner)(learner, *ARGS)
+    assert metrics.names == ("mean", "largest")
+    for found, expected in ((metrics.values, cache["metrics"].values), (result, cache["result"]),
+                            (learner.state["total"], cache["total"])):  # fmt: skip
+        assert torch.equal(found, expected)
+    noise = (learner.state["total"] - 1.5 * torch.arange(4.0)).numpy()
+    assert ((noise >= 0) & (noise < 1)).all(), "one step has been taken, not the trials before it"
+
+
+def test_it_reads_tensors_where_they_are_now(cache):
+    learner = Learner()
+    step = look(learner)
+    learner.state["total"] = torch.full((4,), 100.0)
+    _, result = step(learner, *ARGS)
+    assert (result > 200).all()
+
+
+def own_rate(learner, patch):
+    learner.rate = 0.25
+
+
+def another_name(learner, patch):
+    learner.names = ("mean", "most")
+
+
+def a_global(learner, patch):
+    patch.setattr(sys.modules[__name__], "FACTOR", 2.0)
+
+
+def another_dtype(learner, patch):
+    learner.state["total"] = torch.zeros(4, dtype=torch.float64)
+
+
+def a_source(learner, patch):
+    patch.setattr(kept_steps, "_hash_of", lambda name, honest=kept_steps._hash_of: name and honest(name) + "0")
+
+
+def number_of_threads(learner, patch):
+    patch.setattr(torch, "get_num_threads", lambda: 64)
+
+
+def torch_itself(learner, patch):
+    patch.setattr(torch, "__version__", "9.9.9")
+
+
+def no_caches(learner, patch):
+    patch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
+
+
+def an_option_of_the_compiler(learner, patch):
+    patch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1")
+
+
+def the_owner_of_the_file(learner, patch):
+    patch.setattr(os, "getuid", lambda: 12345)
+
+
+CHANGES = [own_rate, another_name, a_global, another_dtype, a_source, number_of_threads, torch_itself, no_caches,
+           an_option_of_the_compiler, the_owner_of_the_file]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed(cache, monkeypatch, change):
+    learner = Learner()
+    assert look(learner) is not None
+    change(learner, monkeypatch)
+    assert look(learner) is None
+
+
+@pytest.mark.parametrize("args", [(torch.arange(4.0), False), (torch.arange(4), True), (torch.zeros(8)[::2], True),
+                                  (torch.zeros(1), True)])  # fmt: skip
+def test_nor_for_another_kind_of_arguments(cache, args):
+    assert look(Learner(), args) is None
+
+
+def test_a_method_that_an_object_has_of_its_own_counts(cache):
+    learner = Learner()
+    before = fact(learner)
+    learner.rates = lambda: 2
+    assert fact(learner) != before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"library": "../x"}'])
+def test_a_damaged_record_is_passed_over(cache, text):
+    (place,) = (cache["directory"] / "digideep").iterdir()
+    (record,) = place.glob("*.json")
+    honest = record.read_text()
+    (place / "0.json").write_text(text)  # the first in order
+    try:
+        assert look(Learner()) is not None
+        record.write_text(text)
+        assert look(Learner()) is None
+        record.write_text(json.dumps(json.loads(honest) | {"library": "zz/none.main.so"}))
+        assert look(Learner()) is None
+    finally:
+        record.write_text(honest)
+        (place / "0.json").unlink()
+
+
+def test_what_does_more_than_to_compute_is_compiled_and_not_kept(cache):
+    learner = Learner()
+    compiled(learner.counted, CPU)(torch.ones(4))
+    assert learner.calls == 1
+    assert find(Learner.counted, (learner, torch.ones(4))) is None
+
+
+PROGRAM = """
+import hashlib, json, sys
+from digideep.main import main
+from digideep.pipeline.runner import Runner
+
+def train(runner):
+    for _ in range(2):
+        runner.train_cycle()
+    flat = runner.agents["agent"].step.flat
+    print(json.dumps([hashlib.sha256(flat.numpy().tobytes()).hexdigest(), "torch._dynamo" in sys.modules]))
+    return 0
+
+Runner.train = train
+main()
+"""
+
+
+def test_a_second_run_learns_the_same_without_importing_the_compiler(tmp_path):
+    panel = {"compile": "on", "num_workers": 2, "n_steps": 16, "num_mini_batches": 4, "hidden_sizes": [8]}
+    flags = ["--params", "params/ppo_classic.py", "--cpanel", json.dumps(panel), "--session-path", str(tmp_path)]
+    command = [sys.executable, "-c", PROGRAM, *flags, "--quiet"]
+    variables = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "compiler")}
+    said = []
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        said.append(json.loads(done.stdout.splitlines()[-1]))
+    (first, compiles), (second, compiles_again) = said
+    assert (first, compiles, compiles_again) == (second, True, False)
+    assert list(Path(tmp_path, "compiler").glob("*/digideep/*/*.json"))
