@@ -30,6 +30,7 @@ from digideep.learning.traced_values import are_same, arranger, facts_at, getter
 
 _ENTRY = "inductor_entry_cpp"
 _CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
+_SUFFIX = ".so"  # of a record's library
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Step = Callable[..., tuple[Metrics, Tensor]]
 
@@ -78,8 +79,8 @@ def find(function: Callable[..., Any], args: tuple[Any, ...]) -> Step | None:
         return None
     for path in sorted(_place(function, args).glob("*.json")):
         try:
-            record = json.loads(path.read_text("utf-8"))
-            library = cache_directory() / record["library"]
+            record = json.loads(path.read_text(encoding="utf-8"))
+            library = path.with_suffix(_SUFFIX)
             if _is_own(path) and _is_own(library) and _what_changed(record, function, args) is None:
                 return _caller(_load(library), record, function)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, SyntaxError) as err:
@@ -127,7 +128,8 @@ def cache_directory() -> Path:
 def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, notes: Notes) -> Step:
     if not _may_keep(function) or notes.library is None or notes.library.__file__ is None:
         raise LookupError("it is not one library, or caches are switched off")
-    if _CALLS_BACK in Path(notes.library.__file__).with_suffix(".cpp").read_text("utf-8"):
+    library = Path(notes.library.__file__)
+    if _CALLS_BACK in library.with_suffix(".cpp").read_text(encoding="utf-8"):
         raise LookupError("it calls operations that are written in Python")
     values = arranger(function)(args)
     tensors = [getter(path)(values) for path in notes.tensors]
@@ -148,8 +150,7 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     if not is_pure or not isinstance(metrics, Metrics) or not isinstance(other, Tensor):
         raise LookupError("it does more than to compute metrics and a tensor")
     record = {
-        "library": str(Path(notes.library.__file__).relative_to(cache_directory())), "tensors": notes.tensors,
-        "names": metrics.names, "read": facts_at(notes.read, values),
+        "tensors": notes.tensors, "names": metrics.names, "read": facts_at(notes.read, values),
         "modules": {name: _hash_of(name) for name in notes.modules if name.partition(".")[0] != "torch"},
     }  # fmt: skip
     direct = _caller(notes.library, record, function)
@@ -160,12 +161,18 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     text = json.dumps(record, indent=1)
     if (difference := _what_changed(json.loads(text), function, args)) is not None:
         raise LookupError(f"{difference} cannot be compared")
-    place = _place(function, args)
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=place, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, place / f"{_digest(text)}.json")  # there whole or not at all
+    path = _place(function, args) / f"{_digest(text)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path.with_suffix(_SUFFIX), library.read_bytes())
+    _write(path, text.encode())
     return direct
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    os.replace(file.name, path)
 
 
 def _may_keep(function: Callable[..., Any]) -> bool:
@@ -224,7 +231,7 @@ def _load(path: Path) -> ModuleType:
     """Load a library that the compiler has made, as it does itself."""
     address = torch._C._dynamo.guards._torchinductor_pyobject_tensor_data_ptr  # type: ignore[attr-defined]
     os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)
-    name = f"{path.name.partition('.')[0]}.{_ENTRY}"
+    name = f"{path.stem}.{_ENTRY}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:

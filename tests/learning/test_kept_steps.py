@@ -141,7 +141,7 @@ def test_a_method_that_an_object_has_of_its_own_counts(cache):
     assert fact(learner) != before
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"library": "../x"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"modules": {}, "read": {}}'])
 def test_a_damaged_record_is_passed_over(cache, text):
     (place,) = (cache["directory"] / "digideep").iterdir()
     (record,) = place.glob("*.json")
@@ -151,11 +151,17 @@ def test_a_damaged_record_is_passed_over(cache, text):
         assert look(Learner()) is not None
         record.write_text(text)
         assert look(Learner()) is None
-        record.write_text(json.dumps(json.loads(honest) | {"library": "zz/none.main.so"}))
-        assert look(Learner()) is None
     finally:
         record.write_text(honest)
         (place / "0.json").unlink()
+
+
+def test_so_is_a_record_without_its_library(cache):
+    (library,) = (cache["directory"] / "digideep").glob("*/*.so")
+    away = library.rename(library.with_suffix(".away"))
+    assert look(Learner()) is None
+    away.rename(library)
+    assert look(Learner()) is not None
 
 
 def test_what_does_more_than_to_compute_is_compiled_and_not_kept(cache):
