@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from digideep.learning.gradient_step import Metrics
-from digideep.learning.traced_values import are_same, arranger, facts_at, getter, holdings, signature
+from digideep.learning.traced_values import are_same, arranger, can_change, facts_at, getter, holdings, signature
 
 _ENTRY = "inductor_entry_cpp"
 _CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
@@ -40,7 +40,8 @@ class Notes:
 
     Attributes:
         tensors: the paths of those that it takes, in its order.
-        read: paths of all that it took for constant.
+        read: paths of all that it looked at.
+        constant: paths of those of which it took the value.
         modules: whose code it read, by name.
         library: what it has made; None if that is not one library.
     """
@@ -48,6 +49,7 @@ class Notes:
     def __init__(self) -> None:
         self.tensors: list[str] = []
         self.read: list[str] = []
+        self.constant: list[str] = []
         self.modules: list[str] = []
         self.library: ModuleType | None = None
         self._known = set(sys.modules)
@@ -59,6 +61,7 @@ class Notes:
     def take_checks(self, checks: Any) -> list[bool]:
         """Note what the compiler would check before each call. Returns: False for each: it need not."""
         self.read = sorted({check.name for check in checks})
+        self.constant = [check.name for check in checks if check.guard_type in ("CONSTANT_MATCH", "EQUALS_MATCH")]
         return [False] * len(checks)
 
     def take_compiled(self, compiled: Any) -> None:
@@ -149,10 +152,12 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     is_pure = are_same(held, holdings(notes.read, values))
     if not is_pure or not isinstance(metrics, Metrics) or not isinstance(other, Tensor):
         raise LookupError("it does more than to compute metrics and a tensor")
-    record = {
+    record: dict[str, Any] = {
         "tensors": notes.tensors, "names": metrics.names, "read": facts_at(notes.read, values),
         "modules": {name: _hash_of(name) for name in notes.modules if name.partition(".")[0] != "torch"},
     }  # fmt: skip
+    if unknown := [path for path in notes.constant if can_change(path) and path not in record["read"]]:
+        raise LookupError(f"{unknown[0]} cannot be followed")
     direct = _caller(notes.library, record, function)
     (again, other_again), changed_again = try_out(direct)
     pairs = zip([metrics.values, other, *changed], [again.values, other_again, *changed_again], strict=True)

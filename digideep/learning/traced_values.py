@@ -18,6 +18,8 @@ _IMPORTED = "__import_"  # before the names of other modules in the compiler's n
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, set, frozenset, slice, range, enum.Enum, torch.dtype,
           torch.device)  # fmt: skip
 
+_CALLS: dict[str, Callable[[Any], Any]] = {"type": type, "dict": dict}  # dict(type(self).__dict__)['rate']
+
 Values = Mapping[str, Any]  # arguments by name, and "G", the globals
 
 
@@ -55,7 +57,7 @@ def getter(path: str) -> Callable[[Values], Any]:
     """Return what gets the value at a path, such as self.critic_step.state['mean'].
 
     Raises:
-        LookupError, SyntaxError: for a path that has more in it than names, attributes and items.
+        LookupError, SyntaxError: for a path that has more in it than names, attributes, items and those of classes.
     """
     steps: list[Callable[[Any], Any]] = []
     node = ast.parse(path, mode="eval").body
@@ -64,9 +66,11 @@ def getter(path: str) -> Callable[[Values], Any]:
             steps.append(operator.attrgetter(node.attr))
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             steps.append(operator.itemgetter(node.slice.value))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in _CALLS and len(node.args) == 1:
+            steps.append(_CALLS[ast.unparse(node.func)])
         else:
             raise LookupError(path)
-        node = node.value
+        node = node.args[0] if isinstance(node, ast.Call) else node.value
     if node.id != "L":  # which is what the compiler calls all arguments in some places
         steps.append(operator.itemgetter(node.id))
     steps.reverse()
@@ -81,15 +85,15 @@ def getter(path: str) -> Callable[[Values], Any]:
 
 
 def facts_at(paths: Iterable[str], values: Values) -> dict[str, str]:
-    """Return what the compiler may have looked at in the value at each path, except where that cannot change.
+    """Return what the compiler may have looked at in the value at each path, as far as paths can be followed."""
+    return {path: fact(value) for path, value in _found(filter(can_change, paths), values)}
 
-    Paths that cannot be followed lead into classes, which stand in the sources. torch is what its version says, and
-    other global names with underscores are the compiler's own.
-    """
-    torch_paths, own_paths = ("G['torch']", f"G['{_IMPORTED}torch"), "G['__"
-    asked = [path for path in paths if not path.startswith(torch_paths)]
-    asked = [path for path in asked if not path.startswith(own_paths) or path.startswith(f"G['{_IMPORTED}")]
-    return {path: fact(value) for path, value in _found(asked, values)}
+
+def can_change(path: str) -> bool:
+    """False if a path leads into torch, which is what its version says, or to global names of the compiler's own."""
+    if path.startswith(("G['torch']", f"G['{_IMPORTED}torch")):
+        return False
+    return not path.startswith("G['__") or path.startswith(f"G['{_IMPORTED}")
 
 
 def _found(paths: Iterable[str], values: Values) -> Iterable[tuple[str, Any]]:

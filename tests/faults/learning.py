@@ -171,6 +171,11 @@ FAULTS = (
         f"{_KEPT}a_method_that_an_object_has_of_its_own_counts "
         f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept "
         f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed",
+        (
+            '_CALLS: dict[str, Callable[[Any], Any]] = {"type": type, "dict": dict}',
+            "_CALLS: dict[str, Any] = {}",
+            "attributes of classes are passed over",
+        ),
         ("own = vars(value) if", "own = {} if", "methods of an object's own are passed over"),
         ("value.stride(), value.dtype, value.device", "value.stride(), value.device", "doubles are taken for floats"),
     ),

@@ -23,6 +23,8 @@ CPU = torch.device("cpu")
 class Learner:
     """What an agent is to the compiler: tensors in places, and values that stay."""
 
+    scale = 2
+
     def __init__(self, rate=0.5):
         self.rate, self.state, self.names = rate, {"total": torch.zeros(4)}, ("mean", "largest")
         self.calls = 0
@@ -30,7 +32,7 @@ class Learner:
     def step(self, data: torch.Tensor, *flags: bool) -> tuple[Metrics, torch.Tensor]:
         noise = torch.rand(4)
         self.state["total"].add_(self.rate * FACTOR * data + noise)
-        result = self.state["total"] * 2 if flags[0] else self.state["total"] + 1
+        result = self.state["total"] * self.scale if flags[0] else self.state["total"] + 1
         return pack({name: result.mean() if name == "mean" else result.max() for name in self.names}), result
 
     def counted(self, data: torch.Tensor) -> tuple[Metrics, torch.Tensor]:
@@ -80,6 +82,10 @@ def own_rate(learner, patch):
     learner.rate = 0.25
 
 
+def an_attribute_of_the_class(learner, patch):
+    patch.setattr(Learner, "scale", 3)
+
+
 def another_name(learner, patch):
     learner.names = ("mean", "most")
 
@@ -116,8 +122,10 @@ def the_owner_of_the_file(learner, patch):
     patch.setattr(os, "getuid", lambda: 12345)
 
 
-CHANGES = [own_rate, another_name, a_global, another_dtype, a_source, number_of_threads, torch_itself, no_caches,
-           an_option_of_the_compiler, the_owner_of_the_file]  # fmt: skip
+CHANGES = [
+    own_rate, an_attribute_of_the_class, another_name, a_global, another_dtype, a_source, number_of_threads, torch_itself,
+    no_caches, an_option_of_the_compiler, the_owner_of_the_file,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", CHANGES)
