@@ -123,8 +123,8 @@ def the_owner_of_the_file(learner, patch):
 
 
 CHANGES = [
-    own_rate, an_attribute_of_the_class, another_name, a_global, another_dtype, a_source, number_of_threads, torch_itself,
-    no_caches, an_option_of_the_compiler, the_owner_of_the_file,
+    own_rate, an_attribute_of_the_class, another_name, a_global, another_dtype, a_source, number_of_threads,
+    torch_itself, no_caches, an_option_of_the_compiler, the_owner_of_the_file,
 ]  # fmt: skip
 
 
