@@ -100,6 +100,7 @@ _PPO_HALF_CHEETAH = Workload(
         parameters={"n_steps": 512, "batch_size": 64, "n_epochs": 10, "vf_coef": 0.5},
         is_normalized=True,
     ),
+    variants={"ahead": {"ahead": True}},
 )
 
 _PPO_CART_POLE = Workload(
