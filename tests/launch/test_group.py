@@ -313,5 +313,6 @@ def test_a_group_whose_launcher_and_children_are_killed_ends_with_the_same_bits(
     killed.run(2)
     assert (straight.wrong, killed.wrong) == ([], [])
     assert killed.kills.total() == 2
-    assert list(compare(straight.path, killed.path)) == []
+    # A run whose launcher dies may stop amid a test, whose epoch is then timed from the resume on only.
+    assert [line for line in compare(straight.path, killed.path) if "prolog.json" not in line] == []
     assert len(open_group(killed.path).runs) == 2
