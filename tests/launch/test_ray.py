@@ -5,6 +5,7 @@
 
 import _thread
 import json
+import signal
 import socket
 import sys
 import threading
@@ -53,8 +54,14 @@ def test_a_task_that_is_cancelled_stops_with_a_checkpoint(tmp_path, monkeypatch)
             time.sleep(0.02)
         _thread.interrupt_main()  # as Ray does
 
-    threading.Thread(target=cancel).start()
-    assert run_on_node(job(tmp_path, number_epochs=10_000).to_json(), json.dumps(ORDER)) == (75, "")
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # as in a worker of Ray, whatever other tests left
+    try:
+        threading.Thread(target=cancel).start()
+        assert run_on_node(job(tmp_path, number_epochs=10_000).to_json(), json.dumps(ORDER)) == (75, "")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert any((tmp_path / "run/checkpoints").iterdir())
 
 
