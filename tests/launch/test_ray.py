@@ -56,7 +56,7 @@ def test_a_task_that_is_cancelled_stops_with_a_checkpoint(tmp_path, monkeypatch)
 
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # as in a worker of Ray, whatever other tests left
+    )  # as Ray's workers have
     try:
         threading.Thread(target=cancel).start()
         assert run_on_node(job(tmp_path, number_epochs=10_000).to_json(), json.dumps(ORDER)) == (75, "")
