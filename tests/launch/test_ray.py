@@ -54,9 +54,7 @@ def test_a_task_that_is_cancelled_stops_with_a_checkpoint(tmp_path, monkeypatch)
             time.sleep(0.02)
         _thread.interrupt_main()  # as Ray does
 
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # as Ray's workers have
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as Ray's workers have
     try:
         threading.Thread(target=cancel).start()
         assert run_on_node(job(tmp_path, number_epochs=10_000).to_json(), json.dumps(ORDER)) == (75, "")
