@@ -108,7 +108,7 @@ ROWS = (
     Row("PQN", "params.pqn_classic", "CartPole-v1", 507_904, 5, Published(495, 7, "PQN's authors")),
     Row("QR-DQN", "params.qr_dqn_classic", "CartPole-v1", 204_800, 5, _zoo(500, "50,000 frames")),
     Row("Discrete SAC", "params.sac_discrete_classic", "CartPole-v1", 50_000, 5),
-    Row("PPO", "params.ppo_classic", "Acrobot-v1", 491_520, 5, _zoo(-73.5, "1,000,000 frames"), _PPO_ACROBOT),
+    Row("PPO", "params.ppo_classic", "Acrobot-v1", 1_000_000, 5, _zoo(-73.5, "1,000,000 frames"), _PPO_ACROBOT),
     Row("DQN", "params.dqn_classic", "Acrobot-v1", 204_800, 5, _zoo(-76.6, "100,000 frames")),
     Row("PQN", "params.pqn_classic", "Acrobot-v1", 507_904, 5, Published(-95.6, 5.7, "PQN's authors")),
     Row("QR-DQN", "params.qr_dqn_classic", "Acrobot-v1", 204_800, 5, panel={"critic_outputs": 25}),

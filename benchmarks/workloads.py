@@ -199,6 +199,7 @@ _DQN_CART_POLE = Workload(
         "memory_size_in_chunks": 25_000,
         "gradient_steps_per_frame": 0.25,
         "target_update_interval": 125,
+        "n_step_return": 1,
         "is_double": False,
         "hidden_sizes": [64, 64],
     },

@@ -17,6 +17,8 @@ cpanel = (
         "warm_start": 50_000,
         "gradient_steps_per_frame": 0.25,
         "batch_size": 32,
+        "n_step_return": 1,
+        "target_update_interval": 250,
         "epsilon_end": 0.01,
         "epsilon_frames": 250_000,
         "lr": 1e-4,
