@@ -26,7 +26,16 @@ import torch
 from torch import Tensor
 
 from digideep.learning.gradient_step import Metrics
-from digideep.learning.traced_values import are_same, arranger, can_change, facts_at, getter, holdings, signature
+from digideep.learning.traced_values import (
+    are_same,
+    arranger,
+    can_change,
+    facts_at,
+    getter,
+    holdings,
+    signature,
+    without_source,
+)
 
 _ENTRY = "inductor_entry_cpp"
 _CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
@@ -158,6 +167,8 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     }  # fmt: skip
     if unknown := [path for path in notes.constant if can_change(path) and path not in record["read"]]:
         raise LookupError(f"{unknown[0]} cannot be followed")
+    if unknown := sorted(without_source(filter(can_change, notes.read), values)):
+        raise LookupError(f"{unknown[0]} has no source file")
     direct = _caller(notes.library, record, function)
     (again, other_again), changed_again = try_out(direct)
     pairs = zip([metrics.values, other, *changed], [again.values, other_again, *changed_again], strict=True)

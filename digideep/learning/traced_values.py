@@ -96,6 +96,24 @@ def can_change(path: str) -> bool:
     return not path.startswith("G['__") or path.startswith(f"G['{_IMPORTED}")
 
 
+def without_source(paths: Iterable[str], values: Values) -> set[str]:
+    """Return the modules without a file whose functions and classes are at some paths, base classes included.
+
+    Of them nobody can say later whether they have changed: what is written in a notebook, or into Python itself.
+    """
+    modules: set[str] = set()
+    for _, value in _found(paths, values):
+        kinds = (value if isinstance(value, type) else type(value)).__mro__
+        written = [each for each in kinds if any(isinstance(own, FunctionType) for own in vars(each).values())]
+        modules.update(each.__module__ for each in ([value] if isinstance(value, FunctionType) else written))
+    return {name for name in modules if not _has_source(name)}
+
+
+def _has_source(name: str) -> bool:
+    # The constructors of named tuples say that they are of a module "namedtuple_...".
+    return getattr(sys.modules.get(name), "__file__", None) is not None or name.startswith("namedtuple_")
+
+
 def _found(paths: Iterable[str], values: Values) -> Iterable[tuple[str, Any]]:
     for path in paths:
         try:

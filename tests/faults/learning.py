@@ -170,6 +170,7 @@ FAULTS = (
         "digideep/learning/traced_values.py",
         f"{_KEPT}a_method_that_an_object_has_of_its_own_counts "
         f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept "
+        f"{_KEPT}nor_is_what_was_written_without_a_file_as_in_a_notebook "
         f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed",
         (
             '_CALLS: dict[str, Callable[[Any], Any]] = {"type": type, "dict": dict}',
@@ -178,5 +179,6 @@ FAULTS = (
         ),
         ("own = vars(value) if", "own = {} if", "methods of an object's own are passed over"),
         ("value.stride(), value.dtype, value.device", "value.stride(), value.device", "doubles are taken for floats"),
+        ("if not _has_source(name)}", "if False}", "what a notebook has changed is found as it was"),
     ),
 )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -177,6 +178,28 @@ def test_what_does_more_than_to_compute_is_compiled_and_not_kept(cache):
     compiled(learner.counted, CPU)(torch.ones(4))
     assert learner.calls == 1
     assert find(Learner.counted, (learner, torch.ones(4))) is None
+
+
+CELL = """
+from digideep.learning.gradient_step import pack
+
+class Learner:
+    def loss(self, data):
+        return 2 * data.sum()
+
+    def step(self, data):
+        return pack({"loss": self.loss(data)}), data + 1
+"""
+
+
+def test_nor_is_what_was_written_without_a_file_as_in_a_notebook(cache, monkeypatch):
+    cell = ModuleType("cell")
+    monkeypatch.setitem(sys.modules, "cell", cell)
+    exec(CELL, vars(cell))
+    learner = cell.Learner()
+    metrics, _ = compiled(learner.step, CPU)(torch.ones(4))
+    assert metrics.values.tolist() == [8.0]
+    assert find(cell.Learner.step, (learner, torch.ones(4))) is None
 
 
 PROGRAM = """
