@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -33,14 +34,18 @@ from digideep.learning.traced_values import (
     facts_at,
     getter,
     holdings,
+    modules_at,
     signature,
-    without_source,
 )
+from digideep.utility.files import open_regular
 
 _ENTRY = "inductor_entry_cpp"
 _CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
 _SUFFIX = ".so"  # of a record's library
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
+_MOST_BYTES = 2**26  # of a record, and of a library
+_log = logging.getLogger("digideep")
+_STARTED = psutil.Process().create_time()
 Step = Callable[..., tuple[Metrics, Tensor]]
 
 
@@ -87,17 +92,28 @@ def find(function: Callable[..., Any], args: tuple[Any, ...]) -> Step | None:
         function: returns metrics and a tensor.
         args: all of its arguments; those of later calls have their shapes and flags.
     """
-    if not _may_keep(function):
-        return None
-    for path in sorted(_place(function, args).glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            library = path.with_suffix(_SUFFIX)
-            if _is_own(path) and _is_own(library) and _what_changed(record, function, args) is None:
-                return _caller(_load(library), record, function)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, SyntaxError) as err:
-            logging.getLogger("digideep").debug("%s is of no use: %s", path, err)
+    try:
+        for path in sorted(_place(function, args).glob("*.json")) if _may_keep(function) else ():
+            if (found := _read(path, function, args)) is not None:
+                return found
+    except OSError as err:
+        _log.debug("No compiled steps can be looked for: %s", err)
     return None
+
+
+def _read(path: Path, function: Callable[..., Any], args: tuple[Any, ...]) -> Step | None:
+    """Return the step of a record; None if it is of no use."""
+    try:
+        text = _content(path)
+        record = json.loads(text)
+        if _digest(text) != path.stem or _what_changed(record, function, args) is not None:
+            return None
+        if hashlib.sha256(_content(path.with_suffix(_SUFFIX))).hexdigest() != record["library"]:
+            return None
+        return _caller(_load(path.with_suffix(_SUFFIX)), record, function)
+    except Exception as err:  # whatever lies there
+        _log.debug("%s is of no use: %s", path, " ".join(str(err).split()))
+        return None
 
 
 def keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, notes: Notes) -> Step:
@@ -114,7 +130,7 @@ def keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, no
     try:
         return _keep(function, args, compiled, notes)
     except Exception as err:  # all of it stands on what torch does not promise
-        logging.getLogger("digideep").debug("A compiled step is not kept: %s", " ".join(str(err).split()))
+        _log.debug("A compiled step is not kept: %s", " ".join(str(err).split()))
         return compiled
 
 
@@ -161,26 +177,29 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     is_pure = are_same(held, holdings(notes.read, values))
     if not is_pure or not isinstance(metrics, Metrics) or not isinstance(other, Tensor):
         raise LookupError("it does more than to compute metrics and a tensor")
+    read = [path for path in notes.read if can_change(path)]
+    sources = {name: _hash_of(name) for name in {*notes.modules, *modules_at(read, values)} if _is_followed(name)}
+    content = library.read_bytes()
     record: dict[str, Any] = {
-        "tensors": notes.tensors, "names": metrics.names, "read": facts_at(notes.read, values),
-        "modules": {name: _hash_of(name) for name in notes.modules if name.partition(".")[0] != "torch"},
+        "tensors": notes.tensors, "names": metrics.names, "read": facts_at(read, values), "modules": sources,
+        "library": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
     if unknown := [path for path in notes.constant if can_change(path) and path not in record["read"]]:
         raise LookupError(f"{unknown[0]} cannot be followed")
-    if unknown := sorted(without_source(filter(can_change, notes.read), values)):
-        raise LookupError(f"{unknown[0]} has no source file")
+    if unknown := [name for name, digest in sources.items() if digest is None]:
+        raise LookupError(f"{unknown[0]} has no source file, or one that has changed since the program started")
     direct = _caller(notes.library, record, function)
     (again, other_again), changed_again = try_out(direct)
     pairs = zip([metrics.values, other, *changed], [again.values, other_again, *changed_again], strict=True)
     if not all(torch.equal(one, another) for one, another in pairs):
         raise LookupError("called directly it does something else")
-    text = json.dumps(record, indent=1)
+    text = json.dumps(record, indent=1).encode()
     if (difference := _what_changed(json.loads(text), function, args)) is not None:
         raise LookupError(f"{difference} cannot be compared")
     path = _place(function, args) / f"{_digest(text)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path.with_suffix(_SUFFIX), library.read_bytes())
-    _write(path, text.encode())
+    _write(path.with_suffix(_SUFFIX), content)
+    _write(path, text)
     return direct
 
 
@@ -202,11 +221,11 @@ def _place(function: Callable[..., Any], args: tuple[Any, ...]) -> Path:
                   torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())  # fmt: skip
     options = sorted(item for item in os.environ.items() if item[0].startswith("TORCH") and item[0] != _CACHE)
     asked = (platform.python_version(), function.__module__, function.__qualname__, signature(args))
-    return cache_directory() / "digideep" / _digest(repr((torch_says, options, asked)))
+    return cache_directory() / "digideep" / _digest(repr((torch_says, options, asked)).encode())
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _what_changed(record: Mapping[str, Any], function: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
@@ -217,10 +236,23 @@ def _what_changed(record: Mapping[str, Any], function: Callable[..., Any], args:
     return changed[0] if changed else None
 
 
-def _hash_of(name: str) -> str | None:
-    """Return the digest of the source of a module; None if it is not imported, or has none."""
+def _is_followed(name: str) -> bool:
+    """False for what torch's and Python's versions say: torch, and modules that are not written in Python."""
     file = getattr(sys.modules.get(name), "__file__", None)
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    is_compiled = name in sys.builtin_module_names or (file is not None and not file.endswith(".py"))
+    return name.partition(".")[0] not in ("torch", "pybind11_builtins") and not is_compiled
+
+
+def _hash_of(name: str) -> str | None:
+    """Return the digest of the source of a module.
+
+    Returns:
+        None if it is not imported, has no file, or one that may have changed since the module was imported.
+    """
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if file is None or Path(file).stat().st_mtime > _STARTED:
+        return None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _caller(library: ModuleType, record: Mapping[str, Any], function: Callable[..., Any]) -> Step:
@@ -238,9 +270,12 @@ def _caller(library: ModuleType, record: Mapping[str, Any], function: Callable[.
     return call
 
 
-def _is_own(path: Path) -> bool:
-    """True if a file is this user's: in a directory for temporary files others can write, too."""
-    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+def _content(path: Path) -> bytes:
+    """Return the content of a file of this user's: in a directory for temporary files others can write, too."""
+    with open_regular(path, follows_links=False) as file:
+        if hasattr(os, "getuid") and os.fstat(file.fileno()).st_uid != os.getuid():
+            raise PermissionError(f"{path} is another user's")
+        return file.read(_MOST_BYTES)
 
 
 def _load(path: Path) -> ModuleType:

@@ -7,16 +7,18 @@ import inspect
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _IMPORTED = "__import_"  # before the names of other modules in the compiler's names of their globals
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, set, frozenset, slice, range, enum.Enum, torch.dtype,
           torch.device)  # fmt: skip
+
+_MADE_LATER = {"__annotations__"}  # by Python, for who asks
 
 _CALLS: dict[str, Callable[[Any], Any]] = {"type": type, "dict": dict}  # dict(type(self).__dict__)['rate']
 
@@ -85,8 +87,21 @@ def getter(path: str) -> Callable[[Values], Any]:
 
 
 def facts_at(paths: Iterable[str], values: Values) -> dict[str, str]:
-    """Return what the compiler may have looked at in the value at each path, as far as paths can be followed."""
-    return {path: fact(value) for path, value in _found(filter(can_change, paths), values)}
+    """Return what the compiler may have looked at in the value at each path, as far as paths can be followed.
+
+    That is what `fact` says, and which of the values are the same object, or share their memory.
+    """
+    facts: dict[str, str] = {}
+    first: dict[Any, str] = {}  # path of each object, and of each piece of memory
+    found = list(_found(filter(can_change, paths), values))  # which keeps all alive, and so their identities apart
+    for path, value in found:
+        is_tensor = isinstance(value, Tensor)
+        key = value.untyped_storage()._cdata if is_tensor else id(value)
+        same = first.setdefault((is_tensor, key), path) if not isinstance(value, _PLAIN) else path
+        facts[path] = fact(value)
+        if same != path or is_tensor:
+            facts[path] += f" in {same}" + (f" at {value.storage_offset()}" if is_tensor else "")
+    return facts
 
 
 def can_change(path: str) -> bool:
@@ -96,22 +111,14 @@ def can_change(path: str) -> bool:
     return not path.startswith("G['__") or path.startswith(f"G['{_IMPORTED}")
 
 
-def without_source(paths: Iterable[str], values: Values) -> set[str]:
-    """Return the modules without a file whose functions and classes are at some paths, base classes included.
-
-    Of them nobody can say later whether they have changed: what is written in a notebook, or into Python itself.
-    """
+def modules_at(paths: Iterable[str], values: Values) -> set[str]:
+    """Return the modules whose functions and classes are at some paths: an object's class, and all that it inherits."""
     modules: set[str] = set()
     for _, value in _found(paths, values):
         kinds = (value if isinstance(value, type) else type(value)).__mro__
-        written = [each for each in kinds if any(isinstance(own, FunctionType) for own in vars(each).values())]
-        modules.update(each.__module__ for each in ([value] if isinstance(value, FunctionType) else written))
-    return {name for name in modules if not _has_source(name)}
-
-
-def _has_source(name: str) -> bool:
-    # The constructors of named tuples say that they are of a module "namedtuple_...".
-    return getattr(sys.modules.get(name), "__file__", None) is not None or name.startswith("namedtuple_")
+        modules.update(each.__module__ for each in ([value] if isinstance(value, FunctionType) else kinds))
+    # The constructors of named tuples say that they are of a module of such a name.
+    return {name for name in modules if not name.startswith("namedtuple_")}
 
 
 def _found(paths: Iterable[str], values: Values) -> Iterable[tuple[str, Any]]:
@@ -131,15 +138,33 @@ def fact(value: Any) -> str:
         return f"array {value.shape} {value.dtype} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, _PLAIN):
         return f"{type(value).__name__} {sorted(map(repr, value)) if isinstance(value, (set, frozenset)) else value!r}"
+    if isinstance(value, ModuleType):
+        return f"module {value.__name__}"
     named = value if hasattr(value, "__qualname__") else type(value)
     name = f"{getattr(named, '__module__', None)}.{named.__qualname__}"
     if isinstance(value, Mapping):
-        return f"{name} {[key if isinstance(key, (str, int)) else type(key).__name__ for key in value]}"
+        return f"{name} {[_key(key) for key in value]}"
     if isinstance(value, (list, tuple)):
         return f"{name} {len(value)}"
-    own = vars(value) if named is type(value) and hasattr(value, "__dict__") else {}
-    # A method that an object has of its own hides that of its class.
-    return f"{name} {sorted(key for key, each in own.items() if callable(each) and not isinstance(each, nn.Module))}"
+    if (code := getattr(value, "__code__", None)) is not None:  # of bound methods, too; many are called <lambda>
+        return f"{name} {hashlib.sha256(repr(_code(code)).encode()).hexdigest()}"
+    # What an object has of its own hides what its classes have, or adds to it.
+    own = sorted(vars(value)) if named is type(value) and hasattr(value, "__dict__") else []
+    kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
+    inherited = [(each.__module__, each.__qualname__, sorted(vars(each).keys() - _MADE_LATER)) for each in kinds]
+    return f"{name} {own} {hashlib.sha256(repr(inherited).encode()).hexdigest()}"
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, tuple):
+        return str([_key(each) for each in key])
+    return repr(key) if isinstance(key, _PLAIN) else type(key).__name__
+
+
+def _code(code: CodeType) -> list[Any]:
+    """Return what a function does, functions within it included, but for where it stands."""
+    constants = [_code(each) if isinstance(each, CodeType) else fact(each) for each in code.co_consts]
+    return [code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, constants]
 
 
 def signature(value: Any) -> Any:

@@ -158,6 +158,9 @@ class AheadExplorer(Explorer):
         self._process.close()
 
 
+_ACTING = ("action_generator", "choose", "observe", "allowed", "reset_hidden_state")  # what acting runs through
+
+
 def _check(mode: str, agents: Mapping[str, AgentBase], ranks: Ranks, *, overlap: bool) -> None:
     """Refuse what does not fit."""
     leave = "Leave ahead at false."
@@ -169,11 +172,12 @@ def _check(mode: str, agents: Mapping[str, AgentBase], ranks: Ranks, *, overlap:
         raise UsageError("ahead and overlap exclude each other: leave one of them at false.")
     for name, agent in agents.items():
         # It has no other state than that of its generator, and no weights but those of its policy.
-        if getattr(type(agent), "action_generator", None) is not OnPolicyAgent.action_generator:
-            raise UsageError(
-                f"ahead is for agents that act by their policy alone, as those of PPO and A2C; agent '{name}' is "
-                f"{type(agent).__name__}. {leave} Replay methods have overlap."
-            )
+        for method in _ACTING:
+            if getattr(type(agent), method, None) is not getattr(OnPolicyAgent, method):
+                raise UsageError(
+                    f"ahead is for agents that act by their policy alone, as those of PPO and A2C; agent '{name}' is "
+                    f"{type(agent).__name__}, with {method} of its own. {leave} Replay methods have overlap."
+                )
 
 
 class _Collection:

@@ -158,10 +158,17 @@ FAULTS = (
         "digideep/learning/kept_steps.py",
         f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed "
         f"{_KEPT}a_kept_step_does_what_the_compiled_one_did_to_the_bit "
-        f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept",
-        (" and _what_changed(record, function, args) is None", "", "steps are found that computed something else"),
+        f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept "
+        f"{_KEPT}nor_is_what_was_written_without_a_file_as_in_a_notebook "
+        f"{_KEPT}so_are_records_that_are_no_files_or_that_somebody_has_changed "
+        f"{_KEPT}so_is_a_record_whose_library_is_cut_off_or_another",
+        (" or _what_changed(record, function, args) is not None", "", "steps are found that computed something else"),
         ("if _hash_of(name) != digest", "if False", "steps are found whose source has changed"),
-        ("_is_own(path) and _is_own(library) and ", "", "libraries of other users are loaded"),
+        (".st_uid != os.getuid()", ".st_uid < 0", "libraries of other users are loaded"),
+        ("_digest(text) != path.stem or ", "", "records are believed that somebody has changed"),
+        ('.hexdigest() != record["library"]', ".hexdigest() is None", "libraries that are cut off are loaded"),
+        (".st_mtime > _STARTED", ".st_mtime < 0", "a source that was edited after its import stands for what ran"),
+        ("if digest is None]", "if False]", "what a notebook has changed is found as it was"),
         ("            tensor.copy_(old)\n", "            pass\n", "a step that was tried out counts"),
         ("not is_pure or ", "", "what a step does besides is forgotten"),
         ("torch.set_rng_state(generator)", "pass", "a step that was tried out has drawn"),
@@ -170,15 +177,26 @@ FAULTS = (
         "digideep/learning/traced_values.py",
         f"{_KEPT}a_method_that_an_object_has_of_its_own_counts "
         f"{_KEPT}what_does_more_than_to_compute_is_compiled_and_not_kept "
-        f"{_KEPT}nor_is_what_was_written_without_a_file_as_in_a_notebook "
+        f"{_KEPT}a_record_names_the_sources_of_all_that_a_class_inherits "
         f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed",
         (
             '_CALLS: dict[str, Callable[[Any], Any]] = {"type": type, "dict": dict}',
             "_CALLS: dict[str, Any] = {}",
             "attributes of classes are passed over",
         ),
-        ("own = vars(value) if", "own = {} if", "methods of an object's own are passed over"),
+        ("own = sorted(vars(value)) if", "own = [] if", "attributes of an object's own are passed over"),
+        (
+            "kinds = value.__mro__ if isinstance(value, type)",
+            "kinds = () if True",
+            "what a class has besides is passed over",
+        ),
+        ('(code := getattr(value, "__code__", None))', "(code := None)", "all lambdas are one"),
+        ("if same != path or is_tensor:", "if False:", "tensors that have become one are taken for two"),
+        (
+            "each.__module__ for each in (",
+            "each.__module__ for each in [kinds[0]] for _ in (",
+            "base classes are passed over",
+        ),
         ("value.stride(), value.dtype, value.device", "value.stride(), value.device", "doubles are taken for floats"),
-        ("if not _has_source(name)}", "if False}", "what a notebook has changed is found as it was"),
     ),
 )

@@ -14,10 +14,12 @@ from digideep.learning import kept_steps
 from digideep.learning.compiling import compiled
 from digideep.learning.gradient_step import Metrics, pack
 from digideep.learning.kept_steps import cache_directory, find
-from digideep.learning.traced_values import fact
+from digideep.learning.traced_values import fact, modules_at
+from digideep.parameters.schedule import Course
 from tests.support.helpers import ROOT
 
 FACTOR = 3.0
+ERRORS = {"squared": lambda error: error.square(), "absolute": lambda error: error.abs()}
 CPU = torch.device("cpu")
 
 
@@ -27,12 +29,13 @@ class Learner:
     scale = 2
 
     def __init__(self, rate=0.5):
-        self.rate, self.state, self.names = rate, {"total": torch.zeros(4)}, ("mean", "largest")
-        self.calls = 0
+        self.rate, self.names, self.error, self.calls = rate, ("mean", "largest"), ERRORS["squared"], 0
+        self.state = {"total": torch.zeros(4), "offset": torch.zeros(4)}
 
     def step(self, data: torch.Tensor, *flags: bool) -> tuple[Metrics, torch.Tensor]:
         noise = torch.rand(4)
-        self.state["total"].add_(self.rate * FACTOR * data + noise)
+        factor = self.rate * FACTOR * getattr(self, "bonus", 1.0)
+        self.state["total"].add_(factor * self.error(data) + noise + self.state["offset"])
         result = self.state["total"] * self.scale if flags[0] else self.state["total"] + 1
         return pack({name: result.mean() if name == "mean" else result.max() for name in self.names}), result
 
@@ -67,7 +70,7 @@ def test_a_kept_step_does_what_the_compiled_one_did_to_the_bit(cache):
     for found, expected in ((metrics.values, cache["metrics"].values), (result, cache["result"]),
                             (learner.state["total"], cache["total"])):  # fmt: skip
         assert torch.equal(found, expected)
-    noise = (learner.state["total"] - 1.5 * torch.arange(4.0)).numpy()
+    noise = (learner.state["total"] - 1.5 * torch.arange(4.0).square()).numpy()
     assert ((noise >= 0) & (noise < 1)).all(), "one step has been taken, not the trials before it"
 
 
@@ -87,6 +90,26 @@ def an_attribute_of_the_class(learner, patch):
     patch.setattr(Learner, "scale", 3)
 
 
+def an_attribute_that_hides_that_of_the_class(learner, patch):
+    learner.scale = 3
+
+
+def an_attribute_that_was_absent(learner, patch):
+    learner.bonus = 2.0
+
+
+def a_method_that_the_class_has_besides(learner, patch):
+    patch.setattr(Learner, "bonus", 2.0, raising=False)
+
+
+def another_lambda(learner, patch):
+    learner.error = ERRORS["absolute"]
+
+
+def tensors_that_are_one(learner, patch):
+    learner.state["offset"] = learner.state["total"]
+
+
 def another_name(learner, patch):
     learner.names = ("mean", "most")
 
@@ -101,6 +124,10 @@ def another_dtype(learner, patch):
 
 def a_source(learner, patch):
     patch.setattr(kept_steps, "_hash_of", lambda name, honest=kept_steps._hash_of: name and honest(name) + "0")
+
+
+def a_source_that_is_younger_than_the_program(learner, patch):
+    patch.setattr(kept_steps, "_STARTED", 0.0)
 
 
 def number_of_threads(learner, patch):
@@ -124,8 +151,10 @@ def the_owner_of_the_file(learner, patch):
 
 
 CHANGES = [
-    own_rate, an_attribute_of_the_class, another_name, a_global, another_dtype, a_source, number_of_threads,
-    torch_itself, no_caches, an_option_of_the_compiler, the_owner_of_the_file,
+    own_rate, an_attribute_of_the_class, an_attribute_that_hides_that_of_the_class, an_attribute_that_was_absent,
+    a_method_that_the_class_has_besides, another_lambda, tensors_that_are_one, another_name, a_global, another_dtype,
+    a_source, a_source_that_is_younger_than_the_program, number_of_threads, torch_itself, no_caches,
+    an_option_of_the_compiler, the_owner_of_the_file,
 ]  # fmt: skip
 
 
@@ -163,6 +192,43 @@ def test_a_damaged_record_is_passed_over(cache, text):
     finally:
         record.write_text(honest)
         (place / "0.json").unlink()
+
+
+def test_so_are_records_that_are_no_files_or_that_somebody_has_changed(cache):
+    (record,) = (cache["directory"] / "digideep").glob("*/*.json")
+    os.mkfifo(record.with_name("0.json"))  # which nobody writes to: reading it would hang
+    deep = record.with_name("1.json")
+    deep.write_text(100_000 * "[")
+    honest = record.read_text()
+    try:
+        assert look(Learner()) is not None
+        record.write_text(honest.replace('"mean"', '"most"'))
+        assert look(Learner()) is None
+    finally:
+        record.write_text(honest)
+        record.with_name("0.json").unlink()
+        deep.unlink()
+
+
+def test_so_is_a_record_whose_library_is_cut_off_or_another(cache):
+    (library,) = (cache["directory"] / "digideep").glob("*/*.so")
+    honest = library.read_bytes()
+    for content in (honest[:20_000], honest + b"0"):
+        library.unlink()  # it may be loaded
+        library.write_bytes(content)
+        assert look(Learner()) is None
+    library.write_bytes(honest)
+    assert look(Learner()) is not None
+
+
+class Heir(Course):
+    """Of another module, from which it inherits all."""
+
+
+def test_a_record_names_the_sources_of_all_that_a_class_inherits():
+    values = {"self": Heir(1.0, 1), "function": pack}
+    modules = {"builtins", "digideep.learning.gradient_step", "digideep.parameters.schedule", __name__}
+    assert modules_at(["self", "function"], values) == modules
 
 
 def test_so_is_a_record_without_its_library(cache):

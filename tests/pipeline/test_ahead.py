@@ -17,6 +17,7 @@ import torch
 
 from digideep.agent.base import AgentBase
 from digideep.agent.context import AgentContext
+from digideep.agent.ppo import PPO
 from digideep.environment.explorer import Explorer
 from digideep.environment.making.make_environment import EnvironmentSpec, inspect_environment
 from digideep.main import main
@@ -320,7 +321,7 @@ def test_what_goes_wrong_there_is_told_as_ever(tmp_path, capsys, kind, message):
         (CLASSIC, {"ahead": 1}, {}, "ahead"),
         (CLASSIC, {"ahead": True}, {"/explorer/train/overlap": True}, "ahead and overlap exclude each other"),
         (str(ROOT / "params/pqn_classic.py"), {}, {"/explorer/train/class": "digideep.pipeline.ahead.AheadExplorer"},
-         "agent 'agent' is PQN. Leave ahead at false. Replay methods have overlap."),
+         "agent 'agent' is PQN, with action_generator of its own. Leave ahead at false."),
         (str(ROOT / "params/dqn_classic.py"), {}, {"/explorer/train/class": "digideep.pipeline.ahead.AheadExplorer"},
          "agent 'agent' is DQN"),
         (str(ROOT / "params/dqn_classic.py"), {"ahead": True}, {}, "Replay methods have overlap."),
@@ -335,6 +336,19 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, capsys, params, chan
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
     assert list(Path(tmp_path).iterdir()) == []
+
+
+class Hesitating(PPO):
+    """Acts by more than its policy."""
+
+    def choose(self, *args):
+        return super().choose(*args)
+
+
+def test_an_agent_that_chooses_in_its_own_way_is_refused():
+    agent = Hesitating.__new__(Hesitating)
+    with pytest.raises(UsageError, match="agent 'one' is Hesitating, with choose of its own"):
+        AheadExplorer("train", {"one": agent}, None, None, 0, None, {}, None, num_workers=1)
 
 
 def test_several_ranks_are_refused():
