@@ -31,6 +31,7 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
         function: of tensors on one device, and flags.
         device: that device.
     """
+    kept_steps.cache_directory()  # of which the compiler hears, too
     owner = (function.__self__,) if hasattr(function, "__self__") else ()
     plain = getattr(function, "__func__", function)
     known: dict[Any, Callable[..., Any]] = {}
@@ -103,7 +104,6 @@ def _compile(function: Callable[..., Any], args: tuple[Any, ...], device: torch.
 
     On the CPU it is what an earlier run has kept, if there is that.
     """
-    kept_steps.cache_directory()  # which tells the compiler, too
     is_kept = device.type == "cpu"
     if is_kept and (found := kept_steps.find(function, args)) is not None:
         return found

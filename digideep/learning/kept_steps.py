@@ -37,6 +37,7 @@ from digideep.learning.traced_values import (
     modules_at,
     signature,
 )
+from digideep.utility.errors import UsageError
 from digideep.utility.files import open_regular
 
 _ENTRY = "inductor_entry_cpp"
@@ -139,6 +140,9 @@ def cache_directory() -> Path:
 
     Its cache asks for the source only: source written for vectors of 512 bits is found again on a processor, or under
     an ATEN_CPU_CAPABILITY, with 256, and computes garbage there.
+
+    Raises:
+        UsageError: if it cannot be made.
     """
     try:
         user = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
@@ -150,6 +154,13 @@ def cache_directory() -> Path:
     if directory.name != instructions:
         directory /= instructions
         os.environ[_CACHE] = str(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise UsageError(
+            f"The compiler cannot make the directory {directory}: {err.strerror}. Let {_CACHE} name one that it can "
+            "make, or set compile=off."
+        ) from err
     return directory
 
 

@@ -16,6 +16,7 @@ from digideep.learning.gradient_step import Metrics, pack
 from digideep.learning.kept_steps import cache_directory, find
 from digideep.learning.traced_values import fact, modules_at
 from digideep.parameters.schedule import Course
+from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT
 
 FACTOR = 3.0
@@ -266,6 +267,13 @@ def test_nor_is_what_was_written_without_a_file_as_in_a_notebook(cache, monkeypa
     metrics, _ = compiled(learner.step, CPU)(torch.ones(4))
     assert metrics.values.tolist() == [8.0]
     assert find(cell.Learner.step, (learner, torch.ones(4))) is None
+
+
+def test_a_directory_that_cannot_be_made_is_refused_before_anything_is_learned(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"cannot make the directory .*file.*Let TORCHINDUCTOR_CACHE_DIR name one"):
+        compiled(Learner().step, CPU)
 
 
 PROGRAM = """
