@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _IMPORTED = "__import_"  # before the names of other modules in the compiler's names of their globals
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, set, frozenset, slice, range, enum.Enum, torch.dtype,
@@ -148,11 +148,16 @@ def fact(value: Any) -> str:
         return f"{name} {len(value)}"
     if (code := getattr(value, "__code__", None)) is not None:  # of bound methods, too; many are called <lambda>
         return f"{name} {hashlib.sha256(repr(_code(code)).encode()).hexdigest()}"
-    # What an object has of its own hides what its classes have, or adds to it.
-    own = sorted(vars(value)) if named is type(value) and hasattr(value, "__dict__") else []
-    kinds = value.__mro__ if isinstance(value, type) else type(value).__mro__
+    # What an object has of its own hides what its classes have, or adds to it; torch's keep caches there.
+    kinds = [each for each in (value if isinstance(value, type) else type(value)).__mro__ if not _is_torchs(each)]
+    is_open = hasattr(value, "__dict__") and (isinstance(value, nn.Module) or not _is_torchs(type(value)))
+    own = sorted(vars(value)) if named is type(value) and is_open else []
     inherited = [(each.__module__, each.__qualname__, sorted(vars(each).keys() - _MADE_LATER)) for each in kinds]
     return f"{name} {own} {hashlib.sha256(repr(inherited).encode()).hexdigest()}"
+
+
+def _is_torchs(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == "torch"
 
 
 def _key(key: Any) -> str:
