@@ -186,8 +186,8 @@ FAULTS = (
         ),
         ("own = sorted(vars(value)) if", "own = [] if", "attributes of an object's own are passed over"),
         (
-            "kinds = value.__mro__ if isinstance(value, type)",
-            "kinds = () if True",
+            "if not _is_torchs(each)]",
+            "if False]",
             "what a class has besides is passed over",
         ),
         ('(code := getattr(value, "__code__", None))', "(code := None)", "all lambdas are one"),
