@@ -1,6 +1,7 @@
 """Compiling of gradient steps: when it pays, and how a compiled function costs next to nothing to call."""
 
 import logging
+import random
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -136,7 +137,14 @@ def _backend(device: torch.device, notes: kept_steps.Notes) -> Callable[..., Any
 
         notes.take_graph(graph)
         graph._backend_id = None  # a random name, without which equal functions are equal to the compiler's cache
-        return compile_fx(graph, inputs, config_patches=options)
+        state = random.getstate()
+        # The cache draws a name for each function that it cannot tell from others, such as those with our operators.
+        # The seed of a run would draw the name of another run's.
+        random.seed()
+        try:
+            return compile_fx(graph, inputs, config_patches=options)
+        finally:
+            random.setstate(state)
 
     return backend
 

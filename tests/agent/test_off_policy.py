@@ -298,7 +298,8 @@ def test_the_compiled_step_equals_the_eager_one(cls, device):
     torch.testing.assert_close(eager.critic_step.flat, fast.critic_step.flat, atol=1e-5, rtol=1e-4)
 
 
-def test_what_a_compiled_step_reads_of_the_agent_besides_tensors_is_frozen_at_the_first_call():
+def test_what_a_compiled_step_reads_of_the_agent_besides_tensors_is_frozen_at_the_first_call(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # where no step of an earlier day is found
     rate = describe(Linear, start=0.05, duration=4)  # goes into a tensor, and so into each step
     fast, as_before, changed = (make_agent(DQN, lr=rate, compile=choice) for choice in ("on", "off", "off"))
     for seed in range(3):

@@ -155,6 +155,12 @@ FAULTS = (
         ),
     ),
     *faults_in(
+        "digideep/learning/compiling.py",
+        f"{_KEPT}a_step_that_the_compiler_cannot_tell_from_another_is_not_taken_for_it",
+        ("        random.seed()\n", "", "a recurrent step is the one that a run with the same seed compiled"),
+        ("random.setstate(state)", "pass", "compiling moves the generator that environments draw from"),
+    ),
+    *faults_in(
         "digideep/learning/kept_steps.py",
         f"{_KEPT}nothing_is_found_once_anything_that_the_compiler_looked_at_has_changed "
         f"{_KEPT}a_kept_step_does_what_the_compiled_one_did_to_the_bit "

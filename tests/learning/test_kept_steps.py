@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from digideep.learning.gradient_step import Metrics, pack
 from digideep.learning.kept_steps import cache_directory, find
 from digideep.learning.traced_values import fact, modules_at
 from digideep.parameters.schedule import Course
+from digideep.policy.cell_passes import take_rows
 from digideep.utility.errors import UsageError
 from tests.support.helpers import ROOT
 
@@ -245,6 +247,30 @@ def test_what_does_more_than_to_compute_is_compiled_and_not_kept(cache):
     compiled(learner.counted, CPU)(torch.ones(4))
     assert learner.calls == 1
     assert find(Learner.counted, (learner, torch.ones(4))) is None
+
+
+class Taker:
+    """With the gradient of an operator of ours, which the compiler's cache knows nothing of."""
+
+    def __init__(self, factor):
+        self.factor, self.weight = factor, torch.ones(2, 3)
+
+    def loss(self, weight: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return take_rows(weight * self.factor, rows).sum()
+
+    def step(self, rows: torch.Tensor) -> tuple[Metrics, torch.Tensor]:
+        slope, loss = torch.func.grad_and_value(self.loss)(self.weight, rows)
+        return pack({"loss": loss}), slope
+
+
+def test_a_step_that_the_compiler_cannot_tell_from_another_is_not_taken_for_it(cache):
+    slopes, draws = [], []
+    for factor in (2.0, 5.0):
+        random.seed(7)
+        slopes.append(compiled(Taker(factor).step, CPU)(torch.tensor([1]))[1][1, 0].item())
+        draws.append(random.random())
+    assert slopes == [2, 5]
+    assert draws == [random.Random(7).random()] * 2
 
 
 CELL = """
