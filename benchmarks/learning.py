@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import functools
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import learning_curves
-from benchmarks.learning_figures import Figures, measure, number, published, seeds, verdict
+from benchmarks.learning_figures import Figures, keep, measure, number, published, recall, seeds, verdict
 from benchmarks.learning_plan import ROWS, SLOWEST, SPEEDS, Row
-from benchmarks.measuring import ROOT, Parser, machine, positive, update_part, update_table
+from benchmarks.measuring import ROOT, Parser, positive, update_part, update_table
 from digideep.launch import group_command
 from digideep.launch.group import Group, hold_group, open_group
 from digideep.launch.launcher import FAILED, FINISHED, RUNNING, WAITING, Launcher, RunState
@@ -69,10 +70,13 @@ class Bench:
         directory: of their groups.
         results: the file with the table and the pictures.
         images: the directory of the pictures.
+
+    What a finished row reached is kept in a file beside the results: its sessions are needed no more.
     """
 
     def __init__(self, rows: Sequence[Row], directory: Path, results: Path, images: Path):
         self.rows, self.directory, self.results, self.images = rows, directory.resolve(), results, images.resolve()
+        self.kept = results.resolve().parent / "learning_results"
         self.failures: dict[str, str] = {}
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((self.directory / _FAILURES).read_text())
@@ -112,51 +116,51 @@ class Bench:
                  zip(left, reasons, strict=True) if reason)]  # fmt: skip
         return State(len(sessions) - len(left), frames, float(np.mean(speeds)) if speeds else None, "; ".join(words))
 
-    def figures(self, row: Row) -> Figures:
-        """Return what a finished row reached. Raises: UsageError: if a session is damaged."""
-        if row.name not in self._figures:
-            self._figures[row.name] = measure([Loader(session) for session in self.sessions(row)])
-        return self._figures[row.name]
+    def found(self, row: Row) -> Figures | str | None:
+        """Return what a row reached, here or in an earlier directory; why it has not; None if nothing of it is here."""
+        state = self.state(row)
+        try:
+            if row.name not in self._figures and state.done == row.seeds:
+                self._figures[row.name] = measure([Loader(session) for session in self.sessions(row)])
+        except UsageError as err:
+            return str(err)
+        try:
+            return self._figures.get(row.name) or recall(row, self.kept) or state.words
+        except UsageError as err:
+            return state.words or str(err)
 
     # ------------------------------------------------------------------ what is written
 
-    def cells(self, row: Row) -> list[str] | None:
-        """Return a row of the table; None if nothing of it is here."""
-        state = self.state(row)
-        if state.words is None:
-            return None
-        if state.done < row.seeds:
-            return _unfinished(row, state.words.replace(f"{self.directory}/", ""))
-        try:
-            found = self.figures(row)
-        except UsageError as err:
-            return _unfinished(row, str(err))
-        iqm, low, high = map(number, found.iqm)
-        return [
-            *row.key, seeds(row), number(found.mean), "" if found.std is None else number(found.std),
-            f"{iqm} ({low} to {high})", number(found.training), f"{found.minutes:.1f}", published(row.published),
-            verdict(found.mean, row.published),
-        ]  # fmt: skip
-
-    def write_table(self) -> None:
-        """Write the rows that are here; those of which nothing is here stay as they are in the file."""
+    def write(self) -> None:
+        """Keep what is finished, write the table, draw the curves. Rows of which nothing is here stay as they are."""
         text = self.results.read_text()
-        rows = [cells for row in self.rows if (cells := self.cells(row)) is not None]
-        rows += [_unfinished(row, _NOT_RUN) for row in ROWS if f"\n| {' | '.join(row.key)} |" not in text and
-                 list(row.key) not in [cells[:_KEYS] for cells in rows]]  # fmt: skip
-        note = f"`python -m benchmarks.learning` on {machine()}"
+        asked = {row.key: row for row in self.rows}
+        everything = [(row, self.found(row)) for row in (asked.get(row.key, row) for row in ROWS)]
+        finished = [(row, found) for row, found in everything if isinstance(found, Figures)]
+        for row, figures in finished:
+            if row in ROWS and row.name in self._figures:  # not a first look, at fewer seeds
+                keep(row, figures, self.kept)
+        rows = [self._cells(row, found) for row, found in everything if found is not None or not _has_mean(text, row)]
+        machines = dict.fromkeys(figures.machine for _, figures in finished)
+        note = f"`python -m benchmarks.learning` on {' And on '.join(machines)}" if machines else None
         text = update_table(text, "learning", HEADER, rows, keys=_KEYS, note=note, order=[row.key for row in ROWS])
+        colours = {method: place for place, method in enumerate(dict.fromkeys(row.method for row in ROWS))}
+        learning_curves.draw(finished, colours, self.images)
         links = learning_curves.links(self.images, self.results, list(dict.fromkeys(row.task for row in ROWS)))
         self.results.write_text(update_part(text, "curves", links))
 
-    def write(self) -> None:
-        """Write the table, and draw the curves of the rows that are finished."""
-        done = [row for row in self.rows if self.state(row).done == row.seeds]
-        colours = {method: place for place, method in enumerate(dict.fromkeys(row.method for row in ROWS))}
-        learning_curves.draw(
-            [(row, [Loader(path) for path in self.sessions(row)]) for row in done], colours, self.images
-        )
-        self.write_table()
+    def _cells(self, row: Row, found: Figures | str | None) -> list[str]:
+        """Return a row of the table."""
+        if not isinstance(found, Figures):
+            words = " ".join((found or _NOT_RUN).replace(f"{self.directory}/", "").replace("|", "/").split())
+            return [*row.key, seeds(row), "", "", "", "", "", published(row.published), words]
+        iqm, low, high = map(number, found.iqm)
+        mean, training, minutes = (float(np.mean(each)) for each in (found.returns, found.training, found.minutes))
+        return [
+            *row.key, seeds(row), number(mean), "" if found.std is None else number(found.std),
+            f"{iqm} ({low} to {high})", number(training), f"{minutes:.1f}", published(row.published),
+            verdict(mean, row.published),
+        ]  # fmt: skip
 
     def show(self, jobs: int) -> None:
         """Print what is done, and how long the rest takes."""
@@ -233,7 +237,7 @@ class Bench:
                     print(f"{', '.join(row.key[:2])}, {run.job.name} {words}", flush=True)
             if is_over and row.name not in told:
                 told[row.name] = "over"
-                self.write_table()
+                self.write()
 
 
 def _run_states(prepared: Prepared) -> list[RunState]:
@@ -247,9 +251,10 @@ def _run_states(prepared: Prepared) -> list[RunState]:
     return states
 
 
-def _unfinished(row: Row, words: str) -> list[str]:
-    plain = " ".join(words.replace("|", "/").split())
-    return [*row.key, seeds(row), "", "", "", "", "", published(row.published), plain]
+def _has_mean(text: str, row: Row) -> bool:
+    """True if a table has a mean for a row."""
+    found = re.search(rf"^\| {re.escape(' | '.join(row.key))} \|[^|]*\|([^|]*)\|", text, re.MULTILINE)
+    return found is not None and bool(found[1].strip())
 
 
 def _run(args: argparse.Namespace, signals: StopSignals, _: Any) -> int:

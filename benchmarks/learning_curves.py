@@ -6,28 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.learning_figures import Figures
 from benchmarks.learning_plan import Row
 from digideep.post.drawing import (
     COLOURS,
     WINDOW,
     Curve,
-    align,
     band_of,
     draw_line,
     import_pyplot,
     label,
     number,
     quietly,
-    series_of,
 )
-from digideep.post.loader import Loader
 
 OVERVIEW = "overview"
-_POINTS = 150  # of a curve: small files
 _COLUMNS = 4
-_KEY = "/return/train"
 
-Trained = tuple[Row, Sequence[Loader]]  # a row, and its sessions
+Trained = tuple[Row, Figures]  # a row, and what it reached
 
 
 def file_name(task: str) -> str:
@@ -68,13 +66,13 @@ def draw(trained: Sequence[Trained], colours: Mapping[str, int], images: Path) -
 
 def _draw_task(plt: Any, axes: Any, task: str, trained: Sequence[Trained], colours: Mapping[str, int]) -> None:
     """Draw a curve for each method: the mean over seeds, and the 95 % interval of it."""
-    for row, loaders in trained:
-        places, values = align([series_of(loader, "varlog", _KEY, "frame") for loader in loaders], WINDOW, _POINTS)
+    for row, figures in trained:
+        places, values = map(np.array, figures.curve)
         curve = Curve(places, values.mean(0), *band_of(values, "ci"))
         colour = COLOURS[colours[row.method] % len(COLOURS)]
         style = "-" if colours[row.method] < len(COLOURS) else "--"
         draw_line(axes, curve, color=colour, linewidth=1.5, linestyle=style, label=label(row.method))
-        if len(loaders) > 1:
+        if len(values) > 1:
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
     axes.set_title(label(task))
     axes.set_xlabel("frames")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import statistics
 import time
@@ -164,6 +165,34 @@ def test_curves_are_valid_pictures_that_the_page_shows(done):
     before = files["cartpole-v1.svg"].read_bytes()
     assert learning.main(words(base, "--table", "--only", "CartPole-v1, PPO")) == 0
     assert files["cartpole-v1.svg"].read_bytes() == before
+
+
+def test_what_a_row_reached_is_kept_without_its_sessions(done, tmp_path, monkeypatch):
+    base, _, _ = done
+    shutil.copytree(base / "learning_results", tmp_path / "learning_results")
+    assert learning.main(words(tmp_path, "--table")) == 0
+    name = "CartPole-v1", "PPO"
+    assert table(tmp_path)[name] == table(base)[name]
+    for file in ("cartpole-v1.svg", "overview.svg"):
+        assert (tmp_path / "images" / file).read_bytes() == (base / "images" / file).read_bytes()
+    assert table(tmp_path)["CartPole-v1", "DQN"]["reached"] == "not run"
+
+    (kept,) = (tmp_path / "learning_results").iterdir()
+    text = kept.read_text()
+    assert json.loads(text)["panel"]["n_steps"] == 32
+    kept.write_text(text.replace('"n_steps": 32', '"n_steps": 16'))
+    assert learning.main(words(tmp_path, "--table")) == 0
+    assert table(tmp_path)[name]["reached"] == "made by other parameters: n_steps is 32, was 16"
+    kept.write_text(text[:-20])
+    assert learning.main(words(tmp_path, "--table")) == 0
+    assert "is damaged" in table(tmp_path)[name]["reached"]
+
+
+def test_a_first_look_at_fewer_seeds_is_shown_and_not_kept(tmp_path):
+    assert learning.main(words(tmp_path, "--only", "CartPole-v1, PPO", "--seeds", "1")) == 0
+    assert table(tmp_path)["CartPole-v1", "PPO"]["seeds"] == "0"
+    assert (tmp_path / "images" / "cartpole-v1.svg").exists()
+    assert not (tmp_path / "learning_results").exists()
 
 
 def test_another_plan_in_the_same_directory_is_told_and_nothing_of_it_is_shown(done, monkeypatch):
