@@ -47,6 +47,12 @@ _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _MOST_BYTES = 2**26  # of a record, and of a library
 _log = logging.getLogger("digideep")
 _STARTED = psutil.Process().create_time()
+# What decides how a step is compiled, and when it is the same: a record by other sources of these is passed over.
+_MAKERS = hashlib.sha256(
+    b"".join(
+        Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("compiling", "kept_steps", "traced_values")
+    )
+).hexdigest()
 Step = Callable[..., tuple[Metrics, Tensor]]
 
 
@@ -232,7 +238,7 @@ def _place(function: Callable[..., Any], args: tuple[Any, ...]) -> Path:
                   torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision())  # fmt: skip
     options = sorted(item for item in os.environ.items() if item[0].startswith("TORCH") and item[0] != _CACHE)
     asked = (platform.python_version(), function.__module__, function.__qualname__, signature(args))
-    return cache_directory() / "digideep" / _digest(repr((torch_says, options, asked)).encode())
+    return cache_directory() / "digideep" / _digest(repr((torch_says, options, asked, _MAKERS)).encode())
 
 
 def _digest(text: bytes) -> str:

@@ -170,6 +170,7 @@ FAULTS = (
         f"{_KEPT}so_is_a_record_whose_library_is_cut_off_or_another",
         (" or _what_changed(record, function, args) is not None", "", "steps are found that computed something else"),
         ("if _hash_of(name) != digest", "if False", "steps are found whose source has changed"),
+        ("asked, _MAKERS)", "asked)", "steps are found that another release compiled, perhaps wrongly"),
         (".st_uid != os.getuid()", ".st_uid < 0", "libraries of other users are loaded"),
         ("_digest(text) != path.stem or ", "", "records are believed that somebody has changed"),
         ('.hexdigest() != record["library"]', ".hexdigest() is None", "libraries that are cut off are loaded"),

@@ -141,6 +141,10 @@ def torch_itself(learner, patch):
     patch.setattr(torch, "__version__", "9.9.9")
 
 
+def what_compiles_and_keeps_them(learner, patch):
+    patch.setattr(kept_steps, "_MAKERS", "another release")
+
+
 def no_caches(learner, patch):
     patch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
 
@@ -156,8 +160,8 @@ def the_owner_of_the_file(learner, patch):
 CHANGES = [
     own_rate, an_attribute_of_the_class, an_attribute_that_hides_that_of_the_class, an_attribute_that_was_absent,
     a_method_that_the_class_has_besides, another_lambda, tensors_that_are_one, another_name, a_global, another_dtype,
-    a_source, a_source_that_is_younger_than_the_program, number_of_threads, torch_itself, no_caches,
-    an_option_of_the_compiler, the_owner_of_the_file,
+    a_source, a_source_that_is_younger_than_the_program, number_of_threads, torch_itself,
+    what_compiles_and_keeps_them, no_caches, an_option_of_the_compiler, the_owner_of_the_file,
 ]  # fmt: skip
 
 
