@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.compare import has_bfloat16
 from benchmarks.measuring import Parser, machine, update_table
 from benchmarks.workloads import WORKLOADS
 from digideep.environment.stepping.processes import available_cores
@@ -61,6 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     for name in _NAMES:
         for title, changes in ({name: {}} | {f"{name}, {v}": c for v, c in WORKLOADS[name].variants.items()}).items():
             dtype = torch.bfloat16 if changes.get("precision") == "bf16" else torch.float32
+            if dtype == torch.bfloat16 and not has_bfloat16():
+                print(f"  {title} is left out: this processor has no instructions for bfloat16.", flush=True)
+                continue
             work, power = operations_per_frame(name, **changes), operations_per_second(dtype, args.runs)
             rows.append([title, f"{work / 1e9:.3f}", f"{power / 1e9:.0f}", f"{power / work:,.0f}"])
             print(f"  {' | '.join(rows[-1])}", flush=True)

@@ -32,13 +32,18 @@ class Sample(NamedTuple):
     split: dict[str, float]
 
 
+def has_bfloat16() -> bool:
+    """True if the processor has instructions for products in bfloat16."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def measure_ours(workload: Workload, epochs: int, changes: dict) -> Sample:
     """One run of ours, timed from the end of the first epoch to that of the last.
 
     Raises:
         Refused: for bfloat16 where the processor has no instructions for it: it takes over three times as long there.
     """
-    if changes.get("precision") == "bf16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if changes.get("precision") == "bf16" and not has_bfloat16():
         raise Refused("this processor has no instructions for bfloat16.")
     finished, meta, timings = train(workload.params, workload.panel(epochs, **changes))
     first, last = meta[0], meta[-1]
