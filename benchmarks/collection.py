@@ -22,8 +22,7 @@ _PANEL = {"model_name": "Humanoid-v5", "num_workers": _NUM, "n_steps": _STEPS, "
 _OURS = {
     f"digideep, {kind}num_processes {processes}": (params, changes | {"num_processes": processes})
     for kind, params, changes in (
-        # Random actions go on for as long as the warm start.
-        ("", "params/sac_mujoco.py", {"warm_start": 10**9, "memory_size_in_chunks": 2}),
+        ("", "params/sac_mujoco.py", {"warm_start": 512, "memory_size_in_chunks": 2}),
         ("policy, ", "params/ppo_mujoco.py", {"num_mini_batches": 8}),
     )
     for processes in (0, 1, 2)
@@ -63,9 +62,11 @@ def _make_ours(collector: str) -> tuple[Callable[[], int], Callable[[], None]]:
     params, changes = _OURS[collector]
     argv = ["--params", params, "--cpanel", json.dumps(_PANEL | changes), "--dry-run", "--quiet"]
     runner = make_runner(Session(parse_arguments(argv)))
+    explorer = runner.explorer["train"]
+    explorer.warm_start = sys.maxsize  # SAC's random actions never end
 
     def step() -> int:
-        runner.explorer["train"].update()
+        explorer.update()
         return _STEPS * _NUM
 
     return step, runner.close

@@ -192,6 +192,15 @@ def test_the_operations_of_td3_are_those_of_its_matrix_products():
     assert 1e8 < ceiling.operations_per_second(torch.float32, 1) < 1e14
 
 
+@pytest.mark.parametrize("collector", ["digideep, num_processes 0", "digideep, policy, num_processes 0"])
+def test_collectors_of_ours_collect_for_as_long_as_they_are_timed(collector):
+    step, close = collection._make_ours(collector)
+    try:
+        assert [step() for _ in range(3)] == [512, 512, 512]
+    finally:
+        close()
+
+
 def test_collection_is_compared_with_one_process_and_with_gymnasium():
     speeds = {name: [1000.0] for name in collection.TEAMS}
     speeds["digideep, num_processes 2"] = [1800.0, 2000.0, 2200.0]
