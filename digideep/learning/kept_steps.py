@@ -41,7 +41,10 @@ from digideep.utility.errors import UsageError
 from digideep.utility.files import open_regular
 
 _ENTRY = "inductor_entry_cpp"
-_CALLS_BACK = "custom_op_wrapper"  # in the source of a library, which then needs the compiler at each call
+# In the source of a library: it needs the compiler at each call, or talks to other ranks.
+_CALLS_OUT = ("custom_op_wrapper", "c10d_functional")
+_TAKES = re.compile(r"steal_from_raw_handles_to_raii_handles\(input_handles, (\d+)\)")
+_GIVES = re.compile(r"output_handles\[(\d+)\] = ")
 _SUFFIX = ".so"  # of a record's library
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _MOST_BYTES = 2**26  # of a record, and of a library
@@ -174,8 +177,12 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
     if not _may_keep(function) or notes.library is None or notes.library.__file__ is None:
         raise LookupError("it is not one library, or caches are switched off")
     library = Path(notes.library.__file__)
-    if _CALLS_BACK in library.with_suffix(".cpp").read_text(encoding="utf-8"):
-        raise LookupError("it calls operations that are written in Python")
+    source = library.with_suffix(".cpp").read_text(encoding="utf-8")
+    if any(name in source for name in _CALLS_OUT):
+        raise LookupError("it calls operations that are written in Python, or other ranks")
+    # The library does not count what it is given: constants of the compiler's, and results that are left out, shift it.
+    if _TAKES.findall(source) != [str(len(notes.tensors))] or set(_GIVES.findall(source)) != {"0", "1"}:
+        raise LookupError("it takes other tensors than the function, or does not give metrics and a tensor")
     values = arranger(function)(args)
     tensors = [getter(path)(values) for path in notes.tensors]
     before, generator = [tensor.clone() for tensor in tensors], torch.get_rng_state()
@@ -183,12 +190,13 @@ def _keep(function: Callable[..., Any], args: tuple[Any, ...], compiled: Step, n
 
     def try_out(step: Callable[..., Any]) -> tuple[Any, list[Tensor]]:
         """Take a step, and take it back. Returns: its results, and all tensors that it had changed."""
-        results = step(*args)
-        changed = [*(tensor.clone() for tensor in tensors), torch.get_rng_state()]
-        for tensor, old in zip(tensors, before, strict=True):
-            tensor.copy_(old)
-        torch.set_rng_state(generator)
-        return results, changed
+        try:
+            results = step(*args)
+            return results, [*(tensor.clone() for tensor in tensors), torch.get_rng_state()]
+        finally:
+            for tensor, old in zip(tensors, before, strict=True):
+                tensor.copy_(old)
+            torch.set_rng_state(generator)
 
     (metrics, other), changed = try_out(compiled)
     is_pure = are_same(held, holdings(notes.read, values))
@@ -267,7 +275,10 @@ def _hash_of(name: str) -> str | None:
         None if it is not imported, has no file, or one that may have changed since the module was imported.
     """
     file = getattr(sys.modules.get(name), "__file__", None)
-    if file is None or Path(file).stat().st_mtime > _STARTED:
+    if file is None:
+        return None
+    stat = Path(file).stat()
+    if max(stat.st_mtime, stat.st_ctime) > _STARTED:  # a copy may keep the time of another file
         return None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 _IMPORTED = "__import_"  # before the names of other modules in the compiler's names of their globals
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, set, frozenset, slice, range, enum.Enum, torch.dtype,
+          torch.memory_format, torch.layout, torch.finfo, torch.iinfo,
           torch.device)  # fmt: skip
 
 _MADE_LATER = {"__annotations__"}  # by Python, for who asks
@@ -144,7 +145,9 @@ def fact(value: Any) -> str:
     name = f"{getattr(named, '__module__', None)}.{named.__qualname__}"
     if isinstance(value, Mapping):
         return f"{name} {[_key(key) for key in value]}"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, tuple):  # the compiler checks some as a whole
+        return f"{name} {[fact(each) for each in value]}"
+    if isinstance(value, list):
         return f"{name} {len(value)}"
     if (code := getattr(value, "__code__", None)) is not None:  # of bound methods, too; many are called <lambda>
         return f"{name} {hashlib.sha256(repr(_code(code)).encode()).hexdigest()}"

@@ -246,6 +246,39 @@ def test_so_is_a_record_without_its_library(cache):
     assert look(Learner()) is not None
 
 
+class Shifting(torch.nn.Module):
+    """With a tuple, which the compiler checks as a whole, and a step that gives back what it was given."""
+
+    def __init__(self, line):
+        super().__init__()
+        self.line, self.total = line, torch.zeros(4)
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return data * self.line[0] + self.line[1]
+
+    def step(self, data: torch.Tensor) -> tuple[Metrics, torch.Tensor]:
+        self.total.add_(self(data))
+        return pack({"sum": self.total.sum()}), self.total + 1
+
+    def given_back(self, data: torch.Tensor) -> tuple[Metrics, torch.Tensor]:
+        self.total.add_(1)
+        return pack({"sum": self.total.sum()}), data
+
+
+def test_the_items_of_a_tuple_count(cache):
+    data = torch.ones(4)
+    compiled(Shifting((1.0, 2.0)).step, CPU)(data)
+    assert find(Shifting.step, (Shifting((1.0, 2.0)), data)) is not None
+    assert find(Shifting.step, (Shifting((3.0, 2.0)), data)) is None
+
+
+def test_a_step_that_cannot_be_kept_has_been_taken_once(cache):
+    owner = Shifting((1.0, 2.0))
+    compiled(owner.given_back, CPU)(torch.ones(4))
+    assert owner.total.tolist() == [1, 1, 1, 1]
+    assert find(Shifting.given_back, (owner, torch.ones(4))) is None
+
+
 def test_what_does_more_than_to_compute_is_compiled_and_not_kept(cache):
     learner = Learner()
     compiled(learner.counted, CPU)(torch.ones(4))
