@@ -174,7 +174,11 @@ FAULTS = (
         (".st_uid != os.getuid()", ".st_uid < 0", "libraries of other users are loaded"),
         ("_digest(text) != path.stem or ", "", "records are believed that somebody has changed"),
         ('.hexdigest() != record["library"]', ".hexdigest() is None", "libraries that are cut off are loaded"),
-        (".st_mtime > _STARTED", ".st_mtime < 0", "a source that was edited after its import stands for what ran"),
+        (
+            "stat.st_ctime) > _STARTED",
+            "stat.st_ctime) < 0",
+            "a source that was edited after its import stands for what ran",
+        ),
         ("if digest is None]", "if False]", "what a notebook has changed is found as it was"),
         ("            tensor.copy_(old)\n", "            pass\n", "a step that was tried out counts"),
         ("not is_pure or ", "", "what a step does besides is forgotten"),
